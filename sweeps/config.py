@@ -1,0 +1,174 @@
+"""Configs as the engine sees them: flat paths, checked values, and the split into traced and static fields.
+
+A Config is a frozen dataclass of plain Python values, possibly nested. Fields annotated `float` are *traced*: a compiled
+program takes them as arguments, so a grid over them is one program. Everything else, and a float whose field says
+`metadata=dict(static=True)`, is *static*: it fixes shapes and branches, and each value of it is a program of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from .errors import UsageError, unknown
+
+
+class Leaf(NamedTuple):
+    """One plain value inside a (nested) Config."""
+
+    path: str  # dotted, as on the command line: "model.dim"
+    value: Any
+    annotation: Any
+    traced: bool
+
+
+def leaves(config: Any, prefix: str = "") -> Iterator[Leaf]:
+    """Every plain value of `config` in declaration order, nested Configs flattened to dotted paths."""
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        path, value = prefix + field.name, getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, path + ".")
+        else:
+            traced = hints[field.name] is float and not field.metadata.get("static", False)
+            yield Leaf(path, value, hints[field.name], traced)
+
+
+def replace(config: Any, values: Mapping[str, Any]) -> Any:
+    """Copy of `config` with `{path: value}` set; every path, type and value is checked, `__post_init__` included.
+
+    Raises `UsageError` with one line that names the field, what was given and what is allowed.
+    """
+    known = {leaf.path: leaf for leaf in leaves(config)}
+    nested: dict[str, Any] = {}
+    for path, value in values.items():
+        if path not in known:
+            raise unknown("field", path, known)
+        *parents, name = path.split(".")
+        branch = nested
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[name] = checked(path, value, known[path].annotation)
+    return _rebuild(config, nested)
+
+
+def _rebuild(config: Any, nested: Mapping[str, Any], prefix: str = "") -> Any:
+    changes = {
+        name: _rebuild(getattr(config, name), value, f"{prefix}{name}.") if isinstance(value, dict) else value
+        for name, value in nested.items()
+    }
+    try:
+        return dataclasses.replace(config, **changes)
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{prefix.rstrip('.') or 'config'}: {error}") from error
+
+
+def validate(config: Any) -> None:
+    """Raise `UsageError` if a value of `config` has another type than its annotation, or a float is not finite."""
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        raise UsageError(f"a config is an instance of the experiment's Config dataclass; got {config!r}")
+    for leaf in leaves(config):
+        checked(leaf.path, leaf.value, leaf.annotation)
+
+
+def checked(path: str, value: Any, annotation: Any) -> Any:
+    """`value` as `annotation` wants it (an int is a float, a list a tuple), or a `UsageError` that names `path`."""
+    accepted = _accept(value, annotation)
+    if accepted is _REFUSED:
+        raise UsageError(f"{path}: got {value!r}; allowed: {describe(annotation)}")
+    return accepted
+
+
+_REFUSED = object()
+
+
+def _accept(value: Any, annotation: Any) -> Any:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return value if value in arguments else _REFUSED
+    if origin in (typing.Union, types.UnionType):
+        options = (_accept(value, option) for option in arguments)
+        return next((option for option in options if option is not _REFUSED), _REFUSED)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return _REFUSED
+        items = arguments[:1] * len(value) if arguments[-1:] == (Ellipsis,) else arguments
+        if len(items) != len(value):
+            return _REFUSED
+        result = tuple(_accept(entry, item) for entry, item in zip(value, items, strict=True))
+        return _REFUSED if any(entry is _REFUSED for entry in result) else result
+    if annotation is types.NoneType:
+        return value if value is None else _REFUSED
+    if isinstance(value, bool) or annotation is bool:
+        return value if isinstance(value, bool) and annotation is bool else _REFUSED
+    if annotation is float:
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else _REFUSED
+    if annotation in (int, str):
+        return value if isinstance(value, annotation) else _REFUSED
+    raise UsageError(f"a Config holds float, int, bool, str, tuples of these, or nested Configs; not {annotation!r}")
+
+
+def parse(path: str, text: str, annotation: Any) -> Any:
+    """The value that `text` (one command-line word) spells for a field of this annotation, or a `UsageError`."""
+    if annotation is str:
+        return text
+    words = {"True": True, "true": True, "False": False, "false": False, "None": None}
+    try:
+        value = words[text] if text in words else json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    if isinstance(value, int) and not isinstance(value, bool) and annotation is float:
+        value = float(value)
+    return checked(path, value, annotation)
+
+
+def describe(annotation: Any) -> str:
+    """What a field of this annotation allows, in words.
+
+    >>> describe(int), describe(float)
+    ('a whole number', 'a finite number')
+    """
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return " or ".join(repr(argument) for argument in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe(argument) for argument in arguments)
+    if origin is tuple:
+        if arguments[-1:] == (Ellipsis,):
+            return f"a list, each entry {describe(arguments[0])}"
+        return "a list of " + ", ".join(describe(argument) for argument in arguments)
+    names = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
+    return names.get(annotation, "nothing" if annotation is types.NoneType else str(annotation))
+
+
+def traced_values(config: Any) -> dict[str, float]:
+    """`{path: value}` of the traced floats of `config`."""
+    return {leaf.path: leaf.value for leaf in leaves(config) if leaf.traced}
+
+
+def static_key(config: Any) -> str:
+    """A text equal for two configs exactly if one compiled program serves both."""
+    return json.dumps([type(config).__qualname__, {leaf.path: leaf.value for leaf in leaves(config) if not leaf.traced}])
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """All values of `config` as `{path: value}`; what the result file stores and its name is hashed from."""
+    return {leaf.path: leaf.value for leaf in leaves(config)}
+
+
+def with_traced(config: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
+    """Copy of `config` whose traced floats are `values` (tracers); made without `__init__`, so nothing validates them."""
+    copy = object.__new__(type(config))
+    for field in dataclasses.fields(config):
+        path, value = prefix + field.name, getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            value = with_traced(value, values, path + ".")
+        object.__setattr__(copy, field.name, values.get(path, value))
+    return copy

@@ -1,0 +1,247 @@
+"""An experiment as the engine sees it: a module that follows the contract of DESIGN.md, found by its path and read once.
+
+Nothing is registered: `experiments/<paper>/<name>.py` is the experiment `<paper>/<name>`, and its figure is the file of the
+same path under `figures/`. Everything that the engine wants to know stands in the module: the signatures say whether it is
+one shot or dynamics and whether its prediction is conditional on the draw; the annotations of `Result` name the axes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from . import config as config_
+from .errors import UsageError, unknown
+
+_PACKAGE = __package__.rpartition(".")[0]
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Field(NamedTuple):
+    """One quantity of `Result`: its axes by name, in order, and whether it has a prediction."""
+
+    axes: tuple[str, ...]
+    predicted: bool
+
+
+class Experiment(NamedTuple):
+    """The contract of one module, read and checked. Functions are those of the module, untouched."""
+
+    name: str
+    module: ModuleType
+    fields: dict[str, Field]
+    dynamics: bool  # init/step/observe/steps, rather than simulate
+    drawn: bool  # init draws what simulate and predict share
+    conditional: bool  # predict takes what init returned first
+
+    @property
+    def predictions(self) -> dict[str, Callable]:
+        """`predict` as "prediction", and every rival `predict_<name>` as "prediction_<name>"."""
+        return {
+            "prediction" + name.removeprefix("predict"): function
+            for name, function in vars(self.module).items()
+            if (name == "predict" or name.startswith("predict_")) and callable(function)
+        }
+
+    @property
+    def tolerance(self) -> dict[str, tuple[float, float]]:
+        """`{field: (relative, absolute)}` finite-size allowance; a field that the module does not name has none."""
+        stated = getattr(self.module, "TOLERANCE", {})
+        return {
+            field: tuple(value) if isinstance(value, tuple) else (value, 0.0)
+            for field, value in {**dict.fromkeys(self.fields, 0.0), **stated}.items()
+        }
+
+    @property
+    def grid(self) -> dict[str, tuple]:
+        return {field: tuple(values) for field, values in getattr(self.module, "GRID", {}).items()}
+
+    @property
+    def seeds(self) -> int:
+        return getattr(self.module, "SEEDS", 8)
+
+    def default_config(self, preset: str | None = None) -> Any:
+        """`Config()` with the named preset applied ("quick" is QUICK)."""
+        presets: Mapping[str, Mapping] = {"quick": self.module.QUICK, **getattr(self.module, "PRESETS", {})}
+        if preset is not None and preset not in presets:
+            raise unknown(f"preset of {self.name}", preset, presets)
+        return config_.replace(self.module.Config(), presets[preset] if preset else {})
+
+    def about(self) -> dict[str, str]:
+        """First line of the module docstring as "claim", and its "Source:" and "Cost:" lines."""
+        document = inspect.cleandoc(self.module.__doc__ or "")
+        said = {"claim": document.split("\n")[0], "source": "", "cost": ""}
+        for line in document.split("\n"):
+            head, colon, rest = line.partition(":")
+            if colon and head in ("Source", "Cost"):
+                said[head.lower()] = rest.strip()
+        return said
+
+
+def names(paper: str | None = None) -> list[str]:
+    """Every `<paper>/<experiment>` of this package, or those of one paper, sorted. Imports nothing."""
+    folder = _ROOT / "experiments"
+    found = sorted(
+        path.relative_to(folder).with_suffix("").as_posix()
+        for path in folder.glob("*/*.py")
+        if not path.name.startswith("_")
+    )
+    if paper is None:
+        return found
+    chosen = [name for name in found if paper in (name, name.split("/")[0])]
+    if not chosen:
+        raise unknown("paper or experiment", paper, {name.split("/")[0] for name in found} | set(found))
+    return chosen
+
+
+def find(experiment: str | ModuleType) -> Experiment:
+    """Read the contract of an experiment given by name (`xor/phases`) or as a module.
+
+    Raises `UsageError` for an unknown name (with the nearest ones) and for a module that breaks the contract.
+    """
+    if isinstance(experiment, ModuleType):
+        module = experiment
+        name = module.__name__.removeprefix(f"{_PACKAGE}.experiments.").replace(".", "/")
+    else:
+        if experiment not in names():
+            raise unknown("experiment", experiment, names())
+        name = experiment
+        module = importlib.import_module(f"{_PACKAGE}.experiments.{name.replace('/', '.')}")
+    return _read(name, module)
+
+
+def find_figure(name: str) -> Callable | None:
+    """`draw` of the figure that has the experiment's path, or None where there is none."""
+    if not (_ROOT / "figures" / f"{name}.py").exists():
+        return None
+    return importlib.import_module(f"{_PACKAGE}.figures.{name.replace('/', '.')}").draw
+
+
+def _read(name: str, module: ModuleType) -> Experiment:
+    dynamics = hasattr(module, "step")
+    wanted = ["Config", "Result", *(["init", "step", "observe", "steps"] if dynamics else ["simulate"])]
+    missing = [attribute for attribute in wanted if not hasattr(module, attribute)]
+    if missing:
+        raise UsageError(f"experiment {name} lacks {', '.join(missing)}; a module of its kind has {', '.join(wanted)}")
+    fields = {}
+    for field, hint in typing.get_type_hints(module.Result, include_extras=True).items():
+        fields[field] = _field(f"{name}: Result.{field}", hint)
+    experiment = Experiment(
+        name=name,
+        module=module,
+        fields=fields,
+        dynamics=dynamics,
+        drawn=hasattr(module, "init"),
+        conditional=hasattr(module, "predict") and "state" in inspect.signature(module.predict).parameters,
+    )
+    if experiment.conditional and not experiment.drawn:
+        raise UsageError(f"experiment {name}: predict takes a state, so the module needs init(key, config)")
+    strangers = set(experiment.tolerance) - set(fields)
+    if strangers:
+        raise unknown(f"field in {name}.TOLERANCE", min(strangers), fields)
+    return experiment
+
+
+def _field(where: str, hint: Any) -> Field:
+    options = typing.get_args(hint) if type(None) in typing.get_args(hint) else (hint,)
+    arrays = [option for option in options if hasattr(option, "dim_str")]
+    if len(arrays) != 1:
+        raise UsageError(f'{where}: annotate with one jaxtyping array, such as Float[Array, "cluster"]; got {hint}')
+    axes = tuple(arrays[0].dim_str.split())
+    if any(not axis.isidentifier() for axis in axes) or len(set(axes)) < len(axes):
+        raise UsageError(f"{where}: axes are distinct names, no numbers or wildcards; got {arrays[0].dim_str!r}")
+    if {"seed", "step"} & set(axes):
+        raise UsageError(f"{where}: the axes seed and step belong to the engine; got {arrays[0].dim_str!r}")
+    return Field(axes, predicted=type(None) not in options)
+
+
+def recorded_steps(experiment: Experiment, config: Any) -> np.ndarray | None:
+    """The steps at which dynamics are observed (sorted, distinct, from 0 on), or None for one shot."""
+    if not experiment.dynamics:
+        return None
+    steps = np.asarray(experiment.module.steps(config))
+    valid = steps.ndim == 1 and steps.size > 0 and np.issubdtype(steps.dtype, np.integer)
+    if not valid or steps[0] < 0 or np.any(np.diff(steps) <= 0):
+        raise UsageError(f"{experiment.name}: steps(config) is a sorted array of distinct step counts; got {steps!r}")
+    return steps.astype(np.int64)
+
+
+def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
+    """Evaluate both sides abstractly and check their axes; returns the shapes of one run's `Result` (at one step).
+
+    Nothing is computed or compiled. Raises `UsageError` for axes that do not match the annotations, or for a traced field
+    that is used where a plain number is needed.
+    """
+    module, floats, key = experiment.module, config_.traced_values(config), jax.random.key(0)
+
+    def at(values: dict[str, Any]) -> Any:
+        return config_.with_traced(config, values)
+
+    try:
+        state = None
+        if not experiment.drawn:
+            shapes = jax.eval_shape(lambda k, f: module.simulate(k, at(f)), key, floats)
+        else:
+            state = jax.eval_shape(lambda k, f: module.init(k, at(f)), key, floats)
+            if experiment.dynamics:
+                stepped = jax.eval_shape(lambda s, f: module.step(s, at(f)), state, floats)
+                _check_same(experiment, state, stepped)
+            observe = module.observe if experiment.dynamics else module.simulate
+            shapes = jax.eval_shape(lambda s, f: observe(s, at(f)), state, floats)
+        sizes: dict[str, int] = {}
+        _check_result(experiment, "simulation", shapes, sizes)
+        for side, function in experiment.predictions.items():
+            arguments = ([state] if experiment.conditional else []) + [floats]
+            tail = () if steps is None else (steps,)
+            with jax.enable_x64(True):
+                predicted = jax.eval_shape(
+                    lambda *a, function=function, tail=tail: function(*a[:-1], at(a[-1]), *tail), *arguments
+                )
+            _check_result(experiment, side, predicted, sizes, lead=len(tail))
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        where = str(error).split("\n")[0].rstrip(".")
+        raise UsageError(
+            f"{experiment.name}: a traced field ({', '.join(floats) or 'none'}) is used where a plain number is needed; a float "
+            f"that fixes a shape or a branch is declared field(default=..., metadata=dict(static=True)). ({where})"
+        ) from error
+    return shapes
+
+
+def _check_same(experiment: Experiment, state: Any, stepped: Any) -> None:
+    before, after = (
+        [(jax.tree_util.keystr(path), leaf.shape, str(leaf.dtype)) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+        for tree in (state, stepped)
+    )
+    if before != after:
+        changes = [f"{old} -> {new}" for old, new in zip(before, after, strict=False) if old != new]
+        raise UsageError(f"{experiment.name}: step changes the state: {'; '.join(changes) or 'other leaves'}")
+
+
+def _check_result(experiment: Experiment, side: str, shapes: Any, sizes: dict[str, int], lead: int = 0) -> None:
+    """Check one side's `Result` shapes against the annotations; `sizes` collects each axis length over both sides.
+
+    `lead` counts leading axes that the engine owns (the step axis of a prediction).
+    """
+    for name, field in experiment.fields.items():
+        leaf = getattr(shapes, name)
+        where = f"{experiment.name}: {side}.{name}"
+        if leaf is None:
+            if side == "simulation" or (side == "prediction" and field.predicted):
+                raise UsageError(f"{where} is None; write `| None` into its annotation if it has no prediction")
+            continue
+        if not np.issubdtype(leaf.dtype, np.floating):
+            raise UsageError(f"{where} has dtype {leaf.dtype}; a Result holds floating-point arrays")
+        shape = leaf.shape[lead:]
+        if len(shape) != len(field.axes):
+            raise UsageError(f"{where} has shape {shape}; its annotation names the axes {field.axes}")
+        for axis, size in zip(field.axes, shape, strict=True):
+            if sizes.setdefault(axis, size) != size:
+                raise UsageError(f"{where}: axis {axis} has length {size} here and {sizes[axis]} elsewhere")

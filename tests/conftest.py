@@ -1,0 +1,20 @@
+"""Strict mode for every test: float64 on, rank and dtype promotion are errors, shapes are checked at run time."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+from jaxtyping import install_import_hook
+
+_hook = install_import_hook(["closedform.models", "closedform.tasks", "closedform.theory"], "beartype.beartype")
+_hook.__enter__()
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _strict():
+    with jax.enable_x64(True), jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        yield
