@@ -8,7 +8,6 @@ seeds stand apart. Under two seeds there is no verdict.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -137,11 +136,3 @@ def _mean_and_error(values: xarray.DataArray) -> tuple[xarray.DataArray, xarray.
 def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
 
-
-def number(value: float, digits: int = 4) -> str:
-    """A number as the table prints it: significant digits, aligned by the reader's eye rather than by width.
-
-    >>> number(0.0123456), number(123456.0), number(float("nan"))
-    ('0.01235', '1.235e+05', 'nan')
-    """
-    return f"{value:.{digits}g}" if math.isfinite(value) else str(value)

@@ -1,0 +1,111 @@
+"""What a person sees: the agreement table, the list of experiments, figures as files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .agreement import Row
+from .errors import UsageError
+from .experiment import find, find_figure, names
+
+if TYPE_CHECKING:
+    import rich.table
+    import xarray
+
+
+def number(value: float) -> str:
+    """Four significant digits.
+
+    >>> number(0.0123456), number(123456.0), number(float("nan"))
+    ('0.01235', '1.235e+05', 'nan')
+    """
+    return f"{value:.4g}"
+
+
+def agreement_table(rows: Sequence[Row]) -> rich.table.Table:
+    """One line a row: predicted, simulated +- standard error, deviation, allowance, verdict, at the worst point."""
+    import rich.box
+    import rich.table
+
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    for heading in ("experiment", "field", "worst at"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("predicted", "simulated ± SE", "deviation", "allowed", "points", "seeds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    last = ""
+    for row in rows:
+        style = {"agrees": "green", "DISAGREES": "bold red"}.get(row.verdict, "yellow")
+        name = " ".join(filter(None, (row.experiment, row.cell)))
+        table.add_row(
+            "" if name == last else name,
+            row.field,
+            row.at,
+            number(row.predicted),
+            f"{number(row.simulated)} ± {row.standard_error:.1g}",
+            f"{row.deviation:+.1e}",
+            f"{row.allowed:.1e}",
+            f"{row.agreeing}/{row.points}",
+            str(row.seeds),
+            f"[{style}]{row.verdict}[/]",
+        )
+        last = name
+    return table
+
+
+def diverged_lines(rows: Sequence[Row]) -> list[str]:
+    """One sentence for every cell that lost seeds."""
+    lost = {(row.experiment, row.cell): row.diverged for row in rows if row.diverged}
+    return [
+        f"{' '.join(filter(None, cell))}: {len(seeds)} diverged seed{'s' if len(seeds) > 1 else ''}, kept apart: "
+        + ", ".join(map(str, seeds))
+        for cell, seeds in lost.items()
+    ]
+
+
+def experiment_table() -> rich.table.Table:
+    """Every experiment: claim, source, size and cost, as its module states them."""
+    import rich.box
+    import rich.table
+
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("experiment", "claim", "source", "size", "cost on 2 CPU cores"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "experiment")
+    for name in names():
+        experiment = find(name)
+        about = experiment.about()
+        cells = 1
+        for values in experiment.grid.values():
+            cells *= len(values)
+        size = f"{experiment.seeds} seeds" + (f" x {cells} cells" if cells > 1 else "")
+        table.add_row(name, about["claim"], about["source"], size, about["cost"])
+    return table
+
+
+def save_figure(name: str, result: xarray.DataTree, stem: Path) -> list[Path]:
+    """Draw the experiment's figure from a result and write `<stem>.png` and `.pdf`, byte-identical for equal results."""
+    draw = find_figure(name)
+    if draw is None:
+        return []
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure = draw(result)
+    metadata: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
+    paths = []
+    for suffix, entries in metadata.items():
+        path = stem.with_name(f"{stem.name}.{suffix}")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            figure.savefig(temporary, format=suffix, metadata=entries)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+        paths.append(path)
+    plt.close(figure)
+    return paths
