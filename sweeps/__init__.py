@@ -5,7 +5,7 @@
     result = run(my_module, {"learning_rate": 0.05}, over={"model.dim": (32, 64)})
 """
 
-from .agreement import Row, agrees, compare, statistics
+from .agreement import Row, agrees, compare, prediction, statistics
 from .errors import UsageError
 from .experiment import Experiment, find, find_figure, names
 from .execution import Settings
@@ -23,6 +23,7 @@ __all__ = [
     "find_figure",
     "load",
     "names",
+    "prediction",
     "provenance",
     "run",
     "statistics",

@@ -48,6 +48,14 @@ def statistics(result: xarray.DataTree, field: str) -> tuple[xarray.DataArray, x
     return _mean_and_error(result["simulation"][field].where(~result["simulation"]["diverged"]).astype(np.float64))
 
 
+def prediction(result: xarray.DataTree, field: str, side: str = "prediction") -> xarray.DataArray:
+    """The predicted field (of a rival: side "prediction_<name>"); one conditional on the draw is averaged over the same seeds."""
+    predicted = result[side][field].astype(np.float64)
+    if "seed" not in predicted.dims:
+        return predicted
+    return predicted.where(~result["simulation"]["diverged"]).mean("seed")
+
+
 def compare(experiment: Experiment, result: xarray.DataTree) -> list[Row]:
     """The rows of one result, cell by cell; its swept axes are the cells."""
     rows = []

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import config as config_
-from .experiment import Experiment
+from .experiment import Experiment, to_float64
 from .programs import Batching, Programs, programs, run_sharding
 
 _BLOCK_SECONDS = 1.0
@@ -99,9 +99,7 @@ def execute(
     raised here.
     """
     batching: Batching = settings.batching or ("map" if jax.default_backend() == "cpu" else "vmap")
-    threads = (settings.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    if batching == "vmap":
-        threads = 1
+    threads = 1 if batching == "vmap" else settings.threads or _cores()
     capacity = _capacity(group, len(runs), batching, settings.block)
     with precision(wants_float64(group.config)):
         work = _Work(group, programs_of(group, capacity, batching), capacity, batching, root_seed, settings, advanced, stop)
@@ -193,7 +191,7 @@ class _Work:
         if self.programs.predictions:
             drawn = state.state if self.programs.advance else state
             with precision(True):
-                wide, wide_floats = jax.tree.map(_to_float64, drawn), self.floats(block, True)
+                wide, wide_floats = to_float64(drawn), self.floats(block, True)
                 for name, program in self.programs.predictions.items():
                     conditional[name] = jax.device_get(program(count, wide, wide_floats))
         with precision(self.float64):
@@ -254,6 +252,10 @@ def predict_cells(group: Group) -> dict[int, dict[str, Any]]:
         }
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _capacity(group: Group, count: int, batching: Batching, block: int | None) -> int:
     if batching == "map":
         return block or max(1, min(1024, _MAP_BYTES // _run_bytes(group)))
@@ -278,6 +280,3 @@ def _table(configs: dict[int, Any], float64: bool) -> dict[str, jax.Array]:
     with jax.enable_x64(float64):
         return {path: jnp.stack([jnp.asarray(row[path]) for row in rows]) for path in rows[0]}
 
-
-def _to_float64(leaf: Any) -> Any:
-    return leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf

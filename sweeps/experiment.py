@@ -199,12 +199,14 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
         sizes: dict[str, int] = {}
         _check_result(experiment, "simulation", shapes, sizes)
         for side, function in experiment.predictions.items():
-            arguments = ([state] if experiment.conditional else []) + [floats]
             tail = () if steps is None else (steps,)
+
+            def predict(state, floats, function=function, tail=tail):
+                given = (to_float64(state),) if experiment.conditional else ()
+                return function(*given, at(floats), *tail)
+
             with jax.enable_x64(True):
-                predicted = jax.eval_shape(
-                    lambda *a, function=function, tail=tail: function(*a[:-1], at(a[-1]), *tail), *arguments
-                )
+                predicted = jax.eval_shape(predict, state, floats)
             _check_result(experiment, side, predicted, sizes, lead=len(tail))
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
         where = str(error).split("\n")[0].rstrip(".")
@@ -213,6 +215,13 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
             f"that fixes a shape or a branch is declared field(default=..., metadata=dict(static=True)). ({where})"
         ) from error
     return shapes
+
+
+def to_float64(tree: Any) -> Any:
+    """The same arrays with floating-point leaves in float64: what a conditional prediction is given."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(np.float64) if jax.numpy.issubdtype(leaf.dtype, np.floating) else leaf, tree
+    )
 
 
 def _check_same(experiment: Experiment, state: Any, stepped: Any) -> None:

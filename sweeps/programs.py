@@ -65,19 +65,21 @@ class Programs(NamedTuple):
     unconditional: dict[str, Program]  # (count, floats) -> Result; a "run" is a cell here
 
 
+_KEPT = 64  # sets of programs that a process keeps, the least recently used going first
 _cache: dict[Any, Programs] = {}
 
 
 def programs(
     experiment: Experiment, config: Any, steps: np.ndarray | None, capacity: int, batching: Batching, x64: bool
 ) -> Programs:
-    """The programs for `config`'s static fields, kept for the life of the process."""
+    """The programs for `config`'s static fields; asked for again, they are those already compiled."""
     contract = ("init", "step", "observe", "simulate")
     functions = tuple(getattr(experiment.module, name, None) for name in contract) + tuple(experiment.predictions.items())
     # steps enter advance as an argument, but a prediction may use their values
     key = (functions, config_.static_key(config), steps if steps is None else steps.tobytes(), capacity, batching, x64)
-    if key not in _cache:
-        _cache[key] = _build(experiment, config, steps, capacity, batching)
+    _cache[key] = _cache.pop(key, None) or _build(experiment, config, steps, capacity, batching)
+    while len(_cache) > _KEPT:
+        del _cache[next(iter(_cache))]
     return _cache[key]
 
 

@@ -1,0 +1,90 @@
+"""What the XOR experiments share: minibatch SGD on fresh Boolean data, and the mean-field start that belongs to a network.
+
+Every step draws `batch_size` new points, so steps times batch size counts samples. The loss is 2 log(1 + exp(-y f)), whose
+negative derivative at f = 0 is y, and the step is mean-field: w -= eta p dL/dw, a -= eta p dL/da.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...models import two_layer
+from ...tasks import xor
+from ...theory.xor_mean_field import Neurons
+
+
+@dataclass(frozen=True)
+class Config:
+    """Training of a two-layer network on XOR; each experiment sets its own sizes."""
+
+    model: two_layer.Config = field(default_factory=lambda: two_layer.Config(dim=64, width=512, init_scale=0.1))
+    batch_size: int = 4096  # fresh samples per step (paper: m)
+    learning_rate: float = 0.1  # mean-field step size (paper: eta); time = learning_rate * step
+    num_steps: int = 300  # updates
+
+    def __post_init__(self):
+        for name in ("batch_size", "num_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if self.model.dim < 3:
+            raise ValueError(f"model.dim must be at least 3 (two coordinates of XOR and one other), got {self.model.dim}")
+
+
+class State(NamedTuple):
+    """A network in training, the key of its next batch, and the key of the points on which it is measured."""
+
+    params: two_layer.Params
+    key: PRNGKeyArray
+    test_key: PRNGKeyArray
+
+
+def init(key: PRNGKeyArray, config: Config) -> State:
+    """A network at its random start."""
+    key_model, key_data, key_test = jax.random.split(key, 3)
+    return State(two_layer.init(key_model, config.model), key_data, key_test)
+
+
+def step(state: State, config: Config, train: Literal["both", "weights", "readout"] = "both") -> State:
+    """One update on a fresh batch, of both layers or of one."""
+    key, key_batch = jax.random.split(state.key)
+    x, y = xor.sample(key_batch, config.batch_size, config.model.dim)
+
+    def residual(f: Float[Array, "batch"]) -> Float[Array, "batch"]:
+        return -2 * y * jax.nn.sigmoid(-y * f) / y.size
+
+    gradient = two_layer.gradients(state.params, x, residual)[1]
+    eta = config.learning_rate * config.model.width
+    w, a = state.params
+    if train != "readout":
+        w = w - eta * gradient.w
+    if train != "weights":
+        a = a - eta * gradient.a
+    return state._replace(params=two_layer.Params(w, a), key=key)
+
+
+def loss(margins: Float[Array, "..."]) -> Float[Array, ""]:
+    """Mean of 2 log(1 + exp(-margin))."""
+    return 2 * jnp.mean(jax.nn.softplus(-margins))
+
+
+def error(margins: Float[Array, "..."]) -> Float[Array, ""]:
+    """Share of margins below zero; half of those at zero count, so that a network that says nothing errs half the time."""
+    return jnp.mean((margins < 0) + 0.5 * (margins == 0))
+
+
+def margins(state: State, num_points: int) -> Float[Array, "cluster num_points"]:
+    """y f on `num_points` points of each of the four clusters (x_1, x_2); the same points throughout a run."""
+    x = xor.sample_cluster(state.test_key, num_points, state.params.w.shape[0])
+    outputs = jax.vmap(jax.vmap(two_layer.apply, (None, 0)), (None, 0))(state.params, x)
+    return xor.CLUSTER_LABELS.astype(outputs.dtype)[:, None] * outputs
+
+
+def neurons(params: two_layer.Params) -> Neurons:
+    """The reduced neurons (w_12, ||w_perp||, a) from which the mean-field system starts."""
+    w_12, perp_norm, a = two_layer.plane(params)
+    return Neurons(w_12, perp_norm, a)

@@ -1,0 +1,67 @@
+"""The readout alone cannot learn XOR from random features; the weights alone can, but lose the balance that both keep.
+
+Source: Glasgow, arXiv 2309.15111 (joint training as a regulator); the comparison of layers and its curves are derived here
+Cost: 15 s
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...models import two_layer
+from ...theory import xor_mean_field
+from . import _training
+
+
+@dataclass(frozen=True)
+class Config(_training.Config):
+    model: two_layer.Config = field(default_factory=lambda: two_layer.Config(dim=128, width=512, init_scale=0.2))
+    batch_size: int = 1024  # fresh samples per step (paper: m)
+    num_steps: int = 200  # updates
+    record_every: int = 10  # steps between two records
+    train: Literal["both", "weights", "readout"] = "both"  # which layers move
+    test_points: int = 1024  # points of each cluster on which loss and error are measured
+
+
+class Result(NamedTuple):
+    loss: Float[Array, ""]  # mean of 2 log(1 + exp(-y f))
+    imbalance: Float[Array, ""]  # mean over neurons of ||w||^2 - a^2
+    error: Float[Array, ""] | None  # share of test points with the wrong sign
+
+
+init = _training.init
+
+
+def step(state: _training.State, config: Config) -> _training.State:
+    return _training.step(state, config, config.train)
+
+
+def steps(config: Config) -> np.ndarray:
+    return np.arange(0, config.num_steps + 1, config.record_every)
+
+
+def observe(state: _training.State, config: Config) -> Result:
+    margins = _training.margins(state, config.test_points)
+    return Result(_training.loss(margins), jnp.mean(two_layer.imbalance(state.params)), _training.error(margins))
+
+
+def predict(state: _training.State, config: Config, steps: np.ndarray) -> Result:
+    """The mean-field system with the same layer frozen, from the same weights, at the same step size."""
+    path = xor_mean_field.euler(
+        _training.neurons(state.params),
+        config.learning_rate,
+        steps,
+        train_weights=config.train != "readout",
+        train_readout=config.train != "weights",
+    )
+    imbalance = jnp.sum(path.w**2, axis=-1) + path.s**2 - path.a**2
+    return Result(jax.vmap(xor_mean_field.loss)(path), jnp.mean(imbalance, axis=-1), None)
+
+
+TOLERANCE = {}
+QUICK = {"model.dim": 16, "model.width": 32, "batch_size": 64, "num_steps": 20, "test_points": 32}
+GRID = {"train": ("both", "weights", "readout")}

@@ -1,0 +1,69 @@
+"""Loss and margins of the four clusters follow one closed system; late, each margin follows its own closed form.
+
+Source: Glasgow, arXiv 2309.15111 (margins grow and become balanced); both predictions are derived here
+Cost: 20 s
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...theory import xor_mean_field
+from . import _training
+
+
+@dataclass(frozen=True)
+class Config(_training.Config):
+    record_every: int = 5  # steps between two records
+    test_points: int = 1024  # points of each cluster on which margins are averaged
+    closed_form_from: int = 140  # step at which the signal-only closed form takes over the margins
+
+
+class Result(NamedTuple):
+    loss: Float[Array, ""]  # mean of 2 log(1 + exp(-y f)) over the test points
+    margin: Float[Array, "cluster"]  # mean of y f in each cluster: +mu_1, -mu_1, +mu_2, -mu_2
+    smallest: Float[Array, ""]  # of the four margins
+    largest: Float[Array, ""]  # of the four margins: the two meet as the margins balance
+    error: Float[Array, ""] | None  # share of the test points with y f < 0, half of those with y f = 0
+
+
+init, step = _training.init, _training.step
+
+
+def steps(config: Config) -> np.ndarray:
+    return np.arange(0, config.num_steps + 1, config.record_every)
+
+
+def observe(state: _training.State, config: Config) -> Result:
+    margins = _training.margins(state, config.test_points)
+    return _result(_training.loss(margins), jnp.mean(margins, axis=1), _training.error(margins))
+
+
+def predict(state: _training.State, config: Config, steps: np.ndarray) -> Result:
+    """The mean-field system from the same initial weights at the same step size."""
+    path = xor_mean_field.euler(_training.neurons(state.params), config.learning_rate, steps)
+    return _result(jax.vmap(xor_mean_field.loss)(path), jax.vmap(xor_mean_field.margins)(path))
+
+
+def predict_signal_only(state: _training.State, config: Config, steps: np.ndarray) -> Result:
+    """Phase 2 alone: from `closed_form_from` on, every cluster's margin by its own closed form (NaN before)."""
+    since = config.learning_rate * jnp.asarray(steps - config.closed_form_from, float)
+    start = xor_mean_field.euler(_training.neurons(state.params), config.learning_rate, np.array([config.closed_form_from]))
+    first = jax.vmap(xor_mean_field.margins)(start)[0]
+    curves = jax.vmap(xor_mean_field.margin, (None, 0), 1)(jnp.maximum(since, 0), first)
+    margin = jnp.where(since[:, None] < 0, jnp.nan, curves)
+    return _result(jax.vmap(_training.loss)(margin), margin)
+
+
+def _result(
+    loss: Float[Array, "*step"], margin: Float[Array, "*step cluster"], error: Float[Array, "*step"] | None = None
+) -> Result:
+    return Result(loss, margin, jnp.min(margin, axis=-1), jnp.max(margin, axis=-1), error)
+
+
+TOLERANCE = {}
+QUICK = {"model.dim": 16, "model.width": 32, "batch_size": 64, "num_steps": 20, "test_points": 32, "closed_form_from": 10}

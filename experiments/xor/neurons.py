@@ -1,0 +1,54 @@
+"""Neurons in the plane of the label: each one finds the axis of its sign, then runs out along it.
+
+Source: Glasgow, arXiv 2309.15111 (a constant share of the neurons aligns with each of +-mu_1, +-mu_2); positions derived here
+Cost: 10 s
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...models import two_layer
+from ...theory import xor_mean_field
+from . import _training
+
+
+@dataclass(frozen=True)
+class Config(_training.Config):
+    num_steps: int = 140  # updates
+    record_at: tuple[int, ...] = (0, 45, 90, 140)  # steps at which the neurons are shown
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.record_at or max(self.record_at) > self.num_steps:
+            raise ValueError(f"record_at must hold steps from 0 to num_steps = {self.num_steps}, got {self.record_at}")
+
+
+class Result(NamedTuple):
+    alpha: Float[Array, "neuron"]  # w . mu_1, the direction of label +1
+    beta: Float[Array, "neuron"]  # w . mu_2, the direction of label -1
+    readout: Float[Array, "neuron"]  # a
+
+
+init, step = _training.init, _training.step
+
+
+def steps(config: Config) -> np.ndarray:
+    return np.asarray(config.record_at)
+
+
+def observe(state: _training.State, config: Config) -> Result:
+    w_12, _, a = two_layer.plane(state.params)
+    return Result(w_12[:, 0] - w_12[:, 1], w_12[:, 0] + w_12[:, 1], a)
+
+
+def predict(state: _training.State, config: Config, steps: np.ndarray) -> Result:
+    """Every neuron of the mean-field system that starts from the same weights, at the same step size."""
+    path = xor_mean_field.euler(_training.neurons(state.params), config.learning_rate, steps)
+    return Result(path.w[..., 0] - path.w[..., 1], path.w[..., 0] + path.w[..., 1], path.a)
+
+
+TOLERANCE = {}
+QUICK = {"model.dim": 16, "model.width": 32, "batch_size": 64, "num_steps": 20, "record_at": (0, 5, 10, 20)}

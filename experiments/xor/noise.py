@@ -1,0 +1,59 @@
+"""Minibatch noise in phase 1: it grows ||w||^2 - a^2 linearly, slows the signal and holds the opposite component up.
+
+Source: Glasgow, arXiv 2309.15111 (noise along the signal is small); the moments are derived here
+Cost: 10 s
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...models import two_layer
+from ...theory import xor as theory
+from . import _training
+
+
+@dataclass(frozen=True)
+class Config(_training.Config):
+    model: two_layer.Config = field(default_factory=lambda: two_layer.Config(dim=256, width=256, init_scale=0.1))
+    batch_size: int = 128  # fresh samples per step (paper: m); kappa = learning_rate * dim / (2 m)
+    num_steps: int = 40  # updates
+    record_every: int = 4  # steps between two records
+
+
+class Result(NamedTuple):
+    """Means over the neurons, in units of init_scale ** 2."""
+
+    signal: Float[Array, ""]  # squared signal component
+    opposite: Float[Array, ""]  # squared opposite component
+    imbalance: Float[Array, ""]  # ||w||^2 - a^2
+
+
+init, step = _training.init, _training.step
+
+
+def steps(config: Config) -> np.ndarray:
+    return np.arange(0, config.num_steps + 1, config.record_every)
+
+
+def observe(state: _training.State, config: Config) -> Result:
+    signal, opposite, _, _ = two_layer.components(state.params)
+    means = (jnp.mean(signal**2), jnp.mean(opposite**2), jnp.mean(two_layer.imbalance(state.params)))
+    return Result(*(mean / config.model.init_scale**2 for mean in means))
+
+
+def predict(config: Config, steps: np.ndarray) -> Result:
+    """Second moments of the linear regime, f = 0, with the noise of a minibatch."""
+    kappa = theory.noise_parameter(config.learning_rate, float(config.model.dim), float(config.batch_size))
+    time = config.learning_rate * jnp.asarray(steps, float)
+    moments = theory.noise_moments(time, float(config.model.dim), kappa)
+    return Result(moments.signal, moments.opposite, theory.balance_growth(time, float(config.model.dim), kappa))
+
+
+TOLERANCE = {}
+QUICK = {"model.dim": 16, "model.width": 32, "num_steps": 8}
+GRID = {"batch_size": (1280, 128, 13)}
+SEEDS = 64  # squares are heavy-tailed, and neurons share their noise

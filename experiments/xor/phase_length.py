@@ -1,0 +1,100 @@
+"""Phase 1 takes ln(d)/(2 lambda) of time: the signal overtakes the other coordinates at a time linear in log d.
+
+Source: Glasgow, arXiv 2309.15111 (length of order log d); the constant and the table of times are derived here
+Cost: 20 s
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...models import two_layer
+from ...theory import xor as theory
+from . import _training
+
+
+@dataclass(frozen=True)
+class Config:
+    model: two_layer.Config = field(default_factory=lambda: two_layer.Config(dim=64, width=32, init_scale=0.05))
+    learning_rate: float = field(default=0.04, metadata=dict(static=True))  # mean-field step size (paper: eta)
+    noise: float = field(default=0.008, metadata=dict(static=True))  # kappa = eta d / (2 m), which sets the batch size m
+    max_time: float = field(default=20.0, metadata=dict(static=True))  # training that ends here without a crossing is lost
+
+    def __post_init__(self):
+        for name in ("learning_rate", "noise", "max_time"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.model.dim < 5:
+            raise ValueError(f"model.dim must be at least 5 (below, the signal starts above the rest), got {self.model.dim}")
+
+    @property
+    def training(self) -> _training.Config:
+        batch_size = max(1, round(self.learning_rate * self.model.dim / (2 * self.noise)))
+        return _training.Config(self.model, batch_size, self.learning_rate)
+
+
+class Result(NamedTuple):
+    """Averages over the neurons, at the time at which the mean signal equals the mean norm of w_perp."""
+
+    time: Float[Array, ""]  # learning_rate * step, interpolated between two steps
+    signal: Float[Array, ""]  # in units of init_scale
+    readout: Float[Array, ""]  # |a| in units of init_scale
+
+
+class _Crossing(NamedTuple):
+    state: _training.State
+    step: Float[Array, ""]
+    before: Float[Array, "3"]
+    now: Float[Array, "3"]  # mean signal, mean perp_norm, mean |a|
+
+
+def simulate(key: PRNGKeyArray, config: Config) -> Result:
+    training = config.training
+
+    def means(state: _training.State) -> Float[Array, "3"]:
+        signal, _, perp_norm, a = two_layer.components(state.params)
+        return jnp.stack([jnp.mean(signal), jnp.mean(perp_norm), jnp.mean(jnp.abs(a))])
+
+    def advance(at: _Crossing) -> _Crossing:
+        state = _training.step(at.state, training)
+        return _Crossing(state, at.step + 1, at.now, means(state))
+
+    start = _training.State(typical(key, config.model), *jax.random.split(key))
+    last = config.max_time / config.learning_rate
+    first = _Crossing(start, jnp.zeros(()), means(start), means(start))
+    end = jax.lax.while_loop(lambda at: (at.now[0] < at.now[1]) & (at.step < last), advance, first)
+    excess = jnp.log(end.before[0] / end.before[1]), jnp.log(end.now[0] / end.now[1])
+    share = jnp.where(excess[1] >= 0, excess[0] / (excess[0] - excess[1]), jnp.nan)  # NaN: never crossed
+    signal, _, readout = (end.before + share * (end.now - end.before)) / config.model.init_scale
+    return Result(config.learning_rate * (end.step - 1 + share), signal, readout)
+
+
+def typical(key: PRNGKeyArray, model: two_layer.Config) -> two_layer.Params:
+    """Neurons whose components have exactly their root-mean-square size: |w . mu| = sqrt(2 / dim), random signs and w_perp.
+
+    The signal starts positive in every neuron, since a neuron with the other sign only reflects it.
+    """
+    w, a = two_layer.init(key, model)
+    perp = w.at[:2].set(0)
+    alpha = jnp.sqrt(2 / model.dim) * model.init_scale
+    sign = jax.random.rademacher(jax.random.fold_in(key, 1), a.shape, w.dtype)
+    first, second = jnp.where(a > 0, alpha, sign * alpha), jnp.where(a > 0, sign * alpha, alpha)
+    plane = jnp.stack([(first + second) / 2, (second - first) / 2])
+    perp = perp * (jnp.sqrt(1 - 2 / model.dim) * model.init_scale / jnp.linalg.norm(perp, axis=0))
+    return two_layer.Params(perp.at[:2].set(plane), a)
+
+
+def predict(config: Config) -> Result:
+    """The small-network ODE, SGD noise included, from the same start in the limit of many neurons and small steps."""
+    kappa = config.learning_rate * config.model.dim / (2 * config.training.batch_size)
+    time, neuron = theory.phase1_length(float(config.model.dim), kappa)
+    return Result(time, neuron.alpha, neuron.a)
+
+
+TOLERANCE = {}
+QUICK = {"model.dim": 16, "model.width": 8, "learning_rate": 0.2, "noise": 0.05}
+GRID = {"model.dim": (64, 128, 256, 512, 1024)}
+PRESETS = {"small_steps": {"learning_rate": 0.005}}

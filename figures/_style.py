@@ -1,0 +1,81 @@
+"""The one look of all figures: prediction is a line, simulation is points with one standard error, in the same colour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.lines import Line2D
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMN = 3.25  # inches: one column of a two-column paper
+# Okabe and Ito's palette, ordered so that neighbours differ in grey too
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+_STYLE = {
+    "figure.dpi": 100,
+    "savefig.dpi": 300,
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.2,
+    "pdf.fonttype": 42,
+}
+
+
+def panels(columns: int = 1, rows: int = 1, height: float = 2.3, **options: Any) -> tuple[Figure, Any]:
+    """A figure of panels, each one column wide; options are those of `plt.subplots`."""
+    plt.rcParams.update({**plt.rcParamsDefault, **_STYLE, "backend": plt.rcParams["backend"]})
+    size = (COLUMN * columns, height * rows)
+    return plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
+
+
+def theory(axes: Axes, x: Any, predicted: xarray.DataArray, index: int = 0, label: str | None = None, **options: Any) -> None:
+    """A predicted curve."""
+    axes.plot(x, np.asarray(predicted), color=COLOURS[index % len(COLOURS)], label=label, zorder=2, **options)
+
+
+def simulation(axes: Axes, x: Any, statistics: tuple[xarray.DataArray, xarray.DataArray], index: int = 0) -> None:
+    """Simulated points, mean over seeds with one standard error; of many points about sixteen are marked."""
+    mean, error = (np.asarray(values) for values in statistics)
+    every = max(1, len(mean) // 16)
+    axes.errorbar(
+        x,
+        mean,
+        yerr=np.nan_to_num(error),
+        fmt=MARKERS[index % len(MARKERS)],
+        color=COLOURS[index % len(COLOURS)],
+        markersize=3.2,
+        markeredgewidth=0.6,
+        markerfacecolor="white",
+        elinewidth=0.7,
+        capsize=1.4,
+        markevery=every,
+        errorevery=every,
+        zorder=3,
+    )
+
+
+def legend(axes: Axes, seeds: int, line: str = "theory", above: bool = False, **options: Any) -> None:
+    """The labelled curves, and what a line and a point are, with the number of seeds; inside or above the panels."""
+    point = dict(color="0.35", marker="o", markersize=3.2, markerfacecolor="white", linestyle="")
+    handles = axes.get_legend_handles_labels()[0]
+    handles += [Line2D([], [], color="0.35", label=line), Line2D([], [], **point, label=f"SGD, {seeds} seeds ± SE")]
+    if above:
+        axes.figure.legend(handles=handles, loc="outside upper center", **options)
+    else:
+        axes.legend(handles=handles, **options)

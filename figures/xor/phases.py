@@ -1,0 +1,28 @@
+"""Signal, opposite, perpendicular part and readout of the neurons against time, mean-field theory over SGD."""
+
+from ...sweeps import prediction, provenance, statistics
+from .. import _style
+
+
+def draw(result):
+    config = provenance(result)["config"]
+    time = result["simulation"]["step"] * config["learning_rate"]
+    figure, axes = _style.panels(height=3.0)
+    names = {
+        "signal": "signal $w\\cdot\\mu_{\\rm sig}$",
+        "opposite": "opposite $w\\cdot\\mu_{\\rm opp}$",
+        "perp_norm": "other $\\|w_\\perp\\|$",
+        "readout": "readout $|a|$",
+    }
+    for index, (field, label) in enumerate(names.items()):
+        _style.theory(axes, time, prediction(result, field), index, label)
+        _style.simulation(axes, time, statistics(result, field), index)
+    noiseless = prediction(result, "opposite", "prediction_noiseless")
+    axes.plot(time, noiseless, color=_style.COLOURS[1], linewidth=0.7, linestyle=(0, (3, 2)), label="opposite without noise")
+    axes.set(
+        yscale="log",
+        xlabel="time  (learning rate × step)",
+        ylabel="root mean square over neurons",
+    )
+    _style.legend(axes, result["simulation"].sizes["seed"], "noisy mean field", above=True, ncols=2)
+    return figure

@@ -1,0 +1,121 @@
+"""The command line as a person meets it: one clear line for every mistake, the right exit code, nothing lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import pytest
+
+import closedform.__main__ as command_line
+from closedform import sweeps
+from closedform.sweeps import names
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "180")
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def closedform(text):
+    return command_line.main(text.split())
+
+
+def test_list_shows_every_experiment(capsys):
+    assert closedform("list") == 0
+    shown = capsys.readouterr().out
+    for name in names():
+        assert name in shown
+        assert sweeps.find(name).about()["claim"].split()[0] in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("reproduec xor", "unknown command 'reproduec'; nearest: reproduce"),
+        ("run xor/phase", "unknown experiment 'xor/phase'; nearest: xor/phases"),
+        ("reproduce xro", "unknown paper or experiment 'xro'; nearest: xor"),
+        ("agree nothing", "unknown paper or experiment 'nothing'; known:"),
+        ("agree xor/phases", "xor/phases: not (all) computed in results; first: closedform reproduce xor/phases"),
+        ("run xor/phases --config.modle.dim 3", "unknown field of xor/phases 'modle.dim'; nearest: model.dim"),
+        ("run xor/phases --config.model.dim many", "model.dim: got 'many'; allowed: a whole number"),
+        ("run xor/phases --config.model.dim=2.5", "model.dim: got 2.5; allowed: a whole number"),
+        ("run xor/phases --config.model.dim", "model.dim: got ''; allowed: a whole number"),
+        ("run xor/phases --config.model.width 0", "width must be at least 1, got 0"),
+        ("run xor/phases --config.learning-rate -1", "learning_rate must be positive, got -1.0"),
+        ("run xor/phases --config.learning-rate nan", "learning_rate: got nan; allowed: a finite number"),
+        ("run xor/layers --config.train none", "train: got 'none'; allowed: 'both' or 'weights' or 'readout'"),
+        ("run xor/phases --preset huge", "unknown preset of xor/phases 'huge'; known: quick"),
+        ("reproduce xor --preset huge", "unknown preset of xor 'huge'"),
+        ("run xor/phases --seeds 0", "seeds: got 0; allowed"),
+        ("run xor/phases --seeds some", "--seeds"),
+        ("run xor/phases --sedes 3", "--sedes"),
+        ("run xor/phases --root-seed -3", "root_seed: got -3; allowed: 0 to 2**32 - 1"),
+        ("run xor/phases --results /dev/null/x", "cannot be written"),
+    ],
+)
+def test_a_mistake_gives_one_line_and_exit_code_2(text, says, capsys, monkeypatch):
+    from closedform.sweeps import runner
+
+    monkeypatch.setattr(runner, "execute", lambda *_: pytest.fail("computed"))
+    assert closedform(text) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+    assert "Traceback" not in said
+
+
+def test_run_prints_the_table_and_the_files(capsys, tmp_path):
+    assert closedform("run xor/margins --preset quick --seeds 2 --config.num-steps 10") in (0, 1)
+    shown = capsys.readouterr().out
+    assert "predicted" in shown
+    paths = [line for line in shown.split("\n") if line.startswith("results")]
+    assert [path.rsplit(".", 1)[1] for path in paths] == ["nc", "png", "pdf"]
+    assert all((tmp_path / path).stat().st_size > 1000 for path in paths)
+    tree, _ = sweeps.store.read(tmp_path / paths[0])
+    assert json.loads(tree.attrs["closedform"])["config"]["num_steps"] == 10
+
+
+def test_reproduce_then_agree_computes_nothing_twice(capsys, monkeypatch):
+    from closedform.sweeps import runner
+
+    code = closedform("reproduce xor/phases --preset quick --seeds 3")
+    first = capsys.readouterr().out
+    assert "results/xor/phases-quick.png" in first
+    monkeypatch.setattr(runner, "execute", lambda *_: pytest.fail("computed again"))
+    assert closedform("reproduce xor/phases --preset quick --seeds 3") == code
+    assert capsys.readouterr().out == first
+    assert closedform("agree xor/phases --preset quick") == code
+    assert capsys.readouterr().out.strip() == first[: first.index("results/")].strip()
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("agrees", 0), ("DISAGREES", 1), ("no verdict (1 seed)", 0)])
+def test_a_disagreement_is_exit_code_1(verdict, code, monkeypatch, capsys):
+    row = sweeps.Row("a/b", "", "x", "", 1.0, 2.0, 0.1, 0.4, 1, 0, 8, (3,), verdict)
+    monkeypatch.setattr(sweeps, "compare", lambda *_: [row])
+    monkeypatch.setattr(sweeps, "load", lambda *_, **__: object())
+    assert closedform("agree xor/phases") == code
+    assert "1 diverged seed, kept apart: 3" in capsys.readouterr().out
+
+
+def test_control_c_keeps_what_is_finished_and_exits_with_130(tmp_path):
+    """A real process, a real SIGINT: quick seeds finish until the signal comes, and the same command goes on from there."""
+    command = [sys.executable, "-m", "closedform", "run", "xor/phases", "--preset", "quick", "--seeds"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    subprocess.run([*command, "2"], env=environment, cwd=tmp_path, check=False, capture_output=True)  # compiled and cached
+    process = subprocess.Popen([*command, "2000000"], env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    time.sleep(12)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said == "closedform: interrupted; finished seeds are kept, the same command goes on from there\n"
+    (path,) = (tmp_path / "results").rglob("*.nc")
+    tree, message = sweeps.store.read(path)
+    assert message == ""
+    assert tree["simulation"].sizes["seed"] > 2

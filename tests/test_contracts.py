@@ -1,0 +1,312 @@
+"""What every module of its kind promises, checked for each one found by its path. Nothing here names a paper."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import typing
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import closedform
+from closedform.sweeps import Settings, compare, config, find, find_figure, names, prediction, run, statistics
+from closedform.sweeps.report import save_figure
+
+ROOT = Path(closedform.__file__).parent
+FOLDERS = ("models", "tasks", "theory", "solvers", "sweeps", "experiments", "figures", "benchmarks")
+
+
+def modules(*folders):
+    """Dotted names, below closedform, of all public modules in these folders."""
+    paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+        for path in paths
+        if not path.name.startswith("_")
+    ]
+
+
+def load(name):
+    return importlib.import_module(f"closedform.{name}")
+
+
+# --- the house -------------------------------------------------------------------------------------------------------------
+
+MAY_IMPORT = {
+    "models": {"models"},
+    "tasks": {"tasks"},
+    "theory": {"theory"},
+    "sweeps": {"sweeps"},
+    "solvers": {"solvers", "models"},
+    "experiments": {"experiments", "models", "tasks", "solvers", "theory", "sweeps"},
+    "figures": {"figures", "sweeps"},
+}
+
+
+def imported_folders(path, text):
+    """Top folders of this package that a source file imports."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+            yield from [base[0]] if base[0] else [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "closedform":
+            yield ((node.module or "") + "." + node.names[0].name).split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from [alias.name.split(".")[1] for alias in node.names if alias.name.startswith("closedform.")]
+
+
+@pytest.mark.parametrize("folder", sorted(MAY_IMPORT))
+def test_who_may_import_whom(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        strangers = set(imported_folders(path, path.read_text())) & set(FOLDERS) - MAY_IMPORT[folder]
+        assert not strangers, f"{path.relative_to(ROOT)} imports {strangers}"
+
+
+@pytest.mark.parametrize("line", ["from ..models import two_layer", "import closedform.models", "from .. import models"])
+def test_the_import_rule_is_seen_to_fail(line):
+    found = set(imported_folders(ROOT / "theory" / "xor.py", line))
+    assert found & set(FOLDERS) - MAY_IMPORT["theory"] == {"models"}
+
+
+@pytest.mark.parametrize("name", modules(*FOLDERS))
+def test_every_module_says_what_it_is(name):
+    source = (ROOT / f"{name.replace('.', '/')}.py").read_text()
+    assert ast.get_docstring(ast.parse(source)), f"{name} has no module docstring"
+
+
+@pytest.mark.parametrize("name", modules("models", "tasks", "theory", "sweeps"))
+def test_doctests(name):
+    with jax.enable_x64(False):
+        results = doctest.testmod(load(name))
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("name", modules("models", "tasks", "theory"))
+def test_public_functions_are_documented(name):
+    module = load(name)
+    for attribute, value in vars(module).items():
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not attribute.startswith("_"):
+            assert inspect.getdoc(value), f"{name}.{attribute} has no docstring"
+
+
+# --- models ----------------------------------------------------------------------------------------------------------------
+
+
+def example(module, settings, key):
+    """A random input of the shape that the annotation of apply's x names, sizes taken from the Config."""
+    axes = typing.get_type_hints(module.apply, include_extras=True)["x"].dim_str.split()
+    return jax.random.normal(key, [getattr(settings, axis) for axis in axes])
+
+
+@pytest.fixture(params=modules("models"))
+def model(request):
+    module = load(request.param)
+    settings = module.Config()
+    params = module.init(jax.random.key(0), settings)
+    return module, settings, params, jnp.stack([example(module, settings, jax.random.key(i)) for i in range(1, 5)])
+
+
+def test_model_is_deterministic_and_follows_the_precision_asked_for(model):
+    module, settings, params, _ = model
+    again = module.init(jax.random.key(0), settings)
+    jax.tree.map(np.testing.assert_array_equal, params, again)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float64")}
+    with jax.enable_x64(False):
+        single = module.init(jax.random.key(0), settings)
+    assert {leaf.dtype for leaf in jax.tree.leaves(single)} == {jnp.dtype("float32")}
+    with jax.enable_x64(False):
+        x = example(module, settings, jax.random.key(1))
+        assert jax.tree.leaves(module.apply(single, x))[0].dtype == jnp.float32
+
+
+def test_model_applies_to_one_example(model):
+    module, _, params, x = model
+    one_by_one = jnp.stack([module.apply(params, one) for one in x])
+    np.testing.assert_allclose(jax.vmap(module.apply, (None, 0))(params, x), one_by_one, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(jax.jit(module.apply)(params, x[0]), one_by_one[0], rtol=1e-12, atol=1e-14)
+
+
+def test_model_has_a_finite_gradient(model):
+    module, _, params, x = model
+    gradient = jax.grad(lambda p: jnp.sum(jax.vmap(module.apply, (None, 0))(p, x)))(params)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    assert any(jnp.any(leaf != 0) for leaf in jax.tree.leaves(gradient))
+
+
+# --- theory ----------------------------------------------------------------------------------------------------------------
+
+# one name per concept across the repository: so a typical value of each serves every theory
+TYPICAL = {
+    "time": jnp.array([0.3, 1.7]),
+    "dim": 64.0,
+    "width": 128.0,
+    "init_scale": 0.3,
+    "noise": 0.1,
+    "learning_rate": 0.1,
+    "batch_size": 128.0,
+    "initial_margin": 0.1,
+    "margin": jnp.array([0.2, 2.0]),
+}
+
+
+def theory_functions():
+    for name in modules("theory"):
+        module = load(name)
+        for attribute, value in vars(module).items():
+            if inspect.isfunction(value) and value.__module__ == module.__name__ and not attribute.startswith("_"):
+                parameters = [p for p in inspect.signature(value).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+                if parameters and all(p.name in TYPICAL for p in parameters):
+                    yield pytest.param(value, [p.name for p in parameters], id=f"{name}.{attribute}")
+
+
+@pytest.mark.parametrize(("function", "parameters"), list(theory_functions()))
+def test_theory_is_finite_jitted_vectorised_and_follows_the_dtype(function, parameters):
+    values = [TYPICAL[name] for name in parameters]
+    along = [name for name in parameters if jnp.ndim(TYPICAL[name])][:1] or parameters[:1]
+    points = jnp.atleast_1d(jnp.asarray(TYPICAL[along[0]]))
+
+    def at(point):
+        return function(*[point if name == along[0] else value for name, value in zip(parameters, values, strict=True)])
+
+    if jnp.ndim(TYPICAL[along[0]]):
+        whole = at(points)
+    else:
+        whole = jax.vmap(at)(points)
+    loop = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[at(point) for point in points])
+    jitted = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[jax.jit(at)(point) for point in points])
+    vmapped = jax.vmap(at)(points)
+    for other in (loop, jitted, vmapped):
+        # a solver's steps depend on all the times it is asked for: within ten times its tolerance
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10), whole, other)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(whole))
+    with jax.enable_x64(False):
+        single = function(*[jnp.asarray(value, jnp.float32) for value in values])
+        assert {leaf.dtype for leaf in jax.tree.leaves(single)} == {jnp.dtype("float32")}
+
+
+def test_some_theory_functions_were_found():
+    assert len(list(theory_functions())) >= 5
+
+
+@pytest.mark.parametrize("name", modules("theory"))
+def test_theory_docstrings_give_formula_regime_table_factors_source_and_finite_size(name):
+    document = inspect.getdoc(load(name)) or ""
+    places = [document.find(word) for word in ("Formula", "Regime", "paper symbol", "Factors", "Source", "Finite size")]
+    assert -1 not in places, dict(zip(("Formula", "Regime", "table", "Factors", "Source", "Finite size"), places, strict=True))
+    assert places == sorted(places)
+
+
+# --- experiments and figures -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Every experiment at its QUICK size, each computed once for all tests here."""
+    kept = {}
+
+    def result(name):
+        if name not in kept:
+            experiment = find(name)
+            folder = tmp_path_factory.mktemp("results")
+            options = dict(seeds=3, over=small_grid(experiment), results=folder, progress=False)
+            kept[name] = run(experiment.module, experiment.default_config("quick"), **options)
+        return kept[name]
+
+    return result
+
+
+def small_grid(experiment):
+    """The experiment's grid, less what QUICK fixes and with two values a field."""
+    return {path: values[:2] for path, values in experiment.grid.items() if path not in experiment.module.QUICK}
+
+
+@pytest.mark.parametrize("name", names())
+def test_experiment_has_the_same_fields_on_both_sides_and_its_axes(name, small):
+    experiment, result = find(name), small(name)
+    grid = tuple(small_grid(experiment))
+    lead = ("step",) if experiment.dynamics else ()
+    for field, declared in experiment.fields.items():
+        simulated = result["simulation"][field]
+        assert simulated.dims == (*grid, "seed", *lead, *declared.axes)
+        if declared.predicted:
+            predicted = result["prediction"][field]
+            assert tuple(d for d in predicted.dims if d != "seed") == (*grid, *lead, *declared.axes)
+            assert predicted.dtype == np.float64
+    assert not result["simulation"]["diverged"].values.any()
+    assert all(np.isfinite(row.predicted) for row in compare(experiment, result))
+
+
+@pytest.mark.parametrize("name", names())
+def test_experiment_states_claim_source_cost_and_a_reason_for_every_tolerance(name):
+    experiment = find(name)
+    about = experiment.about()
+    assert all(about.values()), about
+    assert experiment.seeds >= 8
+    lines = inspect.getsource(experiment.module).split("\n")
+    start = next(i for i, line in enumerate(lines) if line.startswith("TOLERANCE"))
+    for field in experiment.module.TOLERANCE:
+        line = next(line for line in lines[start:] if f'"{field}"' in line)
+        assert "#" in line or lines[lines.index(line) - 1].strip().startswith("#"), f"{name}: no reason beside {field}"
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_config_field_is_explained(name):
+    todo = [find(name).module.Config]
+    while todo:
+        kind = todo.pop()
+        owners = [base for base in kind.__mro__ if "__annotations__" in vars(base)]
+        source = "\n".join(inspect.getsource(base) for base in owners)
+        for leaf in config.leaves(kind()):
+            field = leaf.path.split(".")[0]
+            line = next(line for line in source.split("\n") if line.strip().startswith(f"{field}:"))
+            nested = "." in leaf.path
+            assert nested or "#" in line, f"{kind.__module__}: no comment beside {field}"
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_run_does_not_depend_on_its_grouping(name, small, tmp_path):
+    """One cell, one seed at a time, odd chunks, one thread: the same bits as in the company of the fixture."""
+    experiment, whole = find(name), small(name)
+    first = {path: values[0] for path, values in small_grid(experiment).items()}
+    settings = config.replace(experiment.default_config("quick"), first)
+    options = dict(results=tmp_path, progress=False, settings=Settings(threads=1, block=1, chunk=3))
+    alone = run(experiment.module, settings, seeds=[1], **options)
+    for field, values in alone["simulation"].data_vars.items():
+        company = whole["simulation"][field].sel({**first, "seed": [1]})
+        trimmed = company.isel({axis: slice(values.sizes[axis]) for axis in values.dims})
+        np.testing.assert_array_equal(trimmed.values, values.values, err_msg=field)
+
+
+@pytest.mark.parametrize("name", names())
+def test_figure_draws_the_stored_numbers(name, small):
+    result, experiment = small(name), find(name)
+    draw = find_figure(name)
+    assert draw is not None, f"experiments/{name}.py has no figures/{name}.py"
+    drawn = []
+    for axes in draw(result).axes:
+        drawn += [np.ravel(line.get_ydata()) for line in axes.lines]
+        drawn += [np.ravel(collection.get_offsets()) for collection in axes.collections]
+    drawn = np.concatenate([np.asarray(values, float) for values in drawn])
+    for field, declared in experiment.fields.items():
+        if declared.predicted:
+            assert near(prediction(result, field).values, drawn), f"the prediction of {field} is not drawn as stored"
+            assert near(statistics(result, field)[0].values, drawn), f"the simulated {field} is not drawn as stored"
+
+
+def near(stored, drawn):
+    """At least a tenth of the stored numbers, and no fewer than two, are among the drawn ones (a panel may show a part)."""
+    found = np.isclose(stored.ravel()[:, None], drawn, rtol=1e-9, atol=0).any(axis=1)
+    return found.sum() >= min(max(2, stored.size // 10), stored.size)
+
+
+@pytest.mark.parametrize("name", names())
+def test_figure_files_are_byte_identical_on_rerun(name, small, tmp_path):
+    first = [path.read_bytes() for path in save_figure(name, small(name), tmp_path / "a")]
+    second = [path.read_bytes() for path in save_figure(name, small(name), tmp_path / "b")]
+    assert len(first) == 2
+    assert first == second

@@ -1,0 +1,638 @@
+"""Drift, phase 1, noise and rates against quadrature, enumeration of the hypercube and scipy's solvers; and wrong versions."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from closedform.theory import xor
+from closedform.theory.xor import Neuron
+from scipy import integrate, optimize, special
+
+LAMBDA = 1 / math.sqrt(2 * math.pi)
+
+# Compiling the solvers is most of the time here: no optimisation, and one program for all trajectories.
+jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+)
+NUM_TIMES, NUM_NEURONS = 12, 3
+solve_batch = jit(jax.vmap(xor.trajectory, in_axes=(None, 0, 0)))
+phase1_lengths = jit(jax.vmap(xor.phase1_length))
+
+
+def trajectories(times, starts, noises):
+    """Rows of `starts` (alpha, beta, s, a) at `times`, as a numpy array (neuron, time, 4), by one compiled program."""
+    times, starts, noises = np.asarray(times, float), np.asarray(starts, float), np.asarray(noises, float)
+    padded = np.concatenate([times, np.repeat(times[-1:], NUM_TIMES - len(times))])
+    more = [*range(len(starts)), *[0] * (NUM_NEURONS - len(starts))]
+    solved = solve_batch(jnp.asarray(padded), Neuron(*jnp.asarray(starts[more]).T), jnp.asarray(noises[more]))
+    return np.stack(solved, axis=-1)[: len(starts), : len(times)]
+
+
+def typical(dim):
+    return [math.sqrt(2 / dim), math.sqrt(2 / dim), math.sqrt(1 - 2 / dim), 1.0]
+
+
+def scipy_velocity(_time, y, kappa=0.0, speed=1.0):
+    """The drift written once more, with scipy's functions: psi(u) - u/2 = (u/2) erf(u/(s sqrt 2)) + s phi(u/s)."""
+    alpha, beta, s, a = y
+    erf_alpha, erf_beta = special.erf(alpha / s / math.sqrt(2)), special.erf(beta / s / math.sqrt(2))
+    gap = LAMBDA * (math.exp(-((alpha / s) ** 2) / 2) - math.exp(-((beta / s) ** 2) / 2))
+    even = alpha * erf_alpha / 4 - beta * erf_beta / 4 + s * gap / 2
+    return speed * np.array([a * erf_alpha / 2, -a * erf_beta / 2, a * gap / 2 + kappa * a**2 / (2 * s), even])
+
+
+def scipy_trajectory(times, start, kappa=0.0):
+    solution = integrate.solve_ivp(
+        scipy_velocity, (0, max(times)), start, method="DOP853", t_eval=times, args=(kappa,), rtol=1e-12, atol=1e-13
+    )
+    return solution.y.T
+
+
+def scipy_phase1_length(dims, noise=0.0, start=typical, speed=1.0):
+    rows = []
+    for dim in dims:
+        excess = lambda t, y, *args: y[0] - y[2]  # noqa: E731
+        excess.terminal = True
+        solution = integrate.solve_ivp(
+            scipy_velocity, (0, 200), start(dim), "DOP853", args=(noise, speed), rtol=1e-12, atol=1e-13, events=excess
+        )
+        rows.append([solution.t_events[0][0], *solution.y_events[0][0]])
+    return np.array(rows)
+
+
+def module_phase1_length(dims, noise=0.0):
+    time, neuron = phase1_lengths(jnp.asarray(dims, float), jnp.full(len(dims), float(noise)))
+    return np.stack([time, *neuron], axis=-1)
+
+
+def velocity(drift_fn, y, noise=0.0):
+    return np.stack(drift_fn(Neuron(*jnp.asarray(y, float)), noise))
+
+
+# Plausible mistakes in the drift.
+def loss_without_its_2(neuron, noise=0.0):
+    return jax.tree.map(lambda rate: rate / 2, xor.drift(neuron, noise))
+
+
+def sum_over_the_clusters(neuron, noise=0.0):
+    return jax.tree.map(lambda rate: 4 * rate, xor.drift(neuron, noise))
+
+
+def roles_that_ignore_the_sign_of_a(neuron, noise=0.0):
+    return xor.drift(neuron._replace(a=jnp.abs(neuron.a)), noise)
+
+
+def relu_for_psi(neuron, noise=0.0):
+    alpha, beta = neuron.alpha, neuron.beta
+    readout = (jax.nn.relu(alpha) - alpha / 2 - jax.nn.relu(beta) + beta / 2) / 2
+    return xor.drift(neuron, noise)._replace(a=readout)
+
+
+def s_without_noise(neuron, noise=0.0):
+    return xor.drift(neuron)
+
+
+def noise_on_every_example(neuron, noise=0.0):
+    return xor.drift(neuron, 2 * noise)
+
+
+# ---------------------------------------------------------------------------------------------------------- the drift
+
+
+def assert_fact_1(drift_fn):
+    np.testing.assert_allclose(velocity(drift_fn, [0.1, 0.1, 1, 1]), [0.0398278, -0.0398278, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        velocity(drift_fn, [1, 0, 1, 1]), [0.3413447, 0, -0.0784858, 0.0921866], atol=1e-6, rtol=0
+    )
+
+
+def assert_drift_is_the_gaussian_average(drift_fn):
+    """E of a y relu'(h) x and y relu(h), h = w.mu + s g: over the four clusters by hand, over g by quadrature."""
+    generator = np.random.default_rng(0)
+    for sign in (1, -1, 1, -1):
+        alpha, beta, s, a = generator.normal(size=2).tolist() + [generator.uniform(0.3, 2), sign * 1.3]
+        expected = np.zeros(4)
+        for projection, label, along in ((alpha, 1, 0), (-alpha, 1, 0), (beta, -1, 1), (-beta, -1, 1)):
+            facing = 2 * np.sign(projection / (alpha, beta)[along])  # x.mu at this cluster
+
+            def average(value, projection=projection, s=s):
+                integrand = lambda g: value(g) * LAMBDA * math.exp(-(g**2) / 2)  # noqa: E731
+                return integrate.quad(integrand, -projection / s, 40, epsabs=1e-13, epsrel=1e-12, limit=200)[0]
+
+            expected[along] += a * label * facing * average(lambda g: 1.0) / 4
+            expected[2] += a * label * average(lambda g: g) / 4
+            expected[3] += label * average(lambda g, u=projection, s=s: u + s * g) / 4
+        np.testing.assert_allclose(velocity(drift_fn, [alpha, beta, s, a]), expected, atol=1e-10)
+
+
+@functools.cache
+def hypercube(dim):
+    return 1.0 - 2.0 * ((np.arange(2**dim)[:, None] >> np.arange(dim)) & 1)
+
+
+def unit_neurons(dim, count):
+    weights = np.random.default_rng(dim).standard_normal((count, dim))
+    return weights / np.linalg.norm(weights, axis=1, keepdims=True), np.resize([1.0, -1.0], count)
+
+
+def hypercube_error(drift_fn, dim, count=30):
+    """Difference of the drift from exact enumeration, (neuron, 4), for unit neurons."""
+    x, errors = hypercube(dim), []
+    label = -x[:, 0] * x[:, 1]
+    for w, a in zip(*unit_neurons(dim, count), strict=True):
+        h = x @ w
+        gradient = a * ((label * (h > 0)) @ x) / len(x)
+        s = np.linalg.norm(w[2:])
+        exact = [gradient[0] - gradient[1], gradient[0] + gradient[1], gradient[2:] @ w[2:] / s]
+        exact.append((label * np.maximum(h, 0)).mean())
+        errors.append(velocity(drift_fn, [w[0] - w[1], w[0] + w[1], s, a]) - exact)
+    return np.array(errors)
+
+
+def assert_drift_is_the_limit_of_the_hypercube(drift_fn):
+    """The signal is of order d^-1/2 and the correction to the normal law 1/d: the error falls as d^-3/2 or faster."""
+    rms = {dim: np.sqrt((hypercube_error(drift_fn, dim) ** 2).mean()) for dim in (10, 16)}
+    assert rms[10] < 0.02
+    assert rms[16] < rms[10] * (10 / 16) ** 1.5
+
+
+def assert_noise_is_that_of_a_minibatch(drift_fn, dim=12):
+    """d(s^2)/dt by noise is (eta/m) times the variance of one example's gradient in w_perp, to (1 - 2/d) and |mean|^2."""
+    x, kappa = hypercube(dim), 0.7
+    label = -x[:, 0] * x[:, 1]
+    for w, a in zip(*unit_neurons(dim, 4), strict=True):
+        examples = a * (label * (x @ w > 0))[:, None] * x[:, 2:]
+        variance = (examples**2).sum(axis=1).mean() - (examples.mean(axis=0) ** 2).sum()
+        y = [w[0] - w[1], w[0] + w[1], np.linalg.norm(w[2:]), a]
+        growth = 2 * y[2] * (velocity(drift_fn, y, kappa) - velocity(drift_fn, y))[2]
+        np.testing.assert_allclose(growth * (1 - 2 / dim), 2 * kappa / dim * variance, rtol=5e-3)
+
+
+def test_fact_1_drift_values():
+    assert_fact_1(xor.drift)
+
+
+def test_drift_is_the_gaussian_average():
+    assert_drift_is_the_gaussian_average(xor.drift)
+
+
+def test_drift_is_the_limit_of_the_hypercube():
+    assert_drift_is_the_limit_of_the_hypercube(xor.drift)
+
+
+def test_noise_is_that_of_a_minibatch():
+    assert_noise_is_that_of_a_minibatch(xor.drift)
+
+
+@pytest.mark.parametrize(
+    ("assertion", "wrong"),
+    [
+        (assert_fact_1, loss_without_its_2),
+        (assert_fact_1, sum_over_the_clusters),
+        (assert_fact_1, relu_for_psi),
+        (assert_drift_is_the_gaussian_average, loss_without_its_2),
+        (assert_drift_is_the_gaussian_average, roles_that_ignore_the_sign_of_a),
+        (assert_drift_is_the_gaussian_average, relu_for_psi),
+        (assert_drift_is_the_limit_of_the_hypercube, loss_without_its_2),
+        (assert_drift_is_the_limit_of_the_hypercube, roles_that_ignore_the_sign_of_a),
+        (assert_drift_is_the_limit_of_the_hypercube, relu_for_psi),
+        (assert_noise_is_that_of_a_minibatch, s_without_noise),
+        (assert_noise_is_that_of_a_minibatch, noise_on_every_example),
+    ],
+)
+def test_wrong_drifts_are_rejected(assertion, wrong):
+    with pytest.raises(AssertionError):
+        assertion(wrong)
+
+
+def test_drift_keeps_the_balance_but_for_the_noise():
+    """d(alpha^2/2 + beta^2/2 + s^2 - a^2)/dt = kappa a^2, by homogeneity."""
+    alpha, beta, s, a = np.random.default_rng(1).normal(size=(4, 50))
+    neuron = Neuron(*map(jnp.asarray, (alpha, beta, np.abs(s), a)))
+    rate = xor.drift(neuron, 0.3)
+    growth = alpha * rate.alpha + beta * rate.beta + 2 * np.abs(s) * rate.s - 2 * a * rate.a
+    np.testing.assert_allclose(growth, 0.3 * a**2, atol=1e-12)
+
+
+def test_drift_symmetries():
+    """Roles swap with the sign of a; the drift is homogeneous of degree 1."""
+    alpha, beta, s, a, kappa = 0.7, -0.4, 0.9, 1.1, 0.2
+    rate = velocity(xor.drift, [alpha, beta, s, a], kappa)
+    np.testing.assert_allclose(
+        velocity(xor.drift, [beta, alpha, s, -a], kappa), rate[[1, 0, 2, 3]] * [1, 1, 1, -1], atol=1e-14
+    )
+    np.testing.assert_allclose(velocity(xor.drift, np.array([alpha, beta, s, a]) * 1e-3, kappa), rate * 1e-3)
+
+
+def test_drift_is_finite_with_its_gradient_down_to_s_0():
+    for s in (0.0, 1e-300, 1e-20, 1e-9):
+        for alpha in (0.0, 0.3):
+            neuron = Neuron(*jnp.array([alpha, 0.0, s, 0.7]))
+            jacobian = jax.jacfwd(xor.drift)(neuron)
+            assert all(np.isfinite(leaf) for leaf in jax.tree.leaves((xor.drift(neuron), jacobian)))
+    np.testing.assert_allclose(velocity(xor.drift, [0.3, -0.2, 1e-12, 0.7]), [0.35, 0.35, 0, 0.025], atol=1e-12)
+
+
+def test_relu_mean_is_an_average_over_the_normal_law():
+    for mean, std in ((0.7, 1.3), (-1.2, 0.4), (2.0, 0.01)):
+        integrand = lambda g, u=mean, s=std: max(u + s * g, 0.0) * LAMBDA * math.exp(-(g**2) / 2)  # noqa: E731
+        kink = -mean / std
+        expected = integrate.quad(integrand, max(kink, -40), 40, epsabs=1e-13, points=[0])[0]
+        np.testing.assert_allclose(xor.relu_mean(jnp.array(mean), jnp.array(std)), expected, atol=1e-11)
+    assert float(xor.relu_mean(jnp.array(-1.0), jnp.array(0.0))) == 0
+
+
+# ---------------------------------------------------------------------------------------------------- the trajectory
+
+TIMES = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+STARTS = np.array([typical(100), [0.1, -0.3, 0.8, -1.0], [-0.02, 0.05, 0.07, 0.08]])
+
+
+def assert_trajectory_solves_the_drift(trajectories_fn):
+    noises = [0.0, 0.1, 1e-3]
+    solved = trajectories_fn(TIMES, STARTS, noises)
+    for row, start, noise in zip(solved, STARTS, noises, strict=True):
+        np.testing.assert_allclose(row, scipy_trajectory(TIMES, start, noise), rtol=1e-7, atol=1e-8)
+
+
+def assert_fact_4(trajectories_fn):
+    times = np.linspace(9, 30, 10)
+    alpha, _, _, a = trajectories_fn(times, [typical(100)], [0.0])[0].T
+    for grown in (alpha, a):
+        np.testing.assert_allclose(np.diff(np.log(grown)) / np.diff(times), 0.35355, atol=0.002, rtol=0)
+    np.testing.assert_allclose(alpha / (math.sqrt(2) * a), 1, atol=1e-3, rtol=0)
+
+
+def test_trajectory_solves_the_drift():
+    assert_trajectory_solves_the_drift(trajectories)
+
+
+def test_fact_4_growth_after_the_collapse():
+    assert_fact_4(trajectories)
+
+
+def test_collapse_is_crossed_exactly():
+    """Once beta = s = 0, alpha' = a/2 and a' = alpha/4: the slow mode is alpha = sqrt 2 a, by the conserved balance."""
+    times = np.array([7.85, 7.88, 7.95, 8.0, 12.0, 30.0])
+    alpha, beta, s, a = trajectories(times, [typical(100)], [0.0])[0].T
+    assert s[0] > 1e-3
+    assert (s[2:] < 1e-9 * a[2:]).all()  # the collapse is at 7.892
+    assert np.interp(0, -s[:2], times[:2]) < 7.892 + 1e-3
+    assert (np.abs(beta[2:]) < 1e-15).all()
+    np.testing.assert_allclose(alpha[2:] / (math.sqrt(2) * a[2:]), 1, atol=1e-8)
+    np.testing.assert_allclose(a[2:], a[2] * np.exp((times[2:] - times[2]) / math.sqrt(8)), rtol=1e-8)
+
+
+@pytest.mark.parametrize("assertion", [assert_trajectory_solves_the_drift, assert_fact_4])
+def test_wrong_trajectories_are_rejected(assertion):
+    with pytest.raises(AssertionError):  # loss without its factor 2: all is half as fast
+        assertion(lambda times, starts, noises: trajectories(times / 2, starts, noises))
+    with pytest.raises(AssertionError):  # roles that ignore the sign of a, or are always swapped
+        assertion(lambda times, starts, noises: trajectories(times, starts, noises)[..., [1, 0, 2, 3]])
+
+
+def test_trajectory_without_its_noise_is_rejected():
+    with pytest.raises(AssertionError):
+        assert_trajectory_solves_the_drift(lambda times, starts, noises: trajectories(times, starts, [0.0] * 3))
+
+
+def test_trajectory_keeps_the_balance():
+    alpha, beta, s, a = np.moveaxis(trajectories([0, 2, 4, 4.5, 6, 10, 15], STARTS, [0.0] * 3), -1, 0)
+    balance = (alpha**2 + beta**2) / 2 + s**2 - a**2
+    np.testing.assert_allclose(balance[:, :4], balance[:, :1] @ np.ones((1, 4)), atol=1e-8, rtol=0)
+    np.testing.assert_allclose(balance / a**2, balance[:, :1] / a**2, atol=1e-8, rtol=0)
+
+
+def test_trajectory_over_times_equals_a_loop_in_any_order():
+    times = np.array([3.0, 0.0, 12.0, 7.892, 3.0])
+    together = trajectories(times, STARTS, [0.0, 0.01, 1e-6])
+    for column, time in enumerate(times):
+        alone = trajectories([time], STARTS, [0.0, 0.01, 1e-6])
+        np.testing.assert_allclose(together[:, column], alone[:, 0], rtol=1e-7, atol=1e-9)
+    np.testing.assert_array_equal(together[:, 1], STARTS)
+
+
+def test_trajectory_of_a_neuron_ignores_the_others():
+    together = trajectories(TIMES, STARTS, [0.0, 0.1, 1e-3])
+    alone = trajectories(TIMES, STARTS[1:2], [0.1])
+    np.testing.assert_allclose(together[1], alone[0], rtol=1e-12)
+
+
+def test_trajectory_symmetries():
+    """Roles swap with the sign of a; the start's scale is the solution's."""
+    mirrored = STARTS[0, [1, 0, 2, 3]] * [1, 1, 1, -1]
+    plain, swapped, small = trajectories([1.0, 4.0, 12.0], [STARTS[0], mirrored, 1e-6 * STARTS[0]], [0.0] * 3)
+    np.testing.assert_allclose(swapped, plain[:, [1, 0, 2, 3]] * [1, 1, 1, -1], rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(small * 1e6, plain, rtol=1e-8, atol=1e-9)
+
+
+def test_small_noise_leaves_a_floor_of_s():
+    """s settles at kappa a/lambda, to relative order kappa: no stall, whatever kappa is."""
+    for noise in (1e-3, 1e-5, 1e-7):
+        _, _, s, a = trajectories([20.0, 30.0], [typical(100)], [noise])[0].T
+        np.testing.assert_allclose(s / a, noise / LAMBDA, rtol=5 * noise + 1e-2)
+
+
+def test_trajectory_gradient_and_shapes():
+    """Gradients in time, dimension and noise, before and after the collapse, against differences; a scalar time."""
+
+    def readout(time, dim, noise):
+        neuron = xor.trajectory(time, xor.typical_start(dim), noise)
+        return neuron.alpha + 2 * neuron.beta + 3 * neuron.s + 5 * neuron.a
+
+    value_and_gradient = jit(jax.value_and_grad(readout, argnums=(0, 1, 2)))
+    for time in (5.0, 9.0):
+        value, gradient = value_and_gradient(time, 100.0, 0.01)
+        weights = np.array([1, 2, 3, 5])
+        step = 1e-3
+        in_dim = trajectories([time], [typical(100 + step), typical(100 - step), typical(100)], [0.01] * 3) @ weights
+        in_noise = trajectories([time], [typical(100)] * 2, [0.01 + 1e-5, 0.01 - 1e-5]) @ weights
+        start = trajectories([time], [typical(100)], [0.01])[0, 0]
+        np.testing.assert_allclose(value, in_dim[2, 0], rtol=1e-8)
+        np.testing.assert_allclose(gradient[0], velocity(xor.drift, start, 0.01) @ weights, rtol=1e-6)
+        np.testing.assert_allclose(gradient[1], (in_dim[0, 0] - in_dim[1, 0]) / (2 * step), rtol=1e-4)
+        np.testing.assert_allclose(gradient[2], (in_noise[0, 0] - in_noise[1, 0]) / 2e-5, rtol=1e-4)
+    for shape in ((), (2, 3)):
+        traced = jax.eval_shape(xor.trajectory, jnp.zeros(shape), Neuron(*jnp.ones(4)))
+        assert {field.shape for field in traced} == {shape}
+
+
+# ------------------------------------------------------------------------------------------- phase 1: length and margin
+
+TABLE = np.array(  # d, T, alpha = s, a, beta
+    [
+        [50, 3.6602, 0.88859, 1.08871, 0.042032],
+        [100, 4.54557, 0.89328, 1.09414, 0.020835],
+        [1000, 7.44640, 0.89738, 1.09906, 0.002068],
+        [10000, 10.33377, 0.89779, 1.09956, 0.000207],
+    ]
+)
+
+
+def assert_fact_3(phase1_length_fn):
+    time, alpha, beta, s, a = phase1_length_fn(TABLE[:, 0]).T
+    np.testing.assert_allclose(time, TABLE[:, 1], atol=2e-3, rtol=0)
+    np.testing.assert_allclose(a, TABLE[:, 3], atol=1e-3, rtol=0)
+    np.testing.assert_allclose((alpha**2 + beta**2) / 2 + s**2 - a**2, 0, atol=1e-8)
+    # The rest of the table, to its printed digits.
+    np.testing.assert_allclose(np.stack([alpha, s, beta]), TABLE[:, [2, 2, 4]].T, atol=6e-6)
+
+
+def test_fact_3_length_of_phase_1():
+    assert_fact_3(module_phase1_length)
+
+
+def test_wrong_phase_1_lengths_are_rejected():
+    assert_fact_3(scipy_phase1_length)  # the oracle that the wrong ones are made of
+    with pytest.raises(AssertionError):  # loss without its factor 2
+        assert_fact_3(functools.partial(scipy_phase1_length, speed=0.5))
+    with pytest.raises(AssertionError):  # |w_sig| taken for alpha = sqrt 2 |w_sig|
+
+        def start(dim):
+            return [math.sqrt(1 / dim), math.sqrt(1 / dim), math.sqrt(1 - 1 / dim), 1.0]
+
+        assert_fact_3(functools.partial(scipy_phase1_length, start=start))
+    with pytest.raises(AssertionError):  # noise where there is none
+        assert_fact_3(functools.partial(scipy_phase1_length, noise=0.01))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 2.0])
+def test_phase_1_length_against_scipy(noise):
+    dims = [8.0, 50.0, 300.0, 1e5]
+    np.testing.assert_allclose(module_phase1_length(dims, noise), scipy_phase1_length(dims, noise), rtol=1e-8, atol=1e-9)
+
+
+def test_phase_1_length_grows_as_log_dim():
+    dims = np.array([1e4, 1e5, 1e6, 1e7])
+    time = module_phase1_length(dims)[:, 0]
+    np.testing.assert_allclose(np.diff(time), math.log(10) / (2 * LAMBDA), atol=1e-3)
+    np.testing.assert_allclose(time[1:] - np.log(dims[1:]) / (2 * LAMBDA), -1.21, atol=5e-3)
+
+
+def test_phase_1_length_gradient():
+    gradient = jit(jax.grad(lambda dim, noise: xor.phase1_length(dim, noise)[0], argnums=(0, 1)))(100.0, 0.1)
+    in_dim = module_phase1_length([100.1, 99.9, 100.0, 100.0], 0.1)[:, 0]
+    in_noise = [module_phase1_length([100.0] * 4, 0.1 + step)[0, 0] for step in (1e-3, -1e-3)]
+    np.testing.assert_allclose(gradient[0], (in_dim[0] - in_dim[1]) / 0.2, rtol=1e-5)
+    np.testing.assert_allclose(gradient[1], (in_noise[0] - in_noise[1]) / 2e-3, rtol=1e-4)
+
+
+def assert_phase1_margin_is_the_limit_of_the_drift(phase1_margin_fn):
+    """At f = 0 the mean margin of typical neurons is a da/dt exactly; the closed form is its limit, to order 1/d."""
+    errors = []
+    for dim in (1e3, 1e4, 1e5):
+        states = scipy_trajectory([1.0, 2.0, 3.0], typical(dim))
+        exact = [y[3] * scipy_velocity(0, y)[3] for y in states]
+        closed = [phase1_margin_fn(t, dim, 0.1) / 0.1**2 for t in (1.0, 2.0, 3.0)]
+        errors.append(np.abs(np.array(closed) / exact - 1).max())
+    assert errors[0] < 0.01
+    assert errors[1] < errors[0] / 8
+    assert errors[2] < errors[1] / 8
+
+
+def test_phase_1_margin():
+    assert_phase1_margin_is_the_limit_of_the_drift(lambda *args: float(xor.phase1_margin(*args)))
+    assert float(xor.phase1_margin(0.0, 100)) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda t, dim, scale: xor.phase1_margin(t / 2, dim, scale),  # loss without its factor 2
+        lambda t, dim, scale: 4 * xor.phase1_margin(t, dim, scale),  # sum over the clusters in place of the mean
+        lambda t, dim, scale: xor.phase1_margin(t, dim, math.sqrt(scale)),  # theta in place of theta^2
+        lambda t, dim, scale: LAMBDA * scale**2 / dim * jnp.exp(2 * LAMBDA * t) / 2,  # the opposite component forgotten
+    ],
+)
+def test_wrong_phase_1_margins_are_rejected(wrong):
+    with pytest.raises(AssertionError):
+        assert_phase1_margin_is_the_limit_of_the_drift(lambda *args: float(wrong(*args)))
+
+
+# --------------------------------------------------------------------------------------------------- noise and samples
+
+
+def assert_moments_solve_their_equations(noise_moments_fn):
+    times = np.array([0.0, 0.5, 2.0, 4.0, 8.0])
+    for dim, kappa in ((256, 1e-3), (256, 0.1), (64, 0.985), (1000, 4.3)):
+
+        def rates(_time, y, dim=dim, kappa=kappa):
+            perp, signal, opposite = y
+            pull = 2 * LAMBDA / math.sqrt(perp)
+            return [kappa, pull * signal + 2 * kappa / dim, -pull * opposite + 2 * kappa / dim]
+
+        start = [1, 2 / dim, 2 / dim]
+        expected = integrate.solve_ivp(rates, (0, 8), start, "DOP853", times, rtol=1e-12, atol=1e-14).y
+        np.testing.assert_allclose(np.stack(noise_moments_fn(jnp.asarray(times), dim, kappa)), expected, rtol=1e-8)
+
+
+def without_injection(time, dim, noise):
+    q = jnp.sqrt(1 + noise * time)
+    growth = 4 * LAMBDA * time / (q + 1)
+    return xor.Moments(q**2, 2 / dim * jnp.exp(growth), 2 / dim * jnp.exp(-growth))
+
+
+def half_the_injection(time, dim, noise):
+    full, none = xor.noise_moments(time, dim, noise), without_injection(time, dim, noise)
+    return jax.tree.map(lambda x, y: (x + y) / 2, full, none)
+
+
+def perp_without_growth(time, dim, noise):
+    moments = xor.noise_moments(time, dim, 0.0 * noise)
+    return moments._replace(perp=1 + noise * time)
+
+
+def half_as_fast(time, dim, noise):
+    return xor.noise_moments(time / 2, dim, 2 * noise)
+
+
+def test_noise_moments_solve_their_equations():
+    assert_moments_solve_their_equations(xor.noise_moments)
+
+
+@pytest.mark.parametrize("wrong", [without_injection, half_the_injection, perp_without_growth, half_as_fast])
+def test_wrong_noise_moments_are_rejected(wrong):
+    with pytest.raises(AssertionError):
+        assert_moments_solve_their_equations(wrong)
+
+
+def test_noise_moments_of_fact_8():
+    """The predictions quoted there, d = 256, kappa = 0.1, t = 4; without the injected noise U would be 0.00042."""
+    moments = xor.noise_moments(4.0, 256, 0.1)
+    np.testing.assert_allclose(moments.signal, 0.1635, atol=5e-4)
+    np.testing.assert_allclose(moments.opposite, 0.00147, atol=5e-6)
+    np.testing.assert_allclose(without_injection(4.0, 256, 0.1).opposite, 0.00042, atol=5e-6)
+
+
+def test_noise_moments_limits():
+    times = jnp.linspace(0, 10, 5)
+    moments = xor.noise_moments(times, 100, 0.0)
+    np.testing.assert_allclose(moments.signal, 0.02 * np.exp(2 * LAMBDA * times), rtol=1e-14)
+    np.testing.assert_allclose(moments.opposite, 0.02 * np.exp(-2 * LAMBDA * times), rtol=1e-14)
+    np.testing.assert_allclose(np.stack(xor.noise_moments(0.0, 100, 0.7)), [1, 0.02, 0.02], rtol=1e-14)
+    kappa = 1e-4  # the floor of U, kappa/(lambda d)
+    np.testing.assert_allclose(xor.noise_moments(40.0, 100, kappa).opposite, kappa / (LAMBDA * 100), rtol=5e-3)
+
+
+def test_noise_moments_gradient_in_the_noise():
+    for kappa in (0.0, 0.1):
+        gradient = jax.jacrev(lambda noise: jnp.stack(xor.noise_moments(3.0, 100, noise)))(kappa)
+        above, below = (np.stack(xor.noise_moments(3.0, 100, kappa + step)) for step in (1e-5, -1e-5))
+        np.testing.assert_allclose(gradient, (above - below) / 2e-5, rtol=1e-6)
+
+
+def test_noise_rates_are_the_second_moments_of_one_example():
+    """theta = 1: (eta/m) E[(relu'(w.x) x.mu)^2] = 2 kappa/d feeds V and U; |w|^2 - a^2 grows by (eta/m) E[g_w^2 - g_a^2]."""
+    dim, kappa = 12, 0.3
+    x, per_example = hypercube(dim), 2 * kappa / dim  # eta/m
+    for w in unit_neurons(dim, 3)[0]:
+        h = x @ w
+        fed = per_example * ((h > 0) * (x[:, 0] - x[:, 1]) ** 2).mean()
+        slope = lambda noise: jax.jacfwd(lambda t: jnp.stack(xor.noise_moments(t, dim, noise)[1:]))(0.0)  # noqa: E731
+        np.testing.assert_allclose(slope(kappa) - slope(0.0), fed, rtol=1e-10)
+        broken = per_example * ((h > 0) * (x**2).sum(axis=1) - np.maximum(h, 0) ** 2).mean()
+        np.testing.assert_allclose(xor.balance_growth(1.0, dim, kappa), broken, rtol=1e-10)
+    np.testing.assert_allclose(xor.noise_parameter(0.1, 256, 13), 0.1 * 256 / 26, rtol=1e-14)
+
+
+def assert_phase1_samples(phase1_samples_fn):
+    """n = d T/(2 kappa), where T carries V from 2/d to 1 at the rate 2 lambda/sqrt(1 + kappa t)."""
+    for dim, kappa in ((64, 0.1), (256, 1.0), (1000, 5.0)):
+
+        def missing(time, dim=dim, kappa=kappa):
+            rate = lambda t: 2 * LAMBDA / math.sqrt(1 + kappa * t)  # noqa: E731
+            return integrate.quad(rate, 0, time, epsabs=1e-12)[0] - math.log(dim / 2)
+
+        samples = dim * optimize.brentq(missing, 0, 1000, xtol=1e-12) / (2 * kappa)
+        np.testing.assert_allclose(phase1_samples_fn(dim, kappa), samples, rtol=1e-8)
+
+
+def test_phase_1_samples():
+    assert_phase1_samples(xor.phase1_samples)
+    assert_phase1_samples(lambda dim, kappa: xor.phase1_samples(float(dim), kappa))
+    limit = math.pi / 4 * 1000 * (math.log(500) / 2) ** 2
+    np.testing.assert_allclose(xor.phase1_samples(1000, 1e9), limit, rtol=1e-6)
+    with pytest.raises(AssertionError):  # loss without its factor 2
+        assert_phase1_samples(lambda dim, kappa: 2 * xor.phase1_samples(dim, kappa))
+    with pytest.raises(AssertionError):  # sig in place of sig^2
+        assert_phase1_samples(lambda dim, kappa: xor.phase1_samples(dim**2 / 2, kappa) * 2 / dim)
+
+
+def test_time_to_margin_one_increments():
+    """Its constant is tested against runs in test_xor_mean_field.py."""
+    time = xor.time_to_margin_one(jnp.array([64, 640]), 0.1)
+    np.testing.assert_allclose(time[1] - time[0], math.log(10) / (2 * LAMBDA), rtol=1e-12)
+    assert abs(float(xor.time_to_margin_one(64, 0.1) - xor.time_to_margin_one(64, 1.0)) - 6.5127) < 1e-4
+
+
+# ------------------------------------------------------------------------------------------------------------ the rates
+
+
+def assert_rates(rates, label_given_z):
+    """z = x.mu_1/sqrt 2 is normal: growth of a small signal eps and of an aligned one, with E[y | z] given."""
+    normal = lambda z: LAMBDA * math.exp(-(z**2) / 2)  # noqa: E731
+    eps = 1e-3
+    small = lambda z: normal(z) * label_given_z(z) * z * special.ndtr(eps * z) / eps  # noqa: E731
+    aligned = lambda z: normal(z) * label_given_z(z) * z  # noqa: E731
+    quad = functools.partial(integrate.quad, epsabs=1e-12)
+    np.testing.assert_allclose(quad(small, -40, 0)[0] + quad(small, 0, 40)[0], rates.small_signal, atol=2e-6)
+    np.testing.assert_allclose(quad(aligned, 0, 40)[0], rates.aligned, atol=1e-10)
+
+
+def boolean_label(z):
+    raise NotImplementedError
+
+
+GAUSSIAN_SIGN = (xor.GAUSSIAN_SIGN_RATES, lambda z: 2 * special.erf(abs(z) / math.sqrt(2)) - 1)  # P(|z'| < |z|) - ...
+GAUSSIAN_PRODUCT = (xor.GAUSSIAN_PRODUCT_RATES, lambda z: (z**2 - 1) / 2)
+
+
+@pytest.mark.parametrize(("rates", "label_given_z"), [GAUSSIAN_SIGN, GAUSSIAN_PRODUCT])
+def test_gaussian_rates(rates, label_given_z):
+    assert_rates(rates, label_given_z)
+    with pytest.raises(AssertionError):  # the Boolean rates in their place
+        assert_rates(xor.BOOLEAN_RATES, label_given_z)
+    with pytest.raises(AssertionError):  # rates of alpha = sqrt 2 |w_sig|
+        assert_rates(rates._replace(aligned=math.sqrt(2) * rates.aligned), label_given_z)
+
+
+def test_boolean_rates_are_those_of_the_drift():
+    small = velocity(xor.drift, [1e-6, 0, 1, 1])[0] / 1e-6
+    aligned = velocity(xor.drift, [1, 0, 1e-9, 1])[0] / math.sqrt(2)
+    np.testing.assert_allclose([small, aligned], xor.BOOLEAN_RATES, rtol=1e-10)
+
+
+# ----------------------------------------------------------------------------------------------------------- contracts
+
+
+def test_dtype_follows_the_input():
+    single, double = jnp.float32(2.0), jnp.float64(2.0)
+    for x in (single, double):
+        start = xor.typical_start(100 * x)
+        results = (
+            start,
+            xor.drift(start, 0.1),
+            jax.eval_shape(xor.trajectory, x, start),
+            jax.eval_shape(xor.phase1_length, 100 * x),
+            xor.phase1_margin(x, 100),
+            xor.time_to_margin_one(100, x),
+            xor.noise_parameter(x, 100, 10),
+            xor.noise_moments(x, 100, 0.1),
+            xor.balance_growth(x, 100, 0.1),
+            xor.phase1_samples(100, x),
+        )
+        assert {leaf.dtype for leaf in jax.tree.leaves(results)} == {x.dtype}
+
+
+def test_closed_forms_broadcast_and_vmap():
+    times, dims = jnp.linspace(0, 5, 6), jnp.array([50, 500, 5000])
+    grid = xor.noise_moments(times[:, None], dims[None], 0.3)
+    rows = jax.vmap(lambda t: jax.vmap(lambda d: xor.noise_moments(t, d, 0.3))(dims))(times)
+    for field, loop in zip(grid, rows, strict=True):
+        assert field.shape == (6, 3)
+        np.testing.assert_allclose(field, loop, rtol=1e-14)
+    margin = xor.phase1_margin(times[:, None], dims[None], 0.1)
+    np.testing.assert_allclose(margin[4, 2], xor.phase1_margin(times[4], dims[2], 0.1), rtol=1e-14)
