@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_origin
 
 import tyro
 
@@ -126,7 +126,7 @@ def _run(words: list[str]) -> int:
             path, _, inline = flag.removeprefix("--config.").replace("-", "_").partition("=")
             if path.removeprefix("no_") not in known and path not in known:
                 raise unknown(f"field of {experiment.name}", path, known)
-            if path in known and known[path].annotation in (int, float):
+            if path in known and (known[path].annotation in (int, float) or get_origin(known[path].annotation) is Literal):
                 values[path] = parse(path, inline or text, known[path].annotation)
     replace(default, values)
 

@@ -7,6 +7,7 @@ feeds vmapped blocks. No number depends on any of it.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import threading
@@ -103,14 +104,14 @@ def execute(
     capacity = _capacity(group, len(runs), batching, settings.block)
     with precision(wants_float64(group.config)):
         work = _Work(group, programs_of(group, capacity, batching), capacity, batching, root_seed, settings, advanced, stop)
-    queue, lock = list(runs), threading.Lock()
+    queue, lock = collections.deque(runs), threading.Lock()
     pace = _Pace(settings.block or capacity if batching == "vmap" or settings.block else 1)
 
     def worker() -> None:
         while not stop.is_set():
             with lock:
                 size = min(pace.size, capacity, -(-len(queue) // threads))
-                block = [queue.pop(0) for _ in range(size)]
+                block = [queue.popleft() for _ in range(size)]
             if not block:
                 return
             began = time.perf_counter()

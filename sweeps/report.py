@@ -75,7 +75,11 @@ def experiment_table() -> rich.table.Table:
     for heading in ("experiment", "claim", "source", "size", "cost on 2 CPU cores"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "experiment")
     for name in names():
-        experiment = find(name)
+        try:
+            experiment = find(name)
+        except Exception as error:  # one broken module must not hide the others
+            table.add_row(name, f"[red]cannot be read: {type(error).__name__}: {error}[/]", "", "", "")
+            continue
         about = experiment.about()
         cells = 1
         for values in experiment.grid.values():

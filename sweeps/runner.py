@@ -81,7 +81,8 @@ def run(
         tree, message = store.read(cell.path)
         if message:
             say(message)
-        absent = [seed for seed in chosen if tree is None or seed not in tree["simulation"]["seed"].values]
+        stored = set() if tree is None else {int(seed) for seed in tree["simulation"]["seed"].values}
+        absent = [seed for seed in chosen if seed not in stored]
         if tree is not None and store.provenance(tree)["digest"] != digest:
             if refresh or absent:
                 say(store.set_aside(cell.path, store.provenance(tree)["digest"]))

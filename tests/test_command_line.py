@@ -49,7 +49,7 @@ def test_list_shows_every_experiment(capsys):
         ("run xor/phases --config.model.dim", "model.dim: got ''; allowed: a whole number"),
         ("run xor/phases --config.model.width 0", "width must be at least 1, got 0"),
         ("run xor/phases --config.learning-rate -1", "learning_rate must be positive, got -1.0"),
-        ("run xor/phases --config.learning-rate nan", "learning_rate: got nan; allowed: a finite number"),
+        ("run xor/phases --config.learning-rate nan", "learning_rate: got 'nan'; allowed: a finite number"),
         ("run xor/layers --config.train none", "train: got 'none'; allowed: 'both' or 'weights' or 'readout'"),
         ("run xor/phases --preset huge", "unknown preset of xor/phases 'huge'; known: quick"),
         ("reproduce xor --preset huge", "unknown preset of xor 'huge'"),
@@ -109,7 +109,7 @@ def test_control_c_keeps_what_is_finished_and_exits_with_130(tmp_path):
     command = [sys.executable, "-m", "closedform", "run", "xor/phases", "--preset", "quick", "--seeds"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     subprocess.run([*command, "2"], env=environment, cwd=tmp_path, check=False, capture_output=True)  # compiled and cached
-    process = subprocess.Popen([*command, "2000000"], env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, "50000"], env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     time.sleep(12)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)

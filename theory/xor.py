@@ -7,13 +7,12 @@ Formula. Each neuron (w, a) moves alone. With alpha = w.mu_1, beta = w.mu_2, s =
     d s    /dt =  (a/2) [phi(alpha/s) - phi(beta/s)] + kappa a^2/(2 s)
     d a    /dt =  (1/2) [psi(alpha, s) - alpha/2 - psi(beta, s) + beta/2],        psi(u, s) = E relu(u + s g)
 
-For a > 0 alpha grows and beta decays as exp(+-lambda t), until alpha = s at T = ln(d)/(2 lambda) - 1.21 (d large). Then
-s and beta collapse to 0 in finite time and alpha = sqrt(2) a grows as exp(t/(2 sqrt 2)). For a < 0 alpha and beta swap
-roles.
+For a > 0 alpha grows and beta decays as exp(+-lambda t) until alpha = s, at T = ln(d)/(2 lambda) - 1.21 for large d.
+Then s and beta collapse to 0 in finite time and alpha = sqrt(2) a grows as exp(t/(2 sqrt 2)). For a < 0 the roles of
+alpha and beta swap.
 
-Regime. d -> infinity (w_perp.x_perp becomes Gaussian), eta -> 0 at fixed t, theta -> 0 (no output), and a batch m ->
-infinity (kappa = 0) or of order eta d (kappa fixed, up to about 1: at 4 the noise moments fail, because a grows as
-well).
+Regime. d -> infinity (w_perp.x_perp becomes Gaussian), eta -> 0 at fixed t, theta -> 0 (no output), and either the
+batch m -> infinity (kappa = 0) or m of order eta d (kappa fixed, at most about 1: `noise_moments` keeps a fixed).
 
     paper symbol    | name here                        | shape | meaning
     ----------------|----------------------------------|-------|------------------------------------------------------
@@ -124,9 +123,8 @@ def typical_start(dim: Numbers, init_scale: Numbers = 1.0) -> Neuron:
 def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Number = 0.0) -> Neuron:
     """The neuron at each `time` >= 0, of any shape and in any order, from a `start` of scalars (vmap over several).
 
-    Where s collapses the velocity of beta jumps at beta = 0. Noise rounds that corner off, s then floats at kappa
-    a/lambda: so the solver's tolerance, 1e-10 in float64, is added to `noise`, and past the collapse s reads 2.5e-10 a,
-    not 0.
+    Where s collapses the velocity of beta jumps at beta = 0. Noise rounds that corner off (s floats at kappa a/lambda):
+    the solver's tolerance, 1e-10 in float64, is added to `noise`, so that past the collapse s reads 2.5e-10 a, not 0.
     """
     t, kappa, *components = as_floats(time, noise, *start)
     y0, tolerance = jnp.stack(components), _tolerance(t)
@@ -137,7 +135,7 @@ def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Number = 0.
         diffrax.ODETerm(_velocity),
         # Implicit, because beta and s relax at the rate lambda a/s, which has no bound as s collapses.
         diffrax.Kvaerno5(root_finder=diffrax.with_stepsize_controller_tols(optimistix.Chord)()),
-        t0=0.0,
+        t0=jnp.zeros_like(times[0]),
         t1=times[-1],
         dt0=None,
         y0=y0,
@@ -153,7 +151,10 @@ def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Number = 0.
 
 
 def phase1_length(dim: Number, noise: Number = 0.0) -> tuple[Float[Array, ""], Neuron]:
-    """The time at which alpha = s from the typical start of scale 1, and the neuron then; dim > 4, or it starts beyond.
+    """The time at which alpha = s from the typical start of scale 1, and the neuron then.
+
+    For dim > 4, where the start has alpha < s, and noise < 1.616; above, s keeps ahead of alpha for ever (derived here:
+    there the growing solution alpha = u s, a = c s, beta = 0 of the drift has u < 1), and the solver raises.
 
     >>> time, neuron = phase1_length(100)
     >>> round(float(time), 2), round(float(neuron.a), 2)
@@ -164,8 +165,8 @@ def phase1_length(dim: Number, noise: Number = 0.0) -> tuple[Float[Array, ""], N
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(_velocity),
         diffrax.Tsit5(),
-        t0=0.0,
-        t1=math.inf,
+        t0=jnp.zeros_like(d),
+        t1=jnp.full_like(d, math.inf),
         dt0=None,
         y0=jnp.stack(typical_start(d)),
         args=kappa,
@@ -187,8 +188,7 @@ def phase1_margin(time: Numbers, dim: Numbers, init_scale: Numbers = 1.0) -> Flo
 def time_to_margin_one(dim: Numbers, init_scale: Numbers) -> Float[Array, "*#shape"]:
     """Time to mean margin 1 for many neurons and small steps: ln(d)/(2 lambda) + 2 sqrt(2) ln(1/theta) + 2.33 (fitted).
 
-    Derived here but for the offset: ln(d)/(2 lambda) to a dominant signal, then a margin ~ a^2 that grows as exp(t/sqrt
-    2).
+    Derived here but for the offset: the signal dominates after ln(d)/(2 lambda), then margin ~ a^2 ~ exp(t/sqrt 2).
     """
     d, theta = as_floats(dim, init_scale)
     return jnp.log(d) / (2 * _LAMBDA) - 2 * math.sqrt(2) * jnp.log(theta) + MARGIN_ONE_OFFSET
@@ -207,8 +207,8 @@ def noise_parameter(learning_rate: Numbers, dim: Numbers, batch_size: Numbers) -
 def noise_moments(time: Numbers, dim: Numbers, noise: Numbers) -> Moments:
     """Moments in phase 1: S' = kappa, V' = 2 lambda V/sqrt(S) + 2 kappa/d, U' = -2 lambda U/sqrt(S) + 2 kappa/d.
 
-    Start S = 1, V = U = 2/d. In q = sqrt(S) these are linear, dV/dq = V/r + 4 q/d with r = kappa/(4 lambda), so that V
-    = (2/d) [e^{(q-1)/r} (1 + 2 r + 2 r^2) - 2 r (q + r)], U the same with -r for r, and (q - 1)/r = 4 lambda t/(q + 1).
+    From S = 1, V = U = 2/d. In q = sqrt(S) these are linear, dV/dq = V/r + 4 q/d with r = kappa/(4 lambda): hence
+    V = (2/d) [e^{(q-1)/r} (1 + 2 r + 2 r^2) - 2 r (q + r)] and U the same with -r, where (q-1)/r = 4 lambda t/(q + 1).
     """
     t, d, kappa = jnp.broadcast_arrays(*as_floats(time, dim, noise))
     q, r = jnp.sqrt(1 + kappa * t), kappa / (4 * _LAMBDA)
@@ -258,7 +258,7 @@ def _velocity(t: object, y: Float[Array, "4"], kappa: Float[Array, ""]) -> Float
 
 
 def _signal_excess(t: object, y: Float[Array, "4"], args: object, **kwargs: object) -> Float[Array, ""]:
-    return y[0] - y[2]
+    return jnp.asarray(y[0] - y[2], float)  # diffrax wants the default float here, whatever y is
 
 
 def _tolerance(x: Float[Array, "..."]) -> float:

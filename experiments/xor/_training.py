@@ -67,9 +67,9 @@ def step(state: State, config: Config, train: Literal["both", "weights", "readou
     return state._replace(params=two_layer.Params(w, a), key=key)
 
 
-def loss(margins: Float[Array, "..."]) -> Float[Array, ""]:
-    """Mean of 2 log(1 + exp(-margin))."""
-    return 2 * jnp.mean(jax.nn.softplus(-margins))
+def loss(margins: Float[Array, "..."], axis: int | None = None) -> Float[Array, "..."]:
+    """Mean of 2 log(1 + exp(-margin)), over all margins or over one axis."""
+    return 2 * jnp.mean(jax.nn.softplus(-margins), axis)
 
 
 def error(margins: Float[Array, "..."]) -> Float[Array, ""]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ...models import two_layer
-from ...theory import xor_mean_field
+from ...theory import xor_finite_batch
 from . import _training
 
 
@@ -30,7 +30,7 @@ class Config(_training.Config):
 class Result(NamedTuple):
     loss: Float[Array, ""]  # mean of 2 log(1 + exp(-y f))
     imbalance: Float[Array, ""]  # mean over neurons of ||w||^2 - a^2
-    error: Float[Array, ""] | None  # share of test points with the wrong sign
+    error: Float[Array, ""]  # share of test points with the wrong sign
 
 
 init = _training.init
@@ -50,18 +50,27 @@ def observe(state: _training.State, config: Config) -> Result:
 
 
 def predict(state: _training.State, config: Config, steps: np.ndarray) -> Result:
-    """The mean-field system with the same layer frozen, from the same weights, at the same step size."""
-    path = xor_mean_field.euler(
+    """The mean-field system with minibatch noise and the same layer frozen, from the same weights, at the same step size."""
+    path = xor_finite_batch.euler(
+        jax.random.fold_in(state.key, 0),  # a noise of its own: independent of the batches
         _training.neurons(state.params),
         config.learning_rate,
         steps,
+        dim=config.model.dim,
+        batch_size=config.batch_size,
         train_weights=config.train != "readout",
         train_readout=config.train != "weights",
     )
-    imbalance = jnp.sum(path.w**2, axis=-1) + path.s**2 - path.a**2
-    return Result(jax.vmap(xor_mean_field.loss)(path), jnp.mean(imbalance, axis=-1), None)
+    imbalance = jnp.sum(path.w**2, axis=-1) + xor_finite_batch.perp_norm(path) ** 2 - path.a**2
+    loss = _training.loss(jax.vmap(xor_finite_batch.margins)(path), axis=-1)
+    error = jax.vmap(xor_finite_batch.error, (0, None))(path, config.model.width)
+    return Result(loss, jnp.mean(imbalance, axis=-1), error)
 
 
-TOLERANCE = {}
+TOLERANCE = {
+    "loss": 0.01,  # the signal lags by 3 / (4 dim) = 0.6 % of its 1.9 foldings (see phases.py)
+    "imbalance": (0.03, 1e-4),  # twice that lag, as a square; absolute: theory leaves out the noise of a, eta^2 k theta^2 / (2 m)
+    "error": (0.02, 2.5e-4),  # the lag; absolute: one test point of 4096
+}
 QUICK = {"model.dim": 16, "model.width": 32, "batch_size": 64, "num_steps": 20, "test_points": 32}
 GRID = {"train": ("both", "weights", "readout")}

@@ -65,5 +65,11 @@ def _result(
     return Result(loss, margin, jnp.min(margin, axis=-1), jnp.max(margin, axis=-1), error)
 
 
-TOLERANCE = {}
+# The signal lags by 2 % at dim = 64, for the reason that stands in phases.py.
+TOLERANCE = {
+    "loss": 0.03,  # acceptance: 3 % at time 14, where the loss falls fastest
+    "margin": (0.04, 1e-4),  # goes as the signal squared: twice 2 %; absolute: margins start at theta^2 / sqrt(width) = 4e-4
+    "smallest": (0.04, 1e-4),  # as margin
+    "largest": (0.04, 1e-4),  # as margin
+}
 QUICK = {"model.dim": 16, "model.width": 32, "batch_size": 64, "num_steps": 20, "test_points": 32, "closed_form_from": 10}

@@ -1,18 +1,19 @@
 """Two phases of SGD on XOR: neurons find the signal at rate 1/sqrt(2 pi), then grow along it at rate 1/(2 sqrt 2).
 
-Source: Glasgow, arXiv 2309.15111 (the two phases); the mean-field curves are derived here
+Source: Glasgow, arXiv 2309.15111 (the two phases); the curves are derived here
 Cost: 20 s
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ...models import two_layer
-from ...theory import xor_mean_field
+from ...theory import xor_finite_batch, xor_mean_field
 from . import _training
 
 
@@ -42,16 +43,41 @@ def observe(state: _training.State, config: Config) -> Result:
 
 
 def predict(state: _training.State, config: Config, steps: np.ndarray) -> Result:
-    """The mean-field system from the same initial weights at the same step size."""
+    """The mean-field system with minibatch noise, from the same initial weights at the same step size."""
+    path = xor_finite_batch.euler(
+        jax.random.fold_in(state.key, 0),  # a noise of its own: independent of the batches
+        _training.neurons(state.params),
+        config.learning_rate,
+        steps,
+        dim=config.model.dim,
+        batch_size=config.batch_size,
+    )
+    return _result(path.w, xor_finite_batch.perp_norm(path), path.a)
+
+
+def predict_noiseless(state: _training.State, config: Config, steps: np.ndarray) -> Result:
+    """The closed mean-field system alone: infinite batch, no floor under the collapsing parts."""
     path = xor_mean_field.euler(_training.neurons(state.params), config.learning_rate, steps)
-    alpha, beta = path.w[..., 0] - path.w[..., 1], path.w[..., 0] + path.w[..., 1]
-    signal, opposite = jnp.where(path.a > 0, alpha, beta), jnp.where(path.a > 0, beta, alpha)
-    return Result(_rms(signal), _rms(opposite), _rms(path.s), _rms(path.a))
+    return _result(path.w, path.s, path.a)
+
+
+def _result(w_12: Float[Array, "step neuron 2"], perp_norm: Float[Array, "step neuron"], a: Float[Array, "step neuron"]) -> Result:
+    alpha, beta = w_12[..., 0] - w_12[..., 1], w_12[..., 0] + w_12[..., 1]
+    signal, opposite = jnp.where(a > 0, alpha, beta), jnp.where(a > 0, beta, alpha)
+    return Result(_rms(signal), _rms(opposite), _rms(perp_norm), _rms(a))
 
 
 def _rms(values: Float[Array, "*batch neuron"]) -> Float[Array, "*batch"]:
     return jnp.sqrt(jnp.mean(values**2, axis=-1))
 
 
-TOLERANCE = {}
+# w_perp . x_perp is a sum of dim - 2 signs, not a normal variable: its density at 0, and with it the rate lambda at which the
+# signal grows, is lower by 3 / (4 dim) (Edgeworth, fourth cumulant -6 / dim). Over lambda T = 1.7 foldings of phase 1 the
+# signal falls behind by 0.012 * 1.7 = 2 % at dim = 64.
+TOLERANCE = {
+    "signal": 0.02,  # that lag
+    "opposite": 0.03,  # the same over the 2.3 foldings of its decay
+    "perp_norm": 0.05,  # after the collapse theory adds the noise of different steps in quadrature, which is 4 to 6 % low
+    "readout": 0.02,  # grows with the signal, so lags as it does
+}
 QUICK = {"model.dim": 16, "model.width": 32, "batch_size": 64, "num_steps": 20}

@@ -20,8 +20,7 @@ def draw(result):
         mean, error = statistics(result, field)
         for index, train in enumerate(mean["train"].values):
             at = {"train": train}
-            if field != "error":  # no theory of the error: it is the sign of a fluctuation while margins are small
-                _style.theory(axes, time, prediction(result, field).sel(at), index, LABELS[train])
+            _style.theory(axes, time, prediction(result, field).sel(at), index, LABELS[train])
             _style.simulation(axes, time, (mean.sel(at), error.sel(at)), index)
         axes.set(xlabel="time  (learning rate × step)", ylabel=label)
     panels[0].set_yscale("log")
