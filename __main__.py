@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Any, Literal, get_origin
 
 import tyro
 
@@ -116,16 +116,16 @@ def _run(words: list[str]) -> int:
         print("usage: closedform run EXPERIMENT [--seeds N] [--preset NAME] [--config.FIELD VALUE ...]\n")
         print("closedform list shows the experiments; closedform run EXPERIMENT --help shows its fields.")
         return 0 if set(words) & {"-h", "--help"} else 2
-    experiment = find(named[0])
+    found = find(named[0])
     preset = next((words[i + 1] for i, word in enumerate(words[:-1]) if word == "--preset"), None)
-    default = experiment.default_config(preset)
+    default = found.default_config(preset)
     known = {leaf.path: leaf for leaf in leaves(default)}
     values = {}
     for flag, text in zip(words, [*words[1:], ""], strict=True):
         if flag.startswith("--config."):  # checked here first: tyro's messages are boxes, ours one line
             path, _, inline = flag.removeprefix("--config.").replace("-", "_").partition("=")
             if path.removeprefix("no_") not in known and path not in known:
-                raise unknown(f"field of {experiment.name}", path, known)
+                raise unknown(f"field of {found.name}", path, known)
             if path in known and (known[path].annotation in (int, float) or get_origin(known[path].annotation) is Literal):
                 values[path] = parse(path, inline or text, known[path].annotation)
     replace(default, values)
@@ -136,16 +136,16 @@ def _run(words: list[str]) -> int:
         """Name of the experiment."""
         preset: str | None = None
         """Sizes to start from; see PRESETS in the module. Fields given by --config change them."""
-        config: Annotated[Any, tyro.conf.arg(constructor=experiment.module.Config)] = default
+        config: Any = default
 
-    Run.__doc__ = experiment.about()["claim"]
-    Run.__annotations__["config"] = experiment.module.Config
-    chosen = _parse(Run, words, f"run {experiment.name}")
+    Run.__doc__ = found.about()["claim"]
+    Run.__annotations__["config"] = found.module.Config  # known only now; tyro reads it
+    chosen = _parse(Run, words, f"run {found.name}")
     options: dict[str, Any] = {"results": chosen.results, "root_seed": chosen.root_seed}
-    result = run(experiment.module, chosen.config, seeds=chosen.seeds, refresh=chosen.refresh, **options)
-    rows = compare(experiment, result)
-    path = plan(experiment, chosen.config, None, chosen.root_seed, chosen.results)[0].path
-    figures = [] if experiment.grid else save_figure(experiment.name, result, path.with_suffix(""))
+    result = run(found.module, chosen.config, seeds=chosen.seeds, refresh=chosen.refresh, **options)
+    rows = compare(found, result)
+    path = plan(found, chosen.config, None, chosen.root_seed, chosen.results)[0].path
+    figures = [] if found.grid else save_figure(found.name, result, path.with_suffix(""))
     return _verdict(rows, [path, *figures])
 
 

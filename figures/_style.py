@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
+import matplotlib.style
 import numpy as np
 from matplotlib.lines import Line2D
 
@@ -39,7 +40,7 @@ _STYLE = {
 
 def panels(columns: int = 1, rows: int = 1, height: float = 2.3, **options: Any) -> tuple[Figure, Any]:
     """A figure of panels, each one column wide; options are those of `plt.subplots`."""
-    plt.rcParams.update({**plt.rcParamsDefault, **_STYLE, "backend": plt.rcParams["backend"]})
+    matplotlib.style.use(["default", _STYLE])
     size = (COLUMN * columns, height * rows)
     return plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
 
@@ -72,9 +73,10 @@ def simulation(axes: Axes, x: Any, statistics: tuple[xarray.DataArray, xarray.Da
 
 def legend(axes: Axes, seeds: int, line: str = "theory", above: bool = False, **options: Any) -> None:
     """The labelled curves, and what a line and a point are, with the number of seeds; inside or above the panels."""
-    point = dict(color="0.35", marker="o", markersize=3.2, markerfacecolor="white", linestyle="")
+    point = Line2D([], [], color="0.35", marker="o", markersize=3.2, markerfacecolor="white", linestyle="")
+    point.set_label(f"SGD, {seeds} seeds ± SE")
     handles = axes.get_legend_handles_labels()[0]
-    handles += [Line2D([], [], color="0.35", label=line), Line2D([], [], **point, label=f"SGD, {seeds} seeds ± SE")]
+    handles += [Line2D([], [], color="0.35", label=line), point]
     if above:
         axes.figure.legend(handles=handles, loc="outside upper center", **options)
     else:

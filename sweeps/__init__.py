@@ -7,8 +7,8 @@
 
 from .agreement import Row, agrees, compare, prediction, statistics
 from .errors import UsageError
-from .experiment import Experiment, find, find_figure, names
 from .execution import Settings
+from .experiment import Experiment, find, find_figure, names
 from .runner import load, run
 from .store import provenance
 

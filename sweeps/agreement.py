@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .experiment import Experiment
+from .store import group
 
 if TYPE_CHECKING:
     import xarray
@@ -45,15 +46,16 @@ class Row(NamedTuple):
 
 def statistics(result: xarray.DataTree, field: str) -> tuple[xarray.DataArray, xarray.DataArray]:
     """Mean and standard error of a simulated field over the seeds that did not diverge."""
-    return _mean_and_error(result["simulation"][field].where(~result["simulation"]["diverged"]).astype(np.float64))
+    simulation = group(result, "simulation")
+    return _mean_and_error(simulation[field].where(~simulation["diverged"]).astype(np.float64))
 
 
 def prediction(result: xarray.DataTree, field: str, side: str = "prediction") -> xarray.DataArray:
-    """The predicted field (of a rival: side "prediction_<name>"); one conditional on the draw is averaged over the same seeds."""
-    predicted = result[side][field].astype(np.float64)
+    """A predicted field (of a rival: side "prediction_<name>"); one conditional on the draw is averaged over those seeds."""
+    predicted = group(result, side)[field].astype(np.float64)
     if "seed" not in predicted.dims:
         return predicted
-    return predicted.where(~result["simulation"]["diverged"]).mean("seed")
+    return predicted.where(~group(result, "simulation")["diverged"]).mean("seed")
 
 
 def compare(experiment: Experiment, result: xarray.DataTree) -> list[Row]:
@@ -74,20 +76,20 @@ def agrees(rows: Iterable[Row]) -> bool:
 
 def swept_axes(result: xarray.DataTree) -> list[str]:
     """Names of the axes that a grid added: they carry the values of the swept fields."""
-    return [str(axis) for axis in result["simulation"]["diverged"].dims if axis != "seed"]
+    return [str(axis) for axis in group(result, "simulation")["diverged"].dims if axis != "seed"]
 
 
 def _cells(result: xarray.DataTree, swept: list[str]) -> list[dict[str, Any]]:
     cells: list[dict[str, Any]] = [{}]
     for axis in swept:
-        cells = [{**cell, axis: value} for cell in cells for value in result["simulation"][axis].values]
+        cells = [{**cell, axis: value} for cell in cells for value in group(result, "simulation")[axis].values]
     return cells
 
 
 def _row(experiment: Experiment, result: xarray.DataTree, cell: dict[str, Any], name: str) -> Row:
-    simulated = result["simulation"][name].sel(cell)
-    predicted = result["prediction"][name].sel(cell).astype(np.float64)
-    diverged = result["simulation"]["diverged"].sel(cell)
+    simulated = group(result, "simulation")[name].sel(cell)
+    predicted = group(result, "prediction")[name].sel(cell).astype(np.float64)
+    diverged = group(result, "simulation")["diverged"].sel(cell)
     lost = tuple(int(seed) for seed in simulated["seed"].values[diverged.values])
     kept = simulated.isel(seed=np.flatnonzero(~diverged.values)).astype(np.float64)
     seeds = kept.sizes["seed"]
@@ -101,7 +103,7 @@ def _row(experiment: Experiment, result: xarray.DataTree, cell: dict[str, Any], 
         mean, error = _mean_and_error(kept)
         difference = mean - predicted
     # a grid over sizes pads short axes with NaN on both sides: no point there
-    present = ~np.isnan(simulated).all("seed") | ~np.isnan(predicted)
+    present = simulated.notnull().any("seed") | predicted.notnull()
     order = predicted.dims
     arrays = [array.transpose(*order).values.ravel() for array in (predicted, difference, error, present)]
     predictions, differences, errors, there = arrays
@@ -135,10 +137,10 @@ def _row(experiment: Experiment, result: xarray.DataTree, cell: dict[str, Any], 
 
 
 def _mean_and_error(values: xarray.DataArray) -> tuple[xarray.DataArray, xarray.DataArray]:
-    count = (~np.isnan(values)).sum("seed")
+    count = values.notnull().sum("seed")
     mean = values.sum("seed") / count.where(count > 0)
     spread = ((values - mean) ** 2).sum("seed") / (count - 1).where(count > 1)
-    return mean, np.sqrt(spread / count.where(count > 0))
+    return mean, (spread / count.where(count > 0)) ** 0.5
 
 
 def _text(value: Any) -> str:

@@ -79,7 +79,8 @@ def precision(float64: bool) -> Iterator[None]:
 
 def enable_compilation_cache() -> None:
     """Keep compiled programs between processes, unless the user has set a place for them or wants none."""
-    if jax.config.jax_compilation_cache_dir is None and jax.config.jax_enable_compilation_cache:
+    settings = jax.config.values
+    if settings["jax_compilation_cache_dir"] is None and settings["jax_enable_compilation_cache"]:
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "closedform", "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -133,8 +134,8 @@ def execute(
 
 
 def programs_of(group: Group, capacity: int, batching: Batching) -> Programs:
-    """The programs of a group; errors about tracers are told in the terms of the Config."""
-    return programs(group.experiment, group.config, group.steps, capacity, batching, bool(jax.config.jax_enable_x64))
+    """The programs of a group, in the precision of the calling context."""
+    return programs(group.experiment, group.config, group.steps, capacity, batching)
 
 
 class _Pace:
@@ -216,7 +217,8 @@ class _Work:
 
     def _advance(self, carry: Any, count: np.int32, floats: Any) -> Any:
         steps = self.group.steps
-        assert steps is not None and self.programs.advance is not None
+        assert steps is not None
+        assert self.programs.advance is not None
         begin, row, end = 0, 0, int(steps[-1])
         while row < len(steps):
             if self.stop.is_set():

@@ -21,7 +21,7 @@ import numpy as np
 from . import config as config_
 from .errors import UsageError, unknown
 
-_PACKAGE = __package__.rpartition(".")[0]
+_PACKAGE = __name__.split(".")[0]
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -211,8 +211,8 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
         where = str(error).split("\n")[0].rstrip(".")
         raise UsageError(
-            f"{experiment.name}: a traced field ({', '.join(floats) or 'none'}) is used where a plain number is needed; a float "
-            f"that fixes a shape or a branch is declared field(default=..., metadata=dict(static=True)). ({where})"
+            f"{experiment.name}: a traced field ({', '.join(floats) or 'none'}) is used where a plain number is needed; a "
+            f"float that fixes a shape or a branch is declared field(default=..., metadata=dict(static=True)). ({where})"
         ) from error
     return shapes
 

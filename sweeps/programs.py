@@ -39,7 +39,7 @@ class Program:
     """A jitted block function, compiled once for the shapes it first meets and shared by threads."""
 
     def __init__(self, function: Callable, batching: Batching, donate: tuple[int, ...] = ()):
-        shardings = {"out_shardings": run_sharding()} if batching == "vmap" else {}
+        shardings: dict[str, Any] = {"out_shardings": run_sharding()} if batching == "vmap" else {}
         self._jitted = jax.jit(function, donate_argnums=donate, **shardings)
         self._lock = threading.Lock()
         self._compiled: Any = None
@@ -70,13 +70,13 @@ _cache: dict[Any, Programs] = {}
 
 
 def programs(
-    experiment: Experiment, config: Any, steps: np.ndarray | None, capacity: int, batching: Batching, x64: bool
+    experiment: Experiment, config: Any, steps: np.ndarray | None, capacity: int, batching: Batching
 ) -> Programs:
     """The programs for `config`'s static fields; asked for again, they are those already compiled."""
     contract = ("init", "step", "observe", "simulate")
     functions = tuple(getattr(experiment.module, name, None) for name in contract) + tuple(experiment.predictions.items())
     # steps enter advance as an argument, but a prediction may use their values
-    key = (functions, config_.static_key(config), steps if steps is None else steps.tobytes(), capacity, batching, x64)
+    key = (functions, config_.static_key(config), steps if steps is None else steps.tobytes(), capacity, batching)
     _cache[key] = _cache.pop(key, None) or _build(experiment, config, steps, capacity, batching)
     while len(_cache) > _KEPT:
         del _cache[next(iter(_cache))]
@@ -88,6 +88,8 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
     mapped = partial(_over_runs, capacity=capacity, batching=batching)
     program = partial(Program, batching=batching)
 
+    rows = 0 if steps is None else len(steps)
+
     def at(floats):
         return config_.with_traced(config, floats)
 
@@ -96,10 +98,10 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
         if not experiment.drawn:
             return module.simulate(key, at(floats))
         state = module.init(key, at(floats))
-        if not experiment.dynamics:
+        if steps is None:
             return state
         one = jax.eval_shape(lambda s: module.observe(s, at(floats)), state)
-        history = jax.tree.map(lambda leaf: jnp.full((len(steps), *leaf.shape), jnp.nan, leaf.dtype), one)
+        history = jax.tree.map(lambda leaf: jnp.full((rows, *leaf.shape), jnp.nan, leaf.dtype), one)
         return Carry(state, jnp.asarray(True), history)
 
     def finish(state, floats):
@@ -119,7 +121,7 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
         def to_next_record(row, position):
             carry, now = position
             records = row < row_end
-            target = jnp.where(records, steps[jnp.minimum(row, len(steps) - 1)], end)
+            target = jnp.where(records, steps[jnp.minimum(row, rows - 1)], end)
             state = jax.lax.fori_loop(now, target, lambda _, s: module.step(s, config), carry.state)
             carry = carry._replace(state=state)
             return jax.lax.cond(records, lambda c: record(c, row), lambda c: c, carry), target

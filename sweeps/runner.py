@@ -12,7 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import numpy as np
 
 from . import config as config_
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     import xarray
 
 RESULTS = "results"
+ENGINE_DECIDES = Settings()
 
 
 class Cell(NamedTuple):
@@ -45,7 +45,7 @@ def run(
     root_seed: int = 0,
     results: str | Path = RESULTS,
     refresh: bool = False,
-    settings: Settings = Settings(),
+    settings: Settings = ENGINE_DECIDES,
     progress: bool = True,
     say: Callable[[str], None] = lambda message: print(message, file=sys.stderr),
 ) -> xarray.DataTree:
@@ -81,7 +81,7 @@ def run(
         tree, message = store.read(cell.path)
         if message:
             say(message)
-        stored = set() if tree is None else {int(seed) for seed in tree["simulation"]["seed"].values}
+        stored = set() if tree is None else _stored_seeds(tree)
         absent = [seed for seed in chosen if seed not in stored]
         if tree is not None and store.provenance(tree)["digest"] != digest:
             if refresh or absent:
@@ -123,7 +123,7 @@ def load(
         if store.provenance(tree)["digest"] != digest:
             say(f"{found.name}: stale, computed by other sources than those of now; --refresh computes it again")
         trees.append(tree)
-    common = sorted(set.intersection(*({int(seed) for seed in tree["simulation"]["seed"].values} for tree in trees)))
+    common = sorted(set.intersection(*map(_stored_seeds, trees)))
     return assemble(cells, [_select(tree, common) for tree in trees])
 
 
@@ -156,6 +156,10 @@ def _seeds(found: Experiment, seeds: int | Iterable[int] | None) -> list[int]:
     if not chosen or not valid or len(set(chosen)) < len(chosen):
         raise UsageError(f"seeds: got {seeds!r}; allowed: a number from 1 on, or distinct whole numbers from 0 to 2**32 - 1")
     return [int(seed) for seed in chosen]
+
+
+def _stored_seeds(tree: xarray.DataTree) -> set[int]:
+    return {int(seed) for seed in store.group(tree, "simulation")["seed"].values}
 
 
 class _Job:
@@ -231,8 +235,8 @@ class _Job:
             side: self.dataset([one[side] for one in runs], ("seed", *lead), {"seed": seeds, **coordinates}) for side in runs[0]
         }
         simulation = groups["simulation"]
-        finite = [np.isfinite(simulation[name]).all([d for d in simulation[name].dims if d != "seed"]) for name in simulation]
-        diverged = ~np.logical_and.reduce([one.values for one in finite])
+        finite = [np.isfinite(array.values).reshape(len(seeds), -1).all(axis=1) for array in simulation.data_vars.values()]
+        diverged = ~np.logical_and.reduce(finite)
         groups["simulation"] = simulation.assign(diverged=("seed", diverged))
         for side, result in self.predictions[index].items():
             groups[side] = self.dataset([result], lead, coordinates)
@@ -241,7 +245,7 @@ class _Job:
         if old is not None:
             seconds += store.provenance(old)["seconds"]
             groups = {
-                name: xarray.concat([old[name].to_dataset(), group], "seed", join="exact").sortby("seed")
+                name: xarray.concat([store.group(old, name), group], "seed", join="exact").sortby("seed")
                 if "seed" in group.dims
                 else group
                 for name, group in groups.items()
@@ -269,7 +273,7 @@ def assemble(cells: list[Cell], trees: list[xarray.DataTree]) -> xarray.DataTree
         return trees[0]
     grid = {axis: list(dict.fromkeys(cell.at[axis] for cell in cells)) for axis in cells[0].at}
     points = [tuple(grid[axis].index(value) for axis, value in cell.at.items()) for cell in cells]
-    groups = {name: _stack(grid, points, [tree[name].to_dataset() for tree in trees]) for name in trees[0].children}
+    groups = {name: _stack(grid, points, [store.group(tree, name) for tree in trees]) for name in trees[0].children}
     return _tree(groups, trees[0].attrs)
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 _ROOT = Path(__file__).resolve().parent.parent
+_PACKAGE = __name__.split(".")[0]
 _METADATA = {"TOLERANCE", "QUICK", "GRID", "PRESETS", "SEEDS"}  # read when results are compared, never part of one
 
 
@@ -113,8 +114,13 @@ def _content(tree: xarray.DataTree) -> str:
     return digest.hexdigest()
 
 
+def group(tree: xarray.DataTree, name: str) -> xarray.Dataset:
+    """One group of a result ("simulation", "prediction", ...) as a dataset."""
+    return tree.children[name].to_dataset()
+
+
 def provenance(tree: xarray.DataTree) -> dict[str, Any]:
-    """What the result is: experiment, config, seeds, sources, versions, device, seconds (of an assembled grid: of its first cell)."""
+    """What the result is: experiment, config, sources, versions, device, seconds (of a grid: of its first cell)."""
     return json.loads(tree.attrs["closedform"])
 
 
@@ -178,16 +184,17 @@ def _imported(start: Path) -> set[Path]:
 
 def _targets(path: Path, node: ast.AST) -> Iterable[Path]:
     if isinstance(node, ast.ImportFrom):
+        module = (node.module or "").split(".")
         if node.level:
-            base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-        elif (node.module or "").split(".")[0] == __package__.split(".")[0]:
-            base = _ROOT.joinpath(*(node.module or "").split(".")[1:])
+            base = path.parents[node.level - 1].joinpath(*module)
+        elif module[0] == _PACKAGE:
+            base = _ROOT.joinpath(*module[1:])
         else:
             return []
         stems = [base, *(base / alias.name for alias in node.names)]
     elif isinstance(node, ast.Import):
         dotted = [alias.name.split(".") for alias in node.names]
-        stems = [_ROOT.joinpath(*parts[1:]) for parts in dotted if parts[0] == __package__.split(".")[0]]
+        stems = [_ROOT.joinpath(*parts[1:]) for parts in dotted if parts[0] == _PACKAGE]
     else:
         return []
     return [target for stem in stems for target in (stem.with_suffix(".py"), stem / "__init__.py")]

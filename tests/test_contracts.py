@@ -173,10 +173,7 @@ def test_theory_is_finite_jitted_vectorised_and_follows_the_dtype(function, para
     def at(point):
         return function(*[point if name == along[0] else value for name, value in zip(parameters, values, strict=True)])
 
-    if jnp.ndim(TYPICAL[along[0]]):
-        whole = at(points)
-    else:
-        whole = jax.vmap(at)(points)
+    whole = at(points) if jnp.ndim(TYPICAL[along[0]]) else jax.vmap(at)(points)
     loop = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[at(point) for point in points])
     jitted = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[jax.jit(at)(point) for point in points])
     vmapped = jax.vmap(at)(points)

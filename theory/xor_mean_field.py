@@ -134,7 +134,7 @@ def euler(
 
 
 def typical_neurons(dim: Real[ArrayLike, ""], init_scale: Real[ArrayLike, ""]) -> Neurons:
-    """Eight neurons with components of root-mean-square size: alpha, beta = +-sqrt(2/d) theta and a = +-theta, all signs."""
+    """Eight neurons, components of root-mean-square size: alpha, beta = +-sqrt(2/d) theta, a = +-theta, all signs."""
     alpha, _, s, a = typical_start(dim, init_scale)
     signs = np.array([[i, j, k] for i in (1, -1) for j in (1, -1) for k in (1, -1)])
     in_plane = (signs[:, :1] * CLUSTERS[0] + signs[:, 1:2] * CLUSTERS[2]) / 2  # (alpha mu_1 + beta mu_2)/2
@@ -175,12 +175,12 @@ def _margin(time: Float[Array, ""], initial_margin: Float[Array, ""]) -> Float[A
     above = jnp.minimum(jnp.log(initial_margin) + time / math.sqrt(2), jnp.log(late))
     tolerance = math.sqrt(float(jnp.finfo(time.dtype).eps))  # of the last step; its square is left
     newton = optimistix.Newton(rtol=tolerance, atol=tolerance)
-    scale = jax.lax.stop_gradient(1 + jnp.abs(target))
+    return jnp.exp(optimistix.root_find(_excess, newton, above, args=(target, 1 + jnp.abs(target))).value)
 
-    def excess(x: Float[Array, ""], target: Float[Array, ""]) -> Float[Array, ""]:
-        return (margin_time(jnp.exp(x)) - target) / scale
 
-    return jnp.exp(optimistix.root_find(excess, newton, above, target).value)
+def _excess(x: Float[Array, ""], args: tuple[Float[Array, ""], Float[Array, ""]]) -> Float[Array, ""]:
+    target, scale = args
+    return (margin_time(jnp.exp(x)) - target) / scale
 
 
 def _projections(neurons: Neurons) -> tuple[Float[Array, "neuron 4"], Float[Array, "neuron 1"]]:

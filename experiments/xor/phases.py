@@ -61,7 +61,9 @@ def predict_noiseless(state: _training.State, config: Config, steps: np.ndarray)
     return _result(path.w, path.s, path.a)
 
 
-def _result(w_12: Float[Array, "step neuron 2"], perp_norm: Float[Array, "step neuron"], a: Float[Array, "step neuron"]) -> Result:
+def _result(
+    w_12: Float[Array, "step neuron 2"], perp_norm: Float[Array, "step neuron"], a: Float[Array, "step neuron"]
+) -> Result:
     alpha, beta = w_12[..., 0] - w_12[..., 1], w_12[..., 0] + w_12[..., 1]
     signal, opposite = jnp.where(a > 0, alpha, beta), jnp.where(a > 0, beta, alpha)
     return Result(_rms(signal), _rms(opposite), _rms(perp_norm), _rms(a))

@@ -32,7 +32,7 @@ def draw(result):
         label = f"closed form from t = {config['closed_form_from'] * config['learning_rate']:g}" if index == 0 else None
         right.plot(time, late, color="black", linestyle=(0, (3, 2)), linewidth=0.9, zorder=4, label=label)
     right.set(ylabel="margin of a cluster  y f")
-    _style.legend(right, seeds, "mean field", loc="lower right")
+    _style.legend(right, seeds, "mean field", loc="upper left")
     for axes in (left, middle, right):
         axes.set_xlabel("time  (learning rate × step)")
     return figure

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from closedform.models import two_layer
 from closedform.models.two_layer import Params
 

@@ -5,11 +5,11 @@ import io
 import numpy as np
 import pytest
 import xarray
-from zoo import estimate
 
 from closedform.sweeps import agrees, compare, find, prediction, statistics
 from closedform.sweeps.experiment import Field
 from closedform.sweeps.report import agreement_table, diverged_lines
+from zoo import estimate
 
 
 def result_of(simulated, predicted, axes=(), diverged=None):

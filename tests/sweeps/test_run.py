@@ -7,13 +7,13 @@ import types
 import jax
 import numpy as np
 import pytest
-from zoo import decay, estimate, explosive
 
 from closedform.sweeps import Settings, UsageError, compare, find, load, provenance, run
 from closedform.sweeps import execution as execution_module
 from closedform.sweeps import programs as programs_module
 from closedform.sweeps import runner as runner_module
 from closedform.sweeps import store as store_module
+from zoo import decay, estimate, explosive
 
 
 @pytest.fixture
@@ -321,7 +321,7 @@ def test_literals_and_nested_fields(quiet):
         (decay, dict(TOLERANCE={"y": 1.0}), r"unknown field in zoo/decay.TOLERANCE 'y'"),
         (
             decay,
-            dict(step=lambda s, c: s if c.rate > 0.5 else s),
+            dict(step=lambda s, c: s if c.rate > 0.5 else decay.step(s, c)),
             r"traced field \(rate\).*metadata=dict\(static=True\)",
         ),
         (estimate, dict(simulate=lambda k, c: estimate.Result(jax.numpy.arange(3).sum())), r"dtype int"),
@@ -339,7 +339,10 @@ def test_result_annotations_must_name_axes(quiet):
     from jaxtyping import Array, Float
 
     for axes in ("seed", "a a", "3", "..."):
-        Bad = NamedTuple("Bad", [("x", Float[Array, axes])])
+
+        class Bad(NamedTuple):
+            x: Float[Array, axes]
+
         with pytest.raises(UsageError, match="axes"):
             find(copy_of(decay, Result=Bad))
 
