@@ -99,8 +99,8 @@ def drift(neuron: Neuron, noise: Real[ArrayLike, "..."] = 0.0) -> Neuron:
     y^2 = 1 and, by x -> -x, half the examples are active. s^2 grows by eta^2 a^2 d/(2 m) a step, d(s^2)/dt = kappa a^2.
 
     >>> velocity = drift(Neuron(*jnp.array([1.0, 0.0, 1.0, 1.0])))
-    >>> [round(float(x), 4) for x in velocity]
-    [0.3413, 0.0, -0.0785, 0.0922]
+    >>> round(float(velocity.alpha), 4), round(float(velocity.s), 4), round(float(velocity.a), 4)
+    (0.3413, -0.0785, 0.0922)
     """
     alpha, beta, s, a, kappa = as_floats(*neuron, noise)
     u, v = standardize(alpha, s), standardize(beta, s)
@@ -129,19 +129,20 @@ def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Number = 0.
     y0, tolerance = jnp.stack(components), _tolerance(t)
     order = jnp.argsort(t.ravel())
     times = t.ravel()[order]
+    ends = jax.lax.stop_gradient(times)
     errors = diffrax.PIDController(rtol=tolerance, atol=tolerance * jax.lax.stop_gradient(jnp.max(jnp.abs(y0))))
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(_velocity),
         # Implicit, because beta and s relax at the rate lambda a/s, which has no bound as s collapses.
         diffrax.Kvaerno5(root_finder=diffrax.with_stepsize_controller_tols(optimistix.Chord)()),
         t0=jnp.zeros_like(times[0]),
-        t1=times[-1],
+        t1=ends[-1],
         dt0=None,
         y0=y0,
         args=kappa + tolerance,
         saveat=diffrax.SaveAt(ts=times),
         # Steps end on every time asked for, because the interpolant is cruder than the solver.
-        stepsize_controller=diffrax.ClipStepSizeController(errors, step_ts=times),
+        stepsize_controller=diffrax.ClipStepSizeController(errors, step_ts=ends),
         adjoint=diffrax.DirectAdjoint(),  # differentiable in forward and in reverse mode
         max_steps=4096 + times.size,
     )
@@ -253,7 +254,10 @@ def standardize(value: Float[Array, "*#shape"], std: Float[Array, "*#shape"]) ->
 
 
 def _velocity(t: object, y: Float[Array, "4"], kappa: Float[Array, ""]) -> Float[Array, "4"]:
-    return jnp.stack(drift(Neuron(*y), kappa))
+    neuron = Neuron(*y)
+    # Trial steps may end at s <= 0: turned back there, well below the floor kappa a/lambda, their noise stays finite.
+    held = neuron._replace(s=jnp.maximum(neuron.s, 0.1 * kappa * jnp.abs(neuron.a)))
+    return jnp.stack(drift(held, kappa))
 
 
 def _signal_excess(t: object, y: Float[Array, "4"], args: object, **kwargs: object) -> Float[Array, ""]:
@@ -265,7 +269,7 @@ def _tolerance(x: Float[Array, "..."]) -> float:
 
 
 def _tiny(x: Float[Array, "..."]) -> float:
-    return math.sqrt(float(jnp.finfo(x.dtype).tiny))
+    return float(jnp.finfo(x.dtype).tiny) ** 0.3
 
 
 def as_floats(*values: Real[ArrayLike, "..."]) -> list[Array]:

@@ -8,16 +8,14 @@ alone. A neuron is (w_1, w_2, s, a), and over the four sign pairs, with labels y
     d s/dt = (a/4) sum_mu y g phi(w.mu/s)
     d a/dt = (1/4) sum_mu y g psi(w.mu, s)
 
-which is -p times the gradient of the loss. Once the signals dominate, the margin gamma = y f of each cluster moves
-alone,
+which is -p times the gradient of the loss. Once the signals dominate, the margin gamma of each cluster moves alone:
 
     d gamma/dt = sqrt(2) gamma/(1 + exp gamma),   F(gamma(t)) = F(gamma(0)) + t,   F(g) = (ln g + Ei(g))/sqrt 2
 
 so that the smaller margin catches up and gamma tends to ln(sqrt(2) t ln t): the length of phase 2 is a log log of d.
 
-Regime. Width p, dimension d and batch size -> infinity, learning rate eta -> 0 at time t = eta * step; `euler` keeps
-eta. For the margin alone: the four clusters held by neurons of equal mass, each with w along its own mu (s = 0) and a =
-|w|.
+Regime. Width p, dimension d and batch size -> infinity, and eta -> 0 at fixed t (`euler` keeps a finite eta). F takes
+in addition neurons that are all signal: w along one mu, s = 0, |a| = |w|.
 
     paper symbol    | name here                | shape         | meaning
     ----------------|--------------------------|---------------|--------------------------------------------------------

@@ -74,7 +74,7 @@ def loss(margins: Float[Array, "..."], axis: int | None = None) -> Float[Array, 
 
 def error(margins: Float[Array, "..."]) -> Float[Array, ""]:
     """Share of margins below zero; half of those at zero count, so that a network that says nothing errs half the time."""
-    return jnp.mean((margins < 0) + 0.5 * (margins == 0))
+    return jnp.mean(jnp.heaviside(-margins, 0.5))
 
 
 def margins(state: State, num_points: int) -> Float[Array, "cluster num_points"]:

@@ -83,7 +83,7 @@ def typical(key: PRNGKeyArray, model: two_layer.Config) -> two_layer.Params:
     sign = jax.random.rademacher(jax.random.fold_in(key, 1), a.shape, w.dtype)
     first, second = jnp.where(a > 0, alpha, sign * alpha), jnp.where(a > 0, sign * alpha, alpha)
     plane = jnp.stack([(first + second) / 2, (second - first) / 2])
-    perp = perp * (jnp.sqrt(1 - 2 / model.dim) * model.init_scale / jnp.linalg.norm(perp, axis=0))
+    perp = perp * (jnp.sqrt(1 - 2 / model.dim) * model.init_scale / jnp.linalg.norm(perp, axis=0, keepdims=True))
     return two_layer.Params(perp.at[:2].set(plane), a)
 
 

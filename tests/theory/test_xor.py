@@ -74,7 +74,7 @@ def scipy_phase1_length(dims, noise=0.0, start=typical, speed=1.0):
 
 
 def module_phase1_length(dims, noise=0.0):
-    (time, neuron), _ = phase1_batch(jnp.asarray(dims, float), jnp.full(len(dims), float(noise)))
+    (time, neuron), _ = phase1_batch(np.asarray(dims, float), np.full(len(dims), float(noise)))
     return np.stack([time, *neuron], axis=-1)
 
 
@@ -173,7 +173,6 @@ def assert_drift_is_the_limit_of_the_hypercube(drift_fn):
         start, exact = hypercube_velocity(dim)
         error = velocity(drift_fn, start) - exact
         rms[dim] = np.sqrt((error**2).mean())
-        print(dim, rms[dim], np.abs(error).max(axis=0))
     assert rms[8] < 0.03
     assert rms[16] < rms[8] / 2
 
@@ -364,7 +363,7 @@ def test_trajectory_derivatives():
     times, noises = np.array([5.0, 9.0, 12.0]), np.full(3, 0.01)
     solved = trajectories(times, STARTS, noises)
     in_time = trajectories(times, STARTS, noises, along=(1, 0, 0))
-    np.testing.assert_allclose(in_time, velocity(xor.drift, solved, 0.01), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(in_time, velocity(xor.drift, solved, 0.01 + 1e-10), rtol=1e-9, atol=1e-13)
     in_start = trajectories(times, STARTS, noises, along=(0, [1, 2, -1, 1], 0))
     step = 1e-4 * np.array([1, 2, -1, 1])
     difference = trajectories(times, STARTS + step, noises) - trajectories(times, STARTS - step, noises)
@@ -437,7 +436,7 @@ def test_noise_above_1_616_keeps_s_ahead_of_alpha():
 
 
 def test_phase_1_length_gradient():
-    dims, noises = jnp.array([100.0, 100.0, 1000.0, 10.0]), jnp.array([0.1, 0.0, 0.5, 1.0])
+    dims, noises = np.array([100.0, 100.0, 1000.0, 10.0]), np.array([0.1, 0.0, 0.5, 1.0])
     _, (in_dim, in_noise) = phase1_batch(dims, noises)
     time = lambda dims, noises: phase1_batch(dims, noises)[0][0]  # noqa: E731
     np.testing.assert_allclose(in_dim, (time(dims * 1.001, noises) - time(dims * 0.999, noises)) / (0.002 * dims), 1e-5)

@@ -432,19 +432,16 @@ def test_margin_against_mpmath_over_its_range():
 
 
 def test_margin_shapes_vmap_and_gradient():
-    times, starts = jnp.linspace(0, 20, 6).reshape(2, 3), jnp.array([[0.01], [0.4]])
-    grid = compiled_margin(times, starts)
-    assert grid.shape == (2, 3)
-    for (i, j), value in np.ndenumerate(grid):
-        np.testing.assert_allclose(phase2_margin([times[i, j]], starts[i, 0]), [value], rtol=1e-13)
-    np.testing.assert_allclose(phase2_margin([0.0], 0.4), [0.4], rtol=1e-14)
-    both = jit(jax.vmap(jax.value_and_grad(mean_field.margin, (0, 1))))
-    gamma, (by_time, by_start) = both(jnp.array([7.0, 30.0]), jnp.array([0.2, 1.0]))
+    times, starts = np.array([0.0, 0.5, 7.0, 30.0]), np.array([0.4, 1e-3, 0.2, 1.0])
+    gamma, (by_time, by_start) = jit(jax.vmap(jax.value_and_grad(mean_field.margin, (0, 1))))(times, starts)
+    np.testing.assert_allclose(gamma[0], 0.4, rtol=1e-14)
     np.testing.assert_allclose(by_time, math.sqrt(2) * gamma / (1 + np.exp(gamma)), rtol=1e-12)
-    for i, (time, start) in enumerate([(7.0, 0.2), (30.0, 1.0)]):
+    for i, (time, start) in enumerate(zip(times, starts, strict=True)):
         np.testing.assert_allclose(gamma[i], phase2_margin([time], start)[0], rtol=1e-13)
-        difference = (phase2_margin([time], start + 1e-4) - phase2_margin([time], start - 1e-4)) / 2e-4
+        step = 1e-4 * start
+        difference = (phase2_margin([time], start + step) - phase2_margin([time], start - step)) / (2 * step)
         np.testing.assert_allclose(by_start[i], difference[0], rtol=1e-6)
+    assert jax.eval_shape(mean_field.margin, np.ones((2, 3)), np.ones((2, 1))).shape == (2, 3)
 
 
 def test_margin_approaches_its_asymptote():
