@@ -20,7 +20,8 @@ j = k and P_j P_k + F_j F_k R_j R_k for j != k, R = sign(a)|X|/s << 1. In w_perp
     o += q a^2 sum_nu K (P - P^2 - R^2 F^2),     X_nu^2 += q a^2 K (P^2 + R^2 F^2),     q = (d - 2) eta^2/(4 m)
 
 but not in the plane, where early kicks grow exponentially and tell the four margins apart. There it is drawn: counts of
-the clusters and the shared part of 1_j (4 normals each a step), and its own part (2 for each neuron).
+the clusters and the shared part of 1_j (4 normals each a step), and its own part (2 for each neuron), leaving out the
+spread of g within a cluster, (K - G^2) P^2.
 
 Regime. d -> infinity (w_perp.x_perp normal) with kappa = eta d/(2 m) fixed, up to 0.5; many neurons; any margin up to
 the end of learning. No constant is fitted. m, p -> infinity is xor_mean_field at the same eta. In phase 1, for theta
@@ -54,7 +55,7 @@ SE 0.24-0.29 (at kappa = 0.5 0.12) | SGD with its SE, 48 seeds (32 at d = 256):
     0.2   | 21.16 | 21.35 +- .40 | 24.75 | 25.42 +- .45 | 29.05 | 29.54 +- .45 | 32.78 | 33.19 +- .54
     0.5   | 14.50 | 15.31 +- .15 | 16.91 | 17.65 +- .15 | 19.18 | 19.88 +- .12 | 21.42 | 21.86 +- .16
 
-Low by 0-3 % up to kappa = 0.2 and by 2-5 % at 0.5. In part that is cancellation: near the crossing sigma is within 10 %
+Low by 0-3 % up to kappa = 0.2 and by 2-5 % at 0.5. In part that is cancellation: near the crossing sigma is within 13 %
 (high up to kappa = 0.2, low at 0.5) but the spread of the four margins 15-25 % low, and smaller errors come too early:
 5 % by 2-4 % and 2 % by 5-7 % at kappa = 0.2, by 3-6 % and 5-8 % at 0.5. The deviation over seeds is 0-35 % low up to
 kappa = 0.2 and up to 40 % high at 0.5. After the collapse of s the shared part fails: at d = 64, p = 512, m = 4096,
@@ -70,7 +71,7 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, Real
 
 from .xor import as_floats, normal_pdf, relu_mean, standardize
-from .xor_mean_field import CLUSTERS, LABELS, Neurons
+from .xor_mean_field import CLUSTERS, LABELS, Neurons, recorded
 
 Number = Real[ArrayLike, ""]
 
@@ -129,27 +130,17 @@ def euler(
 
     `width` is the number of neurons unless given. Step k draws from fold_in(key, k), however many steps there are.
     """
-    recorded, row = np.unique(np.asarray(steps), return_inverse=True)
-    updates = np.arange(1, recorded[-1] + 1)
-    # Every state is written: the unrecorded ones onto a last row that is dropped.
-    rows = np.where(np.isin(updates, recorded), np.searchsorted(recorded, updates), len(recorded))
     setting = learning_rate, dim, batch_size, len(neurons.a) if width is None else width
 
-    def update(carry: tuple[State, State], now: Int[Array, "2"]) -> tuple[tuple[State, State], None]:
-        state, record = carry
-        after = _update(jax.random.fold_in(key, now[0]), state, *setting)
+    def update(step: Int[Array, ""], state: State) -> State:
+        after = _update(jax.random.fold_in(key, step), state, *setting)
         if not train_weights:
             after = state._replace(a=after.a)
         if not train_readout:
             after = after._replace(a=state.a)
-        record = jax.tree.map(lambda kept, x: jax.lax.dynamic_update_index_in_dim(kept, x, now[1], 0), record, after)
-        return (after, record), None
+        return after
 
-    # Every row begins as the initial state, which is right for step 0.
-    start = state_of(neurons)
-    record = jax.tree.map(lambda x: jnp.repeat(x[None], len(recorded) + 1, axis=0), start)
-    (_, record), _ = jax.lax.scan(update, (start, record), jnp.asarray(np.stack([updates, rows], axis=1), jnp.int32))
-    return jax.tree.map(lambda kept: kept[row], record)
+    return recorded(update, state_of(neurons), steps)
 
 
 def steps_to_error(

@@ -38,7 +38,8 @@ Finite size. At d = 64, p = 512, batch 4096, eta = 0.1, theta = 0.1 and equal in
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +49,8 @@ from jax.scipy.special import expi, ndtr
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from .xor import as_floats, normal_pdf, relu_mean, standardize, typical_start
+
+T = TypeVar("T")  # a state: any tree of arrays
 
 CLUSTERS: Float[np.ndarray, "4 2"] = np.array([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0], [-1.0, -1.0]])
 LABELS: Float[np.ndarray, "4"] = np.array([1.0, 1.0, -1.0, -1.0])  # y = -x_1 x_2
@@ -108,26 +111,35 @@ def euler(
     Where s collapses it is held at 1e-9 times the neuron's own initial |w|; its opposite component then chatters about
     0 with an amplitude of learning_rate * a/2, as it does under SGD.
     """
-    recorded, row = np.unique(np.asarray(steps), return_inverse=True)
-    updates = np.arange(1, recorded[-1] + 1)
-    # Every state is written: the unrecorded ones onto a last row that is dropped.
-    rows = np.where(np.isin(updates, recorded), np.searchsorted(recorded, updates), len(recorded))
     eta = jnp.asarray(learning_rate, neurons.a.dtype)
     floor = 1e-9 * jnp.sqrt(jnp.sum(neurons.w**2, axis=1) + neurons.s**2)
 
-    def update(carry: tuple[Neurons, Neurons], row: Int[Array, ""]) -> tuple[tuple[Neurons, Neurons], None]:
-        state, record = carry
+    def update(step: Int[Array, ""], state: Neurons) -> Neurons:
         velocity = drift(
             state, train_weights=train_weights, train_readout=train_readout, negligible_output=negligible_output
         )
         state = jax.tree.map(lambda x, v: x + eta * v, state, velocity)
-        state = state._replace(s=jnp.maximum(state.s, floor))
-        record = jax.tree.map(lambda kept, x: jax.lax.dynamic_update_index_in_dim(kept, x, row, 0), record, state)
+        return state._replace(s=jnp.maximum(state.s, floor))
+
+    return recorded(update, neurons, steps)
+
+
+def recorded(update_fn: Callable[[Int[Array, ""], T], T], start: T, steps: Int[np.ndarray, "step"]) -> T:
+    """The states after `steps` updates from `start`, on a leading axis; update k is update_fn(k, state), from k = 1."""
+    wanted, row = np.unique(np.asarray(steps), return_inverse=True)
+    updates = np.arange(1, wanted[-1] + 1)
+    # Every state is written: the unwanted ones onto a last row that is dropped.
+    rows = np.where(np.isin(updates, wanted), np.searchsorted(wanted, updates), len(wanted))
+
+    def update(carry: tuple[T, T], now: Int[Array, "2"]) -> tuple[tuple[T, T], None]:
+        state, record = carry
+        state = update_fn(now[0], state)
+        record = jax.tree.map(lambda kept, x: jax.lax.dynamic_update_index_in_dim(kept, x, now[1], 0), record, state)
         return (state, record), None
 
     # Every row begins as the initial state, which is right for step 0.
-    start = jax.tree.map(lambda x: jnp.repeat(x[None], len(recorded) + 1, axis=0), neurons)
-    (_, record), _ = jax.lax.scan(update, (neurons, start), jnp.asarray(rows, jnp.int32))
+    record = jax.tree.map(lambda x: jnp.repeat(x[None], len(wanted) + 1, axis=0), start)
+    (_, record), _ = jax.lax.scan(update, (start, record), jnp.asarray(np.stack([updates, rows], axis=1), jnp.int32))
     return jax.tree.map(lambda kept: kept[row], record)
 
 
@@ -146,6 +158,8 @@ def typical_neurons(dim: Real[ArrayLike, ""], init_scale: Real[ArrayLike, ""]) -
 def margin(time: Real[ArrayLike, "*#shape"], initial_margin: Real[ArrayLike, "*#shape"]) -> Float[Array, "*#shape"]:
     """The phase-2 margin gamma(t) of one cluster from gamma(0) > 0, by inverting F; differentiable in both.
 
+    nan where gamma(0) is not positive.
+
     >>> round(float(margin(10.0, 0.1)), 4)
     2.8796
     """
@@ -160,9 +174,9 @@ def margin_time(margin: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def margin_asymptote(time: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
-    """ln(sqrt(2) t ln t), which the phase-2 margin approaches from any start, slowly: from 0.1, +5 % off at t = 20."""
+    """ln(1 + sqrt(2) t ln(1 + t)) ~ ln(sqrt(2) t ln t), the limit of any phase-2 margin; from 0.1, 6 % off at t = 20."""
     (t,) = as_floats(time)
-    return jnp.log(math.sqrt(2) * t * jnp.log(t))
+    return jnp.log1p(math.sqrt(2) * t * jnp.log1p(t))
 
 
 def _margin(time: Float[Array, ""], initial_margin: Float[Array, ""]) -> Float[Array, ""]:
@@ -173,7 +187,8 @@ def _margin(time: Float[Array, ""], initial_margin: Float[Array, ""]) -> Float[A
     above = jnp.minimum(jnp.log(initial_margin) + time / math.sqrt(2), jnp.log(late))
     tolerance = math.sqrt(float(jnp.finfo(time.dtype).eps))  # of the last step; its square is left
     newton = optimistix.Newton(rtol=tolerance, atol=tolerance)
-    return jnp.exp(optimistix.root_find(_excess, newton, above, args=(target, 1 + jnp.abs(target))).value)
+    found = optimistix.root_find(_excess, newton, above, args=(target, 1 + jnp.abs(target)), throw=False)
+    return jnp.where(found.result == optimistix.RESULTS.successful, jnp.exp(found.value), jnp.nan)
 
 
 def _excess(x: Float[Array, ""], args: tuple[Float[Array, ""], Float[Array, ""]]) -> Float[Array, ""]:

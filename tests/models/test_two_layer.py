@@ -21,6 +21,10 @@ def _draw(seed=0, num_samples=40, dim=CONFIG.dim, width=CONFIG.width):
     return params, jnp.asarray(x), jnp.asarray(-x[:, 0] * x[:, 1])
 
 
+def _analysis(params):
+    return two_layer.components(params), two_layer.plane(params), two_layer.imbalance(params)
+
+
 def _loss(f, y):
     return jnp.mean(2 * jax.nn.softplus(-y * f))
 
@@ -82,22 +86,22 @@ def test_init_is_determined_by_the_key():
 def test_dtype_is_the_default_one_and_then_follows_the_parameters(x64):
     with jax.enable_x64(x64):
         expected = jnp.dtype("float64" if x64 else "float32")
-        params = two_layer.init(jax.random.key(0), CONFIG)
-        x = jnp.ones((4, CONFIG.dim))
-        outputs = (
-            params,
-            two_layer.apply(params, x[0]),
-            two_layer.gradients(params, x, lambda f: f),
-            two_layer.components(params),
-            two_layer.plane(params),
-            two_layer.imbalance(params),
-        )
+
+        def everything(key):
+            params = two_layer.init(key, CONFIG)
+            x = jnp.ones((4, CONFIG.dim))
+            gradient = two_layer.gradients(params, x, lambda f: f)
+            return params, two_layer.apply(params, x[0]), gradient, _analysis(params)
+
+        outputs = jax.eval_shape(everything, jax.random.key(0))
         assert {leaf.dtype for leaf in jax.tree.leaves(outputs)} == {expected}
 
 
 def test_single_precision_parameters_stay_single_under_x64():
-    params, x, y = jax.tree.map(lambda u: u.astype(jnp.float32), _draw())
-    outputs = two_layer.gradients(params, x, lambda f: _residual(f, y)), two_layer.components(params)
+    def everything(params, x, y):
+        return two_layer.gradients(params, x, lambda f: _residual(f, y)), _analysis(params)
+
+    outputs = jax.eval_shape(everything, *jax.tree.map(lambda u: u.astype(jnp.float32), _draw()))
     assert {leaf.dtype for leaf in jax.tree.leaves(outputs)} == {jnp.dtype("float32")}
 
 
@@ -217,8 +221,9 @@ def test_gradients_are_finite_differences_of_the_loss():
 
 
 def test_gate_at_zero_is_shut():
-    params = Params(jnp.zeros((3, 2)), jnp.ones(2))
-    gradient = two_layer.gradients(params, jnp.ones((4, 3)), lambda f: f + 1)[1]
+    params, x, _ = _draw()
+    params = params._replace(w=jnp.zeros_like(params.w))
+    gradient = two_layer.gradients(params, x, lambda f: f + 1)[1]
     np.testing.assert_array_equal(gradient.w, 0)
     np.testing.assert_array_equal(gradient.a, 0)
 
@@ -315,12 +320,12 @@ def test_plane_keeps_the_norm():
 
 
 def test_two_dimensions_have_no_perpendicular_part():
-    params = two_layer.init(jax.random.key(0), two_layer.Config(dim=2, width=3))
+    params = Params(jnp.ones((2, CONFIG.width)), jnp.ones(CONFIG.width))
     np.testing.assert_array_equal(two_layer.components(params).perp_norm, 0)
 
 
 def test_one_dimension_has_no_planes():
-    params = two_layer.init(jax.random.key(0), two_layer.Config(dim=1, width=3))
+    params = Params(jnp.ones((1, CONFIG.width)), jnp.ones(CONFIG.width))
     with pytest.raises(ValueError, match="dim at least 2, got 1"):
         two_layer.components(params)
 
@@ -332,7 +337,7 @@ def test_vmap_equals_loop_and_jit_equals_eager():
     def everything(key):
         params = two_layer.init(key, CONFIG)
         gradient = two_layer.gradients(params, x, lambda f: _residual(f, y))
-        return params, gradient, two_layer.components(params), two_layer.plane(params), two_layer.imbalance(params)
+        return params, gradient, *_analysis(params)
 
     jitted = jax.jit(everything)
     mapped = jax.jit(jax.vmap(everything))(keys)

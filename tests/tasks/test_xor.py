@@ -7,6 +7,14 @@ import pytest
 
 from closedform.tasks import xor
 
+_sample = jax.jit(xor.sample, static_argnums=(1, 2))
+_sample_gaussian = jax.jit(xor.sample_gaussian, static_argnums=(1, 2, 3))
+_sample_cluster = jax.jit(xor.sample_cluster, static_argnums=(1, 2))
+
+
+def _draw_everything(key):
+    return xor.sample(key, 40, 3), xor.sample_gaussian(key, 40, 3), xor.sample_cluster(key, 40, 3)
+
 
 def _assert_signs(signs_fn, num_draws=40):
     """Fair, pairwise independent over samples and over coordinates, in every one of the 32 bit positions of a word.
@@ -91,8 +99,8 @@ def test_signs_are_the_same_in_both_precisions():
 @pytest.mark.parametrize("x64", [False, True])
 def test_dtype_is_the_default_one(x64):
     with jax.enable_x64(x64):
-        key, expected = jax.random.key(0), jnp.dtype("float64" if x64 else "float32")
-        drawn = (xor.sample(key, 40, 3), xor.sample_gaussian(key, 40, 3), xor.sample_cluster(key, 40, 3))
+        expected = jnp.dtype("float64" if x64 else "float32")
+        drawn = jax.eval_shape(_draw_everything, jax.random.key(0))
         assert {leaf.dtype for leaf in jax.tree.leaves(drawn)} == {expected}
 
 
@@ -103,15 +111,12 @@ def test_sample_depends_on_the_key_alone():
 
 
 def test_jit_equals_eager_and_vmap_equals_loop():
-    def everything(key):
-        return xor.sample(key, 40, 3), xor.sample_gaussian(key, 40, 3), xor.sample_cluster(key, 40, 3)
-
     keys = jax.random.split(jax.random.key(0), 3)
-    jitted = jax.jit(everything)
-    mapped = jax.jit(jax.vmap(everything))(keys)
+    jitted = jax.jit(_draw_everything)
+    mapped = jax.jit(jax.vmap(_draw_everything))(keys)
     for seed, key in enumerate(keys):
         jax.tree.map(lambda u, v, seed=seed: np.testing.assert_allclose(u[seed], v, rtol=1e-13), mapped, jitted(key))
-    jax.tree.map(lambda u, v: np.testing.assert_allclose(u, v, rtol=1e-13), jitted(keys[0]), everything(keys[0]))
+    jax.tree.map(lambda u, v: np.testing.assert_allclose(u, v, rtol=1e-13), jitted(keys[0]), _draw_everything(keys[0]))
 
 
 def _assert_parity(label_fn):
@@ -147,7 +152,7 @@ def test_sign_parity_is_its_sign():
 
 
 def test_sample_carries_its_label_and_every_cluster_alike():
-    x, y = map(np.asarray, xor.sample(jax.random.key(2), 6400, 5))
+    x, y = map(np.asarray, _sample(jax.random.key(2), 6400, 5))
     np.testing.assert_array_equal(y, -x[:, 0] * x[:, 1])
     share = [np.mean(np.all(x[:, :2] == mu, axis=1)) for mu in xor.CLUSTERS]
     np.testing.assert_allclose(share, 0.25, atol=4 * np.sqrt(3 / 16 / 6400))
@@ -155,7 +160,7 @@ def test_sample_carries_its_label_and_every_cluster_alike():
 
 def test_gaussian_inputs_and_both_labels():
     num_samples, dim = 20_000, 3
-    drawn, y = xor.sample_gaussian(jax.random.key(2), num_samples, dim)
+    drawn, y = _sample_gaussian(jax.random.key(2), num_samples, dim)
     np.testing.assert_array_equal(y, xor.sign_parity(drawn))
     x = np.asarray(drawn)
     np.testing.assert_allclose(x.mean(axis=0), 0, atol=4 / np.sqrt(num_samples))
@@ -163,7 +168,7 @@ def test_gaussian_inputs_and_both_labels():
     np.testing.assert_allclose(np.mean(x**4, axis=0), 3, atol=4 * np.sqrt(96 / num_samples))
     # sign_parity correlates with x_1 x_2 by -E|x_1| E|x_2| = -2/pi: the factor between the two rates of section 3.7
     np.testing.assert_allclose(np.mean(y * x[:, 0] * x[:, 1]), -2 / np.pi, atol=4 / np.sqrt(num_samples))
-    same_x, real = xor.sample_gaussian(jax.random.key(2), num_samples, dim, label_fn=xor.parity)
+    same_x, real = _sample_gaussian(jax.random.key(2), num_samples, dim, xor.parity)
     np.testing.assert_array_equal(same_x, x)
     np.testing.assert_array_equal(real, xor.parity(drawn))
 
@@ -176,7 +181,7 @@ def test_clusters_are_in_the_order_of_the_docstring():
 
 def test_cluster_points_are_fresh_off_the_plane():
     num_samples, dim = 500, 7
-    x = np.asarray(xor.sample_cluster(jax.random.key(3), num_samples, dim))
+    x = np.asarray(_sample_cluster(jax.random.key(3), num_samples, dim))
     assert x.shape == (4, num_samples, dim)
     np.testing.assert_array_equal(x[..., :2], np.broadcast_to(xor.CLUSTERS[:, None], (4, num_samples, 2)))
     np.testing.assert_array_equal(xor.parity(jnp.asarray(x)), np.tile(xor.CLUSTER_LABELS[:, None], (1, num_samples)))
@@ -188,10 +193,10 @@ def test_cluster_points_are_fresh_off_the_plane():
 
 
 def test_two_coordinates_suffice():
-    x, y = xor.sample(jax.random.key(0), 5, 2)
+    x, y = _sample(jax.random.key(0), 5, 2)
     assert x.shape == (5, 2)
     assert y.shape == (5,)
-    np.testing.assert_array_equal(xor.sample_cluster(jax.random.key(0), 3, 2)[:, 0], xor.CLUSTERS)
+    np.testing.assert_array_equal(_sample_cluster(jax.random.key(0), 3, 2)[:, 0], xor.CLUSTERS)
 
 
 @pytest.mark.parametrize("draw", [xor.sample, xor.sample_gaussian, xor.sample_cluster])

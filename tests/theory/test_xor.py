@@ -20,7 +20,7 @@ jit = functools.partial(
 )
 NUM_TIMES, NUM_NEURONS = 12, 3
 solve_batch = jit(jax.vmap(lambda *at_and_along: jax.jvp(xor.trajectory, *at_and_along)))
-phase1_batch = jit(jax.vmap(jax.value_and_grad(xor.phase1_length, argnums=(0, 1), has_aux=True)))
+phase1_length_and_gradient = jit(jax.value_and_grad(xor.phase1_length, argnums=(0, 1), has_aux=True))
 
 
 def trajectories(times, starts, noises, along=None):
@@ -74,8 +74,9 @@ def scipy_phase1_length(dims, noise=0.0, start=typical, speed=1.0):
 
 
 def module_phase1_length(dims, noise=0.0):
-    (time, neuron), _ = phase1_batch(np.asarray(dims, float), np.full(len(dims), float(noise)))
-    return np.stack([time, *neuron], axis=-1)
+    """Rows T, alpha, beta, s, a."""
+    solved = [phase1_length_and_gradient(float(dim), float(noise))[0] for dim in dims]
+    return np.array([[time, *neuron] for time, neuron in solved])
 
 
 def velocity(drift_fn, y, noise=0.0):
@@ -436,11 +437,12 @@ def test_noise_above_1_616_keeps_s_ahead_of_alpha():
 
 
 def test_phase_1_length_gradient():
-    dims, noises = np.array([100.0, 100.0, 1000.0, 10.0]), np.array([0.1, 0.0, 0.5, 1.0])
-    _, (in_dim, in_noise) = phase1_batch(dims, noises)
-    time = lambda dims, noises: phase1_batch(dims, noises)[0][0]  # noqa: E731
-    np.testing.assert_allclose(in_dim, (time(dims * 1.001, noises) - time(dims * 0.999, noises)) / (0.002 * dims), 1e-5)
-    np.testing.assert_allclose(in_noise, (time(dims, noises + 1e-3) - time(dims, noises - 1e-3)) / 2e-3, 1e-4)
+    time = lambda dim, noise: float(phase1_length_and_gradient(dim, noise)[0][0])  # noqa: E731
+    for dim, noise in ((100.0, 0.1), (100.0, 0.0), (1000.0, 0.5), (10.0, 1.0)):
+        _, (in_dim, in_noise) = phase1_length_and_gradient(dim, noise)
+        step = 1e-3 * dim
+        np.testing.assert_allclose(in_dim, (time(dim + step, noise) - time(dim - step, noise)) / (2 * step), rtol=1e-5)
+        np.testing.assert_allclose(in_noise, (time(dim, noise + 1e-3) - time(dim, noise - 1e-3)) / 2e-3, rtol=1e-4)
 
 
 def assert_phase1_margin_is_the_limit_of_the_drift(phase1_margin_fn):
