@@ -178,9 +178,7 @@ def _agree(words: list[str]) -> int:
     rows = []
     for experiment in map(find, names(chosen.paper)):
         config = experiment.default_config(_offered(experiment, chosen))
-        result = load(
-            experiment.module, config, over=experiment.grid, root_seed=chosen.root_seed, results=chosen.results
-        )
+        result = load(experiment.module, config, over=experiment.grid, root_seed=chosen.root_seed, results=chosen.results)
         if result is None:
             raise UsageError(
                 f"{experiment.name}: not (all) computed in {chosen.results}; first: closedform reproduce {chosen.paper}"

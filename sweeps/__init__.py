@@ -1,8 +1,8 @@
 """The engine: run an experiment over many seeds and grids, keep the result, say whether theory agrees.
 
-    from closedform.sweeps import run
-    result = run("xor/phases", seeds=16)            # an xarray DataTree: simulation, prediction
-    result = run(my_module, {"learning_rate": 0.05}, over={"model.dim": (32, 64)})
+from closedform.sweeps import run
+result = run("xor/phases", seeds=16)            # an xarray DataTree: simulation, prediction
+result = run(my_module, {"learning_rate": 0.05}, over={"model.dim": (32, 64)})
 """
 
 from .agreement import Row, agrees, compare, prediction, statistics

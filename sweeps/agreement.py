@@ -145,4 +145,3 @@ def _mean_and_error(values: xarray.DataArray) -> tuple[xarray.DataArray, xarray.
 
 def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
-

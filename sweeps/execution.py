@@ -282,4 +282,3 @@ def _table(configs: dict[int, Any], float64: bool) -> dict[str, jax.Array]:
     rows = [config_.traced_values(config) for config in configs.values()]
     with jax.enable_x64(float64):
         return {path: jnp.stack([jnp.asarray(row[path]) for row in rows]) for path in rows[0]}
-

@@ -90,9 +90,7 @@ def names(paper: str | None = None) -> list[str]:
     """Every `<paper>/<experiment>` of this package, or those of one paper, sorted. Imports nothing."""
     folder = _ROOT / "experiments"
     found = sorted(
-        path.relative_to(folder).with_suffix("").as_posix()
-        for path in folder.glob("*/*.py")
-        if not path.name.startswith("_")
+        path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("*/*.py") if not path.name.startswith("_")
     )
     if paper is None:
         return found
@@ -219,9 +217,7 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
 
 def to_float64(tree: Any) -> Any:
     """The same arrays with floating-point leaves in float64: what a conditional prediction is given."""
-    return jax.tree.map(
-        lambda leaf: leaf.astype(np.float64) if jax.numpy.issubdtype(leaf.dtype, np.floating) else leaf, tree
-    )
+    return jax.tree.map(lambda leaf: leaf.astype(np.float64) if jax.numpy.issubdtype(leaf.dtype, np.floating) else leaf, tree)
 
 
 def _check_same(experiment: Experiment, state: Any, stepped: Any) -> None:

@@ -69,9 +69,7 @@ _KEPT = 64  # sets of programs that a process keeps, the least recently used goi
 _cache: dict[Any, Programs] = {}
 
 
-def programs(
-    experiment: Experiment, config: Any, steps: np.ndarray | None, capacity: int, batching: Batching
-) -> Programs:
+def programs(experiment: Experiment, config: Any, steps: np.ndarray | None, capacity: int, batching: Batching) -> Programs:
     """The programs for `config`'s static fields; asked for again, they are those already compiled."""
     contract = ("init", "step", "observe", "simulate")
     functions = tuple(getattr(experiment.module, name, None) for name in contract) + tuple(experiment.predictions.items())
@@ -176,9 +174,7 @@ def _over_runs(
 
     def write(index, output):
         result = run(index, output, *blocks[1:]) if in_place else run(index, *blocks)
-        return jax.tree.map(
-            lambda block, leaf: jax.lax.dynamic_update_index_in_dim(block, leaf, index, 0), output, result
-        )
+        return jax.tree.map(lambda block, leaf: jax.lax.dynamic_update_index_in_dim(block, leaf, index, 0), output, result)
 
     shapes = jax.eval_shape(run, 0, *blocks)
     output = blocks[0] if in_place else jax.tree.map(lambda leaf: _blank((capacity, *leaf.shape), leaf.dtype), shapes)

@@ -127,9 +127,7 @@ def load(
     return assemble(cells, [_select(tree, common) for tree in trees])
 
 
-def plan(
-    found: Experiment, config: Any, over: Mapping[str, Sequence[Any]] | None, root_seed: int, folder: Path
-) -> list[Cell]:
+def plan(found: Experiment, config: Any, over: Mapping[str, Sequence[Any]] | None, root_seed: int, folder: Path) -> list[Cell]:
     """The cells of a grid (one without it), every value checked."""
     if not 0 <= root_seed < 2**32:
         raise UsageError(f"root_seed: got {root_seed}; allowed: 0 to 2**32 - 1")
@@ -277,9 +275,7 @@ def assemble(cells: list[Cell], trees: list[xarray.DataTree]) -> xarray.DataTree
     return _tree(groups, trees[0].attrs)
 
 
-def _stack(
-    grid: dict[str, list], points: list[tuple[int, ...]], parts: list[xarray.Dataset]
-) -> xarray.Dataset:
+def _stack(grid: dict[str, list], points: list[tuple[int, ...]], parts: list[xarray.Dataset]) -> xarray.Dataset:
     """The cells' datasets in one array a variable, with the grid's axes leading."""
     import xarray
 

@@ -24,9 +24,7 @@ def modules(*folders):
     """Dotted names, below closedform, of all public modules in these folders."""
     paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
     return [
-        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
-        for path in paths
-        if not path.name.startswith("_")
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in paths if not path.name.startswith("_")
     ]
 
 

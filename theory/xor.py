@@ -127,18 +127,19 @@ def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Number = 0.
     """
     t, kappa, *components = as_floats(time, noise, *start)
     y0, tolerance = jnp.stack(components), _tolerance(t)
+    size = jnp.linalg.norm(y0)
     order = jnp.argsort(t.ravel())
     times = t.ravel()[order]
     ends = jax.lax.stop_gradient(times)
-    errors = diffrax.PIDController(rtol=tolerance, atol=tolerance * jax.lax.stop_gradient(jnp.max(jnp.abs(y0))))
+    errors = diffrax.PIDController(rtol=tolerance, atol=tolerance)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(_velocity),
+        diffrax.ODETerm(_velocity_of_direction_and_log_size),
         # Implicit, because beta and s relax at the rate lambda a/s, which has no bound as s collapses.
         diffrax.Kvaerno5(root_finder=diffrax.with_stepsize_controller_tols(optimistix.Chord)()),
         t0=jnp.zeros_like(times[0]),
         t1=ends[-1],
         dt0=None,
-        y0=y0,
+        y0=jnp.append(y0 / size, jnp.log(size)),
         args=kappa + tolerance,
         saveat=diffrax.SaveAt(ts=times),
         # Steps end on every time asked for, because the interpolant is cruder than the solver.
@@ -147,7 +148,8 @@ def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Number = 0.
         max_steps=4096 + times.size,
     )
     assert solution.ys is not None
-    return Neuron(*solution.ys[jnp.argsort(order)].T.reshape(4, *t.shape))
+    direction, log_size = solution.ys[:, :4], solution.ys[:, 4:]
+    return Neuron(*(direction * jnp.exp(log_size))[jnp.argsort(order)].T.reshape(4, *t.shape))
 
 
 def phase1_length(dim: Number, noise: Number = 0.0) -> tuple[Float[Array, ""], Neuron]:
@@ -258,6 +260,14 @@ def _velocity(t: object, y: Float[Array, "4"], kappa: Float[Array, ""]) -> Float
     # Trial steps may end at s <= 0: turned back there, well below the floor kappa a/lambda, their noise stays finite.
     held = neuron._replace(s=jnp.maximum(neuron.s, 0.1 * kappa * jnp.abs(neuron.a)))
     return jnp.stack(drift(held, kappa))
+
+
+def _velocity_of_direction_and_log_size(t: object, y: Float[Array, "5"], kappa: Float[Array, ""]) -> Float[Array, "5"]:
+    # By homogeneity the size drops out of the direction's velocity: exponential growth then costs no accuracy.
+    direction = y[:4]
+    velocity = _velocity(t, direction, kappa)
+    growth = direction @ velocity / (direction @ direction)
+    return jnp.append(velocity - growth * direction, growth)
 
 
 def _signal_excess(t: object, y: Float[Array, "4"], args: object, **kwargs: object) -> Float[Array, ""]:

@@ -230,9 +230,7 @@ def _gradient_moments(margin: Float[Array, "4"], std: Float[Array, "4"]) -> list
     return [weight @ values for values in (g, g * (2 - g) / 2, g**2)]
 
 
-def _update(
-    key: PRNGKeyArray, state: State, learning_rate: Number, dim: Number, batch_size: Number, width: Number
-) -> State:
+def _update(key: PRNGKeyArray, state: State, learning_rate: Number, dim: Number, batch_size: Number, width: Number) -> State:
     """One step of SGD: the mean step and its noise, both in the letters of the module's formulas."""
     eta, d, m, p = (jnp.asarray(number, state.a.dtype) for number in (learning_rate, dim, batch_size, width))
     activity = _activity(state)

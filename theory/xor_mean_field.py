@@ -115,9 +115,7 @@ def euler(
     floor = 1e-9 * jnp.sqrt(jnp.sum(neurons.w**2, axis=1) + neurons.s**2)
 
     def update(step: Int[Array, ""], state: Neurons) -> Neurons:
-        velocity = drift(
-            state, train_weights=train_weights, train_readout=train_readout, negligible_output=negligible_output
-        )
+        velocity = drift(state, train_weights=train_weights, train_readout=train_readout, negligible_output=negligible_output)
         state = jax.tree.map(lambda x, v: x + eta * v, state, velocity)
         return state._replace(s=jnp.maximum(state.s, floor))
 

@@ -239,9 +239,7 @@ def test_drift_symmetries():
     """Roles swap with the sign of a; the drift is homogeneous of degree 1."""
     alpha, beta, s, a, kappa = 0.7, -0.4, 0.9, 1.1, 0.2
     rate = velocity(xor.drift, [alpha, beta, s, a], kappa)
-    np.testing.assert_allclose(
-        velocity(xor.drift, [beta, alpha, s, -a], kappa), rate[[1, 0, 2, 3]] * [1, 1, 1, -1], atol=1e-14
-    )
+    np.testing.assert_allclose(velocity(xor.drift, [beta, alpha, s, -a], kappa), rate[[1, 0, 2, 3]] * [1, 1, 1, -1], atol=1e-14)
     np.testing.assert_allclose(velocity(xor.drift, np.array([alpha, beta, s, a]) * 1e-3, kappa), rate * 1e-3)
 
 
@@ -414,9 +412,7 @@ def test_wrong_phase_1_lengths_are_rejected(wrong):
 @pytest.mark.parametrize("noise", [0.0, 0.1, 1.5])
 def test_phase_1_length_against_scipy(noise):
     dims = [8.0, 50.0, 300.0, 1e5]
-    np.testing.assert_allclose(
-        module_phase1_length(dims, noise), scipy_phase1_length(dims, noise), rtol=1e-8, atol=1e-9
-    )
+    np.testing.assert_allclose(module_phase1_length(dims, noise), scipy_phase1_length(dims, noise), rtol=1e-8, atol=1e-9)
 
 
 def test_phase_1_length_grows_as_log_dim():

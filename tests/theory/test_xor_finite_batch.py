@@ -435,9 +435,7 @@ def test_recorded_steps_do_not_depend_on_which_are_recorded():
 
 def test_vmap_is_a_loop_and_steps_to_error_takes_the_path_of_euler():
     keys = jax.random.split(jax.random.key(7), 2)  # those of `paths`
-    rows = [
-        (keys[i], draw(i, init_scale=0.5), rate, batch) for i, (rate, batch) in enumerate([(0.4, 32.0), (0.5, 64.0)])
-    ]
+    rows = [(keys[i], draw(i, init_scale=0.5), rate, batch) for i, (rate, batch) in enumerate([(0.4, 32.0), (0.5, 64.0)])]
 
     def count(key, neurons, rate, batch, level, limit):
         return xor_finite_batch.steps_to_error(key, neurons, rate, level, limit, dim=64, batch_size=batch)

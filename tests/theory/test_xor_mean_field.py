@@ -452,9 +452,7 @@ def test_margin_approaches_its_asymptote():
     assert np.abs(difference)[-1] < 0.05
     excess = mean_field.margin_asymptote(20.0) / phase2_margin([20.0], 0.1)[0] - 1
     np.testing.assert_allclose(excess, 0.06, atol=5e-3)
-    np.testing.assert_allclose(
-        mean_field.margin_asymptote(1e9), math.log(math.sqrt(2) * 1e9 * math.log(1e9)), rtol=1e-9
-    )
+    np.testing.assert_allclose(mean_field.margin_asymptote(1e9), math.log(math.sqrt(2) * 1e9 * math.log(1e9)), rtol=1e-9)
 
 
 def test_margin_is_that_of_signal_only_neurons():
