@@ -77,6 +77,7 @@ def run(
     digest = store.source_digest(found.module)
     trees: list[xarray.DataTree | None] = []
     missing: dict[int, list[int]] = {}
+    superseded: list[Path] = []
     for index, cell in enumerate(cells):
         tree, message = store.read(cell.path)
         if message:
@@ -85,7 +86,7 @@ def run(
         absent = [seed for seed in chosen if seed not in stored]
         if tree is not None and store.provenance(tree)["digest"] != digest:
             if refresh or absent:
-                say(store.set_aside(cell.path, store.provenance(tree)["digest"]))
+                superseded.append(cell.path)
                 tree, absent = None, list(chosen)
             else:
                 say(f"{found.name}: stale, computed by other sources than those of now; --refresh computes it again")
@@ -96,6 +97,8 @@ def run(
         store.check_writable(Path(results))
         enable_compilation_cache()
         job = _Job(found, cells, trees, missing, root_seed, digest)
+        for path in superseded:
+            say(store.set_aside(path))
         job.run(settings, progress)
     return assemble(cells, [_select(tree, chosen) for tree in trees if tree is not None])
 
@@ -179,12 +182,12 @@ class _Job:
         self.steps: dict[int, np.ndarray | None] = {}
         self.began: dict[int, float] = {}
         self.lock, self.stop = threading.Lock(), threading.Event()
+        self.groups = self.grouped()
 
     def run(self, settings: Settings, progress: bool) -> None:
-        groups = self.groups()
-        total = sum(len(self.missing[index]) * group.length for group in groups for index in group.configs)
+        total = sum(len(self.missing[index]) * group.length for group in self.groups for index in group.configs)
         with bar(self.found.name, total, progress) as advanced:
-            for group in groups:
+            for group in self.groups:
                 self.began.update(dict.fromkeys(group.configs, time.perf_counter()))
                 self.predictions.update(predict_cells(group))
                 runs = [Run(index, seed) for index in group.configs for seed in self.missing[index]]
@@ -195,7 +198,7 @@ class _Job:
                         if self.done[index]:
                             self.keep(index)
 
-    def groups(self) -> list[Group]:
+    def grouped(self) -> list[Group]:
         """Cells that share programs, all checked before the first compiles."""
         groups: dict[Any, Group] = {}
         for index in self.missing:

@@ -92,9 +92,9 @@ def read(path: Path) -> tuple[xarray.DataTree | None, str]:
     return tree, ""
 
 
-def set_aside(path: Path, digest: str) -> str:
+def set_aside(path: Path) -> str:
     """Keep a result of other sources under another name; returns a message."""
-    return f"{path} was computed by other sources; kept as {_aside(path, 'digest-' + digest[:8])}"
+    return f"{path} was computed by other sources; kept as {_aside(path, 'stale')}"
 
 
 def _aside(path: Path, reason: str) -> str:

@@ -123,7 +123,7 @@ def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Number = 0.
     """The neuron at each `time` >= 0, of any shape and in any order, from a `start` of scalars (vmap over several).
 
     Where s collapses the velocity of beta jumps at beta = 0. Noise rounds that corner off (s floats at kappa a/lambda):
-    the solver's tolerance, 1e-10 in float64, is added to `noise`, so that past the collapse s reads 2.5e-10 a, not 0.
+    the solver's tolerance, 1e-12 in float64, is added to `noise`, so that past the collapse s reads 2.5e-12 a, not 0.
     """
     t, kappa, *components = as_floats(time, noise, *start)
     y0, tolerance = jnp.stack(components), _tolerance(t)
@@ -275,7 +275,7 @@ def _signal_excess(t: object, y: Float[Array, "4"], args: object, **kwargs: obje
 
 
 def _tolerance(x: Float[Array, "..."]) -> float:
-    return max(1e-10, 100 * float(jnp.finfo(x.dtype).eps))
+    return max(1e-12, 100 * float(jnp.finfo(x.dtype).eps))
 
 
 def _tiny(x: Float[Array, "..."]) -> float:

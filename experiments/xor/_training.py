@@ -9,10 +9,12 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...models import two_layer
 from ...tasks import xor
+from ...theory import xor_finite_batch
 from ...theory.xor_mean_field import Neurons
 
 
@@ -82,6 +84,18 @@ def margins(state: State, num_points: int) -> Float[Array, "cluster num_points"]
     x = xor.sample_cluster(state.test_key, num_points, state.params.w.shape[0])
     outputs = jax.vmap(jax.vmap(two_layer.apply, (None, 0)), (None, 0))(state.params, x)
     return jnp.asarray(xor.CLUSTER_LABELS, outputs.dtype)[:, None] * outputs
+
+
+def with_noise(model: two_layer.Config, learning_rate: float, noise: float) -> Config:
+    """The training whose batch size m makes kappa = learning_rate * dim / (2 m) equal to `noise`, up to rounding."""
+    return Config(model, max(1, round(learning_rate * model.dim / (2 * noise))), learning_rate)
+
+
+def noisy_mean_field(state: State, config: Config, steps: np.ndarray, **frozen: bool) -> xor_finite_batch.State:
+    """The mean-field system with minibatch noise that starts from a network's weights, recorded at `steps`."""
+    key = jax.random.fold_in(state.key, 0)  # a noise of its own: independent of the batches
+    sizes = {"dim": config.model.dim, "batch_size": config.batch_size}
+    return xor_finite_batch.euler(key, neurons(state.params), config.learning_rate, steps, **sizes, **frozen)
 
 
 def neurons(params: two_layer.Params) -> Neurons:

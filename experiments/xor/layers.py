@@ -51,16 +51,8 @@ def observe(state: _training.State, config: Config) -> Result:
 
 def predict(state: _training.State, config: Config, steps: np.ndarray) -> Result:
     """The mean-field system with minibatch noise and the same layer frozen, from the same weights, at the same step size."""
-    path = xor_finite_batch.euler(
-        jax.random.fold_in(state.key, 0),  # a noise of its own: independent of the batches
-        _training.neurons(state.params),
-        config.learning_rate,
-        steps,
-        dim=config.model.dim,
-        batch_size=config.batch_size,
-        train_weights=config.train != "readout",
-        train_readout=config.train != "weights",
-    )
+    frozen = dict(train_weights=config.train != "readout", train_readout=config.train != "weights")
+    path = _training.noisy_mean_field(state, config, steps, **frozen)
     imbalance = jnp.sum(path.w**2, axis=-1) + xor_finite_batch.perp_norm(path) ** 2 - path.a**2
     loss = _training.loss(jax.vmap(xor_finite_batch.margins)(path), axis=-1)
     error = jax.vmap(xor_finite_batch.error, (0, None))(path, config.model.width)

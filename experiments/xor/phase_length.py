@@ -27,13 +27,14 @@ class Config:
         for name in ("learning_rate", "noise", "max_time"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.noise > 1.6:
+            raise ValueError(f"noise must be at most 1.6 (beyond, the signal never overtakes the rest), got {self.noise}")
         if self.model.dim < 5:
             raise ValueError(f"model.dim must be at least 5 (below, the signal starts above the rest), got {self.model.dim}")
 
     @property
     def training(self) -> _training.Config:
-        batch_size = max(1, round(self.learning_rate * self.model.dim / (2 * self.noise)))
-        return _training.Config(self.model, batch_size, self.learning_rate)
+        return _training.with_noise(self.model, self.learning_rate, self.noise)
 
 
 class Result(NamedTuple):

@@ -7,7 +7,6 @@ Cost: 20 s
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -44,14 +43,7 @@ def observe(state: _training.State, config: Config) -> Result:
 
 def predict(state: _training.State, config: Config, steps: np.ndarray) -> Result:
     """The mean-field system with minibatch noise, from the same initial weights at the same step size."""
-    path = xor_finite_batch.euler(
-        jax.random.fold_in(state.key, 0),  # a noise of its own: independent of the batches
-        _training.neurons(state.params),
-        config.learning_rate,
-        steps,
-        dim=config.model.dim,
-        batch_size=config.batch_size,
-    )
+    path = _training.noisy_mean_field(state, config, steps)
     return _result(path.w, xor_finite_batch.perp_norm(path), path.a)
 
 

@@ -35,8 +35,7 @@ class Config:
 
     @property
     def training(self) -> _training.Config:
-        batch_size = max(1, round(self.learning_rate * self.model.dim / (2 * self.noise)))
-        return _training.Config(self.model, batch_size, self.learning_rate)
+        return _training.with_noise(self.model, self.learning_rate, self.noise)
 
 
 class Result(NamedTuple):

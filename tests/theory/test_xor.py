@@ -270,7 +270,7 @@ def assert_trajectory_solves_the_drift(trajectories_fn):
     noises = [0.0, 0.1, 1e-3]
     solved = trajectories_fn(TIMES, STARTS, noises)
     for row, start, noise in zip(solved, STARTS, noises, strict=True):
-        np.testing.assert_allclose(row, scipy_trajectory(TIMES, start, noise), rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose(row, scipy_trajectory(TIMES, start, noise), rtol=1e-9, atol=1e-10)
 
 
 def assert_fact_4(trajectories_fn):
@@ -291,11 +291,11 @@ def test_fact_4_growth_after_the_collapse():
 
 def test_collapse_is_crossed_exactly():
     """Once beta = s = 0, alpha' = a/2 and a' = alpha/4: the slow mode is alpha = sqrt 2 a, by the conserved balance."""
-    times = np.array([7.88, 7.885, 7.95, 8.0, 12.0, 30.0])
+    times = np.array([7.88, 7.885, 7.95, 8.0, 12.0, 30.0, 200.0])  # to 1e30
     alpha, beta, s, a = trajectories(times, [typical(100)], [0.0])[0].T
     collapse = times[0] + s[0] * (times[1] - times[0]) / (s[0] - s[1])  # s falls linearly, at the rate a lambda/2
     np.testing.assert_allclose(collapse, 7.892, atol=5e-4)
-    assert (s[2:] < 1e-9 * a[2:]).all()
+    assert (s[2:] < 3e-12 * a[2:]).all()
     assert (np.abs(beta[2:]) < 1e-15).all()
     np.testing.assert_allclose(alpha[2:] / (math.sqrt(2) * a[2:]), 1, atol=1e-8)
     np.testing.assert_allclose(a[2:], a[2] * np.exp((times[2:] - times[2]) / math.sqrt(8)), rtol=1e-8)
@@ -332,8 +332,8 @@ def test_trajectory_over_times_equals_a_loop_in_any_order():
     together = trajectories(times, STARTS, [0.0, 0.01, 1e-6])
     for column, time in enumerate(times):
         alone = trajectories([time], STARTS, [0.0, 0.01, 1e-6])
-        np.testing.assert_allclose(together[:, column], alone[:, 0], rtol=1e-7, atol=1e-9)
-    np.testing.assert_array_equal(together[:, 1], STARTS)
+        np.testing.assert_allclose(together[:, column], alone[:, 0], rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(together[:, 1], STARTS, rtol=1e-15)
 
 
 def test_trajectory_of_a_neuron_ignores_the_others():
@@ -362,7 +362,7 @@ def test_trajectory_derivatives():
     times, noises = np.array([5.0, 9.0, 12.0]), np.full(3, 0.01)
     solved = trajectories(times, STARTS, noises)
     in_time = trajectories(times, STARTS, noises, along=(1, 0, 0))
-    np.testing.assert_allclose(in_time, velocity(xor.drift, solved, 0.01 + 1e-10), rtol=1e-9, atol=1e-13)
+    np.testing.assert_allclose(in_time, velocity(xor.drift, solved, 0.01 + 1e-12), rtol=1e-9, atol=1e-12)
     in_start = trajectories(times, STARTS, noises, along=(0, [1, 2, -1, 1], 0))
     step = 1e-4 * np.array([1, 2, -1, 1])
     difference = trajectories(times, STARTS + step, noises) - trajectories(times, STARTS - step, noises)
