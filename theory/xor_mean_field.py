@@ -162,7 +162,9 @@ def margin(time: Real[ArrayLike, "*#shape"], initial_margin: Real[ArrayLike, "*#
     2.8796
     """
     t, start = jnp.broadcast_arrays(*as_floats(time, initial_margin))
-    return jax.vmap(_margin)(t.ravel(), start.ravel()).reshape(t.shape)
+    valid = start > 0
+    curve = jax.vmap(_margin)(t.ravel(), jnp.where(valid, start, 1).ravel()).reshape(t.shape)
+    return jnp.where(valid, curve, jnp.nan)
 
 
 def margin_time(margin: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
