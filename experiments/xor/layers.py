@@ -1,7 +1,7 @@
 """The readout alone cannot learn XOR from random features; the weights alone can, but lose the balance that both keep.
 
 Source: Glasgow, arXiv 2309.15111 (joint training as a regulator); the comparison of layers and its curves are derived here
-Cost: 15 s
+Cost: 30 s
 """
 
 from dataclasses import dataclass, field

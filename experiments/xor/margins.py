@@ -1,7 +1,7 @@
 """Loss and margins of the four clusters follow one closed system; late, each margin follows its own closed form.
 
 Source: Glasgow, arXiv 2309.15111 (margins grow and become balanced); both predictions are derived here
-Cost: 20 s
+Cost: 25 s
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Minibatch noise in phase 1: it grows ||w||^2 - a^2 linearly, slows the signal and holds the opposite component up.
 
 Source: Glasgow, arXiv 2309.15111 (noise along the signal is small); the moments are derived here
-Cost: 10 s
+Cost: 15 s
 """
 
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
 """Phase 1 takes ln(d)/(2 lambda) of time: the signal overtakes the other coordinates at a time linear in log d.
 
 Source: Glasgow, arXiv 2309.15111 (length of order log d); the constant and the table of times are derived here
-Cost: 20 s
+Cost: 45 s
 """
 
 from dataclasses import dataclass, field

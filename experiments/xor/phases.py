@@ -1,7 +1,7 @@
 """Two phases of SGD on XOR: neurons find the signal at rate 1/sqrt(2 pi), then grow along it at rate 1/(2 sqrt 2).
 
 Source: Glasgow, arXiv 2309.15111 (the two phases); the curves are derived here
-Cost: 20 s
+Cost: 25 s
 """
 
 from dataclasses import dataclass
