@@ -111,12 +111,11 @@ def _run(words: list[str]) -> int:
     from .sweeps.report import save_figure
     from .sweeps.runner import plan
 
-    named = [word for word in words if not word.startswith("-")][:1] if words[:1] and not words[0].startswith("-") else []
-    if not named:
+    if not words or words[0].startswith("-"):
         print("usage: closedform run EXPERIMENT [--seeds N] [--preset NAME] [--config.FIELD VALUE ...]\n")
         print("closedform list shows the experiments; closedform run EXPERIMENT --help shows its fields.")
         return 0 if set(words) & {"-h", "--help"} else 2
-    found = find(named[0])
+    found = find(words[0])
     preset = next((words[i + 1] for i, word in enumerate(words[:-1]) if word == "--preset"), None)
     default = found.default_config(preset)
     known = {leaf.path: leaf for leaf in leaves(default)}

@@ -121,8 +121,9 @@ def execute(
             if settings.block is None and batching == "map":
                 pace.adapt((time.perf_counter() - began) / len(block), _BLOCK_SECONDS)
 
-    with ThreadPoolExecutor(max_workers=max(1, min(threads, len(queue)))) as pool:
-        futures = {pool.submit(worker) for _ in range(max(1, min(threads, len(queue))))}
+    workers = max(1, min(threads, len(runs)))
+    with ThreadPoolExecutor(workers) as pool:
+        futures = {pool.submit(worker) for _ in range(workers)}
         try:
             while futures:
                 done, futures = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)

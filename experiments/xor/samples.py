@@ -1,7 +1,7 @@
 """SGD needs about d log d samples, not d^2: fresh samples until the test error is first at most 10 %.
 
 Source: Glasgow, arXiv 2309.15111 (d polylog d samples suffice); the predicted number of samples is derived here
-Cost: 45 s
+Cost: 55 s
 """
 
 from dataclasses import dataclass, field
