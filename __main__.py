@@ -1,12 +1,14 @@
-"""The command line: `closedform list | run | reproduce | agree`."""
+"""The command line: `closedform list | run | sweep | status | reproduce | agree`."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import io
+import json
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,11 +20,17 @@ _COMMANDS = """usage: closedform COMMAND ...
 
   list                        every experiment: claim, source, size, cost
   run EXPERIMENT [options]    simulate and predict one experiment at any config; print where they agree
+  sweep EXPERIMENT --over FIELD=V1,V2 ...
+                              the same over a grid, here or on a cluster; goes on where it was stopped
+  status [EXPERIMENT]         every sweep of the results folder: what is done, running, waiting, failed
   reproduce PAPER [options]   run what is missing, draw every figure, print the agreement table
   agree PAPER [options]       the agreement table alone, from what is stored; exit code 1 on a disagreement
 
-closedform COMMAND --help says more. PAPER is a paper (xor) or one of its experiments (xor/phases).
+closedform COMMAND --help says more. PAPER is a paper (xor) or one of its experiments (xor/phases). EXPERIMENT is one of
+those, a file of your own (my_paper.py), or a function of it (my_model.py:simulate).
 Results are kept in ./results (--results FOLDER): running a command again computes only what is missing."""
+
+_ROWS_SHOWN = 200  # of an agreement table
 
 
 @dataclasses.dataclass
@@ -38,7 +46,47 @@ class _Computed(_Stored):
     seeds: int | None = None
     """How many seeds; the experiment's own number if not given. More seeds later keep the first as they are."""
     refresh: bool = False
-    """Compute again what was computed by other sources than those of now (kept aside, never mixed)."""
+    """Compute again what was computed by other sources than those of now (never mixed with new results)."""
+
+
+@dataclasses.dataclass
+class _Executed(_Computed):
+    preset: str | None = None
+    """Sizes to start from; see PRESETS in the module. Fields given by --config change them."""
+    threads: int | None = None
+    """Threads of a CPU; one a core if not given."""
+    block: int | None = None
+    """Runs in a block; as many as suit the device and its memory if not given."""
+    chunk: int | None = None
+    """Steps between two looks at the clock; about half a second's worth if not given."""
+    checkpoint_minutes: float = 5.0
+    """Time between two checkpoints of a run."""
+
+
+@dataclasses.dataclass
+class _Swept(_Executed):
+    over: tyro.conf.UseAppendAction[list[str]] = dataclasses.field(default_factory=list)
+    """FIELD=V1,V2,...: one axis of the grid; repeat it for more."""
+    zip: bool = False
+    """Walk the lists of --over side by side, as pairs, instead of their product."""
+    retry_failed: bool = False
+    """Run cells again that raised before."""
+    launcher: Literal["none", "local", "slurm"] = "none"
+    """Compute here; in several processes of this machine; or as one Slurm array job (extra: cluster)."""
+    nodes: int = 2
+    """Processes of the launcher; under Slurm each gets a node or a share of one."""
+    time: int = 60
+    """Minutes that a process may take; under Slurm it is then requeued and goes on."""
+    cpus: int | None = None
+    """Cores of a process."""
+    gpus: int = 0
+    """Accelerators of a process."""
+    memory: float | None = None
+    """Gigabytes of a process."""
+    partition: str | None = None
+    """Slurm partition."""
+    slurm: tyro.conf.UseAppendAction[list[str]] = dataclasses.field(default_factory=list)
+    """NAME=VALUE: a further option of sbatch, such as account=theory; repeat it for more."""
 
 
 @dataclasses.dataclass
@@ -62,17 +110,25 @@ class Agree(_Stored):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 1 (a disagreement), 2 (bad request), 130 (interrupted)."""
+    """Run one command; returns the exit code.
+
+    0, 1 (a disagreement), 2 (bad request), 100 + the number of failed cells (at most 125), 130 (interrupted).
+    """
     from .sweeps import UsageError
+    from .sweeps.errors import EveryCellFailed
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     commands: dict[str, Callable[[list[str]], int]] = {
         "list": _list,
         "run": _run,
+        "sweep": _sweep,
+        "status": _status,
         "reproduce": _reproduce,
         "agree": _agree,
     }
     try:
+        with contextlib.suppress(ValueError):  # not in the main thread: nothing to hear
+            signal.signal(signal.SIGTERM, _terminated)  # what a cluster or a shutting down machine sends first
         if not words or words[0] in ("-h", "--help"):
             print(_COMMANDS)
             return 0 if words else 2
@@ -81,6 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             raise unknown("command", words[0], commands)
         return commands[words[0]](words[1:])
+    except EveryCellFailed as error:
+        print(f"closedform: {error}", file=sys.stderr)
+        return min(100 + error.count, 125)
     except UsageError as error:
         print(f"closedform: {error}", file=sys.stderr)
         return 2
@@ -90,6 +149,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # closedform list | head
         sys.stderr.close()
         return 0
+
+
+def _terminated(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def _list(words: list[str]) -> int:
@@ -105,57 +168,192 @@ def _list(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from .sweeps import compare, find, run
+    from .sweeps import UsageError, compare, run
+    from .sweeps.errors import EveryCellFailed
+    from .sweeps.report import save_figure
+    from .sweeps.runner import files, request
+
+    found, chosen = _experiment(words, "run", _Executed)
+    if found is None:
+        return chosen
+    options: dict[str, Any] = {"results": chosen.results, "root_seed": chosen.root_seed}
+    how = {"seeds": chosen.seeds, "refresh": chosen.refresh, "settings": _settings(chosen)}
+    try:
+        result = run(found.module, chosen.config, **how, **options)
+    except UsageError:
+        raise
+    except Exception as error:
+        where = f"its traceback is kept in {_shown(Path(chosen.results).absolute() / found.name / 'failed')}"
+        raise EveryCellFailed(f"{found.name} failed: {type(error).__name__}: {error}; {where}", 1) from error
+    stored = files(request(found.module, chosen.config, None, False, chosen.seeds, predict=None, **options))
+    figures = [] if found.grid or not stored else save_figure(found.name, result, stored[0].with_suffix(""))
+    return _verdict(compare(found, result), [*stored, *figures])
+
+
+def _sweep(words: list[str]) -> int:
+    from .sweeps import UsageError, compare, submit, sweep
+    from .sweeps.launch import Launcher
+    from .sweeps.report import save_figure
+    from .sweeps.runner import failures, request, write_whole
+
+    found, chosen = _experiment(words, "sweep", _Swept)
+    if found is None:
+        return chosen
+    asked: dict[str, Any] = {
+        "over": _axes(chosen.over, found, chosen.config),
+        "zipped": chosen.zip,
+        "seeds": chosen.seeds,
+        "root_seed": chosen.root_seed,
+        "results": chosen.results,
+    }
+    how: dict[str, Any] = {"refresh": chosen.refresh, "settings": _settings(chosen)}
+    plan = request(found.module, chosen.config, predict=None, **asked)
+    if chosen.launcher != "none":
+        pairs = [pair.partition("=") for pair in chosen.slurm]
+        if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
+            raise UsageError(f"slurm: got {wrong[0]!r}; allowed: NAME=VALUE, an option of sbatch")
+        launcher = Launcher(
+            chosen.launcher,
+            chosen.nodes,
+            chosen.time,
+            chosen.cpus,
+            chosen.gpus,
+            chosen.memory,
+            chosen.partition,
+            {name: value for name, _, value in pairs},
+        )
+        how |= {"retry_failed": chosen.retry_failed, "predict": _beside(words[0], "predict")}
+        config = getattr(found.module, "as_given", lambda config: config)(chosen.config)
+        jobs = submit(words[0], config, launcher=launcher, **asked, **how)
+        if chosen.launcher == "slurm":
+            number = jobs[0].job_id.partition("_")[0]
+            print(f"submitted job {number}: {len(jobs)} processes; closedform status shows how far they are,")
+            print("the same command without --launcher prints the agreement table when they are done")
+            return 0
+        for job in jobs:
+            job.wait()
+    retry = chosen.retry_failed and chosen.launcher == "none"  # the processes have
+    result = sweep(found.module, chosen.config, retry_failed=retry, **asked, refresh=chosen.refresh, settings=_settings(chosen))
+    path = write_whole(plan, result)
+    files = [] if path is None else [path]
+    if path is not None and found.grid and set(found.grid) == set(asked["over"]):
+        files += save_figure(found.name, result, path.with_suffix(""))
+    code = _verdict(compare(found, result), files)
+    failed = len(failures(plan))
+    return min(100 + failed, 125) if failed else code
+
+
+def _status(words: list[str]) -> int:
+    from .sweeps.report import status_lines
+    from .sweeps.status import sweeps_of
+
+    @dataclasses.dataclass
+    class Status:
+        """Every sweep of the results folder: what is done, running, waiting, failed, and what is left."""
+
+        experiment: tyro.conf.Positional[str | None] = None
+        """An experiment or a paper; all if not given."""
+        results: Path = Path("results")
+        """Folder of the results."""
+
+    chosen = _parse(Status, words, "status")
+    shown = False
+    for one in sweeps_of(chosen.results, chosen.experiment):
+        shown = True
+        for line in status_lines(one):
+            print(line)
+    if not shown:
+        print(f"no sweeps in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
+    return 0
+
+
+def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
+    """The experiment that was named and the options for it, `config` among them; or (None, exit code)."""
     from .sweeps.config import leaves, parse, replace
     from .sweeps.errors import unknown
-    from .sweeps.report import save_figure
-    from .sweeps.runner import plan
+    from .sweeps.runner import resolve
 
     if not words or words[0].startswith("-"):
-        print("usage: closedform run EXPERIMENT [--seeds N] [--preset NAME] [--config.FIELD VALUE ...]\n")
-        print("closedform list shows the experiments; closedform run EXPERIMENT --help shows its fields.")
-        return 0 if set(words) & {"-h", "--help"} else 2
-    found = find(words[0])
-    preset = next((words[i + 1] for i, word in enumerate(words[:-1]) if word == "--preset"), None)
-    default = found.default_config(preset)
+        over = " --over FIELD=V1,V2,..." if command == "sweep" else ""
+        print(f"usage: closedform {command} EXPERIMENT{over} [--seeds N] [--preset NAME] [--config.FIELD VALUE ...]\n")
+        print(f"closedform list shows the experiments; closedform {command} EXPERIMENT --help shows its fields.")
+        return None, 0 if set(words) & {"-h", "--help"} else 2
+    found, default = resolve(words[0], _beside(words[0], "config"), _beside(words[0], "predict"))
+    spread = [part for word in words for part in (word.split("=", 1) if word.startswith("--preset=") else [word])]
+    preset = next((spread[i + 1] for i, word in enumerate(spread[:-1]) if word == "--preset"), None)
+    if default is None or preset is not None:
+        default = found.default_config(preset)
     known = {leaf.path: leaf for leaf in leaves(default)}
     values = {}
     for flag, text in zip(words, [*words[1:], ""], strict=True):
         if flag.startswith("--config."):  # checked here first: tyro's messages are boxes, ours one line
-            path, _, inline = flag.removeprefix("--config.").replace("-", "_").partition("=")
-            if path.removeprefix("no_") not in known and path not in known:
+            path, _, inline = flag.removeprefix("--config.").partition("=")
+            path = path.replace("-", "_")
+            parent, dot, last = path.rpartition(".")
+            if path not in known and f"{parent}{dot}{last.removeprefix('no_')}" not in known:
                 raise unknown(f"field of {found.name}", path, known)
             if path in known and (known[path].annotation in (int, float) or get_origin(known[path].annotation) is Literal):
                 values[path] = parse(path, inline or text, known[path].annotation)
     replace(default, values)
+    options = dataclasses.make_dataclass(
+        command,
+        [("experiment", tyro.conf.Positional[str], dataclasses.field(kw_only=True)), ("config", type(default), default)],
+        bases=(kind,),
+    )
+    options.__doc__ = found.about()["claim"]
+    return found, _parse(options, words, f"{command} {found.name}")
 
-    @dataclasses.dataclass
-    class Run(_Computed):
-        experiment: tyro.conf.Positional[str] = dataclasses.field(kw_only=True)
-        """Name of the experiment."""
-        preset: str | None = None
-        """Sizes to start from; see PRESETS in the module. Fields given by --config change them."""
-        config: Any = default
 
-    Run.__doc__ = found.about()["claim"]
-    Run.__annotations__["config"] = found.module.Config  # known only now; tyro reads it
-    chosen = _parse(Run, words, f"run {found.name}")
-    options: dict[str, Any] = {"results": chosen.results, "root_seed": chosen.root_seed}
-    result = run(found.module, chosen.config, seeds=chosen.seeds, refresh=chosen.refresh, **options)
-    rows = compare(found, result)
-    path = plan(found, chosen.config, None, chosen.root_seed, chosen.results)[0].path
-    figures = [] if found.grid else save_figure(found.name, result, path.with_suffix(""))
-    return _verdict(rows, [path, *figures])
+def _beside(text: str, what: str) -> Any:
+    """Of a function in a file, file.py:simulate: what that file calls `config` or `predict`, if it does."""
+    from .sweeps.functions import from_file
+
+    name, colon, _ = text.partition(":")
+    return getattr(from_file(name), what, None) if colon else None
+
+
+def _axes(texts: list[str], found: Any, config: Any) -> dict[str, tuple]:
+    """The grid that `--over FIELD=V1,V2` spells; values are JSON (so a list can be one) or plain words."""
+    from .sweeps import UsageError
+    from .sweeps.config import leaves, parse
+    from .sweeps.errors import unknown
+
+    known = {leaf.path: leaf for leaf in leaves(config)}
+    axes = {}
+    for text in texts:
+        path, equals, listed = text.partition("=")
+        path = path.strip().replace("-", "_")
+        if not equals or not listed:
+            raise UsageError(f"over: got {text!r}; allowed: FIELD=V1,V2,...")
+        if path not in known:
+            raise unknown(f"field of {found.name}", path, known)
+        if path in axes:
+            raise UsageError(f"over: {path} is given twice; allowed: one list of values a field")
+        words = [word.strip() for word in listed.split(",")]
+        with contextlib.suppress(json.JSONDecodeError):  # a list may be a value, and a quoted text may hold a comma
+            entries = json.loads(f"[{listed}]")
+            if known[path].annotation is not str or all(isinstance(entry, str) for entry in entries):
+                words = [entry if isinstance(entry, str) else json.dumps(entry) for entry in entries]
+        axes[path] = tuple(parse(path, word, known[path].annotation) for word in words)
+    return axes
+
+
+def _settings(chosen: _Executed) -> Any:
+    from .sweeps import Settings
+
+    return Settings(
+        threads=chosen.threads, block=chosen.block, chunk=chosen.chunk, checkpoint_minutes=chosen.checkpoint_minutes
+    )
 
 
 def _reproduce(words: list[str]) -> int:
-    from .sweeps import compare, find, names, run
+    from .sweeps import compare, find, names, sweep
     from .sweeps.report import save_figure
 
     chosen = _parse(Reproduce, words, "reproduce")
     rows, files = [], []
     for experiment in map(find, names(chosen.paper)):
-        result = run(
+        result = sweep(
             experiment.module,
             experiment.default_config(_offered(experiment, chosen)),
             seeds=chosen.seeds,
@@ -201,12 +399,21 @@ def _offered(experiment: Any, chosen: Reproduce | Agree) -> str | None:
 
 def _verdict(rows: list[Any], files: list[Path]) -> int:
     from .sweeps import agrees
-    from .sweeps.report import agreement_table, diverged_lines
+    from .sweeps.report import agreement_table, diverged_lines, worst_first
 
-    _show(agreement_table(rows))
-    for line in [*diverged_lines(rows), *map(str, files)]:
+    shown = worst_first(rows)[:_ROWS_SHOWN] if len(rows) > _ROWS_SHOWN else rows
+    _show(agreement_table(shown))
+    if len(shown) < len(rows):
+        agreeing = sum(row.verdict == "agrees" for row in rows)
+        print(f"{agreeing} of {len(rows)} rows agree; shown are the {len(shown)} that are worst relative to their allowance")
+    for line in [*diverged_lines(rows), *map(_shown, files)]:
         print(line)
     return 0 if agrees(rows) else 1
+
+
+def _shown(path: Path) -> str:
+    """A path as a person in this folder would write it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _parse(kind: type, words: list[str], command: str) -> Any:

@@ -8,6 +8,8 @@ seeds stand apart. Under two seeds there is no verdict.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,7 +49,10 @@ class Row(NamedTuple):
 def statistics(result: xarray.DataTree, field: str) -> tuple[xarray.DataArray, xarray.DataArray]:
     """Mean and standard error of a simulated field over the seeds that did not diverge."""
     simulation = group(result, "simulation")
-    return _mean_and_error(simulation[field].where(~simulation["diverged"]).astype(np.float64))
+    kept = simulation[field].where(~simulation["diverged"]).astype(np.float64).transpose("seed", ...)
+    template = kept.isel(seed=0, drop=True)
+    mean, error = _mean_and_error(kept.values)
+    return template.copy(data=mean), template.copy(data=error)
 
 
 def prediction(result: xarray.DataTree, field: str, side: str = "prediction") -> xarray.DataArray:
@@ -60,12 +65,29 @@ def prediction(result: xarray.DataTree, field: str, side: str = "prediction") ->
 
 def compare(experiment: Experiment, result: xarray.DataTree) -> list[Row]:
     """The rows of one result, cell by cell; its swept axes are the cells."""
-    rows = []
+    fields = [name for name, field in experiment.fields.items() if field.predicted]
+    if "prediction" not in result.children or not fields:
+        return []
+    simulation, predictions = group(result, "simulation"), group(result, "prediction")
     swept = swept_axes(result)
-    for cell in _cells(result, swept):
-        for name, field in experiment.fields.items():
-            if field.predicted:
-                rows.append(_row(experiment, result, cell, name))
+    diverged = _cells_first(simulation["diverged"], swept, ["seed"])
+    failed = _cells_first(simulation["failed"], swept, []) if "failed" in simulation else np.zeros(len(diverged), bool)
+    sides = {}
+    for name in fields:
+        inner = [str(axis) for axis in predictions[name].dims if axis not in (*swept, "seed")]
+        lead = ["seed"] if "seed" in predictions[name].dims else []
+        sides[name] = (
+            _cells_first(simulation[name], swept, ["seed", *inner]),
+            _cells_first(predictions[name], swept, [*lead, *inner]),
+            bool(lead),
+            {axis: predictions[name][axis].values for axis in inner},
+        )
+    rows = []
+    for index, cell in enumerate(_cell_texts(simulation, swept)):
+        for name in fields:
+            simulated, predicted, paired, axes = sides[name]
+            one = _Cell(experiment, cell, name, simulated[index], predicted[index], paired, axes)
+            rows.append(_row(one, simulation["seed"].values, diverged[index], bool(failed[index])))
     return rows
 
 
@@ -79,68 +101,90 @@ def swept_axes(result: xarray.DataTree) -> list[str]:
     return [str(axis) for axis in group(result, "simulation")["diverged"].dims if axis != "seed"]
 
 
-def _cells(result: xarray.DataTree, swept: list[str]) -> list[dict[str, Any]]:
-    cells: list[dict[str, Any]] = [{}]
-    for axis in swept:
-        cells = [{**cell, axis: value} for cell in cells for value in group(result, "simulation")[axis].values]
-    return cells
+def _cells_first(values: xarray.DataArray, swept: list[str], inner: list[str]) -> np.ndarray:
+    """As an array whose first axis runs over the cells."""
+    array = values.transpose(*swept, *inner).values
+    return array.reshape(-1, *array.shape[len(swept) :])
 
 
-def _row(experiment: Experiment, result: xarray.DataTree, cell: dict[str, Any], name: str) -> Row:
-    simulated = group(result, "simulation")[name].sel(cell)
-    predicted = group(result, "prediction")[name].sel(cell).astype(np.float64)
-    diverged = group(result, "simulation")["diverged"].sel(cell)
-    lost = tuple(int(seed) for seed in simulated["seed"].values[diverged.values])
-    kept = simulated.isel(seed=np.flatnonzero(~diverged.values)).astype(np.float64)
-    seeds = kept.sizes["seed"]
-    relative, absolute = experiment.tolerance[name]
+def _cell_texts(simulation: xarray.Dataset, swept: list[str]) -> list[str]:
+    """For every cell, in the order of the axes, "dim=3, rate=0.1"; "" without a grid."""
+    if swept == ["point"]:
+        paired = [str(name) for name in simulation.coords if name != "point" and simulation[name].dims == ("point",)]
+        values = zip(*(simulation[name].values for name in paired), strict=True)
+        return [", ".join(f"{axis}={_text(value)}" for axis, value in zip(paired, point, strict=True)) for point in values]
+    points = itertools.product(*(simulation[axis].values for axis in swept))
+    return [", ".join(f"{axis}={_text(value)}" for axis, value in zip(swept, point, strict=True)) for point in points]
 
-    if "seed" in predicted.dims:
-        paired = predicted.sel(seed=kept["seed"])
-        predicted = paired.mean("seed")
-        difference, error = _mean_and_error(kept - paired)
+
+class _Cell(NamedTuple):
+    """A field in one cell: simulated (seed, *axes), predicted (*axes), or (seed, *axes) if `paired`."""
+
+    experiment: Experiment
+    text: str
+    field: str
+    simulated: np.ndarray
+    predicted: np.ndarray
+    paired: bool
+    axes: dict[str, np.ndarray]
+
+
+def _row(cell: _Cell, seeds: np.ndarray, diverged: np.ndarray, failed: bool) -> Row:
+    kept, lost = np.flatnonzero(~diverged), tuple(int(seed) for seed in seeds[diverged])
+    simulated, predicted = cell.simulated[kept].astype(np.float64), cell.predicted.astype(np.float64)
+    relative, absolute = cell.experiment.tolerance[cell.field]
+    if failed:
+        nan, why = math.nan, "no verdict (failed)"
+        return Row(cell.experiment.name, cell.text, cell.field, "", nan, nan, nan, nan, 0, 0, 0, lost, why)
+    if cell.paired:
+        paired = predicted[kept]
+        predicted = _mean_and_error(paired)[0]
+        difference, error = _mean_and_error(simulated - paired)
     else:
-        mean, error = _mean_and_error(kept)
+        mean, error = _mean_and_error(simulated)
         difference = mean - predicted
     # a grid over sizes pads short axes with NaN on both sides: no point there
-    present = simulated.notnull().any("seed") | predicted.notnull()
-    order = predicted.dims
-    arrays = [array.transpose(*order).values.ravel() for array in (predicted, difference, error, present)]
-    predictions, differences, errors, there = arrays
+    present = ~np.isnan(simulated).all(axis=0) | ~np.isnan(predicted)
+    predictions, differences, errors = (array.ravel() for array in (predicted, difference, error))
+    there = present.ravel()
     points = int(there.sum())
     allowed = (Z_NUMBER if points == 1 else Z_CURVE) * errors + relative * np.abs(predictions) + absolute
     inside = np.abs(differences) <= allowed  # a NaN is not inside
     with np.errstate(divide="ignore", invalid="ignore"):
         badness = np.where(allowed > 0, np.abs(differences) / allowed, np.where(differences == 0, 0.0, np.inf))
     worst = int(np.argmax(np.where(there, np.nan_to_num(badness, nan=np.inf), -1.0)))
-    where = dict(zip(order, np.unravel_index(worst, predicted.shape), strict=True))
-    at = ", ".join(f"{axis}={_text(predicted[axis].values[index])}" for axis, index in where.items())
-    if seeds < 2:
-        verdict = f"no verdict ({seeds} seed{'' if seeds == 1 else 's'})"
+    where = zip(cell.axes, np.unravel_index(worst, predicted.shape), strict=True)
+    count = len(kept)
+    if count < 2:
+        verdict = f"no verdict ({count} seed{'' if count == 1 else 's'})"
     else:
         verdict = "agrees" if inside[there].all() else "DISAGREES"
     return Row(
-        experiment=experiment.name,
-        cell=", ".join(f"{axis}={_text(value)}" for axis, value in cell.items()),
-        field=name,
-        at=at,
+        experiment=cell.experiment.name,
+        cell=cell.text,
+        field=cell.field,
+        at=", ".join(f"{axis}={_text(cell.axes[axis][index])}" for axis, index in where),
         predicted=float(predictions[worst]),
         simulated=float(predictions[worst] + differences[worst]),
         standard_error=float(errors[worst]),
         allowed=float(allowed[worst]),
         points=points,
         agreeing=int(inside[there].sum()),
-        seeds=seeds,
+        seeds=count,
         diverged=lost,
         verdict=verdict,
     )
 
 
-def _mean_and_error(values: xarray.DataArray) -> tuple[xarray.DataArray, xarray.DataArray]:
-    count = values.notnull().sum("seed")
-    mean = values.sum("seed") / count.where(count > 0)
-    spread = ((values - mean) ** 2).sum("seed") / (count - 1).where(count > 1)
-    return mean, (spread / count.where(count > 0)) ** 0.5
+def _mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the first axis and its standard error, NaN left out; NaN where fewer than one (two) are left."""
+    there = ~np.isnan(values)
+    count = there.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(there, values, 0.0).sum(axis=0) / count
+        spread = np.where(there, (values - mean) ** 2, 0.0).sum(axis=0) / (count - 1)
+        error = np.sqrt(np.where(count > 1, spread, np.nan) / count)
+    return np.where(count > 0, mean, np.nan), error
 
 
 def _text(value: Any) -> str:

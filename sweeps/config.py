@@ -8,6 +8,7 @@ program takes them as arguments, so a grid over them is one program. Everything 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -29,14 +30,22 @@ class Leaf(NamedTuple):
 
 def leaves(config: Any, prefix: str = "") -> Iterator[Leaf]:
     """Every plain value of `config` in declaration order, nested Configs flattened to dotted paths."""
-    hints = typing.get_type_hints(type(config))
-    for field in dataclasses.fields(config):
-        path, value = prefix + field.name, getattr(config, field.name)
+    for name, annotation, traced in _fields(type(config)):
+        path, value = prefix + name, getattr(config, name)
         if dataclasses.is_dataclass(value):
             yield from leaves(value, path + ".")
         else:
-            traced = hints[field.name] is float and not field.metadata.get("static", False)
-            yield Leaf(path, value, hints[field.name], traced)
+            yield Leaf(path, value, annotation, traced)
+
+
+@functools.cache
+def _fields(kind: type) -> list[tuple[str, Any, bool]]:
+    """Name, annotation and whether it is traced, of each field; kept, since a grid asks a hundred thousand times."""
+    hints = typing.get_type_hints(kind)
+    return [
+        (field.name, hints[field.name], hints[field.name] is float and not field.metadata.get("static", False))
+        for field in dataclasses.fields(kind)
+    ]
 
 
 def replace(config: Any, values: Mapping[str, Any]) -> Any:
@@ -90,6 +99,8 @@ _REFUSED = object()
 
 
 def _accept(value: Any, annotation: Any) -> Any:
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        value = value.item()  # a number out of numpy is a plain number
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
         return value if value in arguments else _REFUSED
@@ -161,6 +172,18 @@ def static_key(config: Any) -> str:
 def as_dict(config: Any) -> dict[str, Any]:
     """All values of `config` as `{path: value}`; what the result file stores and its name is hashed from."""
     return {leaf.path: leaf.value for leaf in leaves(config)}
+
+
+def build(kind: type, values: Mapping[str, Any], prefix: str = "") -> Any:
+    """The dataclass `kind` with all its values, `{path: value}` as `as_dict` gives them."""
+    given = {}
+    for name, annotation, _ in _fields(kind):
+        path = prefix + name
+        if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+            given[name] = build(annotation, values, path + ".")
+        else:
+            given[name] = checked(path, values[path], annotation)
+    return kind(**given)
 
 
 def with_traced(config: Any, values: Mapping[str, Any], prefix: str = "") -> Any:

@@ -10,6 +10,14 @@ class UsageError(ValueError):
     """A request that cannot be met: one line that names what was given and what is allowed. The command line exits with 2."""
 
 
+class EveryCellFailed(UsageError):
+    """A sweep none of whose cells has a result; `count` of them raised."""
+
+    def __init__(self, message: str, count: int):
+        super().__init__(message)
+        self.count = count
+
+
 def unknown(kind: str, given: str, known: Iterable[str]) -> UsageError:
     """`UsageError` for a name that does not exist, with the nearest ones that do.
 

@@ -1,56 +1,37 @@
-"""Executing runs: which block goes where, in chunks of steps, with progress, stop and per-run results as they finish.
+"""Executing runs: which block goes where, in chunks of steps, with progress, checkpoints and a stop at any time.
 
-The caller never chooses how: on a CPU one Python thread per core pulls blocks from one queue, each block sized so that it
-takes about a second (a long run is a block of its own, thousands of tiny ones share a call); on an accelerator one thread
-feeds vmapped blocks. No number depends on any of it.
+Work comes from a *source* (the job of job.py), which hands out batches of runs and takes their results. How they are executed
+is decided here: on a CPU one Python thread per core asks for blocks of about a second each (a long run is a block of its own,
+thousands of tiny ones share a call); on an accelerator one thread feeds vmapped blocks, sharded over the local devices. No
+number depends on any of it.
 """
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from . import checkpoints, memory
 from . import config as config_
-from .experiment import Experiment, to_float64
-from .programs import Batching, Programs, programs, run_sharding
+from .errors import UsageError
+from .experiment import to_float64
+from .plan import Group
+from .programs import Batching, Programs, precision, programs, wants_float64
 
 _BLOCK_SECONDS = 1.0
 _CHUNK_SECONDS = 0.5
+_WORTH_SAVING = 5.0  # seconds of work: what is stopped before that is done again sooner than read back
 _MAP_BYTES = 4 << 20  # states and histories of a CPU block: few enough to allocate at once without a thought
-_VMAP_BYTES = 1 << 30
-
-
-class Run(NamedTuple):
-    cell: int
-    seed: int
-
-
-class Group(NamedTuple):
-    """Cells that one set of programs serves: equal static fields and recorded steps; they differ in traced floats."""
-
-    experiment: Experiment
-    configs: dict[int, Any]  # {cell: config}
-    steps: np.ndarray | None
-    shapes: Any  # of one run's Result, one step of it
-
-    @property
-    def config(self) -> Any:
-        return next(iter(self.configs.values()))
-
-    @property
-    def length(self) -> int:
-        """Work of one run, in steps (one shot counts as one)."""
-        return 1 if self.steps is None else int(self.steps[-1])
+_VMAP_BYTES = 1 << 30  # of a vmapped block: a first guess, then the compiler's own count decides
+_SHARE = {"cpu": 0.7}  # of the free memory, for all blocks together
+_ACCELERATOR_SHARE = 0.9
 
 
 class Settings(NamedTuple):
@@ -60,21 +41,66 @@ class Settings(NamedTuple):
     threads: int | None = None
     block: int | None = None  # runs in a block
     chunk: int | None = None  # steps in a chunk
+    checkpoint_minutes: float = 5.0  # between two checkpoints of a run, and between two writes of finished runs
+
+    def checked(self) -> Settings:
+        """Itself; raises `UsageError` for a value that makes no sense."""
+        for name in ("threads", "block", "chunk"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise UsageError(f"{name}: got {value!r}; allowed: a whole number from 1 on")
+        if self.batching not in (None, "map", "vmap"):
+            raise UsageError(f"batching: got {self.batching!r}; allowed: 'map' or 'vmap'")
+        if not self.checkpoint_minutes > 0:
+            raise UsageError(f"checkpoint_minutes: got {self.checkpoint_minutes!r}; allowed: a positive number")
+        return self
 
 
-Finished = Callable[[Run, dict[str, Any]], None]
+class Batch(NamedTuple):
+    """What a thread does next: some runs of one group, or the predictions of some of its cells."""
+
+    group: int
+    cells: np.ndarray  # rows in the group's list of cells
+    seeds: np.ndarray | None  # None: predictions
+    ticket: Any  # the source's own note of where the results belong
+    saved: checkpoints.Saved | None = None  # go on from there ...
+    rows: list[int] | None = None  # ... with these rows of it
 
 
-def wants_float64(config: Any) -> bool:
-    """Simulations are float32 unless the Config has a field `dtype` that says "float64"."""
-    return getattr(config, "dtype", "float32") == "float64"
+class Source(Protocol):
+    """Where batches come from and results go; called from any thread. What it raises ends the work."""
+
+    def take(self, size: Callable[[int], int], threads: int) -> Batch | None:
+        """The next batch, of at most `size(group)` runs and of a fair share for each thread; None if nothing is left."""
+        ...
+
+    def finished(self, batch: Batch, results: dict[str, Any], seconds: float) -> None:
+        """Results by side, leaves leading with the runs (or cells) of the batch."""
+        ...
+
+    def checkpoint(self, batch: Batch, begin: int, row: int, leaves: list[np.ndarray]) -> None:
+        """Keep the runs of a batch as they stand."""
+        ...
+
+    def returned(self, batch: Batch) -> None:
+        """The batch was not done and has to be taken again, in smaller blocks."""
+        ...
+
+    def failed(self, batch: Batch, error: Exception) -> None:
+        """The batch raised while it ran."""
+        ...
+
+    def refused(self, batch: Batch, error: Exception) -> None:
+        """The group of the batch cannot be run at all: it does not compile, or one run does not fit."""
+        ...
+
+    def advanced(self, steps: int) -> None:
+        """So many steps were done, over all runs."""
+        ...
 
 
-@contextlib.contextmanager
-def precision(float64: bool) -> Iterator[None]:
-    """Thread-local precision: float64 or not, and products in the full precision of their type."""
-    with jax.enable_x64(float64), jax.default_matmul_precision("highest"):
-        yield
+class _SourceError(Exception):
+    """What the source raised while a batch ran: not the batch's fault."""
 
 
 def enable_compilation_cache() -> None:
@@ -87,43 +113,53 @@ def enable_compilation_cache() -> None:
 
 
 def execute(
-    group: Group,
-    runs: Sequence[Run],
-    root_seed: int,
-    settings: Settings,
-    finished: Finished,
-    advanced: Callable[[int], None],
-    stop: threading.Event,
+    groups: Sequence[Group], runs: Sequence[int], source: Source, root_seed: int, settings: Settings, stop: threading.Event
 ) -> None:
-    """Do all `runs` of a group; `finished(run, {"simulation": Result, ...})` and `advanced(steps)` come from any thread.
+    """Do all that `source` hands out; `runs` says how many there are of each group.
 
-    Returns early, with the finished runs reported, once `stop` is set. The first error of a block ends the others and is
-    raised here.
+    Returns early once `stop` is set, with the runs in progress handed to `source.checkpoint`. An error of a batch is the
+    source's to judge; an error of the source (a full disk) ends the work and is raised here.
     """
     batching: Batching = settings.batching or ("map" if jax.default_backend() == "cpu" else "vmap")
-    threads = 1 if batching == "vmap" else settings.threads or _cores()
-    capacity = _capacity(group, len(runs), batching, settings.block)
-    with precision(wants_float64(group.config)):
-        work = _Work(group, programs_of(group, capacity, batching), capacity, batching, root_seed, settings, advanced, stop)
-    queue, lock = collections.deque(runs), threading.Lock()
-    pace = _Pace(settings.block or capacity if batching == "vmap" or settings.block else 1)
+    threads = 1 if batching == "vmap" else max(1, min(settings.threads or cores(), sum(runs)))
+
+    room = _Room(threads)
+    lanes: dict[int, _Lane] = {}
+    opening = threading.Lock()
+
+    def lane_of(group: int) -> _Lane:
+        with opening:
+            if group not in lanes:
+                while len(lanes) > threads:  # of groups that are done: their programs go
+                    del lanes[next(iter(lanes))]
+                lanes[group] = _Lane(groups[group], root_seed, settings, batching, threads, runs[group], room, stop)
+            return lanes[group]
 
     def worker() -> None:
         while not stop.is_set():
-            with lock:
-                size = min(pace.size, capacity, -(-len(queue) // threads))
-                block = [queue.popleft() for _ in range(size)]
-            if not block:
+            batch = source.take(lambda group: lane_of(group).size, threads)
+            if batch is None:
                 return
-            began = time.perf_counter()
-            for run, results in zip(block, work.do(block), strict=False):
-                finished(run, results)
-            if settings.block is None and batching == "map":
-                pace.adapt((time.perf_counter() - began) / len(block), _BLOCK_SECONDS)
+            lane, began, alone = lane_of(batch.group), time.monotonic(), True
+            if batch.seeds is not None and (error := lane.open()) is not None:
+                source.refused(batch, error)
+                continue
+            try:
+                with room as alone:
+                    results = lane.predict(batch) if batch.seeds is None else lane.simulate(batch, source)
+            except _SourceError as wrapped:
+                raise wrapped.args[0] from None
+            except Exception as error:
+                if _out_of_memory(error) and lane.shrink(alone):
+                    source.returned(batch)
+                else:
+                    source.failed(batch, error)
+                continue
+            if results is not None:
+                source.finished(batch, results, time.monotonic() - began)
 
-    workers = max(1, min(threads, len(runs)))
-    with ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(worker) for _ in range(workers)}
+    with ThreadPoolExecutor(threads) as pool:
+        futures = {pool.submit(worker) for _ in range(threads)}
         try:
             while futures:
                 done, futures = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -132,11 +168,6 @@ def execute(
         except BaseException:
             stop.set()
             raise
-
-
-def programs_of(group: Group, capacity: int, batching: Batching) -> Programs:
-    """The programs of a group, in the precision of the calling context."""
-    return programs(group.experiment, group.config, group.steps, capacity, batching)
 
 
 class _Pace:
@@ -149,137 +180,243 @@ class _Pace:
         self.size = max(1, min(8 * self.size, int(wanted / max(seconds_each, 1e-9))))
 
 
-class _Work:
-    """One group's blocks: inputs assembled, programs called, outputs split into runs."""
+class _Room:
+    """Lets at most `limit` threads in, for as many blocks as fit into the memory side by side."""
+
+    def __init__(self, limit: int):
+        self.limit, self.inside, self._changed = limit, 0, threading.Condition()
+        self._narrow = False
+
+    def set(self, limit: int) -> None:
+        """A new limit, whether or not more threads are inside at this moment."""
+        with self._changed:
+            self.limit = 1 if self._narrow else limit
+            self._changed.notify_all()
+
+    def one_at_a_time(self) -> None:
+        """From now on, whatever is set later."""
+        with self._changed:
+            self._narrow, self.limit = True, 1
+
+    def __enter__(self) -> bool:
+        """Whether no other thread can be inside at the same time (because memory has run out before)."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.inside < self.limit)
+            self.inside += 1
+            return self._narrow
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self.inside -= 1
+            self._changed.notify_all()
+
+
+class _Lane:
+    """One group on this backend: its programs, and how many runs they take at a time."""
 
     def __init__(
         self,
         group: Group,
-        programs: Programs,
-        capacity: int,
-        batching: Batching,
         root_seed: int,
         settings: Settings,
-        advanced: Callable[[int], None],
+        batching: Batching,
+        threads: int,
+        count: int,
+        room: _Room,
         stop: threading.Event,
     ):
-        self.group, self.programs, self.capacity = group, programs, capacity
-        self.sharding = run_sharding() if batching == "vmap" else None
-        self.advanced, self.stop = advanced, stop
+        self.group, self.settings, self.threads, self.stop = group, settings, threads, stop
+        self.batching: Batching = batching
+        self.room = room
         self.float64 = wants_float64(group.config)
+        self.capacity = self._guess(count)
+        self.pace = _Pace(self.capacity if batching == "vmap" else settings.block or 1)
         self.chunk = _Pace(settings.chunk or 1)
-        self.fixed_chunk = settings.chunk is not None
         self.root = jax.random.key(root_seed, impl="threefry2x32")
-        self.tables = {wide: _table(group.configs, wide) for wide in {self.float64, True}}
-        self.row_of = {cell: row for row, cell in enumerate(group.configs)}
+        rows = [config_.traced_values(config) for config in group.configs]
+        self.table = {path: np.asarray([row[path] for row in rows]) for path in rows[0]}
+        self.programs: Programs | None = None
+        self._lock = threading.Lock()
+        self._broken: Exception | None = None
 
-    def floats(self, block: Sequence[Run], float64: bool) -> dict[str, jax.Array]:
-        rows = np.asarray([self.row_of[run.cell] for run in self.padded(block)])
-        return {path: self.place(column[rows]) for path, column in self.tables[float64].items()}
+    @property
+    def size(self) -> int:
+        """Runs of the next block."""
+        return min(self.pace.size, self.capacity)
 
-    def padded(self, block: Sequence[Run]) -> list[Run]:
-        return [*block, *[block[0]] * (self.capacity - len(block))]
+    # --- compiling, and what fits ---
 
-    def place(self, leaf: Any) -> Any:
-        return leaf if self.sharding is None else jax.device_put(leaf, self.sharding)
+    def open(self) -> Exception | None:
+        """Compile, once; the error if the group cannot be run."""
+        with self._lock:
+            if self.programs is None and self._broken is None:
+                try:
+                    self._compile()
+                except Exception as error:
+                    self._broken = error
+            return self._broken
 
-    def do(self, block: Sequence[Run]) -> list[dict[str, Any]]:
-        """Results of each run of the block, or of none if stopped on the way."""
-        count = np.int32(len(block))
-        seeds = np.asarray([run.seed for run in self.padded(block)], np.uint32)
-        conditional: dict[str, Any] = {}
-        with precision(self.float64):
-            floats = self.floats(block, self.float64)
-            state = self.programs.start(count, self.root, self.place(seeds), floats)
-        if self.programs.predictions:
-            drawn = state.state if self.programs.advance else state
+    def shrink(self, alone: bool) -> bool:
+        """Less at a time from now on, after a block that did not fit; False if it was one run and alone."""
+        with self._lock:
+            smallest = len(jax.local_devices()) if self.batching == "vmap" else 1
+            if self.capacity > smallest:
+                self.capacity = max(smallest, self.capacity // 2 // smallest * smallest)
+                self.programs = None
+                return True
+            self.room.one_at_a_time()
+            return not alone
+
+    def _compile(self) -> None:
+        """Programs for as many runs as fit: the compiler's count of bytes against the free memory."""
+        devices = jax.local_devices()
+        multiple = len(devices) if self.batching == "vmap" else 1
+        while True:
+            built = programs(
+                self.group.experiment, self.group.config, self.group.steps, self.capacity, self.batching, self.group.digest
+            )
+            compiled = built.of_runs()
+            with ThreadPoolExecutor(len(compiled)) as pool:  # XLA compiles outside Python's lock
+                for future in [pool.submit(program.compile) for program in compiled]:
+                    future.result()
+            needed = max(program.bytes_needed() for program in compiled)
+            free = min(memory.free_bytes(device) for device in devices)
+            usable = int(free * _SHARE.get(devices[0].platform, _ACCELERATOR_SHARE))
+            if needed * self.threads <= usable or (needed <= usable and self.capacity == multiple):
+                break
+            if self.capacity == multiple:
+                raise UsageError(
+                    f"{self.group.experiment.name}: {multiple} run{'s' if multiple > 1 else ''} at a time need"
+                    f"{'s' if multiple == 1 else ''} {memory.text(needed)}; {memory.text(usable)} of memory can be used"
+                )
+            fitting = int(self.capacity * usable / (needed * self.threads) * 0.9)
+            self.capacity = max(multiple, min(fitting, self.capacity // 2) // multiple * multiple)
+        self.room.set(max(1, min(self.threads, usable // max(1, needed))))
+        self.programs = built
+
+    def _guess(self, count: int) -> int:
+        """Runs of a block by the size of what they carry; how many a program for the CPU holds must not depend on `count`."""
+        if self.batching == "map":
+            return self.settings.block or max(1, min(1024, _MAP_BYTES // self._carried()))
+        devices = len(jax.local_devices())
+        wanted = min(self.settings.block or max(1, _VMAP_BYTES // self._carried()), max(1, count))
+        return -(-wanted // devices) * devices
+
+    def _carried(self) -> int:
+        experiment, config = self.group.experiment, self.group.config
+        rows = 1 if self.group.steps is None else len(self.group.steps)
+        kept = rows * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.group.shapes))
+        if experiment.drawn:
+            state = jax.eval_shape(lambda key: experiment.module.init(key, config), jax.random.key(0))
+            kept += sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+        return max(1, kept)
+
+    # --- running ---
+
+    def simulate(self, batch: Batch, source: Source) -> dict[str, Any] | None:
+        """Simulation, and predictions that are conditional on the draw, run by run; None if stopped on the way."""
+        built = self.programs
+        assert batch.seeds is not None
+        if built is None or len(batch.cells) > self.capacity:  # blocks were made smaller while the batch was on its way
+            source.returned(batch)
+            return None
+        capacity, began = jax.tree.leaves(built.blank)[0].shape[0], time.monotonic()
+        count, steps = np.int32(len(batch.cells)), 0
+        floats, wide = (self.floats(batch.cells, capacity, dtype) for dtype in (self.dtype, np.float64))
+        state = built.start(count, self.root, _padded(batch.seeds.astype(np.uint32), capacity), floats)
+        sides: dict[str, Any] = {}
+        if built.predictions:
             with precision(True):
-                wide, wide_floats = to_float64(drawn), self.floats(block, True)
-                for name, program in self.programs.predictions.items():
-                    conditional[name] = jax.device_get(program(count, wide, wide_floats))
-        with precision(self.float64):
-            if self.programs.advance:
-                state = self._advance(state, count, floats)
-                if state is None:
-                    return []
-                simulated = state.history
-            elif self.programs.finish:
-                simulated = self.programs.finish(count, state, floats)
-            else:
-                simulated = state
-            simulated = jax.device_get(simulated)
-        if not self.programs.advance:
-            self.advanced(len(block))
-        sides = {"simulation": simulated, **conditional}
-        return [
-            {side: jax.tree.map(lambda leaf, i=index: leaf[i], result) for side, result in sides.items()}
-            for index in range(len(block))
-        ]
-
-    def _advance(self, carry: Any, count: np.int32, floats: Any) -> Any:
-        steps = self.group.steps
-        assert steps is not None
-        assert self.programs.advance is not None
-        begin, row, end = 0, 0, int(steps[-1])
-        while row < len(steps):
-            if self.stop.is_set():
+                drawn = to_float64(state.state if built.advance else state)
+            for name, program in built.predictions.items():
+                sides[name] = jax.device_get(program(count, drawn, wide))
+        if built.advance:
+            carry, steps = self._advance(built, state, batch, floats, source)
+            if carry is None:
                 return None
+            simulated = carry.history
+        else:
+            simulated = built.finish(count, state, floats) if built.finish else state
+            source.advanced(len(batch.cells))
+            steps = 1
+        sides["simulation"] = jax.device_get(simulated)
+        if self.settings.block is None and self.batching == "map" and steps == self.group.length:
+            self.pace.adapt((time.monotonic() - began) / len(batch.cells), _BLOCK_SECONDS)
+        return {side: jax.tree.map(lambda leaf: leaf[: len(batch.cells)], result) for side, result in sides.items()}
+
+    def predict(self, batch: Batch) -> dict[str, Any]:
+        """Unconditional predictions of some cells, in float64 on the CPU; at most `capacity` cells a call."""
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):
+            capacity = self.settings.block or max(1, min(1024, _MAP_BYTES // self._carried()))
+            built = programs(
+                self.group.experiment, self.group.config, self.group.steps, capacity, "map", self.group.digest
+            ).unconditional
+            pieces = []
+            for begin in range(0, len(batch.cells), capacity):
+                cells = batch.cells[begin : begin + capacity]
+                floats = self.floats(cells, capacity, np.float64)
+                pieces.append({name: jax.device_get(one(np.int32(len(cells)), floats)) for name, one in built.items()})
+        joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
+        return jax.tree.map(lambda leaf: leaf[: len(batch.cells)], joined)
+
+    def _advance(
+        self, built: Programs, carry: Any, batch: Batch, floats: dict[str, np.ndarray], source: Source
+    ) -> tuple[Any, int]:
+        """The carry after the last step (None if stopped on the way), and how many steps were done here."""
+        steps, count = self.group.steps, len(batch.cells)
+        assert steps is not None
+        assert built.advance is not None
+        begin, row, end = 0, 0, int(steps[-1])
+        if batch.saved is not None and batch.rows is not None:
+            begin, row = batch.saved.begin, batch.saved.row
+            with precision(self.float64):
+                carry = checkpoints.load(batch.saved, batch.rows, len(carry.alive), carry)
+        first, saved = begin, time.monotonic()
+        interval = 60 * self.settings.checkpoint_minutes
+        while row < len(steps):
+            stopping = self.stop.is_set()
+            if time.monotonic() - saved >= (min(_WORTH_SAVING, interval) if stopping else interval):
+                leaves = [leaf[:count] for leaf in checkpoints.plain_leaves(carry)]
+                try:
+                    source.checkpoint(batch, begin, row, leaves)
+                except Exception as error:
+                    raise _SourceError(error) from error
+                saved = time.monotonic()
+            if stopping:
+                return None, begin - first
             until = min(end, begin + self.chunk.size)
             row_end = int(np.searchsorted(steps, until, side="right"))
-            began = time.perf_counter()
+            began = time.monotonic()
             chunk = (np.int32(value) for value in (begin, until, row, row_end))
-            carry = self.programs.advance(carry, count, floats, steps.astype(np.int32), *chunk)
+            carry = built.advance(carry, np.int32(count), floats, steps.astype(np.int32), *chunk)
             jax.block_until_ready(carry)
-            if not self.fixed_chunk:
-                self.chunk.adapt((time.perf_counter() - began) / max(1, until - begin), _CHUNK_SECONDS)
-            self.advanced((until - begin) * int(count))
+            if self.settings.chunk is None:
+                self.chunk.adapt((time.monotonic() - began) / max(1, until - begin), _CHUNK_SECONDS)
+            source.advanced((until - begin) * count)
             begin, row = until, row_end
-        return carry
+            if not np.asarray(carry.alive)[:count].any():  # every run of the block has diverged
+                source.advanced((end - begin) * count)
+                break
+        return carry, end - first
+
+    @property
+    def dtype(self) -> Any:
+        return np.float64 if self.float64 else np.float32
+
+    def floats(self, cells: np.ndarray, capacity: int, dtype: Any) -> dict[str, np.ndarray]:
+        return {path: _padded(column[cells].astype(dtype), capacity) for path, column in self.table.items()}
 
 
-def predict_cells(group: Group) -> dict[int, dict[str, Any]]:
-    """Unconditional predictions, `{cell: {"prediction": Result, ...}}`, in float64 on the CPU."""
-    if group.experiment.conditional or not group.experiment.predictions:
-        return {cell: {} for cell in group.configs}
-    with precision(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        built = programs_of(group, 1, "map")
-        table = _table(group.configs, True)
-        return {
-            cell: {
-                name: jax.tree.map(
-                    lambda leaf: leaf[0],
-                    jax.device_get(program(np.int32(1), {path: column[row : row + 1] for path, column in table.items()})),
-                )
-                for name, program in built.unconditional.items()
-            }
-            for row, cell in enumerate(group.configs)
-        }
+def _padded(values: np.ndarray, capacity: int) -> np.ndarray:
+    return np.concatenate([values, np.broadcast_to(values[:1], capacity - len(values))])
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
 
 
-def _capacity(group: Group, count: int, batching: Batching, block: int | None) -> int:
-    if batching == "map":
-        return block or max(1, min(1024, _MAP_BYTES // _run_bytes(group)))
-    devices = len(jax.local_devices())
-    wanted = min(block or max(1, _VMAP_BYTES // _run_bytes(group)), count)
-    return -(-wanted // devices) * devices
-
-
-def _run_bytes(group: Group) -> int:
-    module, config = group.experiment.module, group.config
-    rows = 1 if group.steps is None else len(group.steps)
-    kept = rows * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(group.shapes))
-    if group.experiment.drawn:
-        state = jax.eval_shape(lambda key: module.init(key, config), jax.random.key(0))
-        kept += sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    return max(1, kept)
-
-
-def _table(configs: dict[int, Any], float64: bool) -> dict[str, jax.Array]:
-    """Traced floats by path, one row a cell; weakly typed, so that they follow the arrays they meet."""
-    rows = [config_.traced_values(config) for config in configs.values()]
-    with jax.enable_x64(float64):
-        return {path: jnp.stack([jnp.asarray(row[path]) for row in rows]) for path in rows[0]}
+def cores() -> int:
+    """Cores that this process may use: its affinity, and what Slurm has given to the task."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(available, int(granted)) if granted.isdigit() and int(granted) > 0 else available

@@ -140,6 +140,8 @@ def _read(name: str, module: ModuleType) -> Experiment:
         drawn=hasattr(module, "init"),
         conditional=hasattr(module, "predict") and "state" in inspect.signature(module.predict).parameters,
     )
+    for field in {"diverged", "failed", "stored", "cell", "seed", "step"} & set(fields):
+        raise UsageError(f"{name}: Result.{field}: that name belongs to the engine; choose another")
     if experiment.conditional and not experiment.drawn:
         raise UsageError(f"experiment {name}: predict takes a state, so the module needs init(key, config)")
     strangers = set(experiment.tolerance) - set(fields)
@@ -156,8 +158,8 @@ def _field(where: str, hint: Any) -> Field:
     axes = tuple(arrays[0].dim_str.split())
     if any(not axis.isidentifier() for axis in axes) or len(set(axes)) < len(axes):
         raise UsageError(f"{where}: axes are distinct names, no numbers or wildcards; got {arrays[0].dim_str!r}")
-    if {"seed", "step"} & set(axes):
-        raise UsageError(f"{where}: the axes seed and step belong to the engine; got {arrays[0].dim_str!r}")
+    if {"seed", "step", "cell", "point"} & set(axes):
+        raise UsageError(f"{where}: the axes seed, step, cell and point belong to the engine; got {arrays[0].dim_str!r}")
     return Field(axes, predicted=type(None) not in options)
 
 

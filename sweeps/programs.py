@@ -8,12 +8,15 @@ block of them is executed, and there are two ways with the same numbers:
   of one as well as a full one, and a run's numbers are bitwise the same in any company.
 * "vmap" (GPU, TPU): all runs of the block advance together, the run axis sharded over the local devices. The same numbers
   to rounding.
+
+Every program is compiled ahead of time from shapes alone: before the first run exists it can be asked for the memory it needs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -22,33 +25,69 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import config as config_
-from .experiment import Experiment
+from .experiment import Experiment, to_float64
 
 Batching = Literal["map", "vmap"]
+
+_CHECK_EVERY = 256  # steps: how long a run that became NaN can go on unnoticed between two records
+
+
+def wants_float64(config: Any) -> bool:
+    """Simulations are float32 unless the Config has a field `dtype` that says "float64"."""
+    return getattr(config, "dtype", "float32") == "float64"
+
+
+@contextlib.contextmanager
+def precision(float64: bool) -> Iterator[None]:
+    """Thread-local precision: float64 or not, and products in the full precision of their type."""
+    with jax.enable_x64(float64), jax.default_matmul_precision("highest"):
+        yield
 
 
 class Carry(NamedTuple):
     """What a run of dynamics carries from chunk to chunk; leaves lead with the run axis of the block."""
 
     state: Any
-    alive: jax.Array  # False once a recorded state held a NaN; such a run is advanced no further
+    alive: jax.Array  # False once the state was seen to hold a NaN; nothing is recorded from then on
     history: Any  # Result, leaves (len(steps), *axes), NaN where not (or never) recorded
 
 
 class Program:
-    """A jitted block function, compiled once for the shapes it first meets and shared by threads."""
+    """A jitted block function, compiled once, ahead of time, for the shapes given here; shared by threads."""
 
-    def __init__(self, function: Callable, batching: Batching, donate: tuple[int, ...] = ()):
-        shardings: dict[str, Any] = {"out_shardings": run_sharding()} if batching == "vmap" else {}
-        self._jitted = jax.jit(function, donate_argnums=donate, **shardings)
+    def __init__(self, function: Callable, arguments: tuple[Any, ...], float64: bool, **options: Any):
+        self._jitted = jax.jit(function, **options)
+        self._arguments, self._float64 = arguments, float64
         self._lock = threading.Lock()
         self._compiled: Any = None
+        self._error: Exception | None = None
+
+    def compile(self) -> Program:
+        """Itself, compiled; what the compiler raised once, it raises again at once."""
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            if self._compiled is None:
+                try:
+                    with precision(self._float64):
+                        self._compiled = self._jitted.lower(*self._arguments).compile()
+                except Exception as error:
+                    self._error = error
+                    raise
+        return self
 
     def __call__(self, *arguments: Any) -> Any:
-        with self._lock:
-            if self._compiled is None:
-                self._compiled = self._jitted.lower(*arguments).compile()
-        return self._compiled(*arguments)
+        self.compile()
+        with precision(self._float64):
+            return self._compiled(*arguments)
+
+    def bytes_needed(self) -> int:
+        """What one call holds at its peak on one device, as the compiler says; 0 where it says nothing."""
+        said = self.compile()._compiled.memory_analysis()
+        if said is None:
+            return 0
+        held = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
+        return int(held + said.temp_size_in_bytes)
 
 
 class Programs(NamedTuple):
@@ -63,29 +102,36 @@ class Programs(NamedTuple):
     advance: Program | None  # (carry, count, floats, steps, begin, end, row, row_end) -> Carry; for dynamics
     predictions: dict[str, Program]  # (count, state, floats) -> Result; conditional ones
     unconditional: dict[str, Program]  # (count, floats) -> Result; a "run" is a cell here
+    blank: Any  # shapes of what `start` returns
+
+    def of_runs(self) -> list[Program]:
+        """Those that a block of runs goes through."""
+        return [one for one in (self.start, self.finish, self.advance, *self.predictions.values()) if one is not None]
 
 
 _KEPT = 64  # sets of programs that a process keeps, the least recently used going first
 _cache: dict[Any, Programs] = {}
+_cache_lock = threading.Lock()
 
 
-def programs(experiment: Experiment, config: Any, steps: np.ndarray | None, capacity: int, batching: Batching) -> Programs:
-    """The programs for `config`'s static fields; asked for again, they are those already compiled."""
+def programs(
+    experiment: Experiment, config: Any, steps: np.ndarray | None, capacity: int, batching: Batching, digest: str
+) -> Programs:
+    """The programs for `config`'s static fields; asked for again with the same sources, they are those already compiled."""
     contract = ("init", "step", "observe", "simulate")
     functions = tuple(getattr(experiment.module, name, None) for name in contract) + tuple(experiment.predictions.items())
     # steps enter advance as an argument, but a prediction may use their values
-    key = (functions, config_.static_key(config), steps if steps is None else steps.tobytes(), capacity, batching)
-    _cache[key] = _cache.pop(key, None) or _build(experiment, config, steps, capacity, batching)
-    while len(_cache) > _KEPT:
-        del _cache[next(iter(_cache))]
-    return _cache[key]
+    key = (functions, config_.static_key(config), steps if steps is None else steps.tobytes(), capacity, batching, digest)
+    with _cache_lock:
+        _cache[key] = _cache.pop(key, None) or _build(experiment, config, steps, capacity, batching)
+        while len(_cache) > _KEPT:
+            del _cache[next(iter(_cache))]
+        return _cache[key]
 
 
 def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capacity: int, batching: Batching) -> Programs:
-    module = experiment.module
+    module, float64 = experiment.module, wants_float64(config)
     mapped = partial(_over_runs, capacity=capacity, batching=batching)
-    program = partial(Program, batching=batching)
-
     rows = 0 if steps is None else len(steps)
 
     def at(floats):
@@ -106,26 +152,33 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
         return module.simulate(state, at(floats))
 
     def advance(carry, floats, steps, begin, end, row, row_end):
-        return jax.lax.cond(carry.alive, lambda: _advance(carry, at(floats), steps, begin, end, row, row_end), lambda: carry)
+        """From step `begin` to `end`, recording rows `row` to `row_end`; stops early at a NaN where runs go one by one."""
+        config = at(floats)
 
-    def _advance(carry, config, steps, begin, end, row, row_end):
-        def record(carry, row):
-            alive = carry.alive & ~_has_nan(carry.state)
-            seen = module.observe(carry.state, config)
-            rows = jax.tree.map(lambda leaf: jnp.where(alive, leaf, jnp.nan).astype(leaf.dtype), seen)
-            history = jax.tree.map(lambda all_rows, one: all_rows.at[row].set(one), carry.history, rows)
-            return Carry(carry.state, alive, history)
+        def unfinished(position):
+            carry, now, row = position
+            going = (now < end) | (row < row_end)
+            return going & carry.alive if batching == "map" else going  # under vmap a varying condition copies all carries
 
-        def to_next_record(row, position):
-            carry, now = position
-            records = row < row_end
-            target = jnp.where(records, steps[jnp.minimum(row, rows - 1)], end)
+        def onward(position):
+            """To the next record, NaN check or end. Checks sit at fixed steps, so that chunks change nothing."""
+            carry, now, row = position
+            check = (now // _CHECK_EVERY + 1) * _CHECK_EVERY
+            record = jnp.where(row < row_end, steps[jnp.minimum(row, rows - 1)], end)
+            target = jnp.minimum(jnp.minimum(record, check), end)
             state = jax.lax.fori_loop(now, target, lambda _, s: module.step(s, config), carry.state)
-            carry = carry._replace(state=state)
-            return jax.lax.cond(records, lambda c: record(c, row), lambda c: c, carry), target
+            records = (row < row_end) & (target == record)
+            alive = carry.alive & ~((records | (target == check)) & _has_nan(state))
 
-        # one pass a recorded row, and a last one that only steps on to the end of the chunk
-        return jax.lax.fori_loop(row, row_end + 1, to_next_record, (carry, begin))[0]
+            def write(history):
+                seen = module.observe(state, config)
+                seen = jax.tree.map(lambda leaf: jnp.where(alive, leaf, jnp.nan).astype(leaf.dtype), seen)
+                return jax.tree.map(lambda all_rows, one: all_rows.at[row].set(one), history, seen)
+
+            history = jax.lax.cond(records, write, lambda history: history, carry.history)
+            return Carry(state, alive, history), target, row + records
+
+        return jax.lax.while_loop(unfinished, onward, (carry, begin, row))[0]
 
     def conditional(function, state, floats):
         return function(state, at(floats)) if steps is None else function(state, at(floats), steps)
@@ -133,23 +186,61 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
     def unconditional(function, floats):
         return function(at(floats)) if steps is None else function(at(floats), steps)
 
-    def each_prediction(one_run: Callable) -> dict[str, Program]:
-        return {name: program(partial(mapped, partial(one_run, f))) for name, f in experiment.predictions.items()}
+    # shapes of the arguments, and which of them lead with the run axis (those are sharded under vmap)
+    def struct(shape, dtype):
+        return jax.ShapeDtypeStruct(shape, dtype)
 
-    one_shot = experiment.drawn and not experiment.dynamics
+    def floats_of(dtype):  # weakly typed: a traced float follows the arrays it meets
+        return {path: jax.ShapeDtypeStruct((capacity,), dtype, weak_type=True) for path in config_.traced_values(config)}
+
+    def program(function, led: tuple[bool, ...], *arguments, wide=float64, on=batching, **options):
+        if on == "vmap":
+            options["in_shardings"] = tuple(run_sharding() if leads else _replicated() for leads in led)
+            options["out_shardings"] = run_sharding()
+        return Program(function, arguments, wide, **options)
+
+    number, own = struct((), np.int32), floats_of(np.float64 if float64 else np.float32)
+    root = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
+
+    def start_all(count, root, seeds, floats):
+        return mapped(partial(start, root), count, seeds, floats)
+
+    starting = (number, root, struct((capacity,), np.uint32), own)
+    with precision(float64):
+        blank = jax.eval_shape(start_all, *starting)
+    predictions, unconditionals = {}, {}
+    if experiment.conditional:
+        with precision(True):
+            drawn = jax.eval_shape(to_float64, blank.state if experiment.dynamics else blank)
+        for name, function in experiment.predictions.items():
+            one = partial(mapped, partial(conditional, function))
+            predictions[name] = program(one, (False, True, True), number, drawn, floats_of(np.float64), wide=True)
+    else:
+        each = partial(_over_runs, capacity=capacity, batching="map")  # once a cell, on the CPU
+        for name, function in experiment.predictions.items():
+            one = partial(each, partial(unconditional, function))
+            unconditionals[name] = program(one, (False, True), number, floats_of(np.float64), wide=True, on="map")
+    drawn_shot = experiment.drawn and not experiment.dynamics
     return Programs(
-        start=program(lambda count, root, seeds, floats: mapped(partial(start, root), count, seeds, floats)),
-        finish=program(partial(mapped, finish)) if one_shot else None,
+        start=program(start_all, (False, False, True, True), *starting),
+        finish=program(partial(mapped, finish), (False, True, True), number, blank, own) if drawn_shot else None,
         advance=program(
             lambda carry, count, floats, *chunk: mapped(
                 lambda one, f: advance(one, f, *chunk), count, carry, floats, in_place=True
             ),
-            donate=(0,),
+            (True, False, True, *[False] * 5),
+            blank,
+            number,
+            own,
+            struct((rows,), np.int32),
+            *[number] * 4,
+            donate_argnums=(0,),
         )
         if experiment.dynamics
         else None,
-        predictions=each_prediction(conditional) if experiment.conditional else {},
-        unconditional={} if experiment.conditional else each_prediction(unconditional),
+        predictions=predictions,
+        unconditional=unconditionals,
+        blank=blank,
     )
 
 
@@ -157,6 +248,11 @@ def run_sharding() -> jax.sharding.Sharding:
     """The leading (run) axis split over the local devices."""
     mesh = jax.sharding.Mesh(np.asarray(jax.local_devices()), ("run",))
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("run"))
+
+
+def _replicated() -> jax.sharding.Sharding:
+    mesh = jax.sharding.Mesh(np.asarray(jax.local_devices()), ("run",))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
 
 def _over_runs(

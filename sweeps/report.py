@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .agreement import Row
 from .errors import UsageError
 from .experiment import find, find_figure, names
+from .status import SweepStatus
 
 if TYPE_CHECKING:
     import rich.table
@@ -56,6 +58,17 @@ def agreement_table(rows: Sequence[Row]) -> rich.table.Table:
     return table
 
 
+def worst_first(rows: Sequence[Row]) -> list[Row]:
+    """Disagreements, then rows without a verdict, then the others; each by deviation over allowance."""
+    order = {"DISAGREES": 0, "agrees": 2}
+
+    def key(row: Row) -> tuple[int, float]:
+        ratio = abs(row.deviation) / row.allowed if row.allowed > 0 else math.inf
+        return order.get(row.verdict, 1), -ratio if ratio == ratio else -math.inf
+
+    return sorted(rows, key=key)
+
+
 def diverged_lines(rows: Sequence[Row]) -> list[str]:
     """One sentence for every cell that lost seeds."""
     lost = {(row.experiment, row.cell): row.diverged for row in rows if row.diverged}
@@ -87,6 +100,29 @@ def experiment_table() -> rich.table.Table:
         size = f"{experiment.seeds} seeds" + (f" x {cells} cells" if cells > 1 else "")
         table.add_row(name, about["claim"], about["source"], size, about["cost"])
     return table
+
+
+_CELLS_SHOWN = 40  # of a sweep; a larger one is summed up
+
+
+def status_lines(sweep: SweepStatus) -> list[str]:
+    """What was asked, how far it is, and each cell of a small sweep; of a large one those that run or have failed."""
+    asked, counts = sweep.asked, sweep.counts()
+    swept = ", ".join(f"{path} ({len(values)})" for path, values in asked["over"].items()) or "one cell"
+    seeds = len(asked["seeds"])
+    said = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
+    left = sum(seeds - cell.seeds for cell in sweep.cells if cell.state != "failed")
+    lines = [f"{asked['experiment']} over {swept}, {seeds} seeds: {said}; {left} of {seeds * len(sweep.cells)} runs left"]
+    shown = sweep.cells if len(sweep.cells) <= _CELLS_SHOWN else [c for c in sweep.cells if c.state in ("running", "failed")]
+    for cell in shown[:_CELLS_SHOWN]:
+        at = ", ".join(f"{path}={value}" for path, value in cell.at.items()) or "the cell"
+        detail = cell.where or cell.why or (f"{cell.seeds} of {seeds} seeds" if cell.state == "partly" else "")
+        lines.append(f"  {at}: {cell.state}{', ' if detail else ''}{detail}")
+    if len(shown) > _CELLS_SHOWN:
+        lines.append(f"  and {len(shown) - _CELLS_SHOWN} more")
+    if (whole := sweep.path.with_suffix(".nc")).exists():
+        lines.append(f"  whole: {whole}")
+    return lines
 
 
 def save_figure(name: str, result: xarray.DataTree, stem: Path) -> list[Path]:

@@ -1,307 +1,344 @@
-"""`run`: what is on disk is not computed again, what is missing is, and the whole comes back as one labelled result."""
+"""`run` and `sweep`: what is on disk is not computed again, what is missing is; the whole comes back as one labelled result."""
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import json
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from . import config as config_
 from . import store
-from .errors import UsageError
-from .execution import Group, Run, Settings, enable_compilation_cache, execute, precision, predict_cells, wants_float64
-from .experiment import Experiment, check, find, recorded_steps
-from .progress import bar
+from .assemble import Stock, assemble, take_stock
+from .digest import source_digest
+from .errors import EveryCellFailed, UsageError
+from .execution import Settings, enable_compilation_cache
+from .experiment import Experiment, find
+from .functions import as_module, from_file
+from .job import Failure, Job, forget_failures, recorded_failures
+from .plan import Plan, hashed, make_plan
+from .progress import Progress
 
 if TYPE_CHECKING:
     import xarray
 
 RESULTS = "results"
 ENGINE_DECIDES = Settings()
+_PASSES = 10  # over the files of a plan: more than one if another process supersedes or damages them meanwhile
+Experimental = str | ModuleType | Callable[..., Any]  # a name, a module that follows the contract, or simulate(key, config)
 
 
-class Cell(NamedTuple):
-    """One point of a grid and its file."""
-
-    at: dict[str, Any]  # values of the swept fields
-    config: Any
-    path: Path
+def _stderr(message: str) -> None:
+    print(message, file=sys.stderr)
 
 
 def run(
-    experiment: str | ModuleType,
+    experiment: Experimental,
     config: Any = None,
     *,
     seeds: int | Iterable[int] | None = None,
-    over: Mapping[str, Sequence[Any]] | None = None,
     root_seed: int = 0,
     results: str | Path = RESULTS,
     refresh: bool = False,
     settings: Settings = ENGINE_DECIDES,
+    predict: Callable[[Any], Any] | None = None,
     progress: bool = True,
-    say: Callable[[str], None] = lambda message: print(message, file=sys.stderr),
+    say: Callable[[str], None] = _stderr,
 ) -> xarray.DataTree:
-    """Simulate and predict an experiment over seeds (and a grid); returns the labelled result and keeps it on disk.
+    """Simulate and predict at one config over seeds; returns the labelled result and keeps it on disk.
 
-    Args:
-        experiment: a name (`xor/phases`), or a module that follows the experiment contract.
-        config: an instance of its `Config`, or `{field: value}` to change in the default one.
-        seeds: how many (0, 1, ...), or which; the experiment's own number by default. More seeds later leave the first as
-            they are.
-        over: grid, `{field: values}`, nested fields with dots; the product is run and its fields become axes.
-        root_seed: seed i uses `fold_in(key(root_seed), i)`.
-        results: folder that keeps the results; running again computes only what it lacks.
-        refresh: compute again what was computed by other sources than those of now (kept aside, never mixed).
-        settings: how to execute; changes no number on a CPU.
-        progress: show a progress bar on standard error.
-        say: receives one-line messages (a stale or damaged file).
-
-    Returns:
-        `DataTree` with groups `simulation` and `prediction` (and `prediction_<rival>`): axes `seed`, `step`, those named in
-        `Result`, and the swept fields; `simulation` also has `diverged`, True for a seed with a value that is not finite.
-
-    Raises:
-        UsageError: before anything compiles, for an unknown or invalid field, value or folder.
+    `sweep` over a single cell: the arguments are explained there. What the experiment raises is raised here.
     """
-    found = find(experiment)
-    chosen = _seeds(found, seeds)
-    cells = plan(found, config, over, root_seed, Path(results))
-    digest = store.source_digest(found.module)
-    trees: list[xarray.DataTree | None] = []
-    missing: dict[int, list[int]] = {}
-    superseded: list[Path] = []
-    for index, cell in enumerate(cells):
-        tree, message = store.read(cell.path)
-        if message:
-            say(message)
-        stored = set() if tree is None else _stored_seeds(tree)
-        absent = [seed for seed in chosen if seed not in stored]
-        if tree is not None and store.provenance(tree)["digest"] != digest:
-            if refresh or absent:
-                superseded.append(cell.path)
-                tree, absent = None, list(chosen)
-            else:
-                say(f"{found.name}: stale, computed by other sources than those of now; --refresh computes it again")
-        trees.append(tree)
-        if absent:
-            missing[index] = absent
-    if missing:
-        store.check_writable(Path(results))
-        enable_compilation_cache()
-        job = _Job(found, cells, trees, missing, root_seed, digest)
-        for path in superseded:
-            say(store.set_aside(path))
-        job.run(settings, progress)
-    return assemble(cells, [_select(tree, chosen) for tree in trees if tree is not None])
-
-
-def load(
-    experiment: str | ModuleType,
-    config: Any = None,
-    *,
-    over: Mapping[str, Sequence[Any]] | None = None,
-    root_seed: int = 0,
-    results: str | Path = RESULTS,
-    say: Callable[[str], None] = lambda message: print(message, file=sys.stderr),
-) -> xarray.DataTree | None:
-    """The stored result over the seeds that all cells have, computing nothing; None if a cell is not there."""
-    found = find(experiment)
-    cells = plan(found, config, over, root_seed, Path(results))
-    digest = store.source_digest(found.module)
-    trees = []
-    for cell in cells:
-        tree, message = store.read(cell.path)
-        if message:
-            say(message)
-        if tree is None:
-            return None
-        if store.provenance(tree)["digest"] != digest:
-            say(f"{found.name}: stale, computed by other sources than those of now; --refresh computes it again")
-        trees.append(tree)
-    common = sorted(set.intersection(*map(_stored_seeds, trees)))
-    return assemble(cells, [_select(tree, common) for tree in trees])
-
-
-def plan(found: Experiment, config: Any, over: Mapping[str, Sequence[Any]] | None, root_seed: int, folder: Path) -> list[Cell]:
-    """The cells of a grid (one without it), every value checked."""
-    if not 0 <= root_seed < 2**32:
-        raise UsageError(f"root_seed: got {root_seed}; allowed: 0 to 2**32 - 1")
-    if config is None or isinstance(config, Mapping):
-        config = config_.replace(found.module.Config(), config or {})
-    if not isinstance(config, found.module.Config):
-        raise UsageError(f"config: got {config!r}; allowed: an instance of {found.name}'s Config, or {{field: value}}")
-    config_.validate(config)
-    axes = {path: tuple(values) for path, values in (over or {}).items()}
-    for path, values in axes.items():
-        if not values or len(set(values)) < len(values):
-            raise UsageError(f"{path}: got {values!r}; allowed: one or more distinct values")
-    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    configs = [config_.replace(config, point) for point in points]
-    return [
-        Cell({path: config_.as_dict(one)[path] for path in axes}, one, store.path_of(folder, found, one, root_seed))
-        for one in configs
-    ]
-
-
-def _seeds(found: Experiment, seeds: int | Iterable[int] | None) -> list[int]:
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(range(found.seeds) if seeds is None else seeds)
-    valid = all(isinstance(seed, int | np.integer) and 0 <= seed < 2**32 for seed in chosen)
-    if not chosen or not valid or len(set(chosen)) < len(chosen):
-        raise UsageError(f"seeds: got {seeds!r}; allowed: a number from 1 on, or distinct whole numbers from 0 to 2**32 - 1")
-    return [int(seed) for seed in chosen]
-
-
-def _stored_seeds(tree: xarray.DataTree) -> set[int]:
-    return {int(seed) for seed in store.group(tree, "simulation")["seed"].values}
-
-
-class _Job:
-    """The missing runs of a set of cells: executed group by group, stored cell by cell as they finish."""
-
-    def __init__(
-        self,
-        found: Experiment,
-        cells: list[Cell],
-        trees: list[xarray.DataTree | None],
-        missing: dict[int, list[int]],
-        root_seed: int,
-        digest: str,
-    ):
-        self.found, self.cells, self.trees, self.missing = found, cells, trees, missing
-        self.root_seed, self.digest = root_seed, digest
-        self.done: dict[int, dict[int, dict[str, Any]]] = {index: {} for index in missing}
-        self.predictions: dict[int, dict[str, Any]] = {}
-        self.steps: dict[int, np.ndarray | None] = {}
-        self.began: dict[int, float] = {}
-        self.lock, self.stop = threading.Lock(), threading.Event()
-        self.groups = self.grouped()
-
-    def run(self, settings: Settings, progress: bool) -> None:
-        total = sum(len(self.missing[index]) * group.length for group in self.groups for index in group.configs)
-        with bar(self.found.name, total, progress) as advanced:
-            for group in self.groups:
-                self.began.update(dict.fromkeys(group.configs, time.perf_counter()))
-                self.predictions.update(predict_cells(group))
-                runs = [Run(index, seed) for index in group.configs for seed in self.missing[index]]
-                try:
-                    execute(group, runs, self.root_seed, settings, self.finished, advanced, self.stop)
-                finally:  # Ctrl-C or an error: what is finished is kept
-                    for index in group.configs:
-                        if self.done[index]:
-                            self.keep(index)
-
-    def grouped(self) -> list[Group]:
-        """Cells that share programs, all checked before the first compiles."""
-        groups: dict[Any, Group] = {}
-        for index in self.missing:
-            config = self.cells[index].config
-            steps = self.steps[index] = recorded_steps(self.found, config)
-            key = (config_.static_key(config), steps if steps is None else steps.tobytes())
-            if key not in groups:
-                with precision(wants_float64(config)):
-                    shapes = check(self.found, config, steps)
-                groups[key] = Group(self.found, {}, steps, shapes)
-            groups[key].configs[index] = config
-        return list(groups.values())
-
-    def finished(self, run: Run, results: dict[str, Any]) -> None:
-        with self.lock:
-            self.done[run.cell][run.seed] = results
-            if len(self.done[run.cell]) == len(self.missing[run.cell]):
-                self.keep(run.cell)
-
-    def keep(self, index: int) -> None:
-        """Write what is finished of a cell, together with the seeds that its file had."""
-        tree = self.tree(index)
-        store.write(self.cells[index].path, tree)
-        self.trees[index] = tree
-        self.done[index] = {}
-
-    def tree(self, index: int) -> xarray.DataTree:
-        import xarray
-
-        seeds = sorted(self.done[index])
-        runs = [self.done[index][seed] for seed in seeds]
-        lead = () if self.steps[index] is None else ("step",)
-        coordinates: dict[str, Any] = {} if self.steps[index] is None else {"step": self.steps[index]}
-        groups = {
-            side: self.dataset([one[side] for one in runs], ("seed", *lead), {"seed": seeds, **coordinates}) for side in runs[0]
-        }
-        simulation = groups["simulation"]
-        finite = [np.isfinite(array.values).reshape(len(seeds), -1).all(axis=1) for array in simulation.data_vars.values()]
-        diverged = ~np.logical_and.reduce(finite)
-        groups["simulation"] = simulation.assign(diverged=("seed", diverged))
-        for side, result in self.predictions[index].items():
-            groups[side] = self.dataset([result], lead, coordinates)
-        seconds = time.perf_counter() - self.began[index]
-        old = self.trees[index]
-        if old is not None:
-            seconds += store.provenance(old)["seconds"]
-            groups = {
-                name: xarray.concat([store.group(old, name), group], "seed", join="exact").sortby("seed")
-                if "seed" in group.dims
-                else group
-                for name, group in groups.items()
-            }
-        text = json.dumps(store.new_provenance(self.found, self.cells[index].config, self.root_seed, self.digest, seconds))
-        return _tree(groups, {"closedform": text})
-
-    def dataset(self, results: list[Any], lead: tuple[str, ...], coordinates: dict[str, Any]) -> xarray.Dataset:
-        """One side as labelled arrays; `results` are stacked along `seed` if that leads, else there is one."""
-        import xarray
-
-        variables = {}
-        for name, field in self.found.fields.items():
-            parts = [getattr(result, name) for result in results]
-            if parts[0] is not None:
-                variables[name] = ((*lead, *field.axes), np.stack(parts) if lead[:1] == ("seed",) else np.asarray(parts[0]))
-        sizes = {axis: size for axes, array in variables.values() for axis, size in zip(axes, array.shape, strict=True)}
-        indices = {axis: np.arange(size) for axis, size in sizes.items() if axis not in coordinates}
-        return xarray.Dataset(variables, {**coordinates, **indices})
-
-
-def assemble(cells: list[Cell], trees: list[xarray.DataTree]) -> xarray.DataTree:
-    """One result of all cells; the swept fields are axes, and axes of unequal length are padded with NaN."""
-    if not cells[0].at:
-        return trees[0]
-    grid = {axis: list(dict.fromkeys(cell.at[axis] for cell in cells)) for axis in cells[0].at}
-    points = [tuple(grid[axis].index(value) for axis, value in cell.at.items()) for cell in cells]
-    groups = {name: _stack(grid, points, [store.group(tree, name) for tree in trees]) for name in trees[0].children}
-    return _tree(groups, trees[0].attrs)
-
-
-def _stack(grid: dict[str, list], points: list[tuple[int, ...]], parts: list[xarray.Dataset]) -> xarray.Dataset:
-    """The cells' datasets in one array a variable, with the grid's axes leading."""
-    import xarray
-
-    index = {axis: np.unique(np.concatenate([part[axis].values for part in parts])) for axis in parts[0].dims}
-    shape = tuple(len(values) for values in grid.values())
-    variables = {}
-    for name, first in parts[0].data_vars.items():
-        sizes = tuple(len(index[axis]) for axis in first.dims)
-        whole = np.full((*shape, *sizes), False if first.dtype == bool else np.nan, first.dtype)
-        for point, part in zip(points, parts, strict=True):
-            places = [np.searchsorted(index[axis], part[axis].values) for axis in first.dims]
-            whole[(*point, *np.ix_(*places))] = part[name].values
-        variables[name] = ((*grid, *first.dims), whole)
-    return xarray.Dataset(variables, {**grid, **index})
-
-
-def _tree(groups: dict[str, xarray.Dataset], attributes: Mapping[Any, Any]) -> xarray.DataTree:
-    import xarray
-
-    tree = xarray.DataTree.from_dict(groups)
-    tree.attrs.update(attributes)
+    plan = request(experiment, config, None, False, seeds, root_seed, results, predict)
+    forget_failures(plan)
+    failed: dict[int, Failure] = {}
+    tree = _complete(plan, refresh, settings, progress, say, failed)
+    if tree is None or failed:
+        raise failed[0].error or UsageError(f"{plan.experiment.name}: {failed[0].line}")
     return tree
 
 
-def _select(tree: xarray.DataTree, seeds: list[int]) -> xarray.DataTree:
-    return tree.map_over_datasets(lambda group: group.sel(seed=seeds) if "seed" in group.dims else group)
+def sweep(
+    experiment: Experimental,
+    config: Any = None,
+    *,
+    over: Mapping[str, Iterable[Any]] | None = None,
+    zipped: bool = False,
+    seeds: int | Iterable[int] | None = None,
+    root_seed: int = 0,
+    results: str | Path = RESULTS,
+    refresh: bool = False,
+    retry_failed: bool = False,
+    settings: Settings = ENGINE_DECIDES,
+    predict: Callable[[Any], Any] | None = None,
+    progress: bool = True,
+    say: Callable[[str], None] = _stderr,
+) -> xarray.DataTree:
+    """Simulate and predict over a grid and over seeds; returns one labelled result and keeps it on disk.
+
+    A sweep that was interrupted, killed, or is asked for again with more values or seeds computes only what is missing, and
+    gives the numbers that one run in peace gives. Several processes may work on one sweep: each takes what is free.
+
+    Args:
+        experiment: a name (`xor/phases`), a module that follows the experiment contract, a Python file with one
+            (`my_paper.py`), or any function `simulate(key, config)` of a JAX key and a config that returns an array, a dict
+            or a NamedTuple of arrays.
+        config: an instance of the experiment's `Config`, or `{field: value}` to change in the default one. For a function:
+            any dataclass of plain values, or a dict of them, as the function takes it.
+        over: grid, `{field: values}`, nested fields with dots; without `zipped` their product. Floats share one compiled
+            program; each value of an int, a bool or a text is compiled.
+        zipped: walk the lists of `over` side by side, as pairs; the axis is called `point`.
+        seeds: how many (0, 1, ...), or which; the experiment's own number by default. More seeds later leave the first as
+            they are.
+        root_seed: seed i uses `fold_in(key(root_seed), i)`.
+        results: folder that keeps the results.
+        refresh: compute again what was computed by other sources than those of now (never mixed with new results).
+        retry_failed: run cells again that raised before.
+        settings: how to execute; changes no number on a CPU.
+        predict: for a function: its prediction, `predict(config)`, with the names that it returns.
+        progress: show a progress bar on standard error.
+        say: receives one-line messages.
+
+    Returns:
+        `DataTree` with groups `simulation` and `prediction` (and `prediction_<rival>`): axes are the swept fields, `seed`,
+        `step` and those named in `Result`. `simulation` also has `diverged`, True for a seed with a value that is not
+        finite, and `failed`, True for a cell that raised: its values are NaN, its error is in `closedform status`.
+
+    Raises:
+        UsageError: before anything compiles, for an unknown or invalid field, value or folder; or if every cell failed.
+    """
+    plan = request(experiment, config, over, zipped, seeds, root_seed, results, predict)
+    failed: dict[int, Failure] = {}
+    note_request(plan)
+    if retry_failed:
+        forget_failures(plan)
+    tree = _complete(plan, refresh, settings, progress, say, failed)
+    for line in failure_lines(plan, failed):
+        say(line)
+    if tree is None:
+        raise EveryCellFailed(f"{plan.experiment.name}: every cell failed; the first: {failed[min(failed)].line}", len(failed))
+    return tree
+
+
+def load(
+    experiment: Experimental,
+    config: Any = None,
+    *,
+    over: Mapping[str, Iterable[Any]] | None = None,
+    zipped: bool = False,
+    root_seed: int = 0,
+    results: str | Path = RESULTS,
+    predict: Callable[[Any], Any] | None = None,
+    say: Callable[[str], None] = _stderr,
+) -> xarray.DataTree | None:
+    """The stored result over the seeds that all cells have, computing nothing; None if a cell is missing that did not fail."""
+    plan = request(experiment, config, over, zipped, None, root_seed, results, predict)
+    for _ in range(_PASSES):
+        files, messages = store.headers(plan.home, [cell.name for cell in plan.cells])
+        failed = recorded_failures(plan.home, plan.digest)
+        common = _common_seeds(plan, files, failed)
+        for message in messages:
+            say(message)
+        if not common:
+            return None
+        plan = plan._replace(seeds=common)
+        stock = take_stock(plan)
+        sources = stock.sources(plan)
+        lost = [index for index, source in enumerate(sources) if source is None]
+        tree, damaged = assemble(plan, stock, [source or plan.digest for source in sources], lost)
+        for message in damaged:
+            say(message)
+        if not damaged:
+            _say_stale(plan, stock, sources, say)
+            return tree
+    return None
+
+
+def request(
+    experiment: Experimental,
+    config: Any,
+    over: Mapping[str, Iterable[Any]] | None,
+    zipped: bool,
+    seeds: int | Iterable[int] | None,
+    root_seed: int,
+    results: str | Path,
+    predict: Callable[[Any], Any] | None,
+) -> Plan:
+    """The plan of what was asked, every value checked."""
+    found, config = resolve(experiment, config, predict)
+    return make_plan(found, config, over, zipped, seeds, root_seed, Path(results).absolute(), source_digest(found.module))
+
+
+def resolve(
+    experiment: Experimental, config: Any = None, predict: Callable[[Any], Any] | None = None
+) -> tuple[Experiment, Any]:
+    """What was named, as an experiment, and the config for it (None: the experiment's own)."""
+    target = from_file(experiment) if isinstance(experiment, str) and ".py" in experiment else experiment
+    if isinstance(target, str | ModuleType):
+        if predict is not None:
+            raise UsageError("predict: only for a function; an experiment's prediction stands in its module")
+        return find(target), config
+    module, config = as_module(target, config, predict)
+    return find(module), config
+
+
+def _complete(
+    plan: Plan,
+    refresh: bool,
+    settings: Settings,
+    progress: bool,
+    say: Callable[[str], None],
+    failed: dict[int, Failure],
+) -> xarray.DataTree | None:
+    """Compute what is missing, then read it all; `failed` receives the cells that raised. None if there is nothing at all."""
+    settings.checked()
+    for _ in range(_PASSES):
+        stock = take_stock(plan)
+        for message in stock.messages:
+            say(message)
+        failed |= failures(plan, stock, refresh)
+        if any(source is None and index not in failed for index, source in enumerate(stock.sources(plan, refresh))):
+            work(plan, stock, refresh, tasks_of(plan), settings, progress, say, failed, wait=True)
+            stock = take_stock(plan)
+        sources = stock.sources(plan, refresh)
+        # what a failed cell has of its seeds is shown, the others are NaN
+        shown = [plan.digest if source is None and index in failed else source for index, source in enumerate(sources)]
+        if any(source is None for source in shown):
+            continue  # a file has gone or was damaged in the meantime
+        tree, damaged = assemble(plan, stock, shown, failed)
+        for message in damaged:
+            say(message)
+        if not damaged:
+            _say_stale(plan, stock, sources, say)
+            return tree
+    raise UsageError(f"{plan.home}: files vanish or are damaged again and again; is something else at work in this folder?")
+
+
+def work(
+    plan: Plan,
+    stock: Stock,
+    refresh: bool,
+    tasks: int,
+    settings: Settings,
+    progress: bool,
+    say: Callable[[str], None],
+    failed: dict[int, Failure],
+    wait: bool,
+    started: Callable[[Job], None] = lambda job: None,
+) -> None:
+    """Compute what a plan lacks, as one of `tasks` processes; `failed` receives the cells that raised, now or before."""
+    store.check_writable(plan.folder)
+    enable_compilation_cache()
+    missing = [source is None for source in stock.sources(plan, refresh)]
+    job = Job(plan, stock, missing, failed, tasks, say)
+    started(job)
+    if plan.axes and job.total:
+        say(f"{plan.experiment.name}: {describe(plan)}, {len(job.groups)} compilation{'s' if len(job.groups) != 1 else ''}")
+    with Progress(plan.experiment.name, job.total, progress) as shown:
+        job.run(settings, shown, wait)
+
+
+def describe(plan: Plan) -> str:
+    """What was asked, in words: 12 cells (dim 3 x rate 4) x 8 seeds."""
+    sizes = " x ".join(f"{path} {len(values)}" for path, values in plan.axes.items())
+    cells = f"{len(plan.cells)} cells ({'paired: ' if plan.zipped else ''}{sizes})" if plan.axes else "1 cell"
+    return f"{cells} x {len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
+
+
+def failure_lines(plan: Plan, failed: Mapping[int, Failure]) -> list[str]:
+    """How many cells failed, and the first of each kind."""
+    if not failed:
+        return []
+    kinds: dict[str, list[int]] = {}
+    for index in sorted(failed):
+        kinds.setdefault(failed[index].line, []).append(index)
+    lines = [f"{plan.experiment.name}: {len(failed)} of {len(plan.cells)} cells failed; --retry-failed runs them again"]
+    for line, cells in list(kinds.items())[:5]:
+        at = ", ".join(f"{path}={value}" for path, value in plan.cells[cells[0]].at.items())
+        lines.append(f"  {at or 'the cell'}{f' and {len(cells) - 1} more' if len(cells) > 1 else ''}: {line}")
+    return lines
+
+
+def files(plan: Plan) -> list[Path]:
+    """Where the results of a plan are kept."""
+    return [file.path for file in take_stock(plan).files if file.digest == plan.digest]
+
+
+def failures(plan: Plan, stock: Stock | None = None, refresh: bool = False) -> dict[int, Failure]:
+    """The cells of a plan that have raised and have not been computed since."""
+    known = recorded_failures(plan.home, plan.digest)
+    sources = (stock or take_stock(plan)).sources(plan, refresh) if known else []
+    return {
+        index: known[plan.cells[index].name]
+        for index, source in enumerate(sources)
+        if source is None and plan.cells[index].name in known
+    }
+
+
+def manifest(plan: Plan) -> dict[str, Any]:
+    """What was asked, as plain values: enough to name every cell without importing the experiment."""
+    base = config_.as_dict(plan.cells[0].config)
+    return {
+        "schema": store.SCHEMA,
+        "experiment": plan.experiment.name,
+        "config": base,
+        "over": {path: list(values) for path, values in plan.axes.items()},
+        "zipped": plan.zipped,
+        "seeds": plan.seeds,
+        "root_seed": plan.root_seed,
+        "digest": plan.digest,
+    }
+
+
+def manifest_path(plan: Plan) -> Path:
+    """Where the request is noted: one file a request, whatever the sources."""
+    return plan.home / "sweeps" / f"{hashed({**manifest(plan), 'digest': None})}.json"
+
+
+def tasks_of(plan: Plan) -> int:
+    """Among how many processes the request was cut when it was made, so that whoever joins later cuts it alike."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(json.loads(manifest_path(plan).read_text()).get("tasks", 1))
+    return 1
+
+
+def note_request(plan: Plan, tasks: int | None = None) -> None:
+    """Write the manifest, for `closedform status`; a folder that cannot be written may still hold all that was asked for."""
+    path, content = manifest_path(plan), json.dumps({**manifest(plan), "tasks": tasks or tasks_of(plan)}).encode()
+    with contextlib.suppress(UsageError):
+        if not (path.exists() and path.read_bytes() == content):
+            store.write_bytes(path, content)
+
+
+def write_whole(plan: Plan, tree: xarray.DataTree) -> Path | None:
+    """Keep the assembled result of a sweep as one file beside its manifest; None where the folder cannot be written."""
+    path = manifest_path(plan).with_suffix(".nc")
+    with contextlib.suppress(UsageError):
+        store.write_tree(path, tree)
+        return path
+    return None
+
+
+def _common_seeds(plan: Plan, files: Sequence[store.Header], failed: Collection[str]) -> list[int]:
+    """Seeds that every cell has (but those that failed), of the sources of now if there are any, else of one of the others."""
+    others = [] if hasattr(plan.experiment.module, "FUNCTIONS") else sorted({file.digest for file in files} - {plan.digest})
+    for digest in [plan.digest, *others]:
+        lost = failed if digest == plan.digest else ()
+        names = [cell.name for cell in plan.cells if cell.name not in lost] or [cell.name for cell in plan.cells]
+        seeds: dict[str, set[int]] = {name: set() for name in names}
+        for file in files:
+            if file.digest == digest:
+                for row, cell in enumerate(file.cells):
+                    if cell in seeds:
+                        seeds[cell] |= {seed for seed, there in zip(file.seeds, file.stored[row], strict=True) if there}
+        if common := set.intersection(*seeds.values()):
+            return sorted(common)
+    return []
+
+
+def _say_stale(plan: Plan, stock: Stock, sources: Sequence[str | None], say: Callable[[str], None]) -> None:
+    if any(source not in (None, plan.digest) for source in sources):
+        say(f"{plan.experiment.name}: stale, computed by other sources than those of now; --refresh computes it again")

@@ -1,14 +1,23 @@
-"""Results on disk: one netCDF file per grid cell, named by what it holds, complete or absent.
+"""Results on disk: immutable netCDF files, each the runs of one part, named by what they hold, complete or absent.
 
 A file is an xarray `DataTree` with the groups `simulation`, `prediction` (and `prediction_<rival>`), whose axes carry the
-names that the experiment gave them, plus `seed` and `step`; the attribute `closedform` is one JSON text of provenance. It is
-written to memory, then to a temporary name, and renamed: a reader meets the old file or the new one, never a part. Nothing
-in a file is ever executed (netCDF and JSON, no pickle).
+names that the experiment gave them, plus `seed` and `step` (and `cell`, where a file holds several cells of a large grid); the
+attribute `closedform` is one JSON text of provenance. It is written to memory, then to a temporary name, and renamed: a reader
+meets a whole file or none. A file is never changed: two processes that store the same runs write the same numbers, and one
+that stores more writes another file, then removes what that supersedes. Nothing in a file is ever executed (netCDF and JSON,
+no pickle).
+
+    <results>/<experiment>/<2 digits>/<cell>-<...>.nc     one cell (a folder for each first byte: none grows large)
+                           blocks/<2 digits>/<...>.nc     several cells
+                           *.partial.nc                   finished runs of a part that is not complete
+                           checkpoints/<part>/            of runs in progress
+                           claims/<part>                  held by the process that works on it
+                           failed/<part>.json             cells that raised
+                           sweeps/<sweep>.json, .nc       what was asked, and its result as one file
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import functools
 import hashlib
@@ -16,32 +25,48 @@ import importlib.metadata
 import io
 import json
 import os
+import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from . import config as config_
 from .errors import UsageError
-from .experiment import Experiment
+from .plan import Plan
 
 if TYPE_CHECKING:
     import xarray
 
-SCHEMA = 1
+SCHEMA = 2
 _ROOT = Path(__file__).resolve().parent.parent
-_PACKAGE = __name__.split(".")[0]
-_METADATA = {"TOLERANCE", "QUICK", "GRID", "PRESETS", "SEEDS"}  # read when results are compared, never part of one
 
 
-def path_of(folder: Path, experiment: Experiment, config: Any, root_seed: int) -> Path:
-    """`<folder>/<experiment>/<hash of experiment, root seed and whole config>.nc`."""
-    identity = json.dumps([experiment.name, root_seed, config_.as_dict(config)], sort_keys=True)
-    return folder / experiment.name / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.nc"
+class Block(NamedTuple):
+    """The content of a file: a rectangle of cells and seeds, and which of its runs are there."""
+
+    cells: list[str]
+    seeds: list[int]
+    stored: np.ndarray  # bool (cell, seed)
+    variables: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]]  # {(group, field): (axes, array)}, first axis: cell
+    coordinates: dict[str, np.ndarray]  # {axis: labels}, those of cell and seed aside
+    provenance: dict[str, Any]
+
+
+class Header(NamedTuple):
+    """What a file holds, without its numbers."""
+
+    path: Path
+    digest: str
+    cells: list[str]
+    seeds: list[int]
+    stored: np.ndarray  # bool (cell, seed)
+
+
+# --- whole files ------------------------------------------------------------------------------------------------------------
 
 
 def check_writable(folder: Path) -> None:
@@ -54,11 +79,9 @@ def check_writable(folder: Path) -> None:
         raise UsageError(f"results folder {folder}: cannot be written ({error.strerror}); choose another: --results") from error
 
 
-def write(path: Path, tree: xarray.DataTree) -> None:
-    """Store `tree` under `path`, whole or not at all. Raises `UsageError` where the disk refuses."""
-    tree.attrs["closedform"] = json.dumps(dict(provenance(tree), schema=SCHEMA, content=_content(tree)))
-    content = bytes(tree.to_netcdf(engine="h5netcdf"))  # in memory: HDF5 never meets a full disk
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_bytes(path: Path, content: bytes) -> None:
+    """Make `path` hold `content`, whole or not at all. Raises `UsageError` where the disk refuses."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -72,36 +95,54 @@ def write(path: Path, tree: xarray.DataTree) -> None:
         raise UsageError(f"{path}: cannot be written ({error.strerror}); finished results in other files are kept") from error
 
 
-def read(path: Path) -> tuple[xarray.DataTree | None, str]:
+def write_tree(path: Path, tree: xarray.DataTree) -> None:
+    """Store a labelled result whose attribute `closedform` is its provenance; its checksum is added."""
+    tree.attrs["closedform"] = json.dumps(dict(provenance(tree), schema=SCHEMA, content=_content(tree)))
+    write_bytes(path, bytes(tree.to_netcdf(engine="h5netcdf")))  # in memory: HDF5 never meets a full disk
+
+
+def read_tree(path: Path) -> tuple[xarray.DataTree | None, str]:
     """The stored tree, loaded, and a message. A file that cannot be trusted is kept aside and (None, why) returned."""
     import xarray
 
-    if not path.exists():
-        return None, ""
     try:
-        tree = xarray.open_datatree(io.BytesIO(path.read_bytes()), engine="h5netcdf").load()
-        schema, content = (provenance(tree)[name] for name in ("schema", "content"))
-    except PermissionError as error:
+        content = path.read_bytes()
+    except FileNotFoundError:  # another process has superseded it
+        return None, ""
+    except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        tree = xarray.open_datatree(io.BytesIO(content), engine="h5netcdf").load()
+        schema, checksum = (provenance(tree)[name] for name in ("schema", "content"))
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a damaged file makes HDF5, netCDF or JSON raise
-        return None, f"{path} is damaged ({type(error).__name__}); kept as {_aside(path, 'damaged')}, computing again"
+        return None, _damaged(path, type(error).__name__)
     if schema != SCHEMA:
-        return None, f"{path} has schema {schema}, not {SCHEMA}; kept as {_aside(path, f'schema{schema}')}, computing again"
-    if content != _content(tree):
-        return None, f"{path} is damaged (checksum); kept as {_aside(path, 'damaged')}, computing again"
+        return None, _other_schema(path, schema)
+    if checksum != _content(tree):
+        return None, _damaged(path, "checksum")
     return tree, ""
 
 
-def set_aside(path: Path) -> str:
-    """Keep a result of other sources under another name; returns a message."""
-    return f"{path} was computed by other sources; kept as {_aside(path, 'stale')}"
+def _damaged(path: Path, why: str) -> str:
+    return f"{path} is damaged ({why}); kept as {_aside(path, 'damaged')}, computing again"
+
+
+def _other_schema(path: Path, schema: Any) -> str:
+    if isinstance(schema, int) and schema > SCHEMA:
+        return f"{path} was written by a newer version of this package (schema {schema}, not {SCHEMA}); it is left alone"
+    return f"{path} has schema {schema}, not {SCHEMA}; kept as {_aside(path, f'schema{schema}')}, computing again"
 
 
 def _aside(path: Path, reason: str) -> str:
     number = 0
     while (target := path.with_suffix(f".{reason}{'' if number == 0 else f'-{number}'}")).exists():
         number += 1
-    os.replace(path, target)
+    try:
+        os.replace(path, target)
+    except OSError as error:
+        raise UsageError(f"{path}: damaged, and cannot be renamed ({error.strerror})") from error
     return target.name
 
 
@@ -119,22 +160,120 @@ def group(tree: xarray.DataTree, name: str) -> xarray.Dataset:
     return tree.children[name].to_dataset()
 
 
+# --- blocks -----------------------------------------------------------------------------------------------------------------
+
+
+def write(path: Path, block: Block) -> None:
+    """Store a block, whole or not at all, marking the runs that diverged (a value that is not finite)."""
+    import xarray
+
+    groups: dict[str, dict[str, Any]] = {}
+    for (side, name), (axes, array) in block.variables.items():
+        groups.setdefault(side, {})[name] = (axes, array)
+    groups["simulation"].pop("diverged", None)
+    shown = (array for _, array in groups["simulation"].values())
+    finite = [np.isfinite(array).all(axis=tuple(range(2, array.ndim))) for array in shown]
+    diverged = block.stored & ~np.logical_and.reduce(finite)
+    groups["simulation"] |= {"diverged": (("cell", "seed"), diverged), "stored": (("cell", "seed"), block.stored)}
+    labels = {
+        **block.coordinates,
+        "cell": np.asarray([int(cell, 16) for cell in block.cells], np.uint64),
+        "seed": np.asarray(block.seeds, np.int64),
+    }
+    datasets = {}
+    for side, variables in groups.items():
+        used = {axis for axes, _ in variables.values() for axis in axes}
+        dataset = xarray.Dataset(variables, {axis: labels[axis] for axis in labels if axis in used})
+        datasets[side] = dataset.isel(cell=0) if len(block.cells) == 1 else dataset
+    tree = xarray.DataTree.from_dict(datasets)
+    tree.attrs["closedform"] = json.dumps(block.provenance)
+    write_tree(path, tree)
+
+
+def read(path: Path) -> tuple[Block | None, str]:
+    """The stored block and a message; (None, why) for a file that cannot be trusted, which is kept aside."""
+    tree, message = read_tree(path)
+    if tree is None:
+        return None, message
+    variables, coordinates = {}, {}
+    for side in tree.children:
+        dataset = group(tree, side)
+        dataset = dataset if "cell" in dataset.dims else dataset.expand_dims("cell")
+        for name, array in dataset.data_vars.items():
+            variables[side, str(name)] = tuple(map(str, array.dims)), array.values
+        coordinates |= {str(axis): dataset[axis].values for axis in dataset.dims}
+    cells = [f"{cell:016x}" for cell in coordinates.pop("cell").tolist()]
+    seeds = coordinates.pop("seed").tolist()
+    stored = variables.pop(("simulation", "stored"))[1]
+    return Block(cells, seeds, stored, variables, coordinates, provenance(tree)), ""
+
+
+def header(path: Path, aside: bool = True) -> tuple[Header | None, str]:
+    """What a file holds, in a millisecond; its numbers are neither read nor checked."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            said = json.loads(str(file.attrs["closedform"]))
+            if said["schema"] != SCHEMA:
+                return None, _other_schema(path, said["schema"]) if aside else ""
+            simulation = file["simulation"]
+            cells = np.atleast_1d(simulation["cell"][()])  # type: ignore[index]
+            seeds = simulation["seed"][()].tolist()  # type: ignore[index,union-attr]
+            stored = np.reshape(simulation["stored"][()], (len(cells), len(seeds))).astype(bool)  # type: ignore[index]
+            return Header(path, said["digest"], [f"{cell:016x}" for cell in cells.tolist()], seeds, stored), ""
+    except FileNotFoundError:
+        return None, ""
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a damaged file makes HDF5 or JSON raise
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not the file's
+            raise UsageError(f"{path}: cannot be read ({os.strerror(error.errno)})") from error
+        return None, _damaged(path, type(error).__name__) if aside else ""
+
+
+def headers(home: Path, cells: Iterable[str], aside: bool = True) -> tuple[list[Header], list[str]]:
+    """The files below `home` that hold some of the cells, in a fixed order, and messages.
+
+    A file that cannot be trusted is kept `aside` under another name, or only left out.
+    """
+    wanted = set(cells)
+    paths = [
+        path
+        for shard in sorted({cell[:2] for cell in wanted})
+        for path in sorted((home / shard).glob("*.nc"))
+        if path.name.partition("-")[0] in wanted
+    ]
+    paths += sorted((home / "blocks").glob("*/*.nc"))
+    found, messages = [], []
+    for path in paths:
+        one, message = header(path, aside)
+        if message:
+            messages.append(message)
+        if one is not None and not wanted.isdisjoint(one.cells):
+            found.append(one)
+    return found, messages
+
+
+# --- where a result comes from ----------------------------------------------------------------------------------------------
+
+
 def provenance(tree: xarray.DataTree) -> dict[str, Any]:
     """What the result is: experiment, config, sources, versions, device, seconds (of a grid: of its first cell)."""
     return json.loads(tree.attrs["closedform"])
 
 
-def new_provenance(experiment: Experiment, config: Any, root_seed: int, digest: str, seconds: float) -> dict[str, Any]:
+def new_provenance(plan: Plan, config: Any, seconds: float) -> dict[str, Any]:
     """Everything needed to say where a result came from; `seeds` stand in the file as a coordinate."""
     import jax
 
     device = jax.local_devices()[0]
     packages = ("closedform", "jax", "jaxlib", "numpy", "diffrax", "optimistix", "xarray")
     return {
-        "experiment": experiment.name,
+        "experiment": plan.experiment.name,
         "config": config_.as_dict(config),
-        "root_seed": root_seed,
-        "digest": digest,
+        "root_seed": plan.root_seed,
+        "digest": plan.digest,
         "git": _git(),
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "device": f"{device.platform}: {device.device_kind}",
@@ -153,72 +292,3 @@ def _git() -> dict[str, Any] | None:
         return {"commit": say("rev-parse", "HEAD").strip(), "dirty": bool(say("status", "--porcelain").strip())}
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def source_digest(module: ModuleType) -> str:
-    """Hash of the code of `module` and of all it imports from its own package, comments, docstrings and layout aside.
-
-    What is only read when results are compared (TOLERANCE, GRID, ...) does not count, so a tolerance can be discussed
-    without making a result stale.
-    """
-    digest = hashlib.sha256()
-    file = getattr(module, "__file__", None)
-    if file is None:
-        return "interactive"  # a module typed into a session has no sources to compare
-    for path in sorted(_imported(Path(file).resolve())):
-        digest.update(_code(path, skip=_METADATA if path == Path(file).resolve() else set()).encode())
-    return digest.hexdigest()[:16]
-
-
-def _imported(start: Path) -> set[Path]:
-    found, queue = set(), [start]
-    while queue:
-        path = queue.pop()
-        if path in found:
-            continue
-        found.add(path)
-        for node in ast.walk(ast.parse(path.read_text())):
-            queue += [target for target in _targets(path, node) if target.is_file()]
-    return found
-
-
-def _targets(path: Path, node: ast.AST) -> Iterable[Path]:
-    if isinstance(node, ast.ImportFrom):
-        module = (node.module or "").split(".")
-        if node.level:
-            base = path.parents[node.level - 1].joinpath(*module)
-        elif module[0] == _PACKAGE:
-            base = _ROOT.joinpath(*module[1:])
-        else:
-            return []
-        stems = [base, *(base / alias.name for alias in node.names)]
-    elif isinstance(node, ast.Import):
-        dotted = [alias.name.split(".") for alias in node.names]
-        stems = [_ROOT.joinpath(*parts[1:]) for parts in dotted if parts[0] == _PACKAGE]
-    else:
-        return []
-    return [target for stem in stems for target in (stem.with_suffix(".py"), stem / "__init__.py")]
-
-
-def _code(path: Path, skip: set[str]) -> str:
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            node.body = body[1:]  # type: ignore[attr-defined]
-    tree.body = [node for node in tree.body if not (isinstance(node, ast.Assign) and _names(node) & skip)]
-    return _structure(tree)
-
-
-def _names(node: ast.Assign) -> set[str]:
-    return {target.id for target in node.targets if isinstance(target, ast.Name)}
-
-
-def _structure(node: Any) -> str:
-    """Text of a syntax tree that, unlike `ast.dump`, is the same in every Python version: empty fields are left out."""
-    if isinstance(node, list):
-        return "[" + ",".join(map(_structure, node)) + "]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = [f"{name}={_structure(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
-    return f"{type(node).__name__}({','.join(fields)})"

@@ -1,0 +1,165 @@
+"""From the files of a plan to one labelled result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from . import store
+from .plan import Plan
+
+if TYPE_CHECKING:
+    import xarray
+
+POINT = "point"  # the axis of a grid whose fields are swept together
+
+
+class Stock(NamedTuple):
+    """Which runs of a plan are on disk, by the digest of the sources that computed them."""
+
+    files: list[store.Header]
+    have: dict[str, np.ndarray]  # {digest: bool (cell, seed)}, in the order of the plan
+    messages: list[str]
+
+    def sources(self, plan: Plan, refresh: bool = False) -> list[str | None]:
+        """For each cell the digest whose runs to show, or None where runs are missing; never two digests.
+
+        That of the sources of now; or, unless `refresh`, that of other sources which have everything where those of now
+        have not. A plain function has no other sources: its name alone says too little.
+        """
+        table = self.have.get(plan.digest, np.zeros((len(plan.cells), len(plan.seeds)), bool))
+        own: np.ndarray = np.asarray(table.all(axis=1))
+        others = [] if refresh or hasattr(plan.experiment.module, "FUNCTIONS") else sorted(set(self.have) - {plan.digest})
+        for digest in others if not own.all() else ():
+            if self.have[digest].all():
+                return [digest] * len(plan.cells)
+        return [plan.digest if there else None for there in own.tolist()]
+
+
+def take_stock(plan: Plan) -> Stock:
+    """Look at the files of a plan's cells: headers only."""
+    place = {cell.name: index for index, cell in enumerate(plan.cells)}
+    column = {seed: index for index, seed in enumerate(plan.seeds)}
+    files, messages = store.headers(plan.home, place)
+    have: dict[str, np.ndarray] = {}
+    for file in files:
+        table = have.setdefault(file.digest, np.zeros((len(plan.cells), len(plan.seeds)), bool))
+        (rows, at), (columns, of) = meeting(file.cells, place), meeting(file.seeds, column)
+        table[np.ix_(at, of)] |= file.stored[np.ix_(rows, columns)]
+    return Stock(files, have, messages)
+
+
+def meeting(labels: Sequence[Any], place: dict[Any, int]) -> tuple[list[int], list[int]]:
+    """Indices of the labels that have a place, and those places."""
+    pairs = [(index, place[label]) for index, label in enumerate(labels) if label in place]
+    return [index for index, _ in pairs], [at for _, at in pairs]
+
+
+def assemble(
+    plan: Plan, stock: Stock, sources: Sequence[str | None], failed: Collection[int] = ()
+) -> tuple[xarray.DataTree | None, list[str]]:
+    """One result of all cells, or None and messages where a file turned out to be damaged (it is kept aside).
+
+    The swept fields are axes; where cells have axes of unequal length (a grid over sizes), the short ones end in NaN.
+    """
+    place = {cell.name: index for index, cell in enumerate(plan.cells)}
+    column = {seed: index for index, seed in enumerate(plan.seeds)}
+    blocks, damaged, first = [], [], None
+    for file in stock.files:
+        rows, at = meeting(file.cells, place)
+        kept = [(row, index) for row, index in zip(rows, at, strict=True) if sources[index] == file.digest]
+        if not kept:
+            continue
+        block, message = store.read(file.path)
+        if block is None:
+            damaged.append(message or f"{file.path} has gone; looking again")
+            continue
+        rows, at = [row for row, _ in kept], [index for _, index in kept]
+        blocks.append((block, rows, at))
+        if first is None or at[0] < first[0]:
+            first = (at[0], block.provenance)
+    if damaged:
+        return None, damaged
+    if first is None:
+        return None, []
+    dtypes: dict[tuple[str, str], Any] = {}
+    for block, _, _ in blocks:
+        for key, (_, array) in block.variables.items():
+            dtypes[key] = np.result_type(dtypes.get(key, array.dtype), array.dtype)
+    labels = _labels([block for block, _, _ in blocks])
+    shape = (len(plan.cells), len(plan.seeds))
+    whole: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
+    while blocks:
+        block, rows, at = blocks.pop()  # its memory is free once it is copied
+        columns, of = meeting(block.seeds, column)
+        for key, (axes, array) in block.variables.items():
+            inner = [axis for axis in axes if axis not in ("cell", "seed")]
+            if key not in whole:
+                sizes = [len(labels[axis]) for axis in inner]
+                lead = shape if "seed" in axes else shape[:1]
+                whole[key] = axes, np.full((*lead, *sizes), False if array.dtype == bool else np.nan, dtypes[key])
+            inside = [np.searchsorted(labels[axis], block.coordinates[axis]) for axis in inner]
+            if "seed" not in axes:
+                whole[key][1][np.ix_(at, *inside)] = array[rows]
+                continue
+            present = block.stored[np.ix_(rows, columns)]
+            target, part = whole[key][1], array[np.ix_(rows, columns)]
+            if present.all():
+                target[np.ix_(at, of, *inside)] = part
+            else:
+                for i, j in np.argwhere(present):
+                    target[(at[i], of[j], *np.ix_(*inside))] = part[i, j]
+    return _labelled(plan, whole, labels, failed, first[1]), []
+
+
+def _labels(blocks: Sequence[store.Block]) -> dict[str, np.ndarray]:
+    axes = dict.fromkeys(axis for block in blocks for axis in block.coordinates)
+    return {
+        axis: np.unique(np.concatenate([block.coordinates[axis] for block in blocks if axis in block.coordinates]))
+        for axis in axes
+    }
+
+
+def _labelled(
+    plan: Plan,
+    whole: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]],
+    labels: dict[str, np.ndarray],
+    failed: Collection[int],
+    provenance: dict[str, Any],
+) -> xarray.DataTree:
+    import xarray
+
+    lead = () if not plan.axes else (POINT,) if plan.zipped else tuple(plan.axes)
+    swept: dict[str, Any] = {path: (POINT if plan.zipped else path, _coordinate(values)) for path, values in plan.axes.items()}
+    if plan.zipped:
+        swept[POINT] = np.arange(*plan.shape)
+    if plan.axes:
+        whole["simulation", "failed"] = ("cell",), np.asarray([index in failed for index in range(len(plan.cells))])
+    groups: dict[str, dict[str, Any]] = {}
+    for (side, name), (axes, array) in whole.items():
+        shaped = array.reshape((*plan.shape, *array.shape[1:]))
+        groups.setdefault(side, {})[name] = ((*lead, *axes[1:]), shaped)
+    datasets = {}
+    for side, variables in groups.items():
+        used = {axis for axes, _ in variables.values() for axis in axes}
+        coordinates = {**swept, "seed": plan.seeds, **labels}
+        mine = {axis: value for axis, value in coordinates.items() if axis in used or axis in plan.axes}
+        datasets[side] = xarray.Dataset(variables, mine)
+    tree = xarray.DataTree.from_dict(datasets)
+    tree.attrs["closedform"] = json.dumps(provenance)
+    return tree
+
+
+def _coordinate(values: tuple) -> np.ndarray:
+    """Numbers, booleans and texts as they are; anything else (a tuple, None) as its text."""
+    plain = all(isinstance(value, bool) for value in values) or all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in values
+    )
+    return np.asarray(values if plain or all(isinstance(v, str) for v in values) else [_text(v) for v in values])
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,156 @@
+"""Checkpoints of dynamics: the state, the recorded history and the place in the loop of some runs of one part.
+
+Written by orbax, which makes a checkpoint under a temporary name and renames it: one that was cut off is no checkpoint. They
+live in the user's own results folder, next to the results, and are read from nowhere else; arrays and JSON, nothing that is
+executed. What is read is compared with the checksum that was written. A run goes on exactly where it stood: bitwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from .errors import UsageError
+
+_SCHEMA = 1
+_OVERHEAD_BYTES = 1 << 18  # of a checkpoint, besides its arrays
+_ALONE = threading.Lock()
+
+
+class Saved(NamedTuple):
+    """A checkpoint: `runs` are (cell name, seed), row by row of the arrays; `begin` steps are done, `row` records made."""
+
+    path: Path
+    runs: list[tuple[str, int]]
+    begin: int
+    row: int
+    digest: str  # of the sources
+
+
+def save(folder: Path, runs: list[tuple[str, int]], begin: int, row: int, leaves: list[np.ndarray], digest: str) -> Saved:
+    """Write a checkpoint of the runs, then remove the one before it. Raises `UsageError` where the disk refuses."""
+    block = hashlib.sha256(json.dumps(runs).encode()).hexdigest()[:16]
+    about = {"schema": _SCHEMA, "runs": runs, "begin": begin, "row": row, "digest": digest, "content": _content(leaves)}
+    path = folder.absolute() / f"{block}-{begin}"
+    tree = {
+        "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
+        **{f"{index:04d}": leaf for index, leaf in enumerate(leaves)},
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < sum(leaf.nbytes for leaf in leaves) + _OVERHEAD_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # orbax would end in the middle, and noisily
+        with _orbax() as checkpointer:
+            checkpointer.save(path, tree, force=True)
+    except Exception as error:  # orbax wraps what the disk says
+        full = "No space left on device" in str(error)
+        why = error.strerror if isinstance(error, OSError) else "No space left on device" if full else _line(error)
+        raise UsageError(f"{path}: a checkpoint cannot be written ({why}); finished results are kept") from error
+    for older in folder.glob(f"{block}-*"):
+        if older.name != path.name:
+            shutil.rmtree(older, ignore_errors=True)
+    return Saved(path, runs, begin, row, digest)
+
+
+def find(folder: Path, tidy: bool) -> tuple[list[Saved], list[str]]:
+    """The checkpoints of a part, furthest first, and messages; with `tidy` (nobody else writes here) leftovers are removed."""
+    saved, messages = [], []
+    for path in sorted(folder.absolute().iterdir()) if folder.is_dir() else []:
+        if not path.name.rpartition("-")[2].isdigit():  # cut off while it was written
+            if tidy:
+                shutil.rmtree(path, ignore_errors=True)
+            continue
+        if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
+            messages.append(f"checkpoint {path} belongs to another user and is not read; its runs start again")
+            continue
+        try:
+            about, _ = _read(path)
+            runs = [(cell, seed) for cell, seed in about["runs"]]
+            saved.append(Saved(path, runs, about["begin"], about["row"], about["digest"]))
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever a damaged checkpoint makes orbax raise
+            if tidy:
+                shutil.rmtree(path, ignore_errors=True)
+            messages.append(f"checkpoint {path} is damaged ({type(error).__name__}: {_line(error)}); its runs start again")
+    return sorted(saved, key=lambda one: -one.begin), messages
+
+
+def load(saved: Saved, rows: list[int], capacity: int, like: Any) -> Any:
+    """Some rows of a checkpoint as a block of `capacity` runs, with the structure and types of the block `like`."""
+    _, leaves = _read(saved.path)
+    models, structure = jax.tree.flatten(like)
+    padded = np.asarray([*rows, *[rows[0]] * (capacity - len(rows))])
+    taken = iter(leaves)
+    restored = []
+    for model in models:
+        if jax.numpy.issubdtype(model.dtype, jax.dtypes.prng_key):
+            words = jax.numpy.asarray(next(taken)[padded])
+            restored.append(jax.random.wrap_key_data(words, impl=str(jax.random.key_impl(model))))
+        elif model.size == 0:
+            restored.append(jax.numpy.zeros(model.shape, model.dtype))
+        else:
+            restored.append(jax.numpy.asarray(next(taken)[padded].astype(model.dtype)))
+    return jax.tree.unflatten(structure, restored)
+
+
+def remove(folder: Path) -> None:
+    """Forget the checkpoints of a part that is complete."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def plain_leaves(carry: Any) -> list[np.ndarray]:
+    """Leaves as plain arrays in the memory of the host: keys as their words, empty ones left out."""
+    leaves = [
+        jax.random.key_data(leaf) if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+        for leaf in jax.tree.leaves(carry)
+    ]
+    return [np.asarray(leaf) for leaf in leaves if leaf.size]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
+    with _orbax() as checkpointer:
+        tree = checkpointer.restore(path)
+    about = json.loads(np.asarray(tree.pop("about")).tobytes())
+    leaves = [np.asarray(tree[name]) for name in sorted(tree)]
+    if about["schema"] != _SCHEMA or about["content"] != _content(leaves):
+        raise ValueError("checksum")
+    return about, leaves
+
+
+@contextlib.contextmanager
+def _orbax() -> Iterator[Any]:
+    """A checkpointer for one thread at a time (orbax runs an event loop); what goes wrong is raised, not logged as well."""
+    import orbax.checkpoint
+
+    logger = logging.getLogger("absl")
+    with _ALONE:
+        disabled, logger.disabled = logger.disabled, True
+        try:
+            yield orbax.checkpoint.PyTreeCheckpointer()
+        finally:
+            logger.disabled = disabled
+
+
+def _content(leaves: list[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for leaf in leaves:
+        digest.update(f"{leaf.shape} {leaf.dtype}".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def _line(error: Exception) -> str:
+    return str(error).split("\n")[0][:200]

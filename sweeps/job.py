@@ -1,0 +1,567 @@
+"""The job of one process: claim parts of a plan, hand out their runs, store what comes back.
+
+Several processes may have the same job at the same time, on one machine or many: each claims one part after another, and what
+another one holds is left to it. A part is stored when its last run is done, and as far as it is every few minutes; what a
+killed process leaves (finished runs, checkpoints) is taken up by whoever claims the part next.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import json
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import checkpoints, claims, store
+from . import config as config_
+from .assemble import Stock, meeting
+from .errors import UsageError
+from .execution import Batch, Settings, execute
+from .plan import Group, Part, Plan, hashed, make_groups, make_parts
+from .progress import Progress
+
+_POLL_SECONDS = 1.0  # between two looks at parts that another process holds
+
+
+class Failure(NamedTuple):
+    """Why a cell has no result."""
+
+    line: str  # type and message
+    text: str  # the traceback
+    error: Exception | None = None  # None: read from disk
+
+
+def _failure(error: Exception) -> Failure:
+    message = str(error).strip().split("\n")
+    raised_by_callback = "Traceback (most recent call last)" in str(error)  # that is the message then, and its end the reason
+    line = message[-1] if raised_by_callback else f"{type(error).__name__}: {message[0]}"
+    return Failure(line, "".join(traceback.format_exception(error)), error)
+
+
+def read_failures(path: Path, digest: str | None) -> dict[str, Failure]:
+    """The cells that a file says have raised, by name; those of other sources do not count (None: all do)."""
+    with contextlib.suppress(OSError, ValueError, KeyError, IndexError):
+        said = json.loads(path.read_text())
+        if digest in (None, said["digest"]):
+            return {cell: Failure(*said["errors"][index]) for cell, index in said["cells"].items()}
+    return {}
+
+
+def recorded_failures(home: Path, digest: str | None) -> dict[str, Failure]:
+    """All cells of an experiment that have raised, by name."""
+    found: dict[str, Failure] = {}
+    for path in sorted((home / "failed").glob("*.json")):
+        found |= read_failures(path, digest)
+    return found
+
+
+def forget_failures(plan: Plan) -> None:
+    """Let the cells of a plan be tried again."""
+    names = {cell.name for cell in plan.cells}
+    for path in (plan.home / "failed").glob("*.json"):
+        if not names.isdisjoint(read_failures(path, None)):
+            said = json.loads(path.read_text())
+            said["cells"] = {cell: index for cell, index in said["cells"].items() if cell not in names}
+            with contextlib.suppress(UsageError):  # a folder that cannot be written is not computed in either
+                store.write_bytes(path, json.dumps(said).encode())
+
+
+class _Open:
+    """A part that this process holds: what it knows of its runs, and what is left to do."""
+
+    def __init__(self, part: Part, plan: Plan, group: Group, claim: claims.Claim):
+        self.part, self.group, self.claim = part, group, claim
+        self.names = [plan.cells[cell].name for cell in part.cells]
+        self.shape = (len(part.cells), len(part.seeds))
+        self.simulated = np.zeros(self.shape, bool)
+        self.predicted = np.full(self.shape[0], group.experiment.conditional or not group.experiment.predictions)
+        self.waiting = np.zeros(self.shape, bool)  # runs to hand out
+        self.flying = 0  # batches handed out and not back
+        self.variables: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
+        self.seconds = 0.0
+        self.supersedes: list[Path] = []
+        self.stored_at, self.unstored = time.monotonic(), False
+        self.writing, self.closing, self.closed = threading.Lock(), False, False
+
+    def put(self, side: str, rows: np.ndarray, result: Any, lead: tuple[str, ...]) -> None:
+        """Results of one side, leaves leading with the rows of the flattened `lead` axes."""
+        steps = () if self.group.steps is None else ("step",)
+        for name, field in self.group.experiment.fields.items():
+            leaf = getattr(result, name)
+            if leaf is not None:
+                array = self._array((side, name), (*lead, *steps, *field.axes), leaf.shape[1:], leaf.dtype)
+                array.reshape(-1, *leaf.shape[1:])[rows] = leaf
+
+    def take_over(self, block: store.Block) -> None:
+        """What a file has of this part's runs."""
+        rows, at = meeting(block.cells, {name: row for row, name in enumerate(self.names)})
+        columns, of = meeting(block.seeds, {seed: column for column, seed in enumerate(self.part.seeds)})
+        if not rows or not columns:
+            return
+        new = block.stored[np.ix_(rows, columns)] & ~self.simulated[np.ix_(at, of)]
+        for key, (axes, array) in block.variables.items():
+            if key == ("simulation", "diverged"):  # follows from the numbers
+                continue
+            lead = 2 if "seed" in axes else 1
+            mine = self._array(key, axes, array.shape[lead:], array.dtype)
+            if lead == 1:
+                mine[at] = array[rows]
+                continue
+            mask = new.reshape(*new.shape, *[1] * (array.ndim - 2))
+            mine[np.ix_(at, of)] = np.where(mask, array[np.ix_(rows, columns)], mine[np.ix_(at, of)])
+        self.simulated[np.ix_(at, of)] |= new
+        self.predicted[at] = True  # a run is stored together with what is predicted of its cell
+        self.seconds += block.provenance["seconds"]
+
+    def _array(self, key: tuple[str, str], axes: tuple[str, ...], inner: tuple[int, ...], dtype: Any) -> np.ndarray:
+        if key not in self.variables:
+            shape = self.shape if "seed" in axes else self.shape[:1]
+            self.variables[key] = axes, np.full((*shape, *inner), np.nan, dtype)
+        return self.variables[key][1]
+
+    def block(self, plan: Plan) -> store.Block | None:
+        """The runs that are done, simulated and predicted, as they go to disk; None if there are none."""
+        stored = self.simulated & self.predicted[:, None]
+        rows, columns = np.flatnonzero(stored.any(axis=1)), np.flatnonzero(stored.any(axis=0))
+        if not rows.size:
+            return None
+        variables, coordinates = {}, {}
+        for key, (axes, array) in self.variables.items():
+            variables[key] = axes, array[np.ix_(rows, columns)] if "seed" in axes else array[rows]
+            coordinates |= {axis: np.arange(size) for axis, size in zip(axes, array.shape, strict=True)}
+        if self.group.steps is not None:
+            coordinates["step"] = self.group.steps
+        cells, seeds = [self.names[row] for row in rows], [self.part.seeds[column] for column in columns]
+        said = store.new_provenance(plan, plan.cells[self.part.cells[rows[0]]].config, self.seconds)
+        return store.Block(cells, seeds, stored[np.ix_(rows, columns)], variables, coordinates, said)
+
+
+class Job:
+    """What a plan lacks, as a source of batches for `execute`."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        stock: Stock,
+        missing: Sequence[bool],
+        failed: dict[int, Failure],
+        tasks: int,
+        say: Callable[[str], None],
+    ):
+        self.plan, self.say = plan, say
+        self.failures = failed  # {cell: why}: those known before are left out
+        self.stop = threading.Event()
+        self.interval = 0.0
+        leaves = config_.leaves(plan.cells[0].config)
+        self.static = {leaf.path for leaf in leaves if not leaf.traced}
+        self.wanted = np.asarray(missing) & ~np.isin(np.arange(len(missing)), list(failed))
+        self.groups, broken = make_groups(plan, self.wanted.tolist())
+        for cell, error in broken.items():
+            self.failures[cell] = _failure(error)
+        if broken:
+            name = hashed([plan.cells[cell].name for cell in broken])
+            self._record(plan.home / "failed" / f"{name}.json", list(broken))
+        parts = make_parts(plan, self.groups, tasks)
+        have = stock.have.get(plan.digest, np.zeros((len(plan.cells), len(plan.seeds)), bool))
+        column = {seed: index for index, seed in enumerate(plan.seeds)}
+        lacks = ~have & self.wanted[:, None]
+        self.runs_of = {
+            part.name: int(lacks[np.ix_(part.cells, [column[seed] for seed in part.seeds])].sum()) for part in parts
+        }
+        self.unopened = collections.deque(part for part in parts if self.runs_of[part.name])
+        self.elsewhere: list[Part] = []
+        self.files: dict[str, list[store.Header]] = collections.defaultdict(list)  # by cell
+        for file in stock.files:
+            if file.digest == plan.digest:
+                for cell in file.cells:
+                    self.files[cell].append(file)
+        self.row_of = [{cell: row for row, cell in enumerate(group.cells)} for group in self.groups]
+        self.left = [0] * len(self.groups)  # runs not yet handed out
+        for part in self.unopened:
+            self.left[part.group] += self.runs_of[part.name]
+        self.total = sum(count * group.length for count, group in zip(self.left, self.groups, strict=True))
+        self.open: dict[str, _Open] = {}
+        self.predicting: collections.deque[tuple[_Open, np.ndarray]] = collections.deque()
+        self.resuming: collections.deque[tuple[_Open, checkpoints.Saved, np.ndarray, list[int]]] = collections.deque()
+        self.ready: collections.deque[tuple[_Open, np.ndarray]] = collections.deque()
+        self.again: collections.deque[Batch] = collections.deque()  # halves of batches that raised
+        self.lock = threading.Lock()
+        self.progress = Progress("", 0, show=False)
+
+    # --- the whole ---
+
+    def run(self, settings: Settings, progress: Progress, wait: bool) -> None:
+        """Do what is left, until it is done, or `stop` is set; with `wait` also see to what other processes hold.
+
+        Whatever ends it (Ctrl-C, a full disk), finished runs are stored and runs in progress checkpointed.
+        """
+        self.progress, self.interval, said, looked = progress, 60 * settings.checkpoint_minutes, False, 0
+        try:
+            while True:
+                if self.unopened:
+                    execute(self.groups, self.left, self, self.plan.root_seed, settings, self.stop)
+                if self.stop.is_set() or not self.elsewhere or looked == 2:
+                    break
+                looked += not wait  # once more before it ends: what was claimed may have been given back
+                if wait and not said:
+                    name, count = self.plan.experiment.name, len(self.elsewhere)
+                    self.say(f"{name}: another process works on {count} part{'s' if count > 1 else ''}; waiting for it")
+                    said = True
+                time.sleep(_POLL_SECONDS)
+                self.unopened.extend(self.elsewhere)
+                self.elsewhere.clear()
+        finally:
+            with contextlib.ExitStack() as ending:  # each of them, whatever becomes of the others
+                for part in list(self.open.values()):
+                    ending.callback(part.claim.release, done=False)
+                    ending.callback(self._store, part, final=False)
+            self.open.clear()
+
+    # --- what `execute` asks for ---
+
+    def take(self, size: Callable[[int], int], threads: int) -> Batch | None:
+        with self.lock:
+            while True:
+                if self.again:
+                    batch = self.again.popleft()
+                    for part, _ in batch.ticket:
+                        part.flying -= 1
+                    return self._away(batch)
+                if self.predicting:
+                    part, rows = self.predicting.popleft()
+                    part.flying -= 1  # it flew while it waited, so that the part stayed open
+                    return self._away(self._batch([(part, rows)], predict=True))
+                if self.resuming:
+                    part, saved, places, rows = self.resuming.popleft()
+                    kept = part.waiting.reshape(-1)[places]  # without runs of cells that have failed since
+                    places, rows = places[kept], [row for row, keep in zip(rows, kept, strict=True) if keep]
+                    limit = self._share(part, size, threads)
+                    if len(rows) > limit:
+                        self.resuming.appendleft((part, saved, places[limit:], rows[limit:]))
+                    if rows:
+                        return self._away(self._batch([(part, places[:limit])])._replace(saved=saved, rows=rows[:limit]))
+                elif self.ready:
+                    pieces = self._gather(self._share(self.ready[0][0], size, threads))
+                    if pieces:
+                        return self._away(self._batch(pieces))
+                elif not self._open_next():
+                    return None
+
+    def finished(self, batch: Batch, results: dict[str, Any], seconds: float) -> None:
+        begin = 0
+        with self.lock:
+            for part, places in batch.ticket:
+                mine = slice(begin, begin + len(places))
+                begin += len(places)
+                for side, result in results.items():
+                    chosen = type(result)(*[None if leaf is None else leaf[mine] for leaf in result])
+                    part.put(side, places, chosen, ("cell",) if batch.seeds is None else ("cell", "seed"))
+                if batch.seeds is None:
+                    part.predicted[places] = True
+                else:
+                    part.simulated.reshape(-1)[places] = True
+                part.unstored = True
+                part.seconds += seconds * len(places) / len(batch.cells)
+        self._landed(batch)
+
+    def checkpoint(self, batch: Batch, begin: int, row: int, leaves: list[np.ndarray]) -> None:
+        first = 0
+        for part, places in batch.ticket:
+            runs = [(part.names[place // part.shape[1]], part.part.seeds[place % part.shape[1]]) for place in places.tolist()]
+            mine = [leaf[first : first + len(places)] for leaf in leaves]
+            try:
+                checkpoints.save(self._checkpoints(part.part), runs, begin, row, mine, self.plan.digest)
+            except UsageError:
+                if part.claim.exclusive:
+                    raise  # else another process may have finished the part and tidied up
+            first += len(places)
+
+    def returned(self, batch: Batch) -> None:
+        with self.lock:
+            first = 0
+            for part, places in batch.ticket:
+                part.flying -= 1
+                if batch.seeds is None:
+                    part.flying += 1
+                    self.predicting.append((part, places))
+                    continue
+                part.waiting.reshape(-1)[places] = True
+                self.left[batch.group] += len(places)
+                if batch.saved is not None and batch.rows is not None:
+                    rows = batch.rows[first : first + len(places)]
+                    self.resuming.append((part, batch.saved, places, rows))
+                else:
+                    self.ready.appendleft((part, places))
+                first += len(places)
+
+    def failed(self, batch: Batch, error: Exception) -> None:
+        if len(batch.cells) > 1:  # find out which: halves of it, each alone
+            with self.lock:
+                whole, middle = len(batch.cells), len(batch.cells) // 2
+                for first, last in ((0, middle), (middle, whole)):
+                    ticket, begin = [], 0
+                    for part, places in batch.ticket:
+                        mine = places[max(0, first - begin) : max(0, last - begin)]
+                        begin += len(places)
+                        if len(mine):
+                            ticket.append((part, mine))
+                            part.flying += 1
+                    smaller = self._batch(ticket, predict=batch.seeds is None)
+                    rows = None if batch.rows is None else batch.rows[first:last]
+                    self.again.append(smaller._replace(saved=batch.saved, rows=rows))
+                for part, _ in batch.ticket:
+                    part.flying -= 1
+                self.left[batch.group] += 0 if batch.seeds is None else len(batch.cells)
+            return
+        part, places = batch.ticket[0]
+        row = int(places[0]) if batch.seeds is None else int(places[0]) // part.shape[1]
+        with self.lock:
+            self._fail(part, row, error)
+        self._landed(batch)
+
+    def refused(self, batch: Batch, error: Exception) -> None:
+        with self.lock:
+            while self.unopened and self.unopened[0].group == batch.group and self._open_next():
+                pass
+            group = [part for part in self.open.values() if part.part.group == batch.group]
+            for part in group:
+                for row in np.flatnonzero(part.waiting.any(axis=1)):
+                    self._fail(part, int(row), error)
+            for part, places in batch.ticket:
+                for row in np.unique(places // part.shape[1]).tolist():
+                    self._fail(part, row, error)
+        self._landed(batch, group)
+
+    def advanced(self, steps: int) -> None:
+        self.progress.advanced(steps)
+
+    # --- with the lock held ---
+
+    def _open_next(self) -> bool:
+        """Claim and open the next part that has something left to do; False if there is none to be had."""
+        while self.unopened:
+            part = self.unopened.popleft()
+            work = self.runs_of[part.name] * self.groups[part.group].length
+            names = [self.plan.cells[cell].name for cell in part.cells]
+            claim = claims.claim(self.plan.home / "claims" / part.name, {"cells": names, "seeds": part.seeds})
+            if claim is None:
+                self.elsewhere.append(part)
+                continue
+            opened = _Open(part, self.plan, self.groups[part.group], claim)
+            try:
+                self._take_up(opened)
+            except BaseException:
+                claim.release(done=False)
+                raise
+            self.left[part.group] += int(opened.waiting.sum()) - self.runs_of[part.name]
+            self.progress.less(work - int(opened.waiting.sum()) * opened.group.length)
+            self.runs_of[part.name] = 0
+            if not opened.waiting.any():  # somebody else has done it in the meantime
+                checkpoints.remove(self._checkpoints(part))
+                claim.release(done=True)
+                continue
+            self.open[part.name] = opened
+            return True
+        return False
+
+    def _take_up(self, opened: _Open) -> None:
+        """Read what is on disk of a part: finished runs, checkpoints, failures; and queue the rest."""
+        part, cells, seeds = opened.part, set(opened.names), set(opened.part.seeds)
+        for cut_off in part.path.parent.glob(f".{part.name}*.tmp") if opened.claim.exclusive else ():
+            cut_off.unlink(missing_ok=True)
+        known = {file.path for name in opened.names for file in self.files[name]}
+        for path in sorted({*known, *(path for path in (part.path, _partial(part)) if path.exists())}):
+            block, message = store.read(path)
+            if message:
+                self.say(message)
+            if block is not None:
+                opened.take_over(block)
+                if path != part.path and cells.issuperset(block.cells) and seeds.issuperset(block.seeds):
+                    opened.supersedes.append(path)
+        for name, failure in read_failures(self._failures(part), self.plan.digest).items():
+            if name in cells:  # another process has met it in the meantime
+                self.failures.setdefault(part.cells[opened.names.index(name)], failure)
+        wanted = np.asarray([self.wanted[cell] and cell not in self.failures for cell in part.cells])
+        opened.waiting[:] = wanted[:, None] & ~opened.simulated
+        lacking = np.flatnonzero(~opened.predicted & wanted)
+        if lacking.size:
+            opened.flying += 1
+            self.predicting.append((opened, lacking))
+        queued = opened.waiting.copy().reshape(-1)
+        self._inherit(part)
+        saved, messages = checkpoints.find(self._checkpoints(part), tidy=opened.claim.exclusive)
+        for message in messages:
+            self.say(message)
+        runs = itertools.product(opened.names, part.seeds) if saved else ()
+        place_of = {run: place for place, run in enumerate(runs)}
+        for one in saved:
+            rows = [row for row, run in enumerate(one.runs) if run in place_of and queued[place_of[run]]]
+            if rows:
+                mine = np.asarray([place_of[one.runs[row]] for row in rows])
+                queued[mine] = False
+                self.resuming.append((opened, one, mine, rows))
+                self.progress.less(one.begin * len(rows))
+        if queued.any():
+            self.ready.append((opened, np.flatnonzero(queued)))
+
+    def _inherit(self, part: Part) -> None:
+        """Take over what was checkpointed of this part's runs when the seeds were cut otherwise, and nobody works on it."""
+        runs = {(self.plan.cells[cell].name, seed) for cell in part.cells for seed in part.seeds}
+        own = self._checkpoints(part)
+        for other in own.parent.glob(f"{part.name.partition('-')[0]}-*") if len(part.cells) == 1 else ():
+            held = claims.claim(self.plan.home / "claims" / other.name, {}) if other != own else None
+            if held is None:
+                continue
+            for one in checkpoints.find(other, tidy=held.exclusive)[0] if held.exclusive else ():
+                if one.digest == self.plan.digest and runs.issuperset(one.runs):
+                    own.mkdir(parents=True, exist_ok=True)
+                    with contextlib.suppress(OSError):
+                        one.path.rename(own / one.path.name)
+            with contextlib.suppress(OSError):
+                other.rmdir()  # if it is empty now
+            held.release(done=not other.exists())
+
+    def _gather(self, limit: int) -> list[tuple[_Open, np.ndarray]]:
+        """At most `limit` waiting runs of one group, from as many parts as it takes."""
+        group, pieces = self.ready[0][0].part.group, []
+        while limit > 0:
+            if not self.ready and not (self.unopened and self.unopened[0].group == group and self._open_next()):
+                break
+            if not self.ready:
+                continue
+            if self.ready[0][0].part.group != group:
+                break
+            part, places = self.ready.popleft()
+            places = places[part.waiting.reshape(-1)[places]]  # without those of cells that have failed since
+            if len(places) > limit:
+                self.ready.appendleft((part, places[limit:]))
+                places = places[:limit]
+            if len(places):
+                pieces.append((part, places))
+                limit -= len(places)
+        return pieces
+
+    def _share(self, part: _Open, size: Callable[[int], int], threads: int) -> int:
+        """Runs of the next batch: what suits the device, and leaves something for the other threads."""
+        group = part.part.group
+        return max(1, min(size(group), -(-self.left[group] // threads)))
+
+    def _batch(self, pieces: list[tuple[_Open, np.ndarray]], predict: bool = False) -> Batch:
+        group = pieces[0][0].part.group
+        rows = [
+            self.row_of[group][part.part.cells[row]]
+            for part, places in pieces
+            for row in (places if predict else places // part.shape[1]).tolist()
+        ]
+        seeds = [part.part.seeds[column] for part, places in pieces for column in (places % part.shape[1]).tolist()]
+        return Batch(group, np.asarray(rows), None if predict else np.asarray(seeds, np.int64), pieces)
+
+    def _away(self, batch: Batch) -> Batch:
+        """Note that a batch is handed out."""
+        for part, places in batch.ticket:
+            part.flying += 1
+            if batch.seeds is not None:
+                part.waiting.reshape(-1)[places] = False
+        if batch.seeds is not None:
+            self.left[batch.group] -= len(batch.cells)
+        config = config_.as_dict(self.groups[batch.group].config)
+        self.progress.now(", ".join(f"{path}={config[path]}" for path in self.plan.axes if path in self.static))
+        return batch
+
+    def _fail(self, part: _Open, row: int, error: Exception) -> None:
+        self.failures[part.part.cells[row]] = _failure(error)
+        dropped = int(part.waiting[row].sum())
+        for _ in range(len(self.again)):  # halves of batches that hold runs of it
+            batch = self.again.popleft()
+            ticket = []
+            for other, places in batch.ticket:
+                rows = places if batch.seeds is None else places // other.shape[1]
+                kept = places[rows != row] if other is part else places
+                other.flying -= not len(kept)
+                ticket += [(other, kept)] if len(kept) else []
+            if ticket:  # a batch from a checkpoint stays whole: its rows are numbered
+                whole = batch.rows is not None or sum(len(places) for _, places in ticket) == len(batch.cells)
+                self.again.append(batch if whole else self._batch(ticket, predict=batch.seeds is None))
+        part.waiting[row] = False
+        self.left[part.part.group] -= dropped
+        self.progress.less(dropped * part.group.length)
+
+    # --- without the lock ---
+
+    def _landed(self, batch: Batch, others: Iterable[_Open] = ()) -> None:
+        """Note that a batch is back; store the parts that are done now, and those that have not been stored for long."""
+        done, due, now = [], [], time.monotonic()
+        with self.lock:
+            for part, _ in batch.ticket:
+                part.flying -= 1
+            for part in {part.part.name: part for part in (*others, *(part for part, _ in batch.ticket))}.values():
+                if not part.flying and not part.waiting.any():
+                    if not part.closing:
+                        part.closing = True
+                        done.append(part)
+                elif part.unstored and now - part.stored_at >= self.interval:
+                    part.stored_at = now
+                    due.append(part)
+        for part in done:
+            self._store(part, final=True)
+            with self.lock:
+                del self.open[part.part.name]
+            part.claim.release(done=True)
+        for part in due:
+            self._store(part, final=False)
+
+    def _store(self, part: _Open, final: bool) -> None:
+        """Write what is done of a part; at its end also its failures, and remove what is not needed any more."""
+        with part.writing:
+            if part.closed:
+                return
+            with self.lock:
+                block = part.block(self.plan) if part.unstored else None
+                part.unstored = False
+            partial = _partial(part.part)
+            if block is not None:
+                complete = block.stored.shape == part.shape and bool(block.stored.all())
+                path = part.part.path if complete else partial
+                try:
+                    store.write(path, block)
+                except BaseException:
+                    part.unstored = True
+                    raise
+                for old in part.supersedes:
+                    if old != path:
+                        with contextlib.suppress(FileNotFoundError):
+                            old.unlink()
+                part.supersedes = [partial]
+            if final:
+                self._record(self._failures(part.part), part.part.cells)
+                checkpoints.remove(self._checkpoints(part.part))
+                part.closed = True
+
+    def _record(self, path: Path, cells: list[int]) -> None:
+        """Keep the failures among some cells, each text once."""
+        failures = {cell: self.failures[cell] for cell in cells if cell in self.failures}
+        if not failures:
+            path.unlink(missing_ok=True)
+            return
+        texts = list(dict.fromkeys(failure[:2] for failure in failures.values()))
+        names = {self.plan.cells[cell].name: texts.index(failure[:2]) for cell, failure in failures.items()}
+        said = {"digest": self.plan.digest, "errors": texts, "cells": names}
+        store.write_bytes(path, json.dumps(said).encode())
+
+    def _checkpoints(self, part: Part) -> Path:
+        return self.plan.home / "checkpoints" / part.name
+
+    def _failures(self, part: Part) -> Path:
+        return self.plan.home / "failed" / f"{part.name}.json"
+
+
+def _partial(part: Part) -> Path:
+    return part.path.with_suffix(".partial.nc")

@@ -1,0 +1,195 @@
+"""A sweep as an array of processes, on this machine or under Slurm, through submitit.
+
+Every process of the array is told the same thing, the whole sweep, and takes part after part of what nobody else has claimed:
+a slow one takes less, one that dies leaves its part to the others, and more processes can be added later. They meet in the
+folder of the results, which all of them must see, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from . import config as config_
+from .assemble import assemble, take_stock
+from .errors import UsageError
+from .execution import Settings
+from .functions import from_file, source_file
+from .job import Failure, Job, forget_failures
+from .plan import Plan, hashed
+from .runner import ENGINE_DECIDES, RESULTS, Experimental, manifest, note_request, request, work, write_whole
+from .store import check_writable
+
+_SIGNAL_SECONDS = 90  # Slurm warns a process this long before its time is up: enough to write its checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class Launcher:
+    """Where the processes of a sweep run and what each may use."""
+
+    kind: Literal["local", "slurm"] = "local"  # processes of this machine, or one Slurm array job
+    nodes: int = 2  # processes; under Slurm each on a node of its own or where Slurm finds room
+    time: int = 60  # minutes that a process may take; under Slurm it is then requeued and goes on
+    cpus: int | None = None  # cores of a process
+    gpus: int = 0  # accelerators of a process
+    memory: float | None = None  # gigabytes of a process
+    partition: str | None = None  # of Slurm
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)  # further options of sbatch, {"account": "theory"}
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("local", "slurm"):
+            raise UsageError(f"launcher: got {self.kind!r}; allowed: 'local' or 'slurm'")
+        for name in ("nodes", "time", "cpus", "memory"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"{name}: got {value!r}; allowed: a positive number")
+
+
+def submit(
+    experiment: Experimental,
+    config: Any = None,
+    *,
+    launcher: Launcher,
+    over: Mapping[str, Iterable[Any]] | None = None,
+    zipped: bool = False,
+    seeds: int | Iterable[int] | None = None,
+    root_seed: int = 0,
+    results: str | Path = RESULTS,
+    refresh: bool = False,
+    retry_failed: bool = False,
+    settings: Settings = ENGINE_DECIDES,
+    predict: Callable[[Any], Any] | None = None,
+) -> list[Any]:
+    """Start the processes of a sweep and return their submitit jobs at once; `sweep` with the same arguments collects.
+
+    The arguments are those of `sweep`. A function is named to the processes by its file, so it stands at the top level of one.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise UsageError("launcher: needs submitit; first: pip install 'closedform[cluster]'") from None
+
+    plan = request(experiment, config, over, zipped, seeds, root_seed, Path(results).resolve(), predict)
+    settings = settings.checked()
+    check_writable(plan.folder)
+    note_request(plan, launcher.nodes)
+    if retry_failed:
+        forget_failures(plan)
+    asked = {
+        "experiment": _target(experiment),
+        "config": _portable(plan),
+        "over": plan.axes,
+        "zipped": zipped,
+        "seeds": plan.seeds,
+        "root_seed": root_seed,
+        "results": plan.folder,
+        "predict": _target(predict) if predict is not None else None,
+    }
+    logs = plan.home / "jobs" / hashed(manifest(plan))
+    try:
+        executor = submitit.AutoExecutor(folder=logs, cluster=launcher.kind, slurm_max_num_timeout=1000)
+    except RuntimeError as error:
+        raise UsageError(f"launcher slurm: {error}; is Slurm installed on this machine?") from error
+    limits: dict[str, Any] = {"name": f"closedform-{plan.experiment.name.replace('/', '-')}", "timeout_min": launcher.time}
+    if launcher.cpus:
+        limits["cpus_per_task"] = launcher.cpus
+    if launcher.gpus:
+        limits["gpus_per_node"] = launcher.gpus
+    if launcher.memory:
+        limits["mem_gb"] = launcher.memory
+    if launcher.kind == "slurm":
+        limits |= {"nodes": 1, "tasks_per_node": 1, "slurm_array_parallelism": launcher.nodes}
+        limits |= {"slurm_signal_delay_s": min(_SIGNAL_SECONDS, 20 * launcher.time)}
+        limits |= {"slurm_partition": launcher.partition} if launcher.partition else {}
+        limits |= {"slurm_additional_parameters": dict(launcher.options)} if launcher.options else {}
+    executor.update_parameters(**limits)
+    return executor.map_array(Task(asked, launcher.nodes, refresh, settings), range(launcher.nodes))
+
+
+class Task:
+    """One process of the array: computes what nobody else does, until nothing is left or it is told to stop."""
+
+    def __init__(self, asked: dict[str, Any], tasks: int, refresh: bool, settings: Settings):
+        self._arguments = (asked, tasks, refresh, settings)
+        self.asked, self.tasks, self.refresh, self.settings = self._arguments
+
+    def __call__(self, number: int) -> dict[str, Any]:
+        """Work, in a thread: the main one has to hear Slurm's signals. Returns how many cells of the sweep have failed."""
+        self._job: Job | None = None
+        self._stopped = False
+        outcome: dict[str, Any] = {}
+
+        def body() -> None:
+            try:
+                outcome["failed"] = self._work()
+            except BaseException as error:
+                outcome["error"] = error
+
+        self._thread = threading.Thread(target=body)
+        self._thread.start()
+        while self._thread.is_alive():
+            self._thread.join(0.5)
+        if "error" in outcome:
+            raise outcome["error"]
+        return outcome
+
+    def checkpoint(self, number: int) -> Any:
+        """Called by submitit when Slurm is about to end the process: store what there is; then the process is requeued."""
+        from submitit.helpers import DelayedSubmission
+
+        self._stopped = True
+        if self._job is not None:
+            self._job.stop.set()
+        self._thread.join()
+        return DelayedSubmission(Task(*self._arguments), number)
+
+    def _work(self) -> int:
+        config, predict = self.asked["config"], self.asked["predict"]
+        built = config_.build(from_file(config["class"]), config["values"]) if "class" in config else config["values"]
+        plan = request(**{**self.asked, "config": built, "predict": predict and from_file(predict)})
+        failed: dict[int, Failure] = {}
+        how = (self.refresh, self.tasks, self.settings)
+        work(plan, take_stock(plan), *how, True, print, failed, wait=False, started=self._started)
+        stock = take_stock(plan)
+        sources = stock.sources(plan, self.refresh)
+        if all(source is not None or index in failed for index, source in enumerate(sources)):
+            shown = [source or plan.digest for source in sources]
+            tree, _ = assemble(plan, stock, shown, failed)
+            if tree is not None:
+                write_whole(plan, tree)
+        return len(failed)
+
+    def _started(self, job: Job) -> None:
+        self._job = job
+        if self._stopped:
+            job.stop.set()
+
+
+def _portable(plan: Plan) -> dict[str, Any]:
+    """The config as plain values; for a function that takes a dataclass also where that stands."""
+    config = plan.cells[0].config
+    as_given = getattr(plan.experiment.module, "as_given", None)
+    of_a_function = as_given is not None and not isinstance(as_given(config), Mapping)
+    return {"values": config_.as_dict(config), **({"class": _target(type(config))} if of_a_function else {})}
+
+
+def _target(thing: Any) -> str:
+    """How another process finds an experiment: its name, or its file (and function)."""
+    if isinstance(thing, str):
+        name, colon, function = thing.partition(":")
+        return f"{Path(name).resolve()}{colon}{function}" if ".py" in thing else thing
+    if isinstance(thing, ModuleType):
+        file = getattr(thing, "__file__", None)
+        if thing.__name__.partition(".")[0] == __name__.partition(".")[0]:
+            return thing.__name__.partition(".experiments.")[2].replace(".", "/")
+        if file:
+            return str(Path(file).resolve())
+    else:
+        file, name = source_file(thing), getattr(thing, "__qualname__", "<lambda>")
+        if file and name.isidentifier():
+            return f"{file}:{name}"
+    raise UsageError(f"launcher: {thing!r} cannot be found by another process; it must stand at the top level of a file")

@@ -1,0 +1,85 @@
+"""What has been asked of a results folder and how far it is; read from its files alone, without importing any experiment."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import claims, store
+from .assemble import meeting
+from .job import Failure, recorded_failures
+from .plan import cell_name, points
+
+
+class CellStatus(NamedTuple):
+    """One cell of a sweep."""
+
+    at: dict[str, Any]  # values of the swept fields
+    state: str  # "done", "running", "failed", "waiting" (or "partly": waiting, with some seeds done)
+    seeds: int  # that are done
+    where: str  # "host (process 123)" for a running one
+    why: str  # the error of a failed one
+
+
+class SweepStatus(NamedTuple):
+    """One sweep: what was asked, and each of its cells."""
+
+    path: Path  # of its manifest
+    asked: dict[str, Any]
+    cells: list[CellStatus]
+
+    def counts(self) -> dict[str, int]:
+        """{state: cells}, every state named."""
+        states = [cell.state for cell in self.cells]
+        return {state: states.count(state) for state in ("done", "running", "partly", "waiting", "failed")}
+
+
+def sweeps_of(results: Path, experiment: str | None = None) -> Iterator[SweepStatus]:
+    """Every sweep of a results folder, or those of an experiment (or paper), in the order of their names."""
+    for path in sorted(results.glob("**/sweeps/*.json")):
+        name = path.parent.parent.relative_to(results).as_posix()
+        if experiment is None or name == experiment or name.startswith(f"{experiment}/"):
+            yield _status(path)
+
+
+def _status(path: Path) -> SweepStatus:
+    asked, home = json.loads(path.read_text()), path.parent.parent
+    grid = [*points(asked["over"], asked["zipped"])]
+    names = [cell_name(asked["experiment"], asked["root_seed"], {**asked["config"], **point}) for point in grid]
+    place = {name: index for index, name in enumerate(names)}
+    column = {seed: index for index, seed in enumerate(asked["seeds"])}
+    have = np.zeros((len(names), len(column)), bool)
+    for file in store.headers(home, place, aside=False)[0]:
+        if file.digest == asked["digest"]:
+            (rows, at), (columns, of) = meeting(file.cells, place), meeting(file.seeds, column)
+            have[np.ix_(at, of)] |= file.stored[np.ix_(rows, columns)]
+    running = _running(home)
+    failed = recorded_failures(home, asked["digest"])
+    done = have.sum(axis=1)
+    cells = [
+        _cell(point, int(done[index]), len(column), running.get(name), failed.get(name))
+        for index, (point, name) in enumerate(zip(grid, names, strict=True))
+    ]
+    return SweepStatus(path, asked, cells)
+
+
+def _cell(point: dict[str, Any], done: int, seeds: int, where: str | None, failure: Failure | None) -> CellStatus:
+    if done == seeds:
+        return CellStatus(point, "done", done, "", "")
+    if where is not None:
+        return CellStatus(point, "running", done, where, "")
+    if failure is not None:
+        return CellStatus(point, "failed", done, "", failure.line)
+    return CellStatus(point, "partly" if done else "waiting", done, "", "")
+
+
+def _running(home: Path) -> dict[str, str]:
+    """The cells that some process holds, and which."""
+    held = ((path, claims.holder(path)) for path in sorted((home / "claims").glob("*")))
+    named = ((f"{said['host']} (process {said['pid']})", said.get("cells", [])) for _, said in held if said)
+    return dict(itertools.chain.from_iterable(((cell, where) for cell in cells) for where, cells in named))
