@@ -58,12 +58,23 @@ def test_list_shows_every_experiment(capsys):
         ("run xor/phases --sedes 3", "--sedes"),
         ("run xor/phases --root-seed -3", "root_seed: got -3; allowed: 0 to 2**32 - 1"),
         ("run xor/phases --results /dev/null/x", "cannot be written"),
+        ("sweep xor/phases --over learning_rate", "over: got 'learning_rate'; allowed: FIELD=V1,V2,..."),
+        ("sweep xor/phases --over lr=1,2", "unknown field of xor/phases 'lr'; known: batch_size, learning_rate"),
+        ("sweep xor/phases --over learning_rate=a,b", "learning_rate: got 'a'; allowed: a finite number"),
+        ("sweep xor/phases --over learning_rate=-1,0.1", "learning_rate must be positive, got -1.0"),
+        ("sweep xor/phases --over model.dim=16,16", "model.dim: got (16, 16); allowed: one or more distinct values"),
+        ("sweep xor/phases --over model.dim=16 --over model.dim=32", "over: model.dim is given twice"),
+        ("sweep xor/phases --zip --over model.dim=16,32 --over batch_size=8", "one length; got model.dim: 2, batch_size: 1"),
+        ("sweep xor/phases --launcher pbs", "--launcher"),
+        ("sweep xor/phases --launcher slurm --slurm account", "slurm: got 'account'; allowed: NAME=VALUE"),
+        ("sweep xor/phases --threads 0", "threads: got 0; allowed: a whole number from 1 on"),
+        ("sweep nothing.py", "allowed: the path of a Python file"),
     ],
 )
 def test_a_mistake_gives_one_line_and_exit_code_2(text, says, capsys, monkeypatch):
-    from closedform.sweeps import runner
+    from closedform.sweeps import job
 
-    monkeypatch.setattr(runner, "execute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(job, "execute", lambda *_: pytest.fail("computed"))
     assert closedform(text) == 2
     said = capsys.readouterr().err
     assert says in said
@@ -78,17 +89,87 @@ def test_run_prints_the_table_and_the_files(capsys, tmp_path):
     paths = [line for line in shown.split("\n") if line.startswith("results")]
     assert [path.rsplit(".", 1)[1] for path in paths] == ["nc", "png", "pdf"]
     assert all((tmp_path / path).stat().st_size > 1000 for path in paths)
-    tree, _ = sweeps.store.read(tmp_path / paths[0])
+    tree, _ = sweeps.store.read_tree(tmp_path / paths[0])
     assert json.loads(tree.attrs["closedform"])["config"]["num_steps"] == 10
 
 
+def test_sweep_prints_the_table_and_status_what_was_asked(capsys, tmp_path):
+    over = "--over learning_rate=0.05,0.1 --over model.dim=8,16"
+    assert closedform(f"sweep xor/phases --preset quick --seeds 2 {over}") in (0, 1)
+    captured = capsys.readouterr()
+    assert "4 cells (learning_rate 2 x model.dim 2) x 2 seeds, 2 compilations" in captured.err
+    assert "learning_rate=0.05" in captured.out
+    (path,) = [line for line in captured.out.split("\n") if line.startswith("results")]
+    tree, _ = sweeps.store.read_tree(tmp_path / path)
+    assert dict(tree["simulation"].sizes)["model.dim"] == 2
+    assert closedform("status") == 0
+    said = capsys.readouterr().out.split("\n")
+    assert said[0] == "xor/phases over learning_rate (2), model.dim (2), 2 seeds: 4 done; 0 of 8 runs left"
+    assert said[1] == "  learning_rate=0.05, model.dim=8: done"
+    assert path in said[5]
+    assert closedform("status xor") == 0
+    assert "4 done" in capsys.readouterr().out
+    assert closedform("status nothing") == 0
+    assert capsys.readouterr().out == "no sweeps in results of nothing\n"
+
+
+def test_the_exit_code_of_a_sweep_says_how_many_cells_failed(capsys):
+    from zoo import fragile
+
+    asked = f"sweep {fragile.__file__} --over size=4,7,8 --seeds 2"
+    assert closedform(asked) == 102
+    captured = capsys.readouterr()
+    assert "2 of 3 cells failed; --retry-failed runs them again" in captured.err
+    assert "size=7: ValueError: size 7 cannot be had" in captured.err
+    assert "agrees" in captured.out
+    assert closedform(f"{asked} --retry-failed") == 102
+    capsys.readouterr()
+    assert closedform("status") == 0
+    assert "size=8: failed, ValueError: size 8 cannot be had" in capsys.readouterr().out
+
+
+def test_a_run_that_raises_is_told_in_one_line(capsys):
+    from zoo import fragile
+
+    assert closedform(f"run {fragile.__file__} --config.size 7") == 101
+    said = capsys.readouterr().err
+    assert (
+        said
+        == "closedform: fragile failed: ValueError: size 7 cannot be had; its traceback is kept in results/fragile/failed\n"
+    )
+    assert closedform(f"sweep {fragile.__file__} --over size=7,8") == 102
+
+
+def test_flags_in_either_spelling(capsys, tmp_path):
+    (tmp_path / "flags.py").write_text(
+        "from dataclasses import dataclass, field\n"
+        "@dataclass(frozen=True)\nclass Inner:\n    flag: bool = True\n"
+        "@dataclass(frozen=True)\nclass Config:\n    a: float = 1.0\n    name: str = 'x'\n"
+        "    sub: Inner = field(default_factory=Inner)\n"
+        "def simulate(key, config: Config):\n    return config.a + config.sub.flag + len(config.name)\n"
+    )
+    assert closedform("run flags.py:simulate --seeds 2 --config.a=-1e-3 --config.sub.no-flag") == 0
+    assert closedform("sweep flags.py:simulate --seeds 2 --over name=1e5,2e5") == 0
+    (path,) = (tmp_path / "results/flags/simulate/sweeps").glob("*.json")
+    assert json.loads(path.read_text())["over"] == {"name": ["1e5", "2e5"]}
+    assert closedform("run xor/phases --preset=huge") == 2
+    assert "unknown preset of xor/phases 'huge'" in capsys.readouterr().err
+
+
+def test_a_large_agreement_table_shows_its_worst(capsys, monkeypatch):
+    monkeypatch.setattr(command_line, "_ROWS_SHOWN", 3)
+    assert closedform("sweep xor/phases --preset quick --seeds 2 --over learning_rate=0.05,0.1") in (0, 1)
+    shown = capsys.readouterr().out
+    assert "of 8 rows agree; shown are the 3 that are worst relative to their allowance" in shown
+
+
 def test_reproduce_then_agree_computes_nothing_twice(capsys, monkeypatch):
-    from closedform.sweeps import runner
+    from closedform.sweeps import job
 
     code = closedform("reproduce xor/phases --preset quick --seeds 3")
     first = capsys.readouterr().out
     assert "results/xor/phases-quick.png" in first
-    monkeypatch.setattr(runner, "execute", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(job, "execute", lambda *_: pytest.fail("computed again"))
     assert closedform("reproduce xor/phases --preset quick --seeds 3") == code
     assert capsys.readouterr().out == first
     assert closedform("agree xor/phases --preset quick") == code
@@ -116,6 +197,6 @@ def test_control_c_keeps_what_is_finished_and_exits_with_130(tmp_path):
     assert process.returncode == 130
     assert said == "closedform: interrupted; finished seeds are kept, the same command goes on from there\n"
     (path,) = (tmp_path / "results").rglob("*.nc")
-    tree, message = sweeps.store.read(path)
+    tree, message = sweeps.store.read_tree(path)
     assert message == ""
     assert tree["simulation"].sizes["seed"] > 2

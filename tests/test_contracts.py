@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import closedform
-from closedform.sweeps import Settings, compare, config, find, find_figure, names, prediction, run, statistics
+from closedform.sweeps import Settings, compare, config, find, find_figure, names, prediction, run, statistics, sweep
 from closedform.sweeps.report import save_figure
 
 ROOT = Path(closedform.__file__).parent
@@ -209,7 +209,7 @@ def small(tmp_path_factory):
             experiment = find(name)
             folder = tmp_path_factory.mktemp("results")
             options = dict(seeds=3, over=small_grid(experiment), results=folder, progress=False)
-            kept[name] = run(experiment.module, experiment.default_config("quick"), **options)
+            kept[name] = sweep(experiment.module, experiment.default_config("quick"), **options)
         return kept[name]
 
     return result

@@ -13,17 +13,17 @@ import xarray
 
 from closedform.experiments.xor import layers, margins, noise, phases, samples
 from closedform.models import two_layer
-from closedform.sweeps import compare, find, prediction, run, statistics
+from closedform.sweeps import compare, find, prediction, statistics, sweep
 from closedform.theory import xor
 
 
 @pytest.fixture(scope="module")
 def compute(tmp_path_factory):
-    """`run` at its own folder, in the standard promotion mode in which a user meets it."""
+    """`sweep` at its own folder, in the standard promotion mode in which a user meets it."""
 
     def compute(module, config, **options):
         with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            return run(module, config, results=tmp_path_factory.mktemp("results"), progress=False, **options)
+            return sweep(module, config, results=tmp_path_factory.mktemp("results"), progress=False, **options)
 
     return compute
 

@@ -1,0 +1,205 @@
+"""The same sweep as several processes: on this machine, and under a real Slurm (tests/slurm/start.sh), preempted on the way."""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from closedform.sweeps import Launcher, Settings, UsageError, submit, sweep
+from closedform.sweeps import launch as launch_module
+from closedform.sweeps.runner import manifest_path, note_request, request
+from closedform.sweeps.status import sweeps_of
+from zoo import decay, fragile, marathon
+
+TESTS = Path(__file__).resolve().parent.parent
+MARATHON = str(Path(marathon.__file__))
+OPTIONS = {"over": {"rate": (3.7, 3.8, 3.9)}, "seeds": 4}
+SLURM = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch", "srun", "scontrol", "scancel", "squeue")
+
+
+# submitit leaves its watched processes to the garbage collector
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def _as_a_user_meets_it(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        return sweep(MARATHON, results=tmp_path_factory.mktemp("alone"), progress=False, say=str, **OPTIONS)
+
+
+def same(left, right):
+    for name, values in left["simulation"].data_vars.items():
+        np.testing.assert_array_equal(values.values, right["simulation"][name].values, err_msg=name)
+
+
+def test_local_processes_share_the_work_and_the_first_to_see_it_complete_assembles(expected, tmp_path):
+    jobs = submit(MARATHON, launcher=Launcher("local", nodes=2), results=tmp_path, **OPTIONS)
+    assert [job.result() for job in jobs] == [{"failed": 0}] * 2
+    whole = manifest_path(request(MARATHON, None, zipped=False, root_seed=0, results=tmp_path, predict=None, **OPTIONS))
+    assert whole.with_suffix(".nc").exists()
+    (status,) = sweeps_of(tmp_path)
+    assert status.counts()["done"] == 3
+    same(expected, sweep(MARATHON, results=tmp_path, progress=False, say=str, **OPTIONS))
+    # four parts for each process or more: a cell's seeds are cut so that nobody waits
+    assert len(list(tmp_path.glob("marathon/??/*.nc"))) == 12
+
+
+def test_a_function_in_a_file_and_cells_that_fail_are_launched_too(tmp_path):
+    jobs = submit(
+        fragile.simulate,
+        fragile.Config(),
+        over={"size": (4, 7)},
+        seeds=3,
+        launcher=Launcher("local", nodes=1),
+        results=tmp_path,
+    )
+    assert jobs[0].result() == {"failed": 1}
+    (status,) = sweeps_of(tmp_path)
+    assert [(cell.state, cell.why) for cell in status.cells] == [("done", ""), ("failed", "ValueError: size 7 cannot be had")]
+
+
+def test_a_function_of_a_dict_is_launched_from_the_command_line(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "config = {'a': 1.0, 'n': 2}\n"
+        "def simulate(key, config):\n    return config['a'] * config['n']\n"
+        "def predict(config):\n    return config['a'] * config['n']\n"
+    )
+    command = [sys.executable, "-m", "closedform", "sweep", "mine.py:simulate", "--over", "a=1,2", "--seeds", "3"]
+    launched = [*command, "--launcher", "local", "--nodes", "2"]
+    done = subprocess.run(launched, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("agrees") == 2
+    assert "compilation" not in done.stderr  # the processes had done it all
+
+
+@pytest.mark.parametrize(
+    ("thing", "launcher", "says"),
+    [
+        (decay, dict(kind="pbs"), r"launcher: got 'pbs'; allowed: 'local' or 'slurm'"),
+        (decay, dict(nodes=0), r"nodes: got 0; allowed: a positive number"),
+        (lambda key, config: config["a"], {}, r"must stand at the top level of a file"),
+    ],
+)
+def test_a_bad_launch_is_said(thing, launcher, says, tmp_path):
+    with pytest.raises(UsageError, match=says):
+        submit(thing, None if thing is decay else {"a": 1.0}, launcher=Launcher(**launcher), results=tmp_path)
+
+
+def test_without_submitit_it_is_said_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(UsageError, match=r"pip install 'closedform\[cluster\]'"):
+        submit(decay, launcher=Launcher(), results=tmp_path)
+
+
+def test_a_task_that_is_warned_stores_what_it_has_and_comes_back(expected, tmp_path, monkeypatch):
+    """What submitit does on Slurm's signal, by hand: checkpoint() while the task works, then its successor."""
+    import threading
+
+    monkeypatch.setattr("closedform.sweeps.execution._WORTH_SAVING", 0.0)
+    asked = {
+        "experiment": MARATHON,
+        "config": {"values": {}},
+        "zipped": False,
+        "root_seed": 0,
+        "results": tmp_path,
+        "predict": None,
+        **OPTIONS,
+    }
+    note_request(request(**{**asked, "config": None}))
+    task = launch_module.Task(asked, 1, False, Settings(chunk=50))
+    results = []
+    worker = threading.Thread(target=lambda: results.append(task(0)))
+    worker.start()
+    while not list(tmp_path.glob("marathon/claims/*")):
+        time.sleep(0.01)
+    time.sleep(1.0)
+    successor = task.checkpoint(0)
+    worker.join()
+    (status,) = sweeps_of(tmp_path)
+    assert status.counts()["done"] < 3
+    assert list(tmp_path.glob("marathon/checkpoints/*/*"))
+    assert successor.function(0) == {"failed": 0}
+    same(expected, sweep(MARATHON, results=tmp_path, progress=False, say=str, **OPTIONS))
+
+
+# --- Slurm ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    """A cluster of one node on loopback; skipped where Slurm is not installed."""
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    missing = [program for program in SLURM if not shutil.which(program, path=path)]
+    if missing:
+        pytest.skip(f"Slurm is not installed (no {', '.join(missing)}); tests/slurm/start.sh, run as root, installs it")
+    folder = tmp_path_factory.mktemp("slurm")
+    start = subprocess.run([TESTS / "slurm/start.sh", folder], capture_output=True, text=True, timeout=90, check=False)
+    try:
+        if start.returncode:  # installed and broken is a failure, not a skip
+            pytest.fail(start.stdout + start.stderr)
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith(("SLURM", "SBATCH", "SRUN", "SUBMITIT"))]:
+                patch.delenv(name)  # the tests may themselves run in a job
+            patch.setenv("SLURM_CONF", start.stdout.splitlines()[-1].removeprefix("SLURM_CONF="))
+            logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns that there is no accounting
+            yield folder
+    finally:
+        subprocess.run([TESTS / "slurm/stop.sh", folder], check=False, timeout=60)
+
+
+def finish(results, seconds):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        status = next(iter(sweeps_of(results)), None)
+        if status is not None and status.counts()["done"] == len(status.cells):
+            return
+        time.sleep(0.5)
+    queue = subprocess.run(["squeue"], capture_output=True, text=True, check=False).stdout
+    logs = "\n".join(path.read_text()[-2000:] for path in results.rglob("jobs/*/*.err"))
+    pytest.fail(f"not done in {seconds} s: {status and status.counts()}\n{queue}\n{logs}")
+
+
+def test_one_array_job_does_a_sweep_and_survives_preemption(slurm, expected, tmp_path):
+    """Two tasks; one is warned as Slurm warns before the time is up, stores its checkpoints, is requeued and goes on."""
+    options = {"over": {"rate": (3.7, 3.8)}, "seeds": 2}
+    command = [sys.executable, "-m", "closedform", "sweep", MARATHON, "--over", "rate=3.7,3.8", "--seeds", "2"]
+    command += ["--config.num-steps", "300000", "--results", str(tmp_path)]
+    launched = [*command, "--chunk", "100", "--launcher", "slurm", "--nodes", "2", "--time", "5", "--cpus", "1"]
+    done = subprocess.run(launched, capture_output=True, text=True, check=True, timeout=60)
+    assert "submitted job" in done.stdout
+    number = done.stdout.split()[2].rstrip(":")
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("marathon/claims/*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(8)  # long enough that a run in progress is worth a checkpoint
+    status = [sys.executable, "-m", "closedform", "status", "--results", str(tmp_path)]
+    said = subprocess.run(status, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "rate=3.7: running" in said
+    subprocess.run(["scancel", "--signal=USR2", f"{number}_0"], check=True)
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob("marathon/checkpoints/*/*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert list(tmp_path.glob("marathon/checkpoints/*/*"))
+    finish(tmp_path, 120)
+    whole = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert whole.returncode == 0, whole.stderr
+    config = {"num_steps": 300000}
+    alone = sweep(MARATHON, config, results=tmp_path / "alone", progress=False, say=str, **options)
+    same(alone, sweep(MARATHON, config, results=tmp_path, progress=False, say=str, **options))
+    logs = "\n".join(path.read_text() for path in tmp_path.rglob("jobs/*/*.out"))
+    assert logs.count("Job completed successfully") == 2
+    assert logs.count("Requeued job") == 1
