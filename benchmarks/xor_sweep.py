@@ -72,7 +72,7 @@ def prepare_engine(config: Config, seeds: int, steps: int) -> Run:
 
     def train(seeds):
         with tempfile.TemporaryDirectory() as folder:
-            result = sweeps.run(_EXPERIMENT, training, seeds=seeds, results=folder, progress=False)
+            result = sweeps.run(EXPERIMENT, training, seeds=seeds, results=folder, progress=False)
             return result.children["simulation"].to_dataset()
 
     train(2)
@@ -91,8 +91,8 @@ class Trained(NamedTuple):
     a: Float[Array, "width"] | None
 
 
-_EXPERIMENT = types.ModuleType("xor_sweep", __doc__)
-vars(_EXPERIMENT).update(
+EXPERIMENT = types.ModuleType("xor_sweep", __doc__)
+vars(EXPERIMENT).update(
     Config=_training.Config,
     Result=Trained,
     init=_training.init,
