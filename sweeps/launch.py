@@ -19,9 +19,9 @@ from .assemble import assemble, take_stock
 from .errors import UsageError
 from .execution import Settings
 from .functions import from_file, source_file
-from .job import Failure, Job, forget_failures
+from .job import Job, forget_failures
 from .plan import Plan, hashed
-from .runner import ENGINE_DECIDES, RESULTS, Experimental, manifest, note_request, request, work, write_whole
+from .runner import ENGINE_DECIDES, RESULTS, Experimental, failures, manifest, note_request, request, work, write_whole
 from .store import check_writable
 
 _SIGNAL_SECONDS = 90  # Slurm warns a process this long before its time is up: enough to write its checkpoints
@@ -151,10 +151,12 @@ class Task:
         config, predict = self.asked["config"], self.asked["predict"]
         built = config_.build(from_file(config["class"]), config["values"]) if "class" in config else config["values"]
         plan = request(**{**self.asked, "config": built, "predict": predict and from_file(predict)})
-        failed: dict[int, Failure] = {}
-        how = (self.refresh, self.tasks, self.settings)
-        work(plan, take_stock(plan), *how, True, print, failed, wait=False, started=self._started)
         stock = take_stock(plan)
+        failed = failures(plan, stock, self.refresh)
+        how = (self.refresh, self.tasks, self.settings)
+        work(plan, stock, *how, True, print, failed, wait=False, started=self._started)
+        stock = take_stock(plan)
+        failed = failures(plan, stock, self.refresh)  # those of the other processes too
         sources = stock.sources(plan, self.refresh)
         if all(source is not None or index in failed for index, source in enumerate(sources)):
             shown = [source or plan.digest for source in sources]

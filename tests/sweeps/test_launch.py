@@ -59,15 +59,10 @@ def test_local_processes_share_the_work_and_the_first_to_see_it_complete_assembl
 
 
 def test_a_function_in_a_file_and_cells_that_fail_are_launched_too(tmp_path):
-    jobs = submit(
-        fragile.simulate,
-        fragile.Config(),
-        over={"size": (4, 7)},
-        seeds=3,
-        launcher=Launcher("local", nodes=1),
-        results=tmp_path,
-    )
-    assert jobs[0].result() == {"failed": 1}
+    options = dict(over={"size": (4, 7)}, seeds=3, launcher=Launcher("local", nodes=2), results=tmp_path)
+    jobs = submit(fragile.simulate, fragile.Config(), **options)
+    assert [job.result() for job in jobs] == [{"failed": 1}] * 2
+    assert list(tmp_path.glob("fragile/simulate/sweeps/*.nc"))  # complete: what can be had is there
     (status,) = sweeps_of(tmp_path)
     assert [(cell.state, cell.why) for cell in status.cells] == [("done", ""), ("failed", "ValueError: size 7 cannot be had")]
 
