@@ -191,10 +191,10 @@ def _run(words: list[str]) -> int:
 
 
 def _sweep(words: list[str]) -> int:
-    from .sweeps import UsageError, compare, submit, sweep
+    from .sweeps import UsageError, compare, submit
     from .sweeps.launch import Launcher
     from .sweeps.report import save_figure
-    from .sweeps.runner import failures, request, write_whole
+    from .sweeps.runner import request, sweep_plan, write_whole
 
     found, chosen = _experiment(words, "sweep", _Swept)
     if found is None:
@@ -206,7 +206,6 @@ def _sweep(words: list[str]) -> int:
         "root_seed": chosen.root_seed,
         "results": chosen.results,
     }
-    how: dict[str, Any] = {"refresh": chosen.refresh, "settings": _settings(chosen)}
     plan = request(found.module, chosen.config, predict=None, **asked)
     if chosen.launcher != "none":
         pairs = [pair.partition("=") for pair in chosen.slurm]
@@ -222,9 +221,9 @@ def _sweep(words: list[str]) -> int:
             chosen.partition,
             {name: value for name, _, value in pairs},
         )
-        how |= {"retry_failed": chosen.retry_failed, "predict": _beside(words[0], "predict")}
+        how = {"refresh": chosen.refresh, "retry_failed": chosen.retry_failed, "settings": _settings(chosen)}
         config = getattr(found.module, "as_given", lambda config: config)(chosen.config)
-        jobs = submit(words[0], config, launcher=launcher, **asked, **how)
+        jobs = submit(words[0], config, launcher=launcher, predict=_beside(words[0], "predict"), **asked, **how)
         if chosen.launcher == "slurm":
             number = jobs[0].job_id.partition("_")[0]
             print(f"submitted job {number}: {len(jobs)} processes; closedform status shows how far they are,")
@@ -233,14 +232,13 @@ def _sweep(words: list[str]) -> int:
         for job in jobs:
             job.wait()
     retry = chosen.retry_failed and chosen.launcher == "none"  # the processes have
-    result = sweep(found.module, chosen.config, retry_failed=retry, **asked, refresh=chosen.refresh, settings=_settings(chosen))
+    result, failed = sweep_plan(plan, chosen.refresh, retry, _settings(chosen))
     path = write_whole(plan, result)
     files = [] if path is None else [path]
     if path is not None and found.grid and set(found.grid) == set(asked["over"]):
         files += save_figure(found.name, result, path.with_suffix(""))
     code = _verdict(compare(found, result), files)
-    failed = len(failures(plan))
-    return min(100 + failed, 125) if failed else code
+    return min(100 + len(failed), 125) if failed else code
 
 
 def _status(words: list[str]) -> int:

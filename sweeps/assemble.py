@@ -41,15 +41,20 @@ class Stock(NamedTuple):
 
 def take_stock(plan: Plan) -> Stock:
     """Look at the files of a plan's cells: headers only."""
-    place = {cell.name: index for index, cell in enumerate(plan.cells)}
-    column = {seed: index for index, seed in enumerate(plan.seeds)}
-    files, messages = store.headers(plan.home, place)
+    files, messages = store.headers(plan.home, [cell.name for cell in plan.cells])
+    return Stock(files, tables(files, [cell.name for cell in plan.cells], plan.seeds), messages)
+
+
+def tables(files: Sequence[store.Header], cells: Sequence[str], seeds: Sequence[int]) -> dict[str, np.ndarray]:
+    """Which runs the files hold, {digest: bool (cell, seed)}."""
+    place = {cell: index for index, cell in enumerate(cells)}
+    column = {seed: index for index, seed in enumerate(seeds)}
     have: dict[str, np.ndarray] = {}
     for file in files:
-        table = have.setdefault(file.digest, np.zeros((len(plan.cells), len(plan.seeds)), bool))
+        table = have.setdefault(file.digest, np.zeros((len(cells), len(seeds)), bool))
         (rows, at), (columns, of) = meeting(file.cells, place), meeting(file.seeds, column)
         table[np.ix_(at, of)] |= file.stored[np.ix_(rows, columns)]
-    return Stock(files, have, messages)
+    return have
 
 
 def meeting(labels: Sequence[Any], place: dict[Any, int]) -> tuple[list[int], list[int]]:
@@ -105,13 +110,9 @@ def assemble(
             if "seed" not in axes:
                 whole[key][1][np.ix_(at, *inside)] = array[rows]
                 continue
-            present = block.stored[np.ix_(rows, columns)]
-            target, part = whole[key][1], array[np.ix_(rows, columns)]
-            if present.all():
-                target[np.ix_(at, of, *inside)] = part
-            else:
-                for i, j in np.argwhere(present):
-                    target[(at[i], of[j], *np.ix_(*inside))] = part[i, j]
+            there = block.stored[np.ix_(rows, columns)].reshape(len(rows), len(columns), *[1] * len(inner))
+            target, where = whole[key][1], np.ix_(at, of, *inside)
+            target[where] = np.where(there, array[np.ix_(rows, columns)], target[where])
     return _labelled(plan, whole, labels, failed, first[1]), []
 
 

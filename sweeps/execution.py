@@ -229,6 +229,7 @@ class _Lane:
         self.batching: Batching = batching
         self.room = room
         self.float64 = wants_float64(group.config)
+        self.multiple = len(jax.local_devices()) if batching == "vmap" else 1  # runs of a block come in multiples of this
         self.capacity = self._guess(count)
         self.pace = _Pace(self.capacity if batching == "vmap" else settings.block or 1)
         self.chunk = _Pace(settings.chunk or 1)
@@ -259,9 +260,8 @@ class _Lane:
     def shrink(self, alone: bool) -> bool:
         """Less at a time from now on, after a block that did not fit; False if it was one run and alone."""
         with self._lock:
-            smallest = len(jax.local_devices()) if self.batching == "vmap" else 1
-            if self.capacity > smallest:
-                self.capacity = max(smallest, self.capacity // 2 // smallest * smallest)
+            if self.capacity > self.multiple:
+                self.capacity = max(self.multiple, self.capacity // 2 // self.multiple * self.multiple)
                 self.programs = None
                 return True
             self.room.one_at_a_time()
@@ -269,8 +269,7 @@ class _Lane:
 
     def _compile(self) -> None:
         """Programs for as many runs as fit: the compiler's count of bytes against the free memory."""
-        devices = jax.local_devices()
-        multiple = len(devices) if self.batching == "vmap" else 1
+        devices, multiple = jax.local_devices(), self.multiple
         while True:
             built = programs(
                 self.group.experiment, self.group.config, self.group.steps, self.capacity, self.batching, self.group.digest
@@ -297,10 +296,12 @@ class _Lane:
     def _guess(self, count: int) -> int:
         """Runs of a block by the size of what they carry; how many a program for the CPU holds must not depend on `count`."""
         if self.batching == "map":
-            return self.settings.block or max(1, min(1024, _MAP_BYTES // self._carried()))
-        devices = len(jax.local_devices())
+            return self._cpu_block()
         wanted = min(self.settings.block or max(1, _VMAP_BYTES // self._carried()), max(1, count))
-        return -(-wanted // devices) * devices
+        return -(-wanted // self.multiple) * self.multiple
+
+    def _cpu_block(self) -> int:
+        return self.settings.block or max(1, min(1024, _MAP_BYTES // self._carried()))
 
     def _carried(self) -> int:
         experiment, config = self.group.experiment, self.group.config
@@ -347,7 +348,7 @@ class _Lane:
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Unconditional predictions of some cells, in float64 on the CPU; at most `capacity` cells a call."""
         with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            capacity = self.settings.block or max(1, min(1024, _MAP_BYTES // self._carried()))
+            capacity = self._cpu_block()
             built = programs(
                 self.group.experiment, self.group.config, self.group.steps, capacity, "map", self.group.digest
             ).unconditional

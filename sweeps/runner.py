@@ -10,9 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import config as config_
 from . import store
-from .assemble import Stock, assemble, take_stock
+from .assemble import Stock, assemble, tables, take_stock
 from .digest import source_digest
 from .errors import EveryCellFailed, UsageError
 from .execution import Settings, enable_compilation_cache
@@ -111,6 +113,18 @@ def sweep(
         UsageError: before anything compiles, for an unknown or invalid field, value or folder; or if every cell failed.
     """
     plan = request(experiment, config, over, zipped, seeds, root_seed, results, predict)
+    return sweep_plan(plan, refresh, retry_failed, settings, progress, say)[0]
+
+
+def sweep_plan(
+    plan: Plan,
+    refresh: bool,
+    retry_failed: bool,
+    settings: Settings,
+    progress: bool = True,
+    say: Callable[[str], None] = _stderr,
+) -> tuple[xarray.DataTree, dict[int, Failure]]:
+    """`sweep` of a request that is checked already; also returns the cells that failed."""
     failed: dict[int, Failure] = {}
     note_request(plan)
     if retry_failed:
@@ -120,7 +134,7 @@ def sweep(
         say(line)
     if tree is None:
         raise EveryCellFailed(f"{plan.experiment.name}: every cell failed; the first: {failed[min(failed)].line}", len(failed))
-    return tree
+    return tree, failed
 
 
 def load(
@@ -325,17 +339,13 @@ def write_whole(plan: Plan, tree: xarray.DataTree) -> Path | None:
 def _common_seeds(plan: Plan, files: Sequence[store.Header], failed: Collection[str]) -> list[int]:
     """Seeds that every cell has (but those that failed), of the sources of now if there are any, else of one of the others."""
     others = [] if hasattr(plan.experiment.module, "FUNCTIONS") else sorted({file.digest for file in files} - {plan.digest})
+    seeds = sorted({seed for file in files for seed in file.seeds})
+    have = tables(files, [cell.name for cell in plan.cells], seeds)
     for digest in [plan.digest, *others]:
-        lost = failed if digest == plan.digest else ()
-        names = [cell.name for cell in plan.cells if cell.name not in lost] or [cell.name for cell in plan.cells]
-        seeds: dict[str, set[int]] = {name: set() for name in names}
-        for file in files:
-            if file.digest == digest:
-                for row, cell in enumerate(file.cells):
-                    if cell in seeds:
-                        seeds[cell] |= {seed for seed, there in zip(file.seeds, file.stored[row], strict=True) if there}
-        if common := set.intersection(*seeds.values()):
-            return sorted(common)
+        lost = [digest == plan.digest and cell.name in failed for cell in plan.cells]
+        rows = [index for index, gone in enumerate(lost) if not gone or all(lost)]
+        if digest in have and (common := np.flatnonzero(have[digest][rows].all(axis=0))).size:
+            return [seeds[column] for column in common]
     return []
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import claims, store
-from .assemble import meeting
+from .assemble import tables
 from .job import Failure, recorded_failures
 from .plan import cell_name, points
 
@@ -51,18 +51,13 @@ def _status(path: Path) -> SweepStatus:
     asked, home = json.loads(path.read_text()), path.parent.parent
     grid = [*points(asked["over"], asked["zipped"])]
     names = [cell_name(asked["experiment"], asked["root_seed"], {**asked["config"], **point}) for point in grid]
-    place = {name: index for index, name in enumerate(names)}
-    column = {seed: index for index, seed in enumerate(asked["seeds"])}
-    have = np.zeros((len(names), len(column)), bool)
-    for file in store.headers(home, place, aside=False)[0]:
-        if file.digest == asked["digest"]:
-            (rows, at), (columns, of) = meeting(file.cells, place), meeting(file.seeds, column)
-            have[np.ix_(at, of)] |= file.stored[np.ix_(rows, columns)]
+    files, seeds = store.headers(home, names, aside=False)[0], asked["seeds"]
+    have = tables(files, names, seeds).get(asked["digest"], np.zeros((len(names), len(seeds)), bool))
     running = _running(home)
     failed = recorded_failures(home, asked["digest"])
     done = have.sum(axis=1)
     cells = [
-        _cell(point, int(done[index]), len(column), running.get(name), failed.get(name))
+        _cell(point, int(done[index]), len(seeds), running.get(name), failed.get(name))
         for index, (point, name) in enumerate(zip(grid, names, strict=True))
     ]
     return SweepStatus(path, asked, cells)
