@@ -7,7 +7,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 from jaxtyping import install_import_hook
 
-_hook = install_import_hook(["closedform.models", "closedform.tasks", "closedform.theory"], "beartype.beartype")
+_CHECKED = ["closedform.models", "closedform.solvers", "closedform.tasks", "closedform.theory"]
+_hook = install_import_hook(_CHECKED, "beartype.beartype")
 _hook.__enter__()
 
 import jax  # noqa: E402

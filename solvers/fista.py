@@ -1,0 +1,212 @@
+"""Accelerated proximal gradient with restarts (R-FISTA): the gated program, the ReLU program, the Lasso over neurons.
+
+    w+ = prox(v - F'l'(F v)/L),   t+ = (1 + sqrt(1 + 4 t^2))/2,   v+ = w+ + ((t - 1)/t+)(w+ - w)
+
+and t = 1 first wherever (v - w+).(w+ - w) > 0: the momentum points uphill. L starts from a power iteration and is raised,
+the step being taken again, wherever ||F(w+ - v)||^2 > L ||w+ - v||^2: the losses here have curvature at most 1. In the
+ReLU program the prox projects each block on its cone and then shortens it, which is exact since a cone contains all
+multiples of its points.
+
+Source: Mishkin, Sahiner and Pilanci, arXiv 2202.01331, by the code of its package (whose t update differs: see the
+specification's remark, 1 + sqrt(1 + 4 t^2)/2); the Lasso over sampled neurons is the SCP algorithm of Bai, Gautam and
+Sojoudi, arXiv 2201.01965 (its form is recalled).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from ..models import two_layer
+from ..models.convex_relu import to_network
+from ..theory import convex_relu as theory
+from . import losses
+from .losses import Loss
+from .program import Bounds, Program, Solution, norms, outputs, pulled, run
+
+Weights = Float[Array, "*weights"]
+
+
+class Composite(NamedTuple):
+    """minimise loss(forward(w), y) + beta * penalty(w): what the method has to know of a problem."""
+
+    forward: Callable[[Weights], Float[Array, "sample"]]  # linear
+    adjoint: Callable[[Float[Array, "sample"]], Weights]  # its transpose
+    prox: Callable[[Weights, Float[Array, ""]], Weights]  # argmin over w of |w - given|^2/2 + threshold * penalty(w)
+    penalty: Callable[[Weights], Float[Array, ""]]  # positively homogeneous
+    dual_norm: Callable[[Weights], Float[Array, ""]]  # max of w . given over penalty(w) <= 1
+    y: Float[Array, "sample"]
+    beta: Float[Array, ""]
+
+
+class State(NamedTuple):
+    weights: Weights
+    ahead: Weights  # v, the extrapolated point
+    outputs: Float[Array, "sample"]  # of weights
+    outputs_ahead: Float[Array, "sample"]
+    momentum: Float[Array, ""]  # t
+    curvature: Float[Array, ""]  # L
+
+
+def gated(program: Program) -> Composite:
+    """Group Lasso over the gates."""
+    return Composite(
+        forward=lambda w: outputs(w, program),
+        adjoint=lambda nu: pulled(nu, program),
+        prox=shrink,
+        penalty=lambda w: jnp.sum(norms(w)),
+        dual_norm=lambda pull: jnp.max(norms(pull)),
+        y=program.y,
+        beta=program.beta,
+    )
+
+
+def relu(program: Program) -> Composite:
+    """The same with every block in the cone of its pattern; a projection for each block and step."""
+
+    def project(w: Float[Array, "dim block"]) -> Float[Array, "dim block"]:
+        side = 2 * program.active - 1
+        return jax.vmap(theory.cone_projection, (1, None, 1))(w, program.x, side).point.T
+
+    composite = gated(program)
+    return composite._replace(
+        prox=lambda w, threshold: shrink(project(w), threshold), dual_norm=lambda pull: jnp.max(norms(project(pull)))
+    )
+
+
+def lasso(features: Float[Array, "sample neuron"], y: Float[Array, "sample"], beta: Float[Array, ""]) -> Composite:
+    """l1-penalised regression on given features, as relu(x u) of unit vectors u."""
+    return Composite(
+        forward=lambda a: features @ a,
+        adjoint=lambda nu: features.T @ nu,
+        prox=lambda a, threshold: jnp.sign(a) * jnp.maximum(jnp.abs(a) - threshold, 0),
+        penalty=lambda a: jnp.sum(jnp.abs(a)),
+        dual_norm=lambda pull: jnp.max(jnp.abs(pull)),
+        y=y,
+        beta=beta,
+    )
+
+
+def shrink(weights: Float[Array, "dim block"], threshold: Float[Array, ""]) -> Float[Array, "dim block"]:
+    """Every block shortened by the threshold, to no less than zero."""
+    size = norms(weights)
+    return weights * (jnp.maximum(size - threshold, 0) / jnp.where(size > 0, size, 1))[None]
+
+
+def init(composite: Composite, start: Weights, curvature: ArrayLike | None = None) -> State:
+    """From `start`; `curvature` is the largest eigenvalue of F F', by power iteration (and a margin) if not given."""
+    y = composite.y
+    if curvature is None:
+
+        def image(v: Array) -> Array:
+            return composite.forward(composite.adjoint(v))
+
+        def turn(_: Array, v: Array) -> Array:
+            image_v = image(v)
+            return image_v / jnp.maximum(jnp.linalg.norm(image_v), jnp.finfo(y.dtype).tiny)
+
+        # a start that no symmetry of the data makes orthogonal to the leading vector
+        v = jax.lax.fori_loop(0, 40, turn, 1 + jnp.sin(jnp.arange(y.size, dtype=y.dtype)))
+        curvature = 1.01 * jnp.maximum(v @ image(v), jnp.finfo(y.dtype).tiny)
+    f = composite.forward(start)
+    return State(start, start, f, f, jnp.ones((), y.dtype), jnp.asarray(curvature, y.dtype))
+
+
+def step(state: State, composite: Composite, loss: Loss = losses.squared) -> State:
+    """One step, or, if L turns out too small, the same point with a larger L."""
+    w, v, f_w, f_v, t, curvature = state
+    nu = loss.dual_point(f_v, composite.y)
+    new = composite.prox(v + composite.adjoint(nu) / curvature, composite.beta / curvature)
+    f_new = composite.forward(new)
+    moved, seen = jnp.sum((new - v) ** 2), jnp.sum((f_new - f_v) ** 2)
+    t = jnp.where(jnp.sum((v - new) * (new - w)) > 0, 1, t)
+    t_new = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
+    carry = (t - 1) / t_new
+    taken = State(new, new + carry * (new - w), f_new, f_new + carry * (f_new - f_w), t_new, curvature)
+    again = state._replace(curvature=1.05 * seen / jnp.where(moved > 0, moved, 1))
+    small = seen > (1 + 1e-9) * curvature * moved
+    return jax.tree.map(lambda a, b: jnp.where(small, a, b), again, taken)
+
+
+def measure(state: State, composite: Composite, loss: Loss = losses.squared) -> Bounds:
+    """The objective at the weights, and the bound of its residual, scaled to be feasible for the dual."""
+    objective = loss.value(state.outputs, composite.y) + composite.beta * composite.penalty(state.weights)
+    nu = loss.dual_point(state.outputs, composite.y)
+    norm = composite.dual_norm(composite.adjoint(nu))
+    scale = jnp.minimum(1, composite.beta / jnp.where(norm > 0, norm, composite.beta))
+    return Bounds(objective, loss.dual(scale * nu, composite.y))
+
+
+def minimise(
+    composite: Composite, start: Weights, *, loss: Loss = losses.squared, rtol: ArrayLike, max_steps: int, every: int = 10
+) -> Solution:
+    """Any composite problem from a start, to a verified relative gap; `Solution.weights` has the start's shape."""
+    loss.check(composite.y)
+    state, bounds, steps = run(
+        lambda s: step(s, composite, loss),
+        lambda s: measure(s, composite, loss),
+        init(composite, start),
+        rtol=rtol,
+        max_steps=max_steps,
+        every=every,
+    )
+    return Solution(state.weights, *bounds, steps)
+
+
+def solve(
+    program: Program,
+    *,
+    cones: bool,
+    loss: Loss = losses.squared,
+    rtol: ArrayLike = 1e-6,
+    max_steps: int = 20_000,
+    start: Float[Array, "dim block"] | None = None,
+) -> Solution:
+    """The gated program (`cones=False`), or the ReLU program by projections (`cones=True`), to a verified relative gap."""
+    start = jnp.zeros((program.x.shape[1], program.sign.size), program.x.dtype) if start is None else start
+    return minimise((relu if cones else gated)(program), start, loss=loss, rtol=rtol, max_steps=max_steps)
+
+
+def path(
+    program: Program,
+    betas: Float[Array, "beta"],
+    *,
+    cones: bool,
+    loss: Loss = losses.squared,
+    rtol: ArrayLike = 1e-6,
+    max_steps: int = 20_000,
+) -> Solution:
+    """The solutions for all betas in one call, each warm-started from the one before; best in falling order."""
+
+    def advance(start: Float[Array, "dim block"], beta: Float[Array, ""]) -> tuple[Float[Array, "dim block"], Solution]:
+        at = program._replace(beta=beta)
+        solution = solve(at, cones=cones, loss=loss, rtol=rtol, max_steps=max_steps, start=start)
+        return solution.weights, solution
+
+    start = jnp.zeros((program.x.shape[1], program.sign.size), program.x.dtype)
+    return jax.lax.scan(advance, start, jnp.asarray(betas, program.x.dtype))[1]
+
+
+def scp(
+    directions: Float[Array, "dim neuron"],
+    x: Float[Array, "sample dim"],
+    y: Float[Array, "sample"],
+    beta: ArrayLike,
+    *,
+    loss: Loss = losses.squared,
+    rtol: ArrayLike = 1e-8,
+    max_steps: int = 50_000,
+) -> tuple[two_layer.Params, Solution]:
+    """The best network whose first layer points along given directions: the Lasso over sampled neurons.
+
+    The value is an upper bound of the optimum over all networks that falls as directions are added. Scaling of the
+    directions does not matter. The gap is that of the Lasso, not of the network.
+    """
+    unit = directions / norms(directions)[None]
+    composite = lasso(jax.nn.relu(x @ unit), y, jnp.asarray(beta, x.dtype))
+    solution = minimise(composite, jnp.zeros(unit.shape[1], x.dtype), loss=loss, rtol=rtol, max_steps=max_steps)
+    readout = solution.weights
+    sign = jnp.where(readout < 0, -1, 1).astype(x.dtype)
+    return to_network(unit * jnp.abs(readout)[None], sign), solution

@@ -1,0 +1,95 @@
+"""Convex losses of a vector of outputs, each with the dual function that turns its gradient into a lower bound.
+
+| paper | name here | shape | meaning |
+|---|---|---|---|
+| l(yhat, y) | value(outputs, y) | () | summed over the examples, except hinge: the mean |
+| nu | minus the gradient of value | (n,) | dual variable; squared loss: the residual y - yhat |
+| -l*(-nu) | dual(nu, y) | () | min over outputs of value(outputs, y) + nu . outputs; -inf where unbounded |
+
+Source: Bai, Gautam and Sojoudi, arXiv 2201.01965, by its public code: the 1/2 of the squared loss, the sum in place of a
+mean, and the factor 2 on the logit are read there, the mean of the hinge is recalled. The duals are derived here.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.scipy.special import xlogy
+from jaxtyping import Array, Float
+
+from ..models import two_layer
+
+Vector = Float[Array, "sample"]
+
+
+class Loss(NamedTuple):
+    """A loss that is a sum over examples; `value` and `dual` take vectors and give a number."""
+
+    value: Callable[[Vector, Vector], Float[Array, ""]]
+    dual: Callable[[Vector, Vector], Float[Array, ""]]
+    labels: bool = False  # whether y must be +1 or -1
+
+    def check(self, y: Array) -> None:
+        """Raise ValueError where the loss wants labels and y, if its values are known, has others."""
+        if self.labels and not isinstance(y, Tracer) and not np.isin(y, (-1, 1)).all():
+            other = np.asarray(y)[~np.isin(y, (-1, 1))][0]
+            raise ValueError(f"this loss wants labels y of -1 and +1; got {other} (labels 0 and 1 are 2 y - 1)")
+
+    def dual_point(self, outputs: Vector, y: Vector) -> Vector:
+        """nu = -dvalue/doutputs."""
+        return -jax.grad(self.value)(outputs, y)
+
+    def curvature(self, outputs: Vector, y: Vector) -> Vector:
+        """Second derivative of every example's loss."""
+        return jax.jvp(lambda f: jax.grad(self.value)(f, y), (outputs,), (jnp.ones_like(outputs),))[1]
+
+
+def _squared(outputs: Vector, y: Vector) -> Float[Array, ""]:
+    return jnp.sum((outputs - y) ** 2) / 2
+
+
+def _squared_dual(nu: Vector, y: Vector) -> Float[Array, ""]:
+    return nu @ y - nu @ nu / 2
+
+
+def _logistic(outputs: Vector, y: Vector) -> Float[Array, ""]:
+    return jnp.sum(jax.nn.softplus(-2 * y * outputs))
+
+
+def _logistic_dual(nu: Vector, y: Vector) -> Float[Array, ""]:
+    share = y * nu / 2  # in [0, 1]: the probability of the wrong label
+    inside = (share >= 0) & (share <= 1)
+    share = jnp.clip(share, 0, 1)
+    return jnp.sum(jnp.where(inside, -xlogy(share, share) - xlogy(1 - share, 1 - share), -jnp.inf))
+
+
+def _hinge(outputs: Vector, y: Vector) -> Float[Array, ""]:
+    return jnp.mean(jax.nn.relu(1 - y * outputs))
+
+
+def _hinge_dual(nu: Vector, y: Vector) -> Float[Array, ""]:
+    share = y * nu * y.size
+    return jnp.mean(jnp.where((share >= 0) & (share <= 1), share, -jnp.inf))
+
+
+# 1/2 ||outputs - y||^2
+squared = Loss(_squared, _squared_dual)
+# sum log(1 + exp(-2 y outputs)), y = +-1: the paper's, whose labels are (1 + y)/2
+logistic = Loss(_logistic, _logistic_dual, labels=True)
+# mean (1 - y outputs)_+, y = +-1
+hinge = Loss(_hinge, _hinge_dual, labels=True)
+
+
+def network_objective(
+    params: two_layer.Params, x: Float[Array, "sample dim"], y: Vector, beta: Float[Array, ""] | float, loss: Loss = squared
+) -> Float[Array, ""]:
+    """The objective of training: loss + (beta/2) sum_j (||u_j||^2 + alpha_j^2), u = w/sqrt(width) and alpha = a/sqrt(width).
+
+    In the mean-field scale of two_layer the penalty is the mean over neurons of (||w_j||^2 + a_j^2)/2, times beta.
+    """
+    outputs = jax.vmap(two_layer.apply, (None, 0))(params, x)
+    penalty = (jnp.sum(params.w**2) + jnp.sum(params.a**2)) / (2 * params.a.size)
+    return loss.value(outputs, y) + beta * penalty

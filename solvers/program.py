@@ -1,0 +1,194 @@
+"""The convex program of a two-layer ReLU network, its solution, and the loop that stops on a verified gap.
+
+    minimise over weights   loss( sum_b sign_b D_b x weights_b , y ) + beta sum_b ||weights_b||
+    ReLU program:           subject to (2 D_b - 1) x weights_b >= 0, every pattern with either sign
+    gated program:          no constraints, every pattern once with sign +1
+
+The ReLU program has the value of the non-convex problem, loss + (beta/2) sum_j (||u_j||^2 + alpha_j^2), if it holds all
+activation patterns; with some of them it is an upper bound; the gated program with the same gates is below it. Every
+method here is a pair of pure functions `init`, `step` on a NamedTuple of arrays, with `measure` giving an objective that
+some point attains and a lower bound that a dual point proves. Their difference is the verified gap; `solve` stops on it.
+All of it may be mapped over beta, y or whole programs by `vmap`.
+
+Source: Pilanci and Ergen, arXiv 2002.10553; Bai, Gautam and Sojoudi, arXiv 2201.01965; gated: Mishkin, Sahiner and
+Pilanci, arXiv 2202.01331 (abstracts and public code read; duals derived here).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
+
+from ..models import convex_relu, two_layer
+
+S = TypeVar("S")
+
+
+class Program(NamedTuple):
+    """The data of a program; whether its blocks are kept in their cones is said by the solver, not here."""
+
+    x: Float[Array, "sample dim"]
+    y: Float[Array, "sample"]
+    active: Float[Array, "sample block"]  # D_b as zeros and ones
+    sign: Float[Array, "block"]  # +1 or -1; 0 switches a block off
+    beta: Float[Array, ""]
+
+
+class Bounds(NamedTuple):
+    """What an iterate proves of the optimum: bound <= optimum <= objective."""
+
+    objective: Float[Array, ""]
+    bound: Float[Array, ""]
+
+
+class Solution(NamedTuple):
+    """Weights with what was verified of them; leading axes where several programs were solved at once."""
+
+    weights: Float[Array, "*batch dim block"]
+    objective: Float[Array, "*batch"]
+    bound: Float[Array, "*batch"]  # no point of the program is below
+    steps: Int[Array, "*batch"]
+
+    @property
+    def gap(self) -> Float[Array, "*batch"]:
+        """objective - bound: at most the distance to the optimum that was asked for, unless the steps ran out."""
+        return self.objective - self.bound
+
+
+def gated_program(x: ArrayLike, y: ArrayLike, gates: ArrayLike, beta: ArrayLike) -> Program:
+    """The gated program on these gates (dim, pattern). Raises ValueError on bad data, before anything compiles."""
+    x, y, beta = checked(x, y, beta)
+    gates = _checked_gates(gates, x)
+    return Program(x, y, convex_relu.patterns(gates, x), jnp.ones(gates.shape[1], x.dtype), beta)
+
+
+def relu_program(x: ArrayLike, y: ArrayLike, gates: ArrayLike, beta: ArrayLike) -> Program:
+    """The ReLU program on the patterns of these gates (dim, pattern), each with either sign: first all +1, then all -1.
+
+    Raises ValueError on bad data, before anything compiles. Duplicate rows and zero rows of x are allowed: they are
+    constraints twice, or none.
+    """
+    x, y, beta = checked(x, y, beta)
+    active, sign = convex_relu.both_signs(convex_relu.patterns(_checked_gates(gates, x), x))
+    return Program(x, y, active, sign, beta)
+
+
+def checked(x: ArrayLike, y: ArrayLike, beta: ArrayLike) -> tuple[Array, Array, Array]:
+    """The data as arrays of one floating dtype. Values are checked where they are known (not under a trace)."""
+    x, y, beta = jnp.asarray(x), jnp.asarray(y), jnp.asarray(beta)
+    dtype = jnp.result_type(x, y, float) if not jnp.issubdtype(x.dtype, jnp.floating) else x.dtype
+    x, y, beta = x.astype(dtype), y.astype(dtype), beta.astype(dtype)
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(f"x must have the shape (sample, dim), neither of them 0; got {x.shape}")
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"y must have the shape (sample,) = {x.shape[:1]}, one number for each row of x; got {y.shape}")
+    if beta.shape != ():
+        raise ValueError(f"beta must be one number; got the shape {beta.shape} (map over several by jax.vmap or path)")
+    for name, values in (("x", x), ("y", y)):
+        if known(values) and not np.isfinite(values).all():
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+            raise ValueError(f"{name} must be finite; {name}{list(where)} is {values[where]}")
+    if known(beta) and not 0 < beta < float("inf"):
+        raise ValueError(f"beta must be positive and finite, got {beta}")
+    return x, y, beta
+
+
+def known(values: Any) -> bool:
+    """Whether these are numbers rather than the tracer of a transformation."""
+    return not isinstance(values, Tracer)
+
+
+def _checked_gates(gates: ArrayLike, x: Array) -> Array:
+    gates = jnp.asarray(gates, x.dtype)
+    if gates.ndim != 2 or gates.shape[0] != x.shape[1] or not gates.shape[1]:
+        raise ValueError(f"gates must have the shape (dim, pattern) with dim = {x.shape[1]}; got {gates.shape}")
+    if known(gates) and not np.isfinite(gates).all():
+        raise ValueError("gates must be finite")
+    return gates
+
+
+def outputs(weights: Float[Array, "dim block"], program: Program) -> Float[Array, "sample"]:
+    """f on the examples, each block by its own pattern (paper: F u)."""
+    return convex_relu.outputs(weights, program.sign, program.active, program.x)
+
+
+def pulled(nu: Float[Array, "sample"], program: Program) -> Float[Array, "dim block"]:
+    """The adjoint of `outputs` (paper: F' nu): sign_b x' D_b nu."""
+    return program.x.T @ (program.active * nu[:, None]) * program.sign[None]
+
+
+def kernel(program: Program) -> Float[Array, "sample sample"]:
+    """F F' = (x x') * (D D'), entry by entry: sample x sample however many blocks there are."""
+    return (program.x @ program.x.T) * ((program.active * jnp.abs(program.sign)[None]) @ program.active.T)
+
+
+def norms(weights: Float[Array, "dim block"]) -> Float[Array, "block"]:
+    return jnp.linalg.norm(weights, axis=0)
+
+
+def network(solution: Solution, program: Program) -> two_layer.Params:
+    """The ReLU network of a solution of the ReLU program."""
+    return convex_relu.to_network(solution.weights, program.sign)
+
+
+# --- the loop --------------------------------------------------------------------------------------------------------------
+
+
+class _Progress(NamedTuple):
+    state: Any
+    best: Any  # the state of the smallest objective
+    bounds: Bounds  # the smallest objective and the largest bound so far
+    steps: Int[Array, ""]
+    idle: Int[Array, ""]  # looks since the gap last shrank
+
+
+def run(
+    step: Callable[[S], S],
+    measure: Callable[[S], Bounds],
+    state: S,
+    *,
+    rtol: ArrayLike,
+    max_steps: int,
+    every: int = 1,
+    patience: int = 1000,
+) -> tuple[S, Bounds, Int[Array, ""]]:
+    """Step until the verified gap is at most rtol |objective|; look every `every` steps.
+
+    Returns the state of the smallest objective seen, with the best objective and bound, and the steps taken. Ends as well
+    at `max_steps`, after `patience` looks at which the gap did not shrink, and when the objective is no longer a number.
+    """
+
+    def unfinished(at: _Progress) -> Bool[Array, ""]:
+        objective, bound = at.bounds
+        return (objective - bound > rtol * jnp.abs(objective)) & (at.steps < max_steps) & (at.idle < patience)
+
+    def advance(at: _Progress) -> _Progress:
+        state = jax.lax.fori_loop(0, every, lambda _, s: step(s), at.state)
+        seen = measure(state)
+        better = seen.objective < at.bounds.objective
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state, at.best)
+        bounds = Bounds(
+            jnp.where(better, seen.objective, at.bounds.objective),
+            jnp.where(seen.bound > at.bounds.bound, seen.bound, at.bounds.bound),
+        )
+        shrank = bounds.objective - bounds.bound < at.bounds.objective - at.bounds.bound
+        idle = jnp.where(shrank, 0, jnp.where(jnp.isfinite(seen.objective), at.idle + 1, patience))
+        return _Progress(state, best, bounds, at.steps + every, idle)
+
+    first = _Progress(state, state, measure(state), jnp.int32(0), jnp.int32(0))
+    end = jax.lax.while_loop(unfinished, advance, first)
+    return end.best, end.bounds, end.steps
+
+
+def history(step: Callable[[S], S], measure: Callable[[S], Any], state: S, num_steps: int, every: int = 1) -> Any:
+    """`measure` after every, 2 every, ..., num_steps steps, stacked on a leading axis."""
+
+    def advance(state: S, _: None) -> tuple[S, Any]:
+        state = jax.lax.fori_loop(0, every, lambda _, s: step(s), state)
+        return state, measure(state)
+
+    return jax.lax.scan(advance, state, length=num_steps // every)[1]
