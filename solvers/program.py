@@ -140,8 +140,8 @@ def network(solution: Solution, program: Program) -> two_layer.Params:
 
 class _Progress(NamedTuple):
     state: Any
-    best: Any  # the state of the smallest objective
-    bounds: Bounds  # the smallest objective and the largest bound so far
+    best: Any  # the state whose objective is nearest to the bound
+    bounds: Bounds  # its objective, and the largest bound so far
     steps: Int[Array, ""]
     idle: Int[Array, ""]  # looks since the gap last shrank
 
@@ -158,24 +158,23 @@ def run(
 ) -> tuple[S, Bounds, Int[Array, ""]]:
     """Step until the verified gap is at most rtol |objective|; look every `every` steps.
 
-    Returns the state of the smallest objective seen, with the best objective and bound, and the steps taken. Ends as well
+    Returns the state whose objective came nearest to the bound, that objective, the best bound and the steps taken. (Nearest
+    rather than smallest: the network of an iterate outside of its cones may be better than the program.) Ends as well
     at `max_steps`, after `patience` looks at which the gap did not shrink, and when the objective is no longer a number.
     """
 
     def unfinished(at: _Progress) -> Bool[Array, ""]:
         objective, bound = at.bounds
-        return (objective - bound > rtol * jnp.abs(objective)) & (at.steps < max_steps) & (at.idle < patience)
+        return (jnp.abs(objective - bound) > rtol * jnp.abs(objective)) & (at.steps < max_steps) & (at.idle < patience)
 
     def advance(at: _Progress) -> _Progress:
         state = jax.lax.fori_loop(0, every, lambda _, s: step(s), at.state)
         seen = measure(state)
-        better = seen.objective < at.bounds.objective
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state, at.best)
-        bounds = Bounds(
-            jnp.where(better, seen.objective, at.bounds.objective),
-            jnp.where(seen.bound > at.bounds.bound, seen.bound, at.bounds.bound),
-        )
-        shrank = bounds.objective - bounds.bound < at.bounds.objective - at.bounds.bound
+        bound = jnp.where(seen.bound > at.bounds.bound, seen.bound, at.bounds.bound)
+        closer = jnp.abs(seen.objective - bound) < jnp.abs(at.bounds.objective - bound)
+        best = jax.tree.map(lambda new, old: jnp.where(closer, new, old), state, at.best)
+        bounds = Bounds(jnp.where(closer, seen.objective, at.bounds.objective), bound)
+        shrank = jnp.abs(bounds.objective - bound) < jnp.abs(at.bounds.objective - at.bounds.bound)
         idle = jnp.where(shrank, 0, jnp.where(jnp.isfinite(seen.objective), at.idle + 1, patience))
         return _Progress(state, best, bounds, at.steps + every, idle)
 

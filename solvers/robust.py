@@ -1,0 +1,321 @@
+"""Training against the worst case: the ReLU program with every input free to move in an l_inf box, for three losses.
+
+    minimise  loss of the worst margins  y_k f_k - sum_i r_i |g_ki|  +  beta sum_b ||weights_b||
+    where     g_k = sum_b sign_b D_kb weights_b,  f_k = x_k . g_k
+    subject to  (2 D_kb - 1) x_k . weights_b >= sum_i r_i |weights_ib|  for all k, b
+
+with r the radius of the box along each input (0: this input is not attacked). The constraint keeps every activation in the
+box, where the network is then linear: so the objective is the worst case of the network exactly. It is a restriction: its
+value is an upper bound of the robust optimum over all networks, and can be poor. Without the box (r = 0) it is the ReLU
+program, with the hinge as one of the losses.
+
+By the method of multipliers on copies u of the weights: v for the norms, (s, c) for the constraints of a block, g for the
+examples. The linear step is solved by two eigenvalue decompositions, of x'x and of sign D'D sign, once: its matrix is a
+Kronecker sum. The others are one-dimensional monotone equations, for all blocks or examples at once.
+
+Source: Bai, Gautam and Sojoudi, arXiv 2201.01965 (the hinge program as recalled, its checks and the other losses derived
+here; the algorithm and its lower bound are ours).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import xlogy
+from jaxtyping import Array, ArrayLike, Float, Int
+
+from ..theory import convex_relu as theory
+from .fista import shrink
+from .program import Bounds, Program, Solution, known, norms, outputs, run
+
+
+class RobustLoss(NamedTuple):
+    """A loss as this program needs it; `share` is the multiplier of an example's box, `pull` that of its output.
+
+    An example whose output moves by at most `reach` (by the box, and by what a block leaves its cone) loses at worst
+    `value(outputs, reach, y)`. Its subgradient in g is pull * x + share * r * zeta, |zeta| <= 1; `dual(share, pull, y)` is minus
+    the conjugate there.
+    """
+
+    value: Callable[[Array, Array, Array], Float[Array, ""]]
+    dual: Callable[[Array, Array, Array], Float[Array, ""]]
+    multipliers: Callable[[Callable[[Array, Array], tuple[Array, Array]], Array], tuple[Array, Array]]
+    labels: bool
+
+
+def _bisect(increasing: Callable[[Array], Array], low: Array, high: Array) -> Array:
+    """The root in [low, high] of increasing functions, one each; the nearer end where there is none."""
+
+    def halve(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = (low + high) / 2
+        above = increasing(middle) > 0
+        return jnp.where(above, low, middle), jnp.where(above, middle, high)
+
+    low, high = jax.lax.fori_loop(0, 50, halve, (low, high))
+    return (low + high) / 2
+
+
+def _by_margin(slope: Callable[[Array, int], Array], most: Callable[[int], float]) -> Callable:
+    """`multipliers` of a loss that falls with the margin at the rate `slope`: share = slope(margin), pull = -y share."""
+
+    def multipliers(respond: Callable[[Array, Array], tuple[Array, Array]], y: Array) -> tuple[Array, Array]:
+        def excess(share: Array) -> Array:
+            f, reach = respond(share, -y * share)
+            return share - slope(y * f - reach, y.size)
+
+        share = _bisect(excess, jnp.zeros_like(y), jnp.full_like(y, most(y.size)))
+        return share, -y * share
+
+    return multipliers
+
+
+def _squared_multipliers(respond: Callable[[Array, Array], tuple[Array, Array]], y: Array) -> tuple[Array, Array]:
+    """share = |f - y| + reach; pull = +-share with the sign of f - y, or in between where f = y."""
+
+    def pull_at(share: Array) -> Array:
+        return _bisect(lambda pull: y - respond(share, pull)[0], -share, share)
+
+    def excess(share: Array) -> Array:
+        f, reach = respond(share, pull_at(share))
+        return share - jnp.abs(f - y) - reach
+
+    f, reach = respond(jnp.zeros_like(y), jnp.zeros_like(y))
+    share = _bisect(excess, jnp.zeros_like(y), jnp.abs(f - y) + reach)
+    return share, pull_at(share)
+
+
+hinge = RobustLoss(  # mean (1 - worst margin)_+
+    value=lambda f, reach, y: jnp.mean(jax.nn.relu(1 - (y * f - reach))),
+    dual=lambda share, pull, y: jnp.sum(share),
+    multipliers=_by_margin(lambda margin, n: jnp.where(margin < 1, 1 / n, 0.0), lambda n: 1 / n),
+    labels=True,
+)
+logistic = RobustLoss(  # sum log(1 + exp(-2 worst margin))
+    value=lambda f, reach, y: jnp.sum(jax.nn.softplus(-2 * (y * f - reach))),
+    dual=lambda share, pull, y: -jnp.sum(xlogy(share / 2, share / 2) + xlogy(1 - share / 2, 1 - share / 2)),
+    multipliers=_by_margin(lambda margin, n: 2 * jax.nn.sigmoid(-2 * margin), lambda n: 2.0),
+    labels=True,
+)
+squared = RobustLoss(  # 1/2 sum (|y - f| + reach)^2
+    value=lambda f, reach, y: jnp.sum((jnp.abs(y - f) + reach) ** 2) / 2,
+    dual=lambda share, pull, y: -jnp.sum(share**2) / 2 - pull @ y,
+    multipliers=_squared_multipliers,
+    labels=False,
+)
+
+
+class State(NamedTuple):
+    """Copies and scaled multipliers; the copies agree at the end."""
+
+    weights: Float[Array, "dim block"]  # v
+    confined: Float[Array, "dim block"]  # c
+    slack: Float[Array, "sample block"]  # s
+    slopes: Float[Array, "sample dim"]  # g
+    dual_weights: Float[Array, "dim block"]
+    dual_confined: Float[Array, "dim block"]
+    dual_slack: Float[Array, "sample block"]
+    dual_slopes: Float[Array, "sample dim"]
+    share: Float[Array, "sample"]
+    pull: Float[Array, "sample"]
+    rho: Float[Array, ""]  # the penalty, which follows the residuals
+    count: Int[Array, ""]  # of steps
+
+
+class Factors(NamedTuple):
+    """What a program and a box fix. The penalty is not in it: it may change for nothing."""
+
+    program: Program
+    radius: Float[Array, "dim"]
+    input_basis: Float[Array, "dim dim"]  # eigenvectors of x'x
+    block_basis: Float[Array, "block block"]  # of sign D'D sign
+    stiffness: Float[Array, "dim block"]  # eigenvalues of the linear step
+
+
+def prepare(program: Program, radius: ArrayLike) -> Factors:
+    """Factorise once. Raises ValueError if the box lets some example change sign in every direction."""
+    x = program.x
+    radius = _checked_radius(radius, x)
+    of_inputs, input_basis = jnp.linalg.eigh(x.T @ x)
+    signed = program.active * program.sign[None]
+    of_blocks, block_basis = jnp.linalg.eigh(signed.T @ signed)
+    stiffness = 2 + of_inputs[:, None] + of_blocks[None]
+    return Factors(program, radius, input_basis, block_basis, stiffness)
+
+
+def _checked_radius(radius: ArrayLike, x: Array) -> Array:
+    radius = jnp.asarray(radius, x.dtype)
+    if radius.shape not in ((), x.shape[1:]):
+        raise ValueError(f"radius must be one number or one for each of the {x.shape[1]} inputs; got the shape {radius.shape}")
+    radius = jnp.broadcast_to(radius, x.shape[1:])
+    if known(radius) and known(x):
+        if not (np.isfinite(radius).all() and (np.asarray(radius) >= 0).all()):
+            raise ValueError(f"radius must be finite and at least 0; got {np.asarray(radius)}")
+        margin = np.max(np.abs(np.asarray(x)) - np.asarray(radius)[None], axis=1)
+        if np.asarray(radius).any() and margin.min() < 0:
+            k = int(np.argmin(margin))
+            largest = float(np.abs(np.asarray(x)).max(axis=1).min())
+            raise ValueError(
+                f"radius is too large: row {k} of x lies inside the box, so that only zero weights are robust; the "
+                f"smallest row has the largest entry {largest:.6g}, radius must not exceed that"
+            )
+    return radius
+
+
+def init(program: Program, rho: ArrayLike = 0.1) -> State:
+    """All zero, with a first penalty."""
+    (num_samples, dim), blocks = program.x.shape, program.sign.size
+    dtype = program.x.dtype
+    w, a, g = jnp.zeros((dim, blocks), dtype), jnp.zeros((num_samples, blocks), dtype), jnp.zeros((num_samples, dim), dtype)
+    nothing = jnp.zeros(num_samples, dtype)
+    return State(w, w, a, g, w, w, a, g, nothing, nothing, jnp.asarray(rho, dtype), jnp.int32(0))
+
+
+def step(state: State, factors: Factors, loss: RobustLoss = hinge) -> State:
+    """One iteration: the linear step, the three proxes, the multipliers."""
+    program, radius, input_basis, block_basis, stiffness = factors
+    rho = state.rho
+    x, y, active, sign, beta = program
+    side = 2 * active - 1
+    right = (
+        (state.weights - state.dual_weights)
+        + (state.confined - state.dual_confined)
+        + x.T @ (side * (state.slack - state.dual_slack))
+        + (state.slopes - state.dual_slopes).T @ (active * sign[None])
+    )
+    u = input_basis @ ((input_basis.T @ right @ block_basis) / stiffness) @ block_basis.T
+    heights, slopes = side * (x @ u), (active * sign[None]) @ u.T
+    v = shrink(u + state.dual_weights, beta / rho)
+    s, c = _confine(heights + state.dual_slack, u + state.dual_confined, radius)
+    free = slopes + state.dual_slopes
+
+    def moved(share: Array, pull: Array) -> Array:
+        """The slopes that the multipliers of each example leave, a column of x and a shrinkage of the box."""
+        return _soften(free - (pull / rho)[:, None] * x, (share / rho)[:, None] * radius[None])
+
+    def respond(share: Array, pull: Array) -> tuple[Array, Array]:
+        g = moved(share, pull)
+        return jnp.sum(x * g, axis=1), jnp.abs(g) @ radius
+
+    share, pull = loss.multipliers(respond, y)
+    g = moved(share, pull)
+    new = State(
+        v,
+        c,
+        s,
+        g,
+        state.dual_weights + u - v,
+        state.dual_confined + u - c,
+        state.dual_slack + heights - s,
+        free - g,
+        share,
+        pull,
+        rho,
+        state.count + 1,
+    )
+    return _balanced(new, state)
+
+
+_EVERY, _UNTIL = 50, 5000  # steps between two looks at the balance, and the last of them: a fixed penalty converges
+
+
+def _balanced(new: State, old: State) -> State:
+    """Double or halve the penalty where the primal and the dual residual differ by more than a factor of ten."""
+
+    def size(*arrays: Array) -> Array:
+        return jnp.sqrt(sum(jnp.sum(array**2) for array in arrays))
+
+    primal = size(*(getattr(new, name) - getattr(old, name) for name in State._fields if name.startswith("dual_")))
+    dual = size(*(getattr(new, name) - getattr(old, name) for name in ("weights", "confined", "slack", "slopes")))
+    due = (new.count % _EVERY == 0) & (new.count <= _UNTIL)
+    factor = jnp.where(due & (primal > 10 * dual), 2.0, jnp.where(due & (dual > 10 * primal), 0.5, 1.0))
+    duals = {name: getattr(new, name) / factor for name in State._fields if name.startswith("dual_")}
+    return new._replace(rho=new.rho * factor, **duals)
+
+
+def _soften(values: Array, threshold: Array) -> Array:
+    return jnp.sign(values) * jnp.maximum(jnp.abs(values) - threshold, 0)
+
+
+def _confine(heights: Array, weights: Array, radius: Array) -> tuple[Array, Array]:
+    """The nearest (s, c) with s_k >= sum_i r_i |c_i| for all k, for every block.
+
+    With multiplier theta, c = soften(weights, theta r) and s = max(heights, r . |c|): theta = sum of what s gained. As a function
+    of theta the difference is convex, falling and piecewise linear, so Newton's steps from 0 rise to the root and end on it.
+    """
+
+    def level(theta: Array) -> tuple[Array, Array]:
+        c = _soften(weights, radius[:, None] * theta[None])
+        return radius @ jnp.abs(c), radius**2 @ (c != 0).astype(c.dtype)
+
+    def newton(theta: Array) -> Array:
+        reach, falling = level(theta)
+        short = jnp.maximum(reach[None] - heights, 0)
+        slope = -falling * jnp.sum((short > 0).astype(short.dtype), axis=0) - 1
+        return jnp.maximum(theta - (jnp.sum(short, axis=0) - theta) / slope, theta)
+
+    def unfinished(carry: tuple[Array, Array, Array]) -> Array:
+        theta, before, count = carry
+        return jnp.any(theta > before) & (count < 100)
+
+    def advance(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        theta, _, count = carry
+        return newton(theta), theta, count + 1
+
+    start = jnp.zeros_like(weights[0])
+    theta, _, _ = jax.lax.while_loop(unfinished, advance, (newton(start), start, jnp.int32(0)))
+    c = _soften(weights, radius[:, None] * theta[None])
+    return jnp.maximum(heights, (radius @ jnp.abs(c))[None]), c
+
+
+def measure(state: State, factors: Factors, loss: RobustLoss = hinge) -> Bounds:
+    """An upper bound of the network's worst case, and the bound that the multipliers prove of the program.
+
+    Where a block leaves its cone by some amount, the ReLU network departs from the linear one by no more than that: it is
+    added to the reach of the box, so the first is true of the network at every iterate.
+    """
+    program, radius, _, _, _ = factors
+    x, y, active, sign, beta = program
+    v, side = state.weights, 2 * active - 1
+    outside = jax.nn.relu((radius @ jnp.abs(v))[None] - side * (x @ v)) @ jnp.abs(sign)
+    reach = jnp.abs((active * sign[None]) @ v.T) @ radius + outside
+    objective = loss.value(outputs(v, program), reach, y) + beta * jnp.sum(jnp.abs(sign) * norms(v))
+    pull = state.dual_slopes.T @ (active * sign[None]) + x.T @ (side * state.dual_slack) + state.dual_confined
+    scale = jnp.minimum(1, beta / (state.rho * jnp.max(jnp.abs(sign) * norms(pull))))
+    return Bounds(objective, loss.dual(scale * state.share, scale * state.pull, y))
+
+
+def solve(
+    program: Program,
+    radius: ArrayLike,
+    *,
+    loss: RobustLoss = hinge,
+    rho: ArrayLike = 0.1,
+    rtol: ArrayLike = 1e-5,
+    max_steps: int = 20_000,
+) -> Solution:
+    """The robust program, to a verified relative gap. `radius` is one number or one for each input.
+
+    Raises ValueError if the radius exceeds the largest entry of some row of x (only zero would be feasible).
+    """
+    if loss.labels and known(program.y) and not np.isin(program.y, (-1, 1)).all():
+        raise ValueError("this loss wants labels y of -1 and +1")
+    factors = prepare(program, radius)
+    state, bounds, steps = run(
+        lambda s: step(s, factors, loss),
+        lambda s: measure(s, factors, loss),
+        init(program, rho),
+        rtol=rtol,
+        max_steps=max_steps,
+        every=20,
+    )
+    return Solution(state.weights, *bounds, steps)
+
+
+def margins(weights: Float[Array, "dim block"], program: Program, radius: ArrayLike) -> Float[Array, "sample"]:
+    """The worst margin of every example for weights that satisfy the program: y f - sum_i r_i |g_i|."""
+    slopes = (program.active * program.sign[None]) @ weights.T
+    box = jnp.broadcast_to(jnp.asarray(radius, weights.dtype), slopes.shape[1:])
+    return theory.worst_margin(outputs(weights, program), slopes * box[None], program.y, 1.0)
