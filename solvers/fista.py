@@ -125,8 +125,10 @@ def step(state: State, composite: Composite, loss: Loss = losses.squared) -> Sta
     t_new = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
     carry = (t - 1) / t_new
     taken = State(new, new + carry * (new - w), f_new, f_new + carry * (f_new - f_w), t_new, curvature)
-    again = state._replace(curvature=1.05 * seen / jnp.where(moved > 0, moved, 1))
-    small = seen > (1 + 1e-9) * curvature * moved
+    again = state._replace(curvature=jnp.maximum(1.05 * seen / jnp.where(moved > 0, moved, 1), curvature))
+    # at the end of the way all that is seen of a step is the rounding of the outputs, which says nothing of L
+    noise = (10 * jnp.finfo(f_v.dtype).eps) ** 2 * jnp.sum(f_v**2 + f_new**2)
+    small = seen > (1 + 1e-9) * curvature * moved + noise
     return jax.tree.map(lambda a, b: jnp.where(small, a, b), again, taken)
 
 

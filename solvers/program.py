@@ -80,7 +80,7 @@ def relu_program(x: ArrayLike, y: ArrayLike, gates: ArrayLike, beta: ArrayLike) 
 def checked(x: ArrayLike, y: ArrayLike, beta: ArrayLike) -> tuple[Array, Array, Array]:
     """The data as arrays of one floating dtype. Values are checked where they are known (not under a trace)."""
     x, y, beta = jnp.asarray(x), jnp.asarray(y), jnp.asarray(beta)
-    dtype = jnp.result_type(x, y, float) if not jnp.issubdtype(x.dtype, jnp.floating) else x.dtype
+    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.result_type(float)
     x, y, beta = x.astype(dtype), y.astype(dtype), beta.astype(dtype)
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"x must have the shape (sample, dim), neither of them 0; got {x.shape}")

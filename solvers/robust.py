@@ -35,8 +35,8 @@ class RobustLoss(NamedTuple):
     """A loss as this program needs it; `share` is the multiplier of an example's box, `pull` that of its output.
 
     An example whose output moves by at most `reach` (by the box, and by what a block leaves its cone) loses at worst
-    `value(outputs, reach, y)`. Its subgradient in g is pull * x + share * r * zeta, |zeta| <= 1; `dual(share, pull, y)` is minus
-    the conjugate there.
+    `value(outputs, reach, y)`. Its subgradient in g is pull * x + share * r * zeta, |zeta| <= 1; `dual(share, pull, y)` is
+    minus the conjugate there.
     """
 
     value: Callable[[Array, Array, Array], Float[Array, ""]]
@@ -121,7 +121,7 @@ class State(NamedTuple):
     share: Float[Array, "sample"]
     pull: Float[Array, "sample"]
     rho: Float[Array, ""]  # the penalty, which follows the residuals
-    count: Int[Array, ""]  # of steps
+    num_steps: Int[Array, ""]
 
 
 class Factors(NamedTuple):
@@ -174,7 +174,7 @@ def init(program: Program, rho: ArrayLike = 0.1) -> State:
 
 
 def step(state: State, factors: Factors, loss: RobustLoss = hinge) -> State:
-    """One iteration: the linear step, the three proxes, the multipliers."""
+    """One iteration: the linear step, the three proxes, the multipliers, and now and then the penalty."""
     program, radius, input_basis, block_basis, stiffness = factors
     rho = state.rho
     x, y, active, sign, beta = program
@@ -186,9 +186,12 @@ def step(state: State, factors: Factors, loss: RobustLoss = hinge) -> State:
         + (state.slopes - state.dual_slopes).T @ (active * sign[None])
     )
     u = input_basis @ ((input_basis.T @ right @ block_basis) / stiffness) @ block_basis.T
-    heights, slopes = side * (x @ u), (active * sign[None]) @ u.T
-    v = shrink(u + state.dual_weights, beta / rho)
-    s, c = _confine(heights + state.dual_slack, u + state.dual_confined, radius)
+    # over-relaxed: a mixture of the linear step and the copies before it
+    u_w, u_c = (_relaxed(u, old) for old in (state.weights, state.confined))
+    heights = _relaxed(side * (x @ u), state.slack)
+    slopes = _relaxed((active * sign[None]) @ u.T, state.slopes)
+    v = shrink(u_w + state.dual_weights, beta / rho)
+    s, c = _confine(heights + state.dual_slack, u_c + state.dual_confined, radius)
     free = slopes + state.dual_slopes
 
     def moved(share: Array, pull: Array) -> Array:
@@ -206,33 +209,38 @@ def step(state: State, factors: Factors, loss: RobustLoss = hinge) -> State:
         c,
         s,
         g,
-        state.dual_weights + u - v,
-        state.dual_confined + u - c,
+        state.dual_weights + u_w - v,
+        state.dual_confined + u_c - c,
         state.dual_slack + heights - s,
         free - g,
         share,
         pull,
         rho,
-        state.count + 1,
+        state.num_steps + 1,
     )
     return _balanced(new, state)
 
 
-_EVERY, _UNTIL = 50, 5000  # steps between two looks at the balance, and the last of them: a fixed penalty converges
+_EVERY, _UNTIL = 50, 2000  # steps between two looks at the balance, and the last of them: a fixed penalty converges
+_RELAXATION = 1.6  # of the linear step, over 1
+_COPIES = ("weights", "confined", "slack", "slopes")
+_DUALS = tuple(f"dual_{name}" for name in _COPIES)
 
 
 def _balanced(new: State, old: State) -> State:
-    """Double or halve the penalty where the primal and the dual residual differ by more than a factor of ten."""
+    """Change the penalty where the multipliers still move by much more, or much less, than the copies."""
 
-    def size(*arrays: Array) -> Array:
-        return jnp.sqrt(sum(jnp.sum(array**2) for array in arrays))
+    def moved(names: tuple[str, ...]) -> Array:
+        return jnp.sqrt(sum(jnp.sum((getattr(new, name) - getattr(old, name)) ** 2) for name in names))
 
-    primal = size(*(getattr(new, name) - getattr(old, name) for name in State._fields if name.startswith("dual_")))
-    dual = size(*(getattr(new, name) - getattr(old, name) for name in ("weights", "confined", "slack", "slopes")))
-    due = (new.count % _EVERY == 0) & (new.count <= _UNTIL)
-    factor = jnp.where(due & (primal > 10 * dual), 2.0, jnp.where(due & (dual > 10 * primal), 0.5, 1.0))
-    duals = {name: getattr(new, name) / factor for name in State._fields if name.startswith("dual_")}
-    return new._replace(rho=new.rho * factor, **duals)
+    primal, dual = moved(_DUALS), moved(_COPIES)
+    due = (new.num_steps % _EVERY == 0) & (new.num_steps <= _UNTIL)
+    factor = jnp.where(due & (primal > 4 * dual), 1.5, jnp.where(due & (dual > 4 * primal), 1 / 1.5, 1.0))
+    return new._replace(rho=new.rho * factor, **{name: getattr(new, name) / factor for name in _DUALS})
+
+
+def _relaxed(new: Array, old: Array) -> Array:
+    return _RELAXATION * new + (1 - _RELAXATION) * old
 
 
 def _soften(values: Array, threshold: Array) -> Array:
@@ -242,8 +250,8 @@ def _soften(values: Array, threshold: Array) -> Array:
 def _confine(heights: Array, weights: Array, radius: Array) -> tuple[Array, Array]:
     """The nearest (s, c) with s_k >= sum_i r_i |c_i| for all k, for every block.
 
-    With multiplier theta, c = soften(weights, theta r) and s = max(heights, r . |c|): theta = sum of what s gained. As a function
-    of theta the difference is convex, falling and piecewise linear, so Newton's steps from 0 rise to the root and end on it.
+    With multiplier theta, c = soften(weights, theta r) and s = max(heights, r . |c|): theta = sum of what s gained. As a
+    function of theta the difference is convex, falling and piecewise linear: Newton's steps from 0 rise to its root.
     """
 
     def level(theta: Array) -> tuple[Array, Array]:

@@ -1,0 +1,85 @@
+"""What gradient descent does on the same objective: Adam with a cosine decay to zero, full batch."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...models import convex_relu, two_layer
+from ...solvers.losses import network_objective
+
+
+def start(key: PRNGKeyArray, dim: int, width: int, init_scale: float) -> two_layer.Params:
+    """u_j ~ N(0, init_scale^2)^dim and alpha_j ~ N(0, init_scale^2), in the scale of two_layer."""
+    key_w, key_a = jax.random.split(key)
+    scale = init_scale * jnp.sqrt(width)
+    return two_layer.Params(scale * jax.random.normal(key_w, (dim, width)), scale * jax.random.normal(key_a, (width,)))
+
+
+def train(
+    params: two_layer.Params,
+    x: Float[Array, "sample dim"],
+    y: Float[Array, "sample"],
+    beta: Float[Array, ""] | float,
+    learning_rate: float,
+    num_steps: int,
+    num_moments: int = 1,
+) -> tuple[two_layer.Params, Float[Array, "moment"]]:
+    """The trained network, and its objective after num_steps/num_moments, 2 num_steps/num_moments, .. updates.
+
+    `learning_rate` is that of u and alpha; on the weights of two_layer, sqrt(width) larger, it is so much larger.
+    """
+    rate = learning_rate * jnp.sqrt(params.a.size)
+    return adam(lambda p: network_objective(p, x, y, beta), params, rate, num_steps, num_moments)
+
+
+def train_gated(
+    key: PRNGKeyArray,
+    gates: Float[Array, "dim pattern"],
+    x: Float[Array, "sample dim"],
+    y: Float[Array, "sample"],
+    beta: Float[Array, ""] | float,
+    learning_rate: float,
+    num_steps: int,
+    *,
+    init_scale: float,
+) -> Float[Array, "moment"]:
+    """The same for f(x) = sum_i 1[x g_i >= 0] (x u_i) alpha_i: the objective at the end."""
+    on = convex_relu.patterns(gates, x)
+
+    def objective(params: two_layer.Params) -> Float[Array, ""]:
+        u, alpha = params
+        f = (on * (x @ u)) @ alpha
+        return jnp.sum((f - y) ** 2) / 2 + beta / 2 * (jnp.sum(u**2) + jnp.sum(alpha**2))
+
+    key_w, key_a = jax.random.split(key)
+    shape = gates.shape
+    start = two_layer.Params(init_scale * jax.random.normal(key_w, shape), init_scale * jax.random.normal(key_a, shape[1:]))
+    return adam(objective, start, learning_rate, num_steps, 1)[1]
+
+
+def adam(
+    objective_fn: Callable[[two_layer.Params], Float[Array, ""]],
+    params: two_layer.Params,
+    rate: Float[Array, ""] | float,
+    num_steps: int,
+    num_moments: int,
+) -> tuple[two_layer.Params, Float[Array, "moment"]]:
+    """Adam with a cosine decay of its rate to zero, and the objective at equal intervals, the last at the end."""
+    optimiser = optax.adam(optax.cosine_decay_schedule(1.0, num_steps))
+
+    def update(_: Array, carry: tuple) -> tuple:
+        params, memory = carry
+        gradient = jax.grad(objective_fn)(params)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
+            change, memory = optimiser.update(gradient, memory)
+        return jax.tree.map(lambda p, c: p + rate * c, params, change), memory
+
+    def stretch(carry: tuple, _: None) -> tuple[tuple, Array]:
+        carry = jax.lax.fori_loop(0, num_steps // num_moments, update, carry)
+        return carry, objective_fn(carry[0])
+
+    (params, _), objective = jax.lax.scan(stretch, (params, optimiser.init(params)), length=num_moments)
+    return params, objective

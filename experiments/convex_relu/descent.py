@@ -1,0 +1,77 @@
+"""Wide networks reach the global optimum that the convex program proves; narrow ones stop above it, each at its own height.
+
+Source: Pilanci and Ergen, arXiv 2002.10553 (the optimum, for widths from m* on); the runs and numbers are ours
+Cost: 10 s
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...models import convex_relu, two_layer
+from ...solvers import certificate
+from . import _descent, _problem
+
+
+@dataclass(frozen=True)
+class Config(_problem.Config):
+    narrow: int = 3  # width of the smaller network
+    wide: int = 40  # width of the larger network
+    init_scale: float = 0.5  # standard deviation of every weight at the start
+    learning_rate: float = 0.01  # of Adam, falling to 0 by a cosine
+    num_steps: int = 20_000  # updates
+    num_moments: int = 100  # of the recorded curves
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.num_steps % self.num_moments:
+            raise ValueError(f"num_steps = {self.num_steps} must be a multiple of num_moments = {self.num_moments}")
+
+
+class Result(NamedTuple):
+    objective: Float[Array, ""]  # of the wide network at the end
+    certificate: Float[Array, ""]  # N(residual)/beta of the network of the convex program; 1 at a global optimum
+    trained: Float[Array, ""]  # the same of the wide network at the end
+    undercut: Float[Array, "network"]  # how far a run (narrow, wide) ends below the optimum
+    final: Float[Array, "network"] | None  # objective of the narrow and of the wide network at the end
+    curve: Float[Array, "network moment"] | None  # objective on the way
+
+
+def simulate(key: PRNGKeyArray, config: Config) -> Result:
+    x, y = config.points()
+    curves = []
+    for index, width in enumerate((config.narrow, config.wide)):
+        start = _descent.start(jax.random.fold_in(key, index), config.dim, width, config.init_scale)
+        setting = config.beta, config.learning_rate, config.num_steps, config.num_moments
+        params, curve = _descent.train(start, jnp.asarray(x), jnp.asarray(y), *setting)
+        curves.append(curve)
+    curve = jnp.stack(curves)
+    optimum = config.optimum()
+    network = convex_relu.to_network(optimum.weights, config.program().sign)
+
+    def ratio(network: two_layer.Params) -> Float[Array, ""]:
+        beta = jnp.asarray(config.beta, curve.dtype)
+        proof = certificate.by_patterns(network, jnp.asarray(x), jnp.asarray(y), beta, config.gates())
+        return proof.norm / beta
+
+    return Result(
+        curve[1, -1], ratio(network), ratio(params), jax.nn.relu(optimum.objective - curve[:, -1]), curve[:, -1], curve
+    )
+
+
+def predict(config: Config) -> Result:
+    return Result(config.optimum().objective, jnp.ones(()), jnp.ones(()), jnp.zeros(2), None, None)
+
+
+TOLERANCE = {
+    "objective": (0.0, 1e-5),  # acceptance: every run of width 40 within 1e-5 (seen 1e-7)
+    "certificate": 5e-4,  # acceptance: N falls to beta as the square root of what the solver leaves of the objective
+    "trained": 2e-3,  # the same square root: 1e-7 is left of the objective
+    "undercut": (0.0, 1e-6),  # acceptance: none below p* - 1e-6; the program is solved to 1e-8
+}
+QUICK = {"num_steps": 2000, "num_moments": 10, "learning_rate": 0.05}
+PRESETS = {"larger": {"num_samples": 10, "dim": 3, "wide": 80}}
+SEEDS = 16

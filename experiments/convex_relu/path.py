@@ -1,0 +1,102 @@
+"""The regularisation path: what the convex program proves at every penalty, and where gradient descent stops short of it.
+
+Source: Pilanci and Ergen, arXiv 2002.10553; gated: Mishkin, Sahiner and Pilanci, arXiv 2202.01331 (programs); the path is ours
+Cost: 30 s
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...models import convex_relu, two_layer
+from ...solvers import certificate, interior_point
+from ...solvers.program import gated_program
+from ...theory import convex_relu as theory
+from . import _descent, _problem
+
+
+@dataclass(frozen=True)
+class Config(_problem.Config):
+    beta_share: float = 0.05  # weight decay as a share of beta_max, from where on the zero network is optimal
+    width: int = 100  # of the trained network
+    init_scale: float = 0.5  # standard deviation of every weight at the start
+    learning_rate: float = 0.01  # of Adam, falling to 0 by a cosine
+    num_steps: int = 20_000  # updates
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.beta_share > 0:
+            raise ValueError(f"beta_share must be positive, got {self.beta_share}")
+
+
+class Result(NamedTuple):
+    objective: Float[Array, ""]  # of the convex program's network, over that of the zero network
+    gated: Float[Array, ""]  # of the gated network trained by Adam, in the same unit
+    undercut: Float[Array, ""]  # how far the ReLU network trained by Adam ends below the optimum, in the same unit
+    certificate: Float[Array, ""]  # N(residual)/beta of the convex program's network: 1 up to beta_max, then smaller
+    trained: Float[Array, ""] | None  # objective of the ReLU network trained by Adam, in the same unit
+    neurons: Float[Array, "network"] | None  # distinct directions in the trained and in the convex network (paper m*)
+
+
+def simulate(key: PRNGKeyArray, config: Config) -> Result:
+    x, y, beta = _data(config)
+    key_relu, key_gated = jax.random.split(key)
+    setting = config.learning_rate, config.num_steps
+    start = _descent.start(key_relu, config.dim, config.width, config.init_scale)
+    trained, curve = _descent.train(start, x, y, beta, *setting)
+    gates = config.gates()
+    gated_curve = _descent.train_gated(key_gated, gates, x, y, beta, *setting, init_scale=config.init_scale)
+    optimum = interior_point.solve(config.program()._replace(beta=beta), cones=True)
+    network = convex_relu.to_network(optimum.weights, config.program().sign)
+    proof = certificate.by_patterns(network, x, y, beta, gates)
+    unit = y @ y / 2
+    neurons = jnp.stack([_directions(trained), _directions(network)])
+    undercut = jax.nn.relu(optimum.objective - curve[-1])
+    return Result(proof.objective / unit, gated_curve[-1] / unit, undercut / unit, proof.norm / beta, curve[-1] / unit, neurons)
+
+
+def predict(config: Config) -> Result:
+    """The dual value of the residual, which bounds every network from below; for the gated network, its program."""
+    x, y, beta = _data(config)
+    program = config.program()._replace(beta=beta)
+    weights = interior_point.solve(program, cones=True).weights
+    residual = y - convex_relu.outputs(weights, program.sign, program.active, x)
+    norm = theory.dual_norm(residual, x, convex_relu.patterns(config.gates(), x))
+    bound = theory.dual_value(jnp.minimum(1.0, beta / norm) * residual, y)
+    gated = interior_point.solve(gated_program(x, y, config.gates(), 1.0)._replace(beta=beta), cones=False)
+    unit = y @ y / 2
+    ratio = jnp.minimum(1.0, 1 / jnp.asarray(config.beta_share, x.dtype))
+    return Result(bound / unit, gated.objective / unit, jnp.zeros(()), ratio, None, None)
+
+
+def _data(config: Config) -> tuple[Array, Array, Array]:
+    x, y = (jnp.asarray(array) for array in config.points())
+    patterns = convex_relu.patterns(config.gates(), x)
+    return x, y, config.beta_share * theory.beta_max(x, y, patterns)
+
+
+def _directions(params: two_layer.Params) -> Float[Array, ""]:
+    """Distinct directions, either sign apart, of neurons that carry at least 1e-3 of the largest: one within 0.05 of a
+    larger one is the same."""
+    weights, sign = convex_relu.products(params)
+    size = jnp.linalg.norm(weights, axis=0)
+    unit = weights / jnp.where(size > 0, size, 1)[None]
+    apart = jnp.linalg.norm(unit[:, :, None] - unit[:, None, :], axis=0)
+    order = jnp.arange(size.size)
+    larger = (size[None] > size[:, None]) | ((size[None] == size[:, None]) & (order[None] < order[:, None]))
+    follows = jnp.any(larger & (apart < 0.05) & (sign[None] == sign[:, None]), axis=1)
+    counted = ~follows & (size > 1e-3 * jnp.max(size)) & (size > 1e-5)
+    return jnp.sum(counted.astype(size.dtype))
+
+
+TOLERANCE = {
+    "objective": 1e-6,  # strong duality; the gap of the solver is below 1e-8, that of its residual alone a little larger
+    "gated": (0.0, 1e-5),  # what Adam leaves, as in descent.py: this problem has no other minima
+    "undercut": (0.0, 1e-6),  # no run is below
+    "certificate": 5e-4,  # N falls to beta as the square root of what the solver leaves of the objective
+}
+QUICK = {"num_samples": 5, "num_steps": 500, "width": 10}
+GRID = {"beta_share": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.7, 1.2)}

@@ -1,0 +1,76 @@
+"""The Lasso over sampled neurons: from above to the optimum, and a new neuron helps as often as a drawn one is in use.
+
+Of N + 1 directions drawn let s be in use at the optimum of the Lasso. They are exchangeable, and the next direction lowers the
+value of the first N just if it would be in use: its probability is exactly E[s]/(N + 1), at most (n + 1)/(N + 1).
+
+Source: SCP algorithm of Bai, Gautam and Sojoudi, arXiv 2201.01965 (abstract; form recalled); the identity is derived here
+Cost: 25 s
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...solvers import fista
+from ...solvers.losses import network_objective
+from . import _problem
+
+
+@dataclass(frozen=True)
+class Config(_problem.Config):
+    num_neurons: int = 30  # directions drawn (paper N)
+    num_tests: int = 4000  # fresh directions that estimate the probability of an improvement
+
+
+class Result(NamedTuple):
+    improving: Float[Array, ""]  # share of fresh directions that violate the dual constraint
+    undercut: Float[Array, ""]  # how far the value of the network is below the optimum
+    objective: Float[Array, ""] | None  # of the network
+    excess: Float[Array, ""] | None  # objective / optimum - 1
+
+
+def init(key: PRNGKeyArray, config: Config) -> Float[Array, "dim direction"]:
+    """num_neurons + 1 directions, of which the simulation sees all but the last, and then those for the tests."""
+    return jax.random.normal(key, (config.dim, config.num_neurons + 1 + config.num_tests))
+
+
+def simulate(state: Float[Array, "dim direction"], config: Config) -> Result:
+    x, y = (jnp.asarray(array) for array in config.points())
+    tests = state[:, config.num_neurons + 1 :]
+    network, solution = fista.scp(state[:, : config.num_neurons], x, y, config.beta, rtol=_ACCURACY)
+    features = _features(state[:, : config.num_neurons], x)
+    nu = y - features @ solution.weights
+    violated = jnp.abs(nu @ _features(tests, x)) > config.beta * (1 + _THRESHOLD)
+    objective = network_objective(network, x, y, config.beta)
+    optimum = config.optimum().objective
+    undercut = jax.nn.relu(optimum - objective)
+    return Result(jnp.mean(violated.astype(x.dtype)), undercut, objective, objective / optimum - 1)
+
+
+_ACCURACY = 1e-8
+_THRESHOLD = 1e-5
+
+
+def _features(directions: Float[Array, "dim direction"], x: Float[Array, "sample dim"]) -> Float[Array, "sample direction"]:
+    return jax.nn.relu(x @ (directions / jnp.linalg.norm(directions, axis=0)[None]))
+
+
+def predict(state: Float[Array, "dim direction"], config: Config) -> Result:
+    """s/(N + 1) of the Lasso over one direction more."""
+    x, y = (jnp.asarray(array) for array in config.points())
+    drawn = state[:, : config.num_neurons + 1]
+    _, solution = fista.scp(drawn, x, y, config.beta, rtol=_ACCURACY)
+    used = jnp.abs(solution.weights) > 1e-6 * jnp.max(jnp.abs(solution.weights))
+    return Result(jnp.mean(used.astype(x.dtype)), jnp.zeros(()), None, None)
+
+
+TOLERANCE = {
+    "improving": 0.0,  # an identity of expectations
+    "undercut": (0.0, 1e-6),  # no network is better than the convex program
+}
+QUICK = {"num_samples": 6, "num_neurons": 6, "num_tests": 50}
+GRID = {"num_neurons": (10, 30, 100, 300)}
+SEEDS = 32

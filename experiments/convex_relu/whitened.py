@@ -1,0 +1,89 @@
+"""Whitened data: two neurons, each a soft threshold of one sign of the targets, are the global optimum.
+
+Source: closed form derived here (for whitened data: Ergen and Pilanci, arXiv 2002.11219, abstract)
+Cost: 10 s
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...solvers import interior_point
+from ...solvers.program import gated_program, relu_program
+from ...theory import convex_relu as theory
+from . import _descent
+
+
+@dataclass(frozen=True)
+class Config:
+    num_samples: int = 5  # examples, paper n
+    dim: int = 6  # input dimension, paper d; at least num_samples
+    beta: float = 0.2  # weight decay, paper beta
+    width: int = 40  # of the trained network
+    init_scale: float = 0.3  # standard deviation of every weight at the start
+    learning_rate: float = 0.01  # of Adam, falling to 0 by a cosine
+    num_steps: int = 10_000  # updates
+    dtype: str = "float64"  # differences of 1e-6 are meant
+
+    def __post_init__(self):
+        if not 1 <= self.num_samples <= min(self.dim, 10):
+            raise ValueError(
+                f"num_samples must be from 1 to dim = {self.dim}, and at most 10 (all 2^num_samples patterns are used), got "
+                f"{self.num_samples}"
+            )
+        if not self.beta > 0:
+            raise ValueError(f"beta must be positive, got {self.beta}")
+
+
+class State(NamedTuple):
+    x: Float[Array, "sample dim"]  # orthonormal rows
+    y: Float[Array, "sample"]
+    key: PRNGKeyArray
+
+
+class Result(NamedTuple):
+    relu: Float[Array, ""]  # optimum of the ReLU program on all patterns
+    gated: Float[Array, ""]  # optimum of the gated program on all patterns
+    outputs: Float[Array, "sample"]  # of the ReLU program's network
+    trained: Float[Array, ""]  # objective of a network trained by Adam
+
+
+def init(key: PRNGKeyArray, config: Config) -> State:
+    """Rows of a random rotation, and normal targets."""
+    key_x, key_y, key_start = jax.random.split(key, 3)
+    x = jnp.linalg.qr(jax.random.normal(key_x, (config.dim, config.num_samples)))[0].T
+    return State(x, jax.random.normal(key_y, (config.num_samples,)), key_start)
+
+
+def simulate(state: State, config: Config) -> Result:
+    x, y, key = state
+    # the rows are linearly independent, so every pattern of signs occurs, at x' signs
+    signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * config.num_samples)).reshape(config.num_samples, -1)
+    gates = x.T @ jnp.asarray(signs, x.dtype)
+    program = relu_program(x, y, gates, config.beta)
+    relu = interior_point.solve(program, cones=True)
+    gated = interior_point.solve(gated_program(x, y, gates, config.beta), cones=False)
+    start = _descent.start(key, config.dim, config.width, config.init_scale)
+    _, curve = _descent.train(start, x, y, config.beta, config.learning_rate, config.num_steps)
+    return Result(relu.objective, gated.objective, jax.nn.relu(x @ relu.weights) @ program.sign, curve[-1])
+
+
+def predict(state: State, config: Config) -> Result:
+    y, beta = state.y, config.beta
+    optimum = theory.whitened_optimum(y, beta)
+    return Result(optimum, theory.whitened_gated_optimum(y, beta), theory.whitened_prediction(y, beta), optimum)
+
+
+TOLERANCE = {
+    "relu": (0.0, 1e-6),  # acceptance; the solver stops at 1e-8
+    "gated": (0.0, 1e-6),  # the same
+    "outputs": (0.0, 1e-3),  # the objective is flat: outputs are known to the square root of its error
+    "trained": (0.0, 1e-5),  # what Adam leaves, as in descent.py
+}
+QUICK = {"num_samples": 3, "dim": 3, "num_steps": 500}
+GRID = {"beta": (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)}
+SEEDS = 16

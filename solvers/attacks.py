@@ -1,0 +1,91 @@
+"""Attacks on a two-layer network: inputs moved in an l_inf box so that the margin y f falls.
+
+    fgsm    x - r sign(y grad f(x))                                    one step, to a corner of the box
+    pgd     x <- the box's nearest point to x - step r sign(y grad f(x))    many steps
+
+with r the radius of the box along each input (0: this input is not attacked). Every loss that falls with the margin has this
+sign of its gradient, except that a hinge has none beyond a margin of 1: there an attack on the loss would stay where it is,
+and one on the margin does not. Where no activation changes in the box, f is linear there and one step of either reaches the
+worst case; elsewhere both give a lower bound of the harm that the box can do.
+
+The box is not cut to the range of the data, [0, 1] for pixels, unless `within` asks for it: the worst case of solvers.robust
+is over the whole box.
+
+Source: FGSM: Goodfellow, Shlens and Szegedy, arXiv 1412.6572; PGD: Madry et al., arXiv 1706.06083 (both recalled).
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, Real
+
+from ..models import two_layer
+
+Radius = Real[Array, ""] | Float[Array, "dim"] | float
+
+
+def margins(params: two_layer.Params, x: Float[Array, "sample dim"], y: Float[Array, "sample"]) -> Float[Array, "sample"]:
+    """y f of every example: negative where the class is wrong."""
+    return y * jax.vmap(two_layer.apply, (None, 0))(params, x)
+
+
+def fgsm(
+    params: two_layer.Params,
+    x: Float[Array, "sample dim"],
+    y: Float[Array, "sample"],
+    radius: Radius,
+    *,
+    within: tuple[float, float] | None = None,
+) -> Float[Array, "sample dim"]:
+    """The fast gradient sign method: the corner of the box that the gradient points to.
+
+    Exact, that is the worst point of the box, if f is linear there; otherwise the margin may even rise.
+
+    >>> params = two_layer.Params(jnp.array([[1.0], [-2.0]]), jnp.array([1.0]))
+    >>> fgsm(params, jnp.array([[3.0, 1.0]]), jnp.array([1.0]), 0.25).tolist()
+    [[2.75, 1.25]]
+    """
+    return _cut(x - _downhill(params, x, y) * jnp.asarray(radius, x.dtype), within)
+
+
+def pgd(
+    params: two_layer.Params,
+    x: Float[Array, "sample dim"],
+    y: Float[Array, "sample"],
+    radius: Radius,
+    key: PRNGKeyArray | None = None,
+    *,
+    num_steps: int = 20,
+    step_size: float | None = None,
+    within: tuple[float, float] | None = None,
+) -> Float[Array, "sample dim"]:
+    """Projected gradient descent on the margin; of the points seen, x among them, the one with the smallest.
+
+    From x, or from a point drawn uniformly in the box if a `key` is given. `step_size` is in units of the radius, by
+    default 2.5/num_steps as in Madry et al.; below 2/num_steps a corner may be out of reach. The margin never rises.
+    """
+    radius = jnp.broadcast_to(jnp.asarray(radius, x.dtype), x.shape[1:])[None]
+    step = (2.5 / num_steps if step_size is None else step_size) * radius
+    start = x if key is None else x + radius * jax.random.uniform(key, x.shape, x.dtype, -1, 1)
+    Seen = tuple[Array, Array, Array]
+
+    def look(point: Array, worst: Array, smallest: Array) -> Seen:
+        margin = margins(params, point, y)
+        lower = margin < smallest
+        return point, jnp.where(lower[:, None], point, worst), jnp.where(lower, margin, smallest)
+
+    def move(_: Array, seen: Seen) -> Seen:
+        point, worst, smallest = seen
+        point = jnp.clip(point - step * _downhill(params, point, y), x - radius, x + radius)
+        return look(_cut(point, within), worst, smallest)
+
+    first = look(_cut(start, within), x, margins(params, x, y))
+    return jax.lax.fori_loop(0, num_steps, move, first)[1]
+
+
+def _downhill(params: two_layer.Params, x: Array, y: Array) -> Array:
+    """The sign of the gradient of the margin; 0 for an input that f does not see."""
+    return jnp.sign(jax.grad(lambda points: jnp.sum(margins(params, points, y)))(x))
+
+
+def _cut(x: Array, within: tuple[float, float] | None) -> Array:
+    return x if within is None else jnp.clip(x, *within)

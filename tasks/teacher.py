@@ -1,0 +1,23 @@
+"""Regression on the outputs of a random two-layer ReLU network, with noise.
+
+    x ~ N(0, 1)^dim,   y = num_neurons^-1/2 sum_j b_j relu(w_j . x) + noise,   w_j ~ N(0, 1/dim)^dim, b_j ~ N(0, 1)
+
+Source: the usual teacher of the teacher-student setting.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+def sample(
+    key: PRNGKeyArray, num_samples: int, dim: int, num_neurons: int = 10, noise_std: float = 0.1
+) -> tuple[Float[Array, "num_samples dim"], Float[Array, "num_samples"]]:
+    """x and y of one teacher, drawn from the same key."""
+    if min(num_samples, dim, num_neurons) < 1:
+        raise ValueError(f"num_samples, dim and num_neurons must be at least 1, got {num_samples}, {dim}, {num_neurons}")
+    key_x, key_w, key_b, key_noise = jax.random.split(key, 4)
+    x = jax.random.normal(key_x, (num_samples, dim))
+    w = jax.random.normal(key_w, (dim, num_neurons)) / jnp.sqrt(dim)
+    b = jax.random.normal(key_b, (num_neurons,)) / jnp.sqrt(num_neurons)
+    return x, jax.nn.relu(x @ w) @ b + noise_std * jax.random.normal(key_noise, (num_samples,))
