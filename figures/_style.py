@@ -71,12 +71,12 @@ def simulation(axes: Axes, x: Any, statistics: tuple[xarray.DataArray, xarray.Da
     )
 
 
-def legend(axes: Axes, seeds: int, line: str = "theory", above: bool = False, **options: Any) -> None:
+def legend(axes: Axes, seeds: int, line: str = "theory", above: bool = False, point: str = "SGD", **options: Any) -> None:
     """The labelled curves, and what a line and a point are, with the number of seeds; inside or above the panels."""
-    point = Line2D([], [], color="0.35", marker="o", markersize=3.2, markerfacecolor="white", linestyle="")
-    point.set_label(f"SGD, {seeds} seeds ± SE")
+    marker = Line2D([], [], color="0.35", marker="o", markersize=3.2, markerfacecolor="white", linestyle="")
+    marker.set_label(f"{point}, {seeds} seeds ± SE")
     handles = axes.get_legend_handles_labels()[0]
-    handles += [Line2D([], [], color="0.35", label=line), point]
+    handles += [Line2D([], [], color="0.35", label=line), marker]
     if above:
         axes.figure.legend(handles=handles, loc="outside upper center", **options)
     else:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 from . import two_layer
 
@@ -150,7 +150,7 @@ def distinct(active: Array | np.ndarray) -> np.ndarray:
     return np.sort(np.unique(packed, axis=1, return_index=True)[1])
 
 
-def all_gates(x: Float[Array, "sample dim"], max_patterns: int = 100_000) -> Float[Array, "dim pattern"]:
+def all_gates(x: Real[ArrayLike, "sample dim"], max_patterns: int = 100_000) -> Float[Array, "dim pattern"]:
     """One direction strictly inside the cone of every activation pattern of x; concrete arrays, no jit.
 
     Exact for any x, in general position or not: rows that are collinear share their hyperplane, a zero row has none, and

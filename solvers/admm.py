@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, ArrayLike, Float
 
+from ..theory import convex_relu as theory
 from .fista import shrink
 from .program import Bounds, Program, Solution, norms, outputs, pulled, run
 
@@ -74,14 +75,20 @@ def step(state: State, factors: Factors, dual_step: ArrayLike = 1.0) -> State:
 
 
 def measure(state: State, factors: Factors) -> Bounds:
-    """The objective of the network, and the bound proved by the residual and the multipliers of the cones."""
+    """The objective at the weights projected on their cones, and the bound of the residual and the cones' multipliers."""
     program = factors.program
     x, y, active, sign, beta = program
     nu = y - outputs(state.copy, program)
     multiplier = jax.nn.relu(-factors.rho * state.dual_slack)
     pull = pulled(nu, program) + x.T @ ((2 * active - 1) * multiplier)
     scale = jnp.minimum(1, beta / jnp.max(jnp.abs(sign) * norms(pull)))
-    return Bounds(network_objective(state, program), scale * (nu @ y) - scale**2 * (nu @ nu) / 2)
+    objective = convex_objective(state._replace(weights=projected(state.weights, program)), program)
+    return Bounds(objective, scale * (nu @ y) - scale**2 * (nu @ nu) / 2)
+
+
+def projected(weights: Float[Array, "dim block"], program: Program) -> Float[Array, "dim block"]:
+    """The nearest weights in their cones."""
+    return jax.vmap(theory.cone_projection, (1, None, 1))(weights, program.x, 2 * program.active - 1).point.T
 
 
 def network_objective(state: State, program: Program) -> Float[Array, ""]:
@@ -113,6 +120,6 @@ def solve(
         init(program) if start is None else start,
         rtol=rtol,
         max_steps=max_steps,
-        every=10,
+        every=20,
     )
-    return Solution(state.weights, *bounds, steps)
+    return Solution(projected(state.weights, program), *bounds, steps)

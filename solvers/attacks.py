@@ -16,11 +16,13 @@ Source: FGSM: Goodfellow, Shlens and Szegedy, arXiv 1412.6572; PGD: Madry et al.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Real
 
 from ..models import two_layer
 
-Radius = Real[Array, ""] | Float[Array, "dim"] | float
+Radius = Real[Array, ""] | Float[Array | np.ndarray, "dim"] | float
+Range = tuple[float | int, float | int]  # lowest and highest value of an input
 
 
 def margins(params: two_layer.Params, x: Float[Array, "sample dim"], y: Float[Array, "sample"]) -> Float[Array, "sample"]:
@@ -34,7 +36,7 @@ def fgsm(
     y: Float[Array, "sample"],
     radius: Radius,
     *,
-    within: tuple[float, float] | None = None,
+    within: Range | None = None,
 ) -> Float[Array, "sample dim"]:
     """The fast gradient sign method: the corner of the box that the gradient points to.
 
@@ -44,7 +46,7 @@ def fgsm(
     >>> fgsm(params, jnp.array([[3.0, 1.0]]), jnp.array([1.0]), 0.25).tolist()
     [[2.75, 1.25]]
     """
-    return _cut(x - _downhill(params, x, y) * jnp.asarray(radius, x.dtype), within)
+    return _cut(x - _rows(radius, x) * _uphill(params, x, y), within)
 
 
 def pgd(
@@ -56,36 +58,42 @@ def pgd(
     *,
     num_steps: int = 20,
     step_size: float | None = None,
-    within: tuple[float, float] | None = None,
+    within: Range | None = None,
 ) -> Float[Array, "sample dim"]:
     """Projected gradient descent on the margin; of the points seen, x among them, the one with the smallest.
 
     From x, or from a point drawn uniformly in the box if a `key` is given. `step_size` is in units of the radius, by
     default 2.5/num_steps as in Madry et al.; below 2/num_steps a corner may be out of reach. The margin never rises.
     """
-    radius = jnp.broadcast_to(jnp.asarray(radius, x.dtype), x.shape[1:])[None]
+    radius = _rows(radius, x)
     step = (2.5 / num_steps if step_size is None else step_size) * radius
     start = x if key is None else x + radius * jax.random.uniform(key, x.shape, x.dtype, -1, 1)
-    Seen = tuple[Array, Array, Array]
 
-    def look(point: Array, worst: Array, smallest: Array) -> Seen:
+    def look(point: Array, worst: Array, smallest: Array) -> _Seen:
         margin = margins(params, point, y)
         lower = margin < smallest
         return point, jnp.where(lower[:, None], point, worst), jnp.where(lower, margin, smallest)
 
-    def move(_: Array, seen: Seen) -> Seen:
+    def move(_: Array, seen: _Seen) -> _Seen:
         point, worst, smallest = seen
-        point = jnp.clip(point - step * _downhill(params, point, y), x - radius, x + radius)
+        point = jnp.clip(point - step * _uphill(params, point, y), x - radius, x + radius)
         return look(_cut(point, within), worst, smallest)
 
     first = look(_cut(start, within), x, margins(params, x, y))
     return jax.lax.fori_loop(0, num_steps, move, first)[1]
 
 
-def _downhill(params: two_layer.Params, x: Array, y: Array) -> Array:
+_Seen = tuple[Array, Array, Array]  # where PGD is, the worst point so far, its margin
+
+
+def _uphill(params: two_layer.Params, x: Array, y: Array) -> Array:
     """The sign of the gradient of the margin; 0 for an input that f does not see."""
     return jnp.sign(jax.grad(lambda points: jnp.sum(margins(params, points, y)))(x))
 
 
-def _cut(x: Array, within: tuple[float, float] | None) -> Array:
+def _rows(radius: Radius, x: Array) -> Array:
+    return jnp.broadcast_to(jnp.asarray(radius, x.dtype), x.shape[1:])[None]
+
+
+def _cut(x: Array, within: Range | None) -> Array:
     return x if within is None else jnp.clip(x, *within)

@@ -64,9 +64,9 @@ def certify(
         raise ValueError("the parameters of the network must be finite")
     rank = int(np.linalg.matrix_rank(np.asarray(x)))
     if theory.pattern_count(len(x), max(rank, 1)) <= max_patterns:
-        return by_patterns(params, x, y, beta, convex_relu.all_gates(x, max_patterns), loss=loss)
+        return _jitted_by_patterns(params, x, y, beta, convex_relu.all_gates(x, max_patterns), loss=loss)
     key = jax.random.key(0) if key is None else key
-    return by_search(params, x, y, beta, key, loss=loss, num_starts=num_starts)
+    return _jitted_by_search(params, x, y, beta, key, loss=loss, num_starts=num_starts)
 
 
 def by_patterns(
@@ -101,6 +101,10 @@ def by_search(
     top = jnp.argmax(found.value)
     direction, sign = found.direction[:, top], found.sign[top]
     return _certificate(params, x, y, beta, loss, nu, found.value[top], direction, sign, proof=False)
+
+
+_jitted_by_patterns = jax.jit(by_patterns, static_argnames="loss")
+_jitted_by_search = jax.jit(by_search, static_argnames=("loss", "num_starts"))
 
 
 def _dual_point(params: two_layer.Params, x: Array, y: Array, loss: Loss) -> Float[Array, "sample"]:

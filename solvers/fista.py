@@ -2,9 +2,9 @@
 
     w+ = prox(v - F'l'(F v)/L),   t+ = (1 + sqrt(1 + 4 t^2))/2,   v+ = w+ + ((t - 1)/t+)(w+ - w)
 
-and t = 1 first wherever (v - w+).(w+ - w) > 0: the momentum points uphill. L starts from a power iteration and is raised,
-the step being taken again, wherever ||F(w+ - v)||^2 > L ||w+ - v||^2: the losses here have curvature at most 1. In the
-ReLU program the prox projects each block on its cone and then shortens it, which is exact since a cone contains all
+and t = 1 first wherever (v - w+).(w+ - w) > 0: the momentum points uphill. L is raised, and the step taken again, wherever
+||F(w+ - v)||^2 > L ||w+ - v||^2 (the losses here have curvature at most 1), and lowered where that is far from tight. In
+the ReLU program the prox projects each block on its cone and then shortens it, which is exact since a cone contains all
 multiples of its points.
 
 Source: Mishkin, Sahiner and Pilanci, arXiv 2202.01331, by the code of its package (whose t update differs: see the
@@ -48,6 +48,7 @@ class State(NamedTuple):
     outputs_ahead: Float[Array, "sample"]
     momentum: Float[Array, ""]  # t
     curvature: Float[Array, ""]  # L
+    least: Float[Array, ""]  # L is not lowered below this
 
 
 def gated(program: Program) -> Composite:
@@ -96,27 +97,25 @@ def shrink(weights: Float[Array, "dim block"], threshold: Float[Array, ""]) -> F
 
 
 def init(composite: Composite, start: Weights, curvature: ArrayLike | None = None) -> State:
-    """From `start`; `curvature` is the largest eigenvalue of F F', by power iteration (and a margin) if not given."""
+    """From `start`. With `curvature`, the largest eigenvalue of F F', steps have the length 1/curvature throughout."""
     y = composite.y
+    tiny = jnp.asarray(jnp.finfo(y.dtype).tiny, y.dtype)
     if curvature is None:
-
-        def image(v: Array) -> Array:
-            return composite.forward(composite.adjoint(v))
-
-        def turn(_: Array, v: Array) -> Array:
-            image_v = image(v)
-            return image_v / jnp.maximum(jnp.linalg.norm(image_v), jnp.finfo(y.dtype).tiny)
-
-        # a start that no symmetry of the data makes orthogonal to the leading vector
-        v = jax.lax.fori_loop(0, 40, turn, 1 + jnp.sin(jnp.arange(y.size, dtype=y.dtype)))
-        curvature = 1.01 * jnp.maximum(v @ image(v), jnp.finfo(y.dtype).tiny)
+        # of one direction, hence too small: the first steps raise it
+        pull = composite.adjoint(y)
+        first, least = jnp.sum(composite.forward(pull) ** 2) / jnp.maximum(jnp.sum(pull**2), tiny), tiny
+    else:
+        first = least = jnp.asarray(curvature, y.dtype)
     f = composite.forward(start)
-    return State(start, start, f, f, jnp.ones((), y.dtype), jnp.asarray(curvature, y.dtype))
+    return State(start, start, f, f, jnp.ones((), y.dtype), jnp.maximum(first, tiny), least)
+
+
+_RAISED, _LOOSE = 1.25, 5.0  # factor on L; how loose its bound may be before L is lowered
 
 
 def step(state: State, composite: Composite, loss: Loss = losses.squared) -> State:
     """One step, or, if L turns out too small, the same point with a larger L."""
-    w, v, f_w, f_v, t, curvature = state
+    w, v, f_w, f_v, t, curvature, least = state
     nu = loss.dual_point(f_v, composite.y)
     new = composite.prox(v + composite.adjoint(nu) / curvature, composite.beta / curvature)
     f_new = composite.forward(new)
@@ -124,9 +123,9 @@ def step(state: State, composite: Composite, loss: Loss = losses.squared) -> Sta
     t = jnp.where(jnp.sum((v - new) * (new - w)) > 0, 1, t)
     t_new = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
     carry = (t - 1) / t_new
-    taken = State(new, new + carry * (new - w), f_new, f_new + carry * (f_new - f_w), t_new, curvature)
-    again = state._replace(curvature=jnp.maximum(1.05 * seen / jnp.where(moved > 0, moved, 1), curvature))
-    # at the end of the way all that is seen of a step is the rounding of the outputs, which says nothing of L
+    lower = jnp.where(_LOOSE * seen < curvature * moved, jnp.maximum(curvature / _RAISED, least), curvature)
+    taken = State(new, new + carry * (new - w), f_new, f_new + carry * (f_new - f_w), t_new, lower, least)
+    again = state._replace(curvature=_RAISED * curvature)
     noise = (10 * jnp.finfo(f_v.dtype).eps) ** 2 * jnp.sum(f_v**2 + f_new**2)
     small = seen > (1 + 1e-9) * curvature * moved + noise
     return jax.tree.map(lambda a, b: jnp.where(small, a, b), again, taken)

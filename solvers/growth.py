@@ -16,7 +16,7 @@ solves is known for measures as sliding Frank-Wolfe (Denoyelle et al., Inverse P
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
 from ..models import convex_relu, two_layer
 from . import interior_point, losses
-from .certificate import Certificate, search
+from .certificate import Certificate, Found, search
 from .losses import Loss
 from .program import Program, Solution, checked
 
@@ -76,7 +76,7 @@ def grow(
     dual = nu, jnp.zeros(()), jnp.zeros(x.shape[1]), jnp.ones(())  # nu, N, direction and sign of the best bound
     for number in range(max_rounds):
         key_round = jax.random.fold_in(key_rounds, number)
-        new, new_sign = _violations(search(key_round, nu, x, num_starts=num_starts, near=jnp.asarray(weights)), beta)
+        new, new_sign = _violations(_search(key_round, nu, x, weights, num_starts), beta)
         size = 0.01 * np.mean(np.linalg.norm(weights, axis=0))
         weights, sign = np.concatenate([weights, size * new], axis=1), np.concatenate([sign, new_sign])
         moved = _descend(_padded(weights, sign), x, y, beta, loss, 0.05 / (1 + number), descent_steps)
@@ -92,7 +92,7 @@ def grow(
                 best, objective = candidate, value
         nu = loss.dual_point(convex_relu.outputs(solution.weights, program.sign, program.active, x), y)
         weights, sign = (np.asarray(array) for array in convex_relu.products(network))
-        found = search(jax.random.fold_in(key_round, 1), nu, x, num_starts=num_starts, near=jnp.asarray(weights))
+        found = _search(jax.random.fold_in(key_round, 1), nu, x, weights, num_starts)
         top = jnp.argmax(found.value)
         norm = found.value[top]
         proved = float(loss.dual(jnp.minimum(1, beta / norm) * nu, y))
@@ -117,7 +117,16 @@ def _random_neurons(key: PRNGKeyArray, x: Array, y: Array, width: int) -> tuple[
     return np.asarray(scale * direction), np.asarray(jax.random.rademacher(key_sign, (width,), x.dtype))
 
 
-def _violations(found: Any, beta: Array, most: int = 64, apart: float = 1e-2) -> tuple[np.ndarray, np.ndarray]:
+_jitted_search = jax.jit(search, static_argnames=("num_starts", "num_steps"))
+
+
+def _search(key: PRNGKeyArray, nu: Array, x: Array, weights: np.ndarray, num_starts: int) -> Found:
+    """The search near these neurons; those of zero up to the capacity are random starts."""
+    near = jnp.asarray(np.pad(weights, [(0, 0), (0, -weights.shape[1] % _CAPACITY)]))
+    return _jitted_search(key, nu, x, num_starts=num_starts, near=near)
+
+
+def _violations(found: Found, beta: Array, most: int = 64, apart: float = 1e-2) -> tuple[np.ndarray, np.ndarray]:
     """Of the local maxima above beta the largest, one for each direction and sign."""
     value, direction, sign = (np.asarray(array) for array in found)
     chosen: list[int] = []

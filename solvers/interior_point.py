@@ -74,27 +74,29 @@ def init(program: Program, *, cones: bool, loss: Loss = losses.squared) -> State
 
 
 def measure(state: State, program: Program, loss: Loss = losses.squared) -> Bounds:
-    """The objective of the network (of the gated network), and the bound that the scaled multipliers prove."""
+    """The objective at the weights, infinite outside of their cones, and the bound that the scaled multipliers prove.
+
+    Rounding leaves weights outside by a share `_OUTSIDE` of their size at most: in the ReLU program the objective is therefore
+    that of the network that they become, which is exact on either side of a wall.
+    """
     x, y, active, sign, beta = program
-    cones = state.slack.shape[0] > 0
-    pre = x @ state.weights
-    # a point of the ReLU program is judged as the network that it becomes, which any weights do
-    f = (jax.nn.relu(pre) if cones else active * pre) @ sign
-    objective = loss.value(f, y) + beta * jnp.sum(jnp.abs(sign) * norms(state.weights))
-    nu = loss.dual_point((active * pre) @ sign, y)
-    pull = pulled(nu, program) + (_cone_adjoint(state.multiplier, program) if cones else 0)
-    scale = jnp.minimum(1, beta / jnp.max(jnp.abs(sign) * norms(pull)))
-    return Bounds(objective, loss.dual(scale * nu, y))
+    v, z = state.weights, state.multiplier
+    rows, side, on = _rows(program)[: len(z)], (2 * active - 1)[: len(z)], jnp.abs(sign)
+    outside = jnp.any((side * (rows @ v)) * on[None] < -_OUTSIDE * jnp.max(norms(v)))  # false for nan, which ends the run
+    pre = x @ v
+    f = active * pre @ sign
+    judged = jax.nn.relu(pre) @ sign if len(z) else f
+    objective = loss.value(judged, y) + beta * jnp.sum(on * norms(v))
+    nu = loss.dual_point(f, y)
+    pull = pulled(nu, program) + rows.T @ (side * z)
+    scale = jnp.minimum(1, beta / jnp.max(on * norms(pull)))
+    return Bounds(jnp.where(outside, jnp.inf, objective), loss.dual(scale * nu, y))
 
 
 def _rows(program: Program) -> Float[Array, "sample dim"]:
     """The examples at unit length, zero rows left at zero: scaling a constraint changes nothing but the numbers."""
     size = jnp.linalg.norm(program.x, axis=1, keepdims=True)
     return program.x / jnp.where(size > 0, size, 1)
-
-
-def _cone_adjoint(z: Float[Array, "sample block"], program: Program) -> Float[Array, "dim block"]:
-    return _rows(program).T @ ((2 * program.active - 1) * z)
 
 
 # --- one step --------------------------------------------------------------------------------------------------------------
@@ -159,6 +161,7 @@ def _room_in_cone(t: Array, v: Array, dt: Array, dv: Array) -> Array:
     return jnp.min(jnp.where(discriminant >= 0, first, jnp.inf))
 
 
+_OUTSIDE = 1e-8  # of the largest weights
 _REACH = 0.98  # share of the way to the wall
 _FLOOR = 1e-15  # of the curvature of a block, relative to its trace: where walls pin a block, rounding hides the rest
 

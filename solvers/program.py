@@ -158,14 +158,14 @@ def run(
 ) -> tuple[S, Bounds, Int[Array, ""]]:
     """Step until the verified gap is at most rtol |objective|; look every `every` steps.
 
-    Returns the state whose objective came nearest to the bound, that objective, the best bound and the steps taken. (Nearest
-    rather than smallest: the network of an iterate outside of its cones may be better than the program.) Ends as well
+    Returns the state whose objective came nearest to the bound, that objective, the best bound and the steps taken. An
+    infinite objective says that the state holds no point of the program yet; the first state must hold one. Ends as well
     at `max_steps`, after `patience` looks at which the gap did not shrink, and when the objective is no longer a number.
     """
 
     def unfinished(at: _Progress) -> Bool[Array, ""]:
         objective, bound = at.bounds
-        return (jnp.abs(objective - bound) > rtol * jnp.abs(objective)) & (at.steps < max_steps) & (at.idle < patience)
+        return ~(jnp.abs(objective - bound) <= rtol * jnp.abs(objective)) & (at.steps < max_steps) & (at.idle < patience)
 
     def advance(at: _Progress) -> _Progress:
         state = jax.lax.fori_loop(0, every, lambda _, s: step(s), at.state)
@@ -175,7 +175,8 @@ def run(
         best = jax.tree.map(lambda new, old: jnp.where(closer, new, old), state, at.best)
         bounds = Bounds(jnp.where(closer, seen.objective, at.bounds.objective), bound)
         shrank = jnp.abs(bounds.objective - bound) < jnp.abs(at.bounds.objective - at.bounds.bound)
-        idle = jnp.where(shrank, 0, jnp.where(jnp.isfinite(seen.objective), at.idle + 1, patience))
+        idle = jnp.where(shrank | jnp.isinf(seen.objective), 0, at.idle + 1)
+        idle = jnp.where(jnp.isnan(seen.objective), patience, idle)
         return _Progress(state, best, bounds, at.steps + every, idle)
 
     first = _Progress(state, state, measure(state), jnp.int32(0), jnp.int32(0))

@@ -164,7 +164,7 @@ def _checked_radius(radius: ArrayLike, x: Array) -> Array:
     return radius
 
 
-def init(program: Program, rho: ArrayLike = 0.1) -> State:
+def init(program: Program, rho: ArrayLike = 0.3) -> State:
     """All zero, with a first penalty."""
     (num_samples, dim), blocks = program.x.shape, program.sign.size
     dtype = program.x.dtype
@@ -233,7 +233,7 @@ def _balanced(new: State, old: State) -> State:
     def moved(names: tuple[str, ...]) -> Array:
         return jnp.sqrt(sum(jnp.sum((getattr(new, name) - getattr(old, name)) ** 2) for name in names))
 
-    primal, dual = moved(_DUALS), moved(_COPIES)
+    primal, dual = moved(_DUALS), jnp.sqrt(new.rho) * moved(_COPIES)  # between the two usual units
     due = (new.num_steps % _EVERY == 0) & (new.num_steps <= _UNTIL)
     factor = jnp.where(due & (primal > 4 * dual), 1.5, jnp.where(due & (dual > 4 * primal), 1 / 1.5, 1.0))
     return new._replace(rho=new.rho * factor, **{name: getattr(new, name) / factor for name in _DUALS})
@@ -282,7 +282,7 @@ def measure(state: State, factors: Factors, loss: RobustLoss = hinge) -> Bounds:
     """An upper bound of the network's worst case, and the bound that the multipliers prove of the program.
 
     Where a block leaves its cone by some amount, the ReLU network departs from the linear one by no more than that: it is
-    added to the reach of the box, so the first is true of the network at every iterate.
+    added to the reach of the box, so the first is true of the network. Further out than _OUTSIDE it is infinite.
     """
     program, radius, _, _, _ = factors
     x, y, active, sign, beta = program
@@ -292,7 +292,12 @@ def measure(state: State, factors: Factors, loss: RobustLoss = hinge) -> Bounds:
     objective = loss.value(outputs(v, program), reach, y) + beta * jnp.sum(jnp.abs(sign) * norms(v))
     pull = state.dual_slopes.T @ (active * sign[None]) + x.T @ (side * state.dual_slack) + state.dual_confined
     scale = jnp.minimum(1, beta / (state.rho * jnp.max(jnp.abs(sign) * norms(pull))))
-    return Bounds(objective, loss.dual(scale * state.share, scale * state.pull, y))
+    return Bounds(
+        jnp.where(jnp.max(outside) <= _OUTSIDE, objective, jnp.inf), loss.dual(scale * state.share, scale * state.pull, y)
+    )
+
+
+_OUTSIDE = 1e-4  # in units of the output: a network further out is none of the program's, and may be better than all of them
 
 
 def solve(
@@ -300,7 +305,7 @@ def solve(
     radius: ArrayLike,
     *,
     loss: RobustLoss = hinge,
-    rho: ArrayLike = 0.1,
+    rho: ArrayLike = 0.3,
     rtol: ArrayLike = 1e-5,
     max_steps: int = 20_000,
 ) -> Solution:

@@ -266,7 +266,9 @@ def _over_runs(
         return jax.vmap(function)(*blocks)
 
     def run(index, *blocks):
-        return function(*jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), blocks))
+        one = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), blocks)
+        # in a block of one run XLA would see that it is always the same, and move work out of the loop: other roundings
+        return function(*jax.lax.optimization_barrier((index, one))[1])
 
     def write(index, output):
         result = run(index, output, *blocks[1:]) if in_place else run(index, *blocks)

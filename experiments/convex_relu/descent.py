@@ -42,19 +42,20 @@ class Result(NamedTuple):
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
     x, y = config.points()
-    curves = []
-    for index, width in enumerate((config.narrow, config.wide)):
+    data = jnp.asarray(x), jnp.asarray(y)
+
+    def descend(index: int, width: int) -> tuple[two_layer.Params, Float[Array, "moment"]]:
         start = _descent.start(jax.random.fold_in(key, index), config.dim, width, config.init_scale)
-        setting = config.beta, config.learning_rate, config.num_steps, config.num_moments
-        params, curve = _descent.train(start, jnp.asarray(x), jnp.asarray(y), *setting)
-        curves.append(curve)
-    curve = jnp.stack(curves)
+        return _descent.train(start, *data, config.beta, config.learning_rate, config.num_steps, config.num_moments)
+
+    (_, narrow), (params, wide) = descend(0, config.narrow), descend(1, config.wide)
+    curve = jnp.stack([narrow, wide])
     optimum = config.optimum()
     network = convex_relu.to_network(optimum.weights, config.program().sign)
 
     def ratio(network: two_layer.Params) -> Float[Array, ""]:
         beta = jnp.asarray(config.beta, curve.dtype)
-        proof = certificate.by_patterns(network, jnp.asarray(x), jnp.asarray(y), beta, config.gates())
+        proof = certificate.by_patterns(network, *data, beta, config.gates())
         return proof.norm / beta
 
     return Result(

@@ -1,0 +1,47 @@
+"""Error of ADMM against the iteration, for each penalty; its count and rate beside those predicted."""
+
+import numpy as np
+
+from ...sweeps import prediction, statistics
+from .. import _style
+
+
+def draw(result):
+    simulated = result["simulation"]
+    penalties = simulated["rho"].values
+    figure, ((left, lower), (middle, right)) = _style.panels(columns=2, rows=2)
+    iterations = np.arange(1, simulated.sizes["iteration"] + 1)
+    for index, rho in enumerate(penalties):
+        cell = dict(rho=rho, seed=simulated["seed"].values[0])
+        colour = _style.COLOURS[index]
+        error = simulated["error"].sel(cell).values
+        left.plot(iterations, np.maximum(error, 1e-12), color=colour, label=f"$\\rho$ = {rho:g}", linewidth=0.9)
+        proved = simulated["proved"].sel(cell).values
+        left.plot(iterations, np.maximum(proved, 1e-12), color=colour, linewidth=0.7, linestyle=":")
+        rate = float(prediction(result, "rate").sel(rho=rho))
+        start = int(np.argmax(error < 1e-5)) if (error < 1e-5).any() else 0
+        slope = 1e-5 * rate ** (np.arange(len(iterations) - start))
+        keep = slope > 1e-9
+        left.plot(iterations[start:][keep], 3 * slope[keep], color=colour, linewidth=0.7, linestyle="--")
+    left.plot([], [], color="0.35", linewidth=0.9, label="error of the network")
+    left.plot([], [], color="0.35", linestyle=":", label="verified gap")
+    left.plot([], [], color="0.35", linestyle="--", label="predicted rate")
+    left.set(yscale="log", ylim=(1e-9, 10), xscale="log", xlabel="iteration", ylabel="relative to $p^*$")
+    left.legend()
+    for axes, field, label in (
+        (middle, "iterations", "iterations to accuracy"),
+        (right, "rate", "rate: shrinking per iteration"),
+        (lower, "objective", "objective at the end"),
+    ):
+        _style.theory(axes, penalties, prediction(result, field))
+        _style.simulation(axes, penalties, statistics(result, field))
+        axes.set(xscale="log", xlabel="penalty $\\rho$", ylabel=label)
+        axes.set_xticks(penalties, [f"{rho:g}" for rho in penalties])
+        axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+    line = "as printed, matrix formed"
+    _style.legend(middle, simulated.sizes["seed"], line, point="factorised")
+    _style.legend(right, simulated.sizes["seed"], "spectral radius", point="measured")
+    _style.legend(lower, simulated.sizes["seed"], "optimum by interior point", point="ADMM")
+    optimum = float(prediction(result, "objective").values.ravel()[0])
+    lower.set(ylim=(optimum * (1 - 1e-5), optimum * (1 + 2e-5)))
+    return figure

@@ -1,0 +1,46 @@
+"""Objective of gradient descent against the step, every seed, above the optimum of the convex program; where the runs end."""
+
+import numpy as np
+
+from ...sweeps import prediction, provenance, statistics
+from .. import _style
+
+
+def draw(result):
+    config = provenance(result)["config"]
+    simulated = result["simulation"]
+    seeds = simulated.sizes["seed"]
+    optimum = float(prediction(result, "objective"))
+    moments = simulated.sizes["moment"]
+    steps = np.arange(1, moments + 1) * (config["num_steps"] // moments)
+    figure, (left, right, last) = _style.panels(columns=3)
+    for index, width in enumerate((config["narrow"], config["wide"])):
+        for seed in range(seeds):
+            above = simulated["curve"].isel(seed=seed, network=index).values - optimum
+            left.plot(steps, np.maximum(above, 1e-12), color=_style.COLOURS[index], linewidth=0.6, alpha=0.7)
+        left.plot([], [], color=_style.COLOURS[index], label=f"width {width}")
+        ends = np.sort(simulated["final"].isel(network=index).values)
+        right.plot(np.arange(1, seeds + 1), ends, _style.MARKERS[index], color=_style.COLOURS[index], markersize=3.2)
+    left.set(
+        yscale="log", ylim=(1e-8, None), xlabel="step", ylabel="objective $-\\; p^*$", xticks=[0, steps[-1] // 2, steps[-1]]
+    )
+    left.set_title(f"Adam, {seeds} seeds each, $\\beta$ = {config['beta']:g}")
+    left.legend()
+    right.axhline(optimum, color="0.35", label=f"$p^*$ = {optimum:.6g}")
+    right.errorbar(seeds + 1, *(float(v) for v in statistics(result, "objective")), fmt="k.", label="mean of the wide ± SE")
+    right.set(xlabel="seed, sorted", ylabel="objective at the end")
+    right.legend()
+    names = {
+        "certificate": "$N(\\nu)/\\beta$\nconvex",
+        "trained": "$N(\\nu)/\\beta$\ntrained",
+        "undercut": "below $p^*$\n(narrow, wide)",
+    }
+    for index, field in enumerate(names):
+        mean, error = (np.ravel(values) for values in statistics(result, field))
+        at = index + np.linspace(-0.1, 0.1, mean.size) if mean.size > 1 else np.array([index])
+        last.hlines(np.ravel(prediction(result, field)), index - 0.3, index + 0.3, color=_style.COLOURS[index])
+        last.plot(at, np.ravel(prediction(result, field)), "_", color=_style.COLOURS[index], markersize=14)
+        last.errorbar(at, mean, yerr=error, fmt=_style.MARKERS[index], color=_style.COLOURS[index], markerfacecolor="white")
+    last.set(ylim=(-0.1, 1.2), xlim=(-0.5, 2.5), ylabel="theory (line), mean (point)")
+    last.set_xticks(range(len(names)), list(names.values()))
+    return figure

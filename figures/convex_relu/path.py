@@ -1,0 +1,42 @@
+"""The regularisation path: optimum, gated optimum, trained networks, certificate and number of neurons."""
+
+import numpy as np
+
+from ...sweeps import prediction, provenance, statistics
+from .. import _style
+
+
+def draw(result):
+    config = provenance(result)["config"]
+    simulated = result["simulation"]
+    shares = simulated["beta_share"].values
+    seeds = simulated.sizes["seed"]
+    figure, (left, middle, right) = _style.panels(columns=3)
+    _style.theory(left, shares, prediction(result, "objective"), 0, "ReLU program")
+    _style.simulation(left, shares, statistics(result, "objective"), 0)
+    _style.theory(left, shares, prediction(result, "gated"), 1, "gated program")
+    _style.simulation(left, shares, statistics(result, "gated"), 1)
+    left.set(ylabel="objective / zero network's", yscale="log")
+    _style.legend(left, seeds, "bound or program", point="network")
+    above = simulated["trained"].values / prediction(result, "objective").values[:, None] - 1
+    for seed in range(seeds):
+        middle.plot(shares, np.maximum(above[:, seed], 1e-10), "o", color=_style.COLOURS[2], markersize=2.5, alpha=0.6)
+    middle.set(yscale="log", ylabel="Adam's objective / optimum $-$ 1")
+    middle.set_title(f"width {config['width']}, {seeds} seeds")
+    _style.theory(right, shares, prediction(result, "certificate"), 0, "$N(\\nu)/\\beta$")
+    _style.simulation(right, shares, statistics(result, "certificate"), 0)
+    right.set(ylim=(0, 1.15), ylabel="certificate $N(\\nu)/\\beta$")
+    _style.legend(right, seeds, "theory", point="convex network", loc="lower left")
+    twin = right.twinx()
+    twin.spines["right"].set_visible(True)
+    mean, _ = statistics(result, "neurons")
+    for index, name in enumerate(("trained", "convex")):
+        values = mean.isel(network=index)
+        twin.plot(shares, values, _style.MARKERS[3 + index], color=_style.COLOURS[3 + index], markersize=3, label=name)
+    twin.set(ylabel="distinct neurons", ylim=(0, None))
+    twin.legend(loc="center left", title="neurons", title_fontsize=7)
+    _style.theory(middle, shares, prediction(result, "undercut"), 3, linestyle=":")
+    _style.simulation(middle, shares, statistics(result, "undercut"), 3)
+    for axes in (left, middle, right):
+        axes.set(xscale="log", xlabel="weight decay $\\beta/\\beta_{max}$")
+    return figure

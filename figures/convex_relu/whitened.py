@@ -1,0 +1,26 @@
+"""Whitened data: the closed form of the optimum over the solver and over gradient descent."""
+
+import numpy as np
+
+from ...sweeps import prediction, statistics
+from .. import _style
+
+
+def draw(result):
+    simulated = result["simulation"]
+    betas = simulated["beta"].values
+    seeds = simulated.sizes["seed"]
+    figure, (left, right) = _style.panels(columns=2)
+    names = {"relu": "ReLU program", "gated": "gated program", "trained": "ReLU network by Adam"}
+    for index, (field, label) in enumerate(names.items()):
+        _style.theory(left, betas, prediction(result, field), index, label, linestyle="--" if field == "trained" else "-")
+        _style.simulation(left, betas, statistics(result, field), index)
+    left.set(xscale="log", xlabel="weight decay $\\beta$", ylabel="objective, mean over data sets")
+    _style.legend(left, seeds, "closed form", point="solved")
+    predicted, solved = result["prediction"]["outputs"].values.ravel(), simulated["outputs"].values.ravel()
+    order = np.argsort(predicted)
+    right.plot(predicted[order], predicted[order], color="0.35", label="closed form")
+    right.plot(predicted, solved, ".", color=_style.COLOURS[0], markersize=2, label="solved, every data set and $\\beta$")
+    right.set(xlabel="output by soft threshold", ylabel="output, solved")
+    right.legend()
+    return figure

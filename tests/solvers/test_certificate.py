@@ -1,0 +1,243 @@
+"""The certificate of any network: closed at known optima, above the true distance everywhere, and a way down."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import optimize
+
+from closedform.models import convex_relu, two_layer
+from closedform.solvers import certificate, losses, program
+from zoo import convex_problems as zoo
+from zoo.convex_problems import BETAS, FACTS, OPTIMUM, rejected
+
+searched = jax.jit(certificate.by_search, static_argnames=("loss", "num_starts"))
+
+
+def data(shape=(8, 2)):
+    x, y = zoo.formula_data(*shape)
+    return x, y, convex_relu.all_gates(x)
+
+
+@pytest.fixture(scope="module")
+def optimal():
+    """The networks of the optima of the facts, of one width: `(shape, beta)` to network and to padded x, y and gates."""
+    with jax.enable_x64(True):
+        found = {}
+        for shape in FACTS:
+            x, y, gates = data(shape)
+            rows, columns, more = 10 - x.shape[0], 3 - x.shape[1], 92 - gates.shape[1]
+            padded = (
+                jnp.pad(x, [(0, rows), (0, columns)]),
+                jnp.pad(y, (0, rows)),
+                jnp.pad(jnp.pad(gates, [(0, columns), (0, 0)]), [(0, 0), (0, more)], mode="edge"),
+            )
+            for beta in BETAS:
+                of, solution = zoo.solved()[shape, beta]
+                network = convex_relu.to_network(solution.weights, jnp.pad(of.sign, (0, 184 - of.sign.size), constant_values=1))
+                found[shape, beta] = network, padded
+        return found
+
+
+@jax.jit
+def at_optima(networks, data, betas):
+    return jax.vmap(lambda network, rest, beta: certificate.by_patterns(network, *rest[:2], beta, rest[2]))(
+        networks, data, betas
+    )
+
+
+@pytest.fixture(scope="module")
+def others():
+    """Networks at (8, 2) that are no optima: after 0, 30 and 300 steps of Adam, of 6 seeds, 12 neurons wide."""
+    with jax.enable_x64(True):
+        x, y, _ = data()
+        found = [zoo.trained(6, 12, x, y, 0.1, steps) for steps in (0, 30, 300)]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
+
+
+# ------------------------------------------------------------------------------------------------------- at optima
+
+
+def assert_closed(found, optimum, beta):
+    np.testing.assert_allclose(found.norm / beta, 1, atol=5e-4)
+    assert -1e-8 <= found.gap <= 5e-5
+    np.testing.assert_allclose(found.bound, optimum, atol=5e-5)
+
+
+def test_gap_closes_at_the_optima_of_the_facts(optimal):
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *optimal.values())
+    found = at_optima(*stacked, jnp.array([beta for _, beta in optimal]))
+    assert np.all(found.proof)
+    for i, (shape, beta) in enumerate(optimal):
+        one, (network, (x, y, _)) = zoo.one_of(found, i), optimal[shape, beta]
+        assert_closed(one, FACTS[shape].optima[BETAS.index(beta)], beta)
+        np.testing.assert_allclose(one.objective, zoo.network_objective(network, x, y, beta), rtol=1e-10)
+        np.testing.assert_allclose(one.dual, y - np.maximum(x @ network.w, 0) @ network.a / network.a.size, atol=1e-12)
+
+
+def test_wrong_certificates_are_rejected(optimal):
+    network, (x, y, gates) = optimal[(8, 2), 0.1]
+    beta = jnp.asarray(0.1)
+    assert_closed(zoo.by_patterns(network, x, y, beta, gates), OPTIMUM, 0.1)
+    for changed in (
+        (network, x, y, 2 * beta, gates),
+        (network, x, y, beta / 2, gates),
+        (two_layer.Params(network.w, 1.1 * network.a), x, y, beta, gates),
+        (two_layer.Params(2 * network.w, network.a / 2), x, y, beta, gates),  # the function, but not the balance
+        (network, x, -y, beta, gates),
+    ):
+        rejected(assert_closed, zoo.by_patterns(*changed), OPTIMUM, 0.1)
+
+
+def test_certify_proves_where_it_can_and_says_where_it_cannot(optimal):
+    x, y, _ = data()
+    network = two_layer.Params(optimal[(8, 2), 0.1][0].w[:2], optimal[(8, 2), 0.1][0].a)
+    proved = certificate.certify(network, np.asarray(x), np.asarray(y), 0.1, max_patterns=16)
+    assert proved.proof is True
+    assert_closed(proved, OPTIMUM, 0.1)
+    beyond = certificate.certify(network, x, y, 0.1, max_patterns=15, num_starts=64, key=jax.random.key(1))
+    assert beyond.proof is False
+    assert_closed(beyond, OPTIMUM, 0.1)
+
+
+def test_certify_counts_the_patterns_of_degenerate_data():
+    """Rank 1 among 30 points: two patterns, though points in general position would have very many."""
+    x = jnp.asarray(np.outer(np.linspace(-1, 1.5, 30), [1.0, 2.0, -1.0, 0.5]))
+    y = jnp.asarray(np.linspace(-1, 1, 30))
+    zero = two_layer.Params(jnp.zeros((4, 1)), jnp.zeros(1))
+    found = certificate.certify(zero, x, y, 1.0, max_patterns=2)
+    assert found.proof is True
+    u = np.array([1.0, 2.0, -1.0, 0.5]) / np.linalg.norm([1.0, 2.0, -1.0, 0.5])
+    expected = max(abs(y @ np.maximum(x @ u, 0)), abs(y @ np.maximum(-(x @ u), 0)))
+    np.testing.assert_allclose(found.norm, expected, rtol=1e-10)
+    np.testing.assert_allclose(found.objective, y @ y / 2, rtol=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------ away from optima
+
+
+def assert_gaps(gap, objective):
+    assert np.all(gap >= -1e-9)
+    assert np.all(gap >= objective - OPTIMUM - 1e-8)
+
+
+def test_gap_is_at_least_the_distance_to_the_optimum(others):
+    x, y, gates = data()
+    found = jax.jit(jax.vmap(lambda net: certificate.by_patterns(net, x, y, jnp.asarray(0.1), gates)))(others)
+    assert_gaps(found.gap, found.objective)
+    assert np.all(found.bound <= OPTIMUM + 1e-8)
+    assert np.all(found.bound > 0)
+    assert len(found.gap) == 18
+    for i in (0, 7, 13):
+        np.testing.assert_allclose(found.objective[i], zoo.network_objective(zoo.one_of(others, i), x, y, 0.1), rtol=1e-12)
+        # the bound by hand: the largest response over a fine grid of angles
+        kinks = np.arctan2(-np.asarray(x[:, 0]), np.asarray(x[:, 1]))
+        angles = np.concatenate([np.linspace(0, 2 * np.pi, 40_001), kinks, kinks + np.pi])
+        nu = np.asarray(found.dual[i])
+        responses = np.abs(nu @ np.maximum(np.asarray(x) @ np.stack([np.cos(angles), np.sin(angles)]), 0))
+        np.testing.assert_allclose(found.norm[i], responses.max(), rtol=1e-6)
+        c = min(1, 0.1 / responses.max())
+        np.testing.assert_allclose(found.bound[i], c * nu @ y - c**2 * (nu @ nu) / 2, rtol=1e-5)
+    # training closes the gap: a good network is certified as such
+    assert np.median(found.gap[12:]) < 0.2 * np.median(found.gap[:6])
+    # the mistakes: an unscaled dual point, a bound scaled for twice the weight decay
+    unscaled = found.objective - jnp.sum(found.dual * y[None] - found.dual**2 / 2, axis=1)
+    c = jnp.minimum(1, 0.2 / found.norm)
+    lax = found.objective - c * jnp.sum(found.dual * y[None], axis=1) + c**2 * jnp.sum(found.dual**2, axis=1) / 2
+    for wrong in (unscaled, lax):
+        rejected(assert_gaps, wrong, found.objective)
+
+
+def assert_goes_down(direction, sign, params, x, y, beta, loss, logistic):
+    """A tiny neuron (u, alpha) = sqrt(t) (direction, sign) changes the objective by t (beta - norm) at first order."""
+    t = 1e-5
+    width = params.a.size + 1
+    scale = np.sqrt(width / params.a.size)
+    w = jnp.concatenate([params.w * scale, np.sqrt(t * width) * direction[:, None]], axis=1)
+    a = jnp.append(params.a * scale, np.sqrt(t * width) * sign)
+    before = zoo.network_objective(params, x, y, beta, logistic)
+    after = zoo.network_objective(two_layer.Params(w, a), x, y, beta, logistic)
+    return (after - before) / t
+
+
+def test_direction_is_a_way_down(others):
+    x, y, gates = data()
+    for i in (0, 3, 6, 9):
+        net = zoo.one_of(others, i)
+        found = zoo.by_patterns(net, x, y, jnp.asarray(0.1), gates)
+        assert found.norm > 0.11
+        np.testing.assert_allclose(np.linalg.norm(found.direction), 1, rtol=1e-10)
+        args = net, x, y, 0.1, losses.squared, False
+        slope = assert_goes_down(found.direction, found.sign, *args)
+        np.testing.assert_allclose(slope, 0.1 - found.norm, atol=1e-3)
+        assert slope < 0
+        # no other direction is steeper, and the other sign is not down
+        assert assert_goes_down(found.direction, -found.sign, *args) > 0
+        for u in np.random.default_rng(i).normal(size=(20, 2)):
+            for sign in (-1.0, 1.0):
+                assert assert_goes_down(jnp.asarray(u / np.linalg.norm(u)), sign, *args) >= slope - 1e-3
+
+
+def test_logistic_certificate():
+    x, y = zoo.random_data(7, 2, seed=3, labels=True)
+    gates, beta = convex_relu.all_gates(x), 0.2
+    optimum = zoo.clarabel(x, y, convex_relu.patterns(gates, x), beta, logistic=True)
+    solution = zoo.interior(program.relu_program(x, y, gates, beta), loss=losses.logistic)
+    np.testing.assert_allclose(solution.objective, optimum, rtol=1e-7)
+    net = convex_relu.to_network(solution.weights, program.relu_program(x, y, gates, beta).sign)
+    found = zoo.by_patterns(net, x, y, jnp.asarray(beta), gates, loss=losses.logistic)
+    np.testing.assert_allclose(found.norm / beta, 1, atol=5e-4)
+    assert -1e-8 <= found.gap <= 5e-5
+    rng = np.random.default_rng(0)
+    for scale in (0.1, 1.0, 3.0):
+        net = two_layer.Params(*(jnp.asarray(scale * rng.normal(size=leaf.shape)) for leaf in net))
+        found = zoo.by_patterns(net, x, y, jnp.asarray(beta), gates, loss=losses.logistic)
+        np.testing.assert_allclose(found.objective, zoo.network_objective(net, x, y, beta, True), rtol=1e-12)
+        assert found.bound <= optimum + 1e-8
+        args = net, x, y, beta, losses.logistic, True
+        slope = assert_goes_down(found.direction, found.sign, *args)
+        np.testing.assert_allclose(slope, beta - found.norm, atol=1e-3)
+
+
+# ------------------------------------------------------------------------------------------------------- the search
+
+
+def test_search_finds_what_the_patterns_prove(others):
+    x, y, gates = data()
+    find = jax.jit(jax.vmap(lambda net, key: certificate.by_search(net, x, y, jnp.asarray(0.1), key, num_starts=64)))
+    exact = jax.jit(jax.vmap(lambda net: certificate.by_patterns(net, x, y, jnp.asarray(0.1), gates)))(others)
+    found = find(others, jax.random.split(jax.random.key(0), 18))
+    np.testing.assert_allclose(found.norm, exact.norm, rtol=1e-6)
+    assert np.all(found.norm <= exact.norm * (1 + 1e-12))  # from below
+    np.testing.assert_allclose(found.bound, exact.bound, rtol=1e-5)
+    assert not np.any(found.proof)
+    np.testing.assert_allclose(np.abs(jnp.sum(found.direction * exact.direction, axis=1)), 1, atol=1e-4)
+
+
+def test_search_in_three_dimensions_at_an_optimum_and_elsewhere(optimal):
+    start, (x, y, gates) = optimal[(10, 3), 0.1]
+    rng = np.random.default_rng(0)
+    shaken = two_layer.Params(*(leaf + 0.3 * jnp.asarray(rng.normal(size=leaf.shape)) for leaf in start))
+    for net in (start, shaken):
+        exact = zoo.by_patterns(net, x, y, jnp.asarray(0.1), gates)
+        found = searched(net, x, y, jnp.asarray(0.1), jax.random.key(0), num_starts=256)
+        np.testing.assert_allclose(found.norm, exact.norm, rtol=1e-5)
+        assert found.norm <= exact.norm * (1 + 1e-12)
+
+
+def test_every_start_ends_at_a_local_maximum_with_its_value():
+    x, y, _ = data((10, 3))
+    found = jax.jit(lambda key: certificate.search(key, y, x, num_starts=16))(jax.random.key(0))
+    assert found.direction.shape == (3, 32)
+    np.testing.assert_allclose(np.linalg.norm(found.direction, axis=0), 1, rtol=1e-12)
+    response = lambda u: np.asarray(y) @ np.maximum(np.asarray(x) @ u, 0)  # noqa: E731
+    for j in range(0, 32, 5):
+        u, sign = np.asarray(found.direction[:, j]), float(found.sign[j])
+        np.testing.assert_allclose(sign * response(u), found.value[j], rtol=1e-12)
+        local = optimize.minimize(
+            lambda v, s=sign: -s * response(v) / np.linalg.norm(v),
+            u,
+            method="Nelder-Mead",
+            options=dict(xatol=1e-6, fatol=1e-9),
+        )
+        assert -local.fun <= found.value[j] + 1e-4 * abs(found.value[j]) + 1e-6
