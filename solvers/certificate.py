@@ -64,9 +64,10 @@ def certify(
         raise ValueError("the parameters of the network must be finite")
     rank = int(np.linalg.matrix_rank(np.asarray(x)))
     if theory.pattern_count(len(x), max(rank, 1)) <= max_patterns:
-        return _jitted_by_patterns(params, x, y, beta, convex_relu.all_gates(x, max_patterns), loss=loss)
+        found = _jitted_by_patterns(params, x, y, beta, convex_relu.all_gates(x, max_patterns), loss=loss)
+        return found._replace(proof=True)
     key = jax.random.key(0) if key is None else key
-    return _jitted_by_search(params, x, y, beta, key, loss=loss, num_starts=num_starts)
+    return _jitted_by_search(params, x, y, beta, key, loss=loss, num_starts=num_starts)._replace(proof=False)
 
 
 def by_patterns(

@@ -55,3 +55,16 @@ def test_links_and_commands_of_a_page_exist(page):
     commands = re.findall(r"^    closedform .*(?:\\\n.*)*", text, flags=re.MULTILINE)
     for option in set(re.findall(r" --([a-z-]+)", "\n".join(commands))):
         assert option in known, option
+
+
+def test_global_optimum(tmp_path):
+    """The program's pieces, run as one: a proof for a random network, the optimum three times, and a falling path."""
+    pieces = re.findall(r"```python\n(.*?)```", (GUIDE / "global_optimum.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "optimum.py").write_text("\n".join(pieces))
+    printed = call(sys.executable, "optimum.py", folder=tmp_path).stdout
+    assert "proved: True" in printed
+    assert printed.count("1.2750920") == 3  # the value of the specification's table, as program, network and grown
+    assert re.search(r"^\d+ neurons$", printed, flags=re.MULTILINE)
+    path = [float(number) for number in re.findall(r"\d\.\d+", printed[printed.index("[") :])]
+    assert path == sorted(path, reverse=True)
+    assert len(path) == 4
