@@ -127,6 +127,7 @@ def kernel(program: Program) -> Float[Array, "sample sample"]:
 
 
 def norms(weights: Float[Array, "dim block"]) -> Float[Array, "block"]:
+    """The length of every block."""
     return jnp.linalg.norm(weights, axis=0)
 
 
