@@ -22,8 +22,8 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, ArrayLike, Float
 
-from ..theory import convex_relu as theory
-from .fista import shrink
+from . import losses
+from .fista import projected, shrink
 from .program import Bounds, Program, Solution, norms, outputs, pulled, run
 
 
@@ -81,14 +81,9 @@ def measure(state: State, factors: Factors) -> Bounds:
     nu = y - outputs(state.copy, program)
     multiplier = jax.nn.relu(-factors.rho * state.dual_slack)
     pull = pulled(nu, program) + x.T @ ((2 * active - 1) * multiplier)
-    scale = jnp.minimum(1, beta / jnp.max(jnp.abs(sign) * norms(pull)))
+    bound = losses.squared.bound(nu, jnp.max(jnp.abs(sign) * norms(pull)), y, beta)
     objective = convex_objective(state._replace(weights=projected(state.weights, program)), program)
-    return Bounds(objective, scale * (nu @ y) - scale**2 * (nu @ nu) / 2)
-
-
-def projected(weights: Float[Array, "dim block"], program: Program) -> Float[Array, "dim block"]:
-    """The nearest weights in their cones."""
-    return jax.vmap(theory.cone_projection, (1, None, 1))(weights, program.x, 2 * program.active - 1).point.T
+    return Bounds(objective, bound)
 
 
 def network_objective(state: State, program: Program) -> Float[Array, ""]:

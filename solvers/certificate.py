@@ -124,9 +124,8 @@ def _certificate(
     sign: Array,
     proof: bool,
 ) -> Certificate:
-    scale = jnp.minimum(1, beta / jnp.where(norm > 0, norm, beta))
     objective = losses.network_objective(params, x, y, beta, loss)
-    return Certificate(objective, loss.dual(scale * nu, y), nu, norm, direction, sign, proof)
+    return Certificate(objective, loss.bound(nu, norm, y, beta), nu, norm, direction, sign, proof)
 
 
 class Found(NamedTuple):

@@ -66,15 +66,16 @@ def gated(program: Program) -> Composite:
 
 def relu(program: Program) -> Composite:
     """The same with every block in the cone of its pattern; a projection for each block and step."""
-
-    def project(w: Float[Array, "dim block"]) -> Float[Array, "dim block"]:
-        side = 2 * program.active - 1
-        return jax.vmap(theory.cone_projection, (1, None, 1))(w, program.x, side).point.T
-
     composite = gated(program)
     return composite._replace(
-        prox=lambda w, threshold: shrink(project(w), threshold), dual_norm=lambda pull: jnp.max(norms(project(pull)))
+        prox=lambda w, threshold: shrink(projected(w, program), threshold),
+        dual_norm=lambda pull: jnp.max(norms(projected(pull, program))),
     )
+
+
+def projected(weights: Float[Array, "dim block"], program: Program) -> Float[Array, "dim block"]:
+    """The nearest weights in their cones."""
+    return jax.vmap(theory.cone_projection, (1, None, 1))(weights, program.x, 2 * program.active - 1).point.T
 
 
 def lasso(features: Float[Array, "sample neuron"], y: Float[Array, "sample"], beta: Float[Array, ""]) -> Composite:
@@ -136,8 +137,7 @@ def measure(state: State, composite: Composite, loss: Loss = losses.squared) -> 
     objective = loss.value(state.outputs, composite.y) + composite.beta * composite.penalty(state.weights)
     nu = loss.dual_point(state.outputs, composite.y)
     norm = composite.dual_norm(composite.adjoint(nu))
-    scale = jnp.minimum(1, composite.beta / jnp.where(norm > 0, norm, composite.beta))
-    return Bounds(objective, loss.dual(scale * nu, composite.y))
+    return Bounds(objective, loss.bound(nu, norm, composite.y, composite.beta))
 
 
 def minimise(

@@ -1,7 +1,7 @@
 """The global optimum beyond toy sizes: the ReLU program on a growing set of patterns, until the certificate closes.
 
-A data set of 500 points in ten dimensions has about 1e18 activation patterns; an optimum uses a hundred. On a fixed random
-sample of patterns the program is only an upper bound, and a poor one. So, in rounds:
+A data set of 500 points in ten dimensions has about 1e19 activation patterns (theory.convex_relu.pattern_count); an optimum
+needs a hundred or so. On a fixed random sample of patterns the program is only an upper bound, and a poor one. So, in rounds:
 
 1. search for the neurons that violate the dual constraint |nu . relu(x u)| <= beta most, and add them to the network;
 2. train the network for a while by gradient descent, which carries neurons from cell to cell;
@@ -21,14 +21,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
 from ..models import convex_relu, two_layer
 from . import interior_point, losses
 from .certificate import Certificate, Found, search
+from .descent import adam
 from .losses import Loss
 from .program import Program, Solution, checked
+from .program import network as network_of
 
 
 class Round(NamedTuple):
@@ -85,8 +86,9 @@ def grow(
         directions = np.concatenate([moved_weights[:, alive], weights], axis=1)
         program = _program(directions, np.concatenate([moved_sign[alive], sign]), x, y, beta)
         solution = _solve(program, loss, 0.1 * rtol)
-        network = convex_relu.merge_collinear(convex_relu.to_network(solution.weights, program.sign), 1e-2, 1e-4)
-        for candidate in (convex_relu.to_network(solution.weights, program.sign), network, moved):
+        solved = network_of(solution, program)
+        network = convex_relu.merge_collinear(solved, 1e-2, 1e-4)
+        for candidate in (solved, network, moved):
             value = float(losses.network_objective(candidate, x, y, beta, loss))
             if value < objective:
                 best, objective = candidate, value
@@ -95,7 +97,7 @@ def grow(
         found = _search(jax.random.fold_in(key_round, 1), nu, x, weights, num_starts)
         top = jnp.argmax(found.value)
         norm = found.value[top]
-        proved = float(loss.dual(jnp.minimum(1, beta / norm) * nu, y))
+        proved = float(loss.bound(nu, norm, y, beta))
         if proved > bound:
             bound, dual = proved, (nu, norm, found.direction[:, top], found.sign[top])
         blocks = int(np.sum(np.asarray(program.sign) != 0))
@@ -155,16 +157,7 @@ def _descend(
     """Adam with a cosine decay to zero from `rate` times the mean size of the living output weights."""
     alive = jnp.sum((params.a != 0).astype(params.a.dtype))
     size = jnp.sum(jnp.abs(params.a)) / jnp.maximum(alive, 1)
-    optimiser = optax.adam(optax.cosine_decay_schedule(1.0, num_steps))
-
-    def update(_: Array, carry: tuple[two_layer.Params, optax.OptState]) -> tuple[two_layer.Params, optax.OptState]:
-        params, memory = carry
-        gradient = jax.grad(losses.network_objective)(params, x, y, beta, loss)
-        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
-            change, memory = optimiser.update(gradient, memory)
-        return jax.tree.map(lambda p, c: p + rate * size * c, params, change), memory
-
-    return jax.lax.fori_loop(0, num_steps, update, (params, optimiser.init(params)))[0]
+    return adam(lambda p: losses.network_objective(p, x, y, beta, loss), params, rate * size, num_steps)[0]
 
 
 def _program(directions: np.ndarray, sign: np.ndarray, x: Array, y: Array, beta: Array) -> Program:

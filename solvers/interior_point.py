@@ -1,4 +1,4 @@
-"""Primal-dual interior point for the gated and the ReLU program: ten to thirty steps to nine digits.
+"""Primal-dual interior point for the gated and the ReLU program: ten to thirty steps to eight digits.
 
 Each norm is a second-order cone (t_b, weights_b), |weights_b| <= t_b, and each pattern a polyhedral cone with slacks
 a = G weights >= 0 and multipliers z >= 0. Steps are Mehrotra's predictor-corrector in the scaling of Nesterov and Todd
@@ -34,7 +34,7 @@ class State(NamedTuple):
     weights: Float[Array, "dim block"]
     t: Float[Array, "block"]  # above the norm of the weights
     omega: Float[Array, "dim block"]  # dual of the norm, shorter than beta
-    slack: Float[Array, "sample block"]  # of the cone constraints, rows of unit length; no columns in the gated program
+    slack: Float[Array, "sample block"]  # of the cone constraints, rows of unit length; no rows in the gated program
     multiplier: Float[Array, "sample block"]  # z, of the same rows
 
 
@@ -89,8 +89,7 @@ def measure(state: State, program: Program, loss: Loss = losses.squared) -> Boun
     objective = loss.value(judged, y) + beta * jnp.sum(on * norms(v))
     nu = loss.dual_point(f, y)
     pull = pulled(nu, program) + rows.T @ (side * z)
-    scale = jnp.minimum(1, beta / jnp.max(on * norms(pull)))
-    return Bounds(jnp.where(outside, jnp.inf, objective), loss.dual(scale * nu, y))
+    return Bounds(jnp.where(outside, jnp.inf, objective), loss.bound(nu, jnp.max(on * norms(pull)), y, beta))
 
 
 def _rows(program: Program) -> Float[Array, "sample dim"]:

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.scipy.special import xlogy
 from jaxtyping import Array, Float
 
 from ..models import two_layer
+from .program import known
 
 Vector = Float[Array, "sample"]
 
@@ -33,10 +33,14 @@ class Loss(NamedTuple):
     labels: bool = False  # whether y must be +1 or -1
 
     def check(self, y: Array) -> None:
-        """Raise ValueError where the loss wants labels and y, if its values are known, has others."""
-        if self.labels and not isinstance(y, Tracer) and not np.isin(y, (-1, 1)).all():
-            other = np.asarray(y)[~np.isin(y, (-1, 1))][0]
-            raise ValueError(f"this loss wants labels y of -1 and +1; got {other} (labels 0 and 1 are 2 y - 1)")
+        """Raise ValueError where the loss wants labels and y has others."""
+        if self.labels:
+            check_labels(y)
+
+    def bound(self, nu: Vector, norm: Float[Array, ""], y: Vector, beta: Float[Array, ""] | float) -> Float[Array, ""]:
+        """The dual at min(1, beta/norm) nu, which is feasible if `norm` is the dual norm of nu, or above it."""
+        scale = jnp.minimum(1, beta / jnp.where(norm > 0, norm, beta))
+        return self.dual(scale * nu, y)
 
     def dual_point(self, outputs: Vector, y: Vector) -> Vector:
         """nu = -dvalue/doutputs."""
@@ -45,6 +49,13 @@ class Loss(NamedTuple):
     def curvature(self, outputs: Vector, y: Vector) -> Vector:
         """Second derivative of every example's loss."""
         return jax.jvp(lambda f: jax.grad(self.value)(f, y), (outputs,), (jnp.ones_like(outputs),))[1]
+
+
+def check_labels(y: Array) -> None:
+    """Raise ValueError if y, where its values are known, holds anything but -1 and +1."""
+    if known(y) and not np.isin(y, (-1, 1)).all():
+        other = np.asarray(y)[~np.isin(y, (-1, 1))][0]
+        raise ValueError(f"this loss wants labels y of -1 and +1; got {other} (labels 0 and 1 are 2 y - 1)")
 
 
 def _squared(outputs: Vector, y: Vector) -> Float[Array, ""]:

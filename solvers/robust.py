@@ -26,8 +26,8 @@ import numpy as np
 from jax.scipy.special import xlogy
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from ..theory import convex_relu as theory
 from .fista import shrink
+from .losses import check_labels
 from .program import Bounds, Program, Solution, known, norms, outputs, run
 
 
@@ -189,10 +189,10 @@ def step(state: State, factors: Factors, loss: RobustLoss = hinge) -> State:
     # over-relaxed: a mixture of the linear step and the copies before it
     u_w, u_c = (_relaxed(u, old) for old in (state.weights, state.confined))
     heights = _relaxed(side * (x @ u), state.slack)
-    slopes = _relaxed((active * sign[None]) @ u.T, state.slopes)
+    g_linear = _relaxed(slopes(u, program), state.slopes)
     v = shrink(u_w + state.dual_weights, beta / rho)
     s, c = _confine(heights + state.dual_slack, u_c + state.dual_confined, radius)
-    free = slopes + state.dual_slopes
+    free = g_linear + state.dual_slopes
 
     def moved(share: Array, pull: Array) -> Array:
         """The slopes that the multipliers of each example leave, a column of x and a shrinkage of the box."""
@@ -237,6 +237,11 @@ def _balanced(new: State, old: State) -> State:
     due = (new.num_steps % _EVERY == 0) & (new.num_steps <= _UNTIL)
     factor = jnp.where(due & (primal > 4 * dual), 1.5, jnp.where(due & (dual > 4 * primal), 1 / 1.5, 1.0))
     return new._replace(rho=new.rho * factor, **{name: getattr(new, name) / factor for name in _DUALS})
+
+
+def slopes(weights: Float[Array, "dim block"], program: Program) -> Float[Array, "sample dim"]:
+    """g_k = sum_b sign_b D_kb weights_b: the gradient of f in the input, near every example."""
+    return (program.active * program.sign[None]) @ weights.T
 
 
 def _relaxed(new: Array, old: Array) -> Array:
@@ -288,7 +293,7 @@ def measure(state: State, factors: Factors, loss: RobustLoss = hinge) -> Bounds:
     x, y, active, sign, beta = program
     v, side = state.weights, 2 * active - 1
     outside = jax.nn.relu((radius @ jnp.abs(v))[None] - side * (x @ v)) @ jnp.abs(sign)
-    reach = jnp.abs((active * sign[None]) @ v.T) @ radius + outside
+    reach = jnp.abs(slopes(v, program)) @ radius + outside
     objective = loss.value(outputs(v, program), reach, y) + beta * jnp.sum(jnp.abs(sign) * norms(v))
     pull = state.dual_slopes.T @ (active * sign[None]) + x.T @ (side * state.dual_slack) + state.dual_confined
     scale = jnp.minimum(1, beta / (state.rho * jnp.max(jnp.abs(sign) * norms(pull))))
@@ -313,8 +318,8 @@ def solve(
 
     Raises ValueError if the radius exceeds the largest entry of some row of x (only zero would be feasible).
     """
-    if loss.labels and known(program.y) and not np.isin(program.y, (-1, 1)).all():
-        raise ValueError("this loss wants labels y of -1 and +1")
+    if loss.labels:
+        check_labels(program.y)
     factors = prepare(program, radius)
     state, bounds, steps = run(
         lambda s: step(s, factors, loss),
@@ -325,10 +330,3 @@ def solve(
         every=20,
     )
     return Solution(state.weights, *bounds, steps)
-
-
-def margins(weights: Float[Array, "dim block"], program: Program, radius: ArrayLike) -> Float[Array, "sample"]:
-    """The worst margin of every example for weights that satisfy the program: y f - sum_i r_i |g_i|."""
-    slopes = (program.active * program.sign[None]) @ weights.T
-    box = jnp.broadcast_to(jnp.asarray(radius, weights.dtype), slopes.shape[1:])
-    return theory.worst_margin(outputs(weights, program), slopes * box[None], program.y, 1.0)

@@ -1,6 +1,7 @@
 """Strict mode for every test: float64 on, rank and dtype promotion are errors, shapes are checked at run time."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -19,3 +20,14 @@ import pytest  # noqa: E402
 def _strict():
     with jax.enable_x64(True), jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
         yield
+
+
+_MAPS = Path("/proc/self/maps")
+
+
+@pytest.fixture(autouse=True)
+def _few_programs():
+    """Forget compiled programs in time: each holds some thirty memory maps, of which Linux grants a process 65,530."""
+    yield
+    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()

@@ -1,13 +1,11 @@
 """What gradient descent does on the same objective: Adam with a cosine decay to zero, full batch."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...models import convex_relu, two_layer
+from ...solvers.descent import adam
 from ...solvers.losses import network_objective
 
 
@@ -57,29 +55,4 @@ def train_gated(
     key_w, key_a = jax.random.split(key)
     shape = gates.shape
     start = two_layer.Params(init_scale * jax.random.normal(key_w, shape), init_scale * jax.random.normal(key_a, shape[1:]))
-    return adam(objective, start, learning_rate, num_steps, 1)[1]
-
-
-def adam(
-    objective_fn: Callable[[two_layer.Params], Float[Array, ""]],
-    params: two_layer.Params,
-    rate: Float[Array, ""] | float,
-    num_steps: int,
-    num_moments: int,
-) -> tuple[two_layer.Params, Float[Array, "moment"]]:
-    """Adam with a cosine decay of its rate to zero, and the objective at equal intervals, the last at the end."""
-    optimiser = optax.adam(optax.cosine_decay_schedule(1.0, num_steps))
-
-    def update(_: Array, carry: tuple) -> tuple:
-        params, memory = carry
-        gradient = jax.grad(objective_fn)(params)
-        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
-            change, memory = optimiser.update(gradient, memory)
-        return jax.tree.map(lambda p, c: p + rate * c, params, change), memory
-
-    def stretch(carry: tuple, _: None) -> tuple[tuple, Array]:
-        carry = jax.lax.fori_loop(0, num_steps // num_moments, update, carry)
-        return carry, objective_fn(carry[0])
-
-    (params, _), objective = jax.lax.scan(stretch, (params, optimiser.init(params)), length=num_moments)
-    return params, objective
+    return adam(objective, start, learning_rate, num_steps)[1]

@@ -24,9 +24,11 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ...models import convex_relu, two_layer
 from ...solvers import attacks, robust
+from ...solvers.descent import adam
 from ...solvers.losses import hinge, network_objective
-from ...solvers.program import Program, Solution, relu_program
+from ...solvers.program import Program, Solution, outputs, relu_program
 from ...tasks import tabular
+from ...theory import convex_relu as theory
 from . import _descent
 
 
@@ -182,7 +184,7 @@ def train(start: two_layer.Params, points_fn, y: Float[Array, "sample"], config:
 
     # the rate is that of u and alpha; the weights of two_layer are sqrt(width) larger
     rate = config.learning_rate * jnp.sqrt(config.width)
-    return _descent.adam(objective, start, rate, config.num_steps, 1)[0]
+    return adam(objective, start, rate, config.num_steps)[0]
 
 
 class Variants(NamedTuple):
@@ -215,8 +217,14 @@ def predict(state: State, config: Config) -> Result:
     two = jax.tree.map(lambda leaf: leaf[::2], variants)  # ordinary and robust
     solved = solve(whole, two)
     ordinary, worst = solved.bound
-    margin = jnp.mean(robust.margins(solved.weights[1], whole._replace(sign=two.sign[1]), two.box[1]))
+    margin = jnp.mean(linear_margins(solved.weights[1], whole._replace(sign=two.sign[1]), two.box[1]))
     return Result(jnp.stack([worst, worst]), jnp.stack([margin, margin]), ordinary, None, None, None, None)
+
+
+def linear_margins(weights: Float[Array, "dim block"], program: Program, box: Float[Array, "dim"]) -> Float[Array, "sample"]:
+    """The worst margin of every training point for weights that satisfy the program: y f - sum_i r_i |g_i|."""
+    reach = robust.slopes(weights, program) * box[None]
+    return theory.worst_margin(outputs(weights, program), reach, program.y, 1.0)
 
 
 _RTOL = 1e-4  # verified gap of the programs

@@ -8,8 +8,10 @@ import pytest
 
 from closedform.models import convex_relu, two_layer
 from closedform.solvers import interior_point, losses, robust
+from closedform.solvers.program import outputs as outputs_of
 from closedform.solvers.program import relu_program
 from closedform.tasks import waves
+from closedform.theory import convex_relu as theory
 
 
 def problem(num_samples=12, beta=0.1):
@@ -61,7 +63,8 @@ def test_fact_9_the_clean_hinge_and_the_worst_case_on_a_grid():
     clean = program.y * outputs[:, len(moves) // 2]
     assert float(jnp.mean(jax.nn.relu(1 - clean))) == pytest.approx(0.3177, abs=1e-4)
     assert float(jnp.mean(jax.nn.relu(1 - worst)) + penalty) == pytest.approx(float(solution.objective), abs=1e-5)
-    margins = robust.margins(solution.weights, program, 0.1)
+    f, slopes = outputs_of(solution.weights, program), robust.slopes(solution.weights, program)
+    margins = theory.worst_margin(f, slopes, program.y, 0.1)
     np.testing.assert_allclose(margins, worst, atol=1e-5)
 
 

@@ -13,6 +13,7 @@ import pytest
 from scipy import optimize
 
 from closedform.theory import convex_relu
+from zoo.convex_problems import enumerate_patterns, rejected
 
 # jitted functions of the package take numpy's arrays too
 beta_max, dual_norm, dual_direction, dual_value, duality_gap = map(
@@ -46,29 +47,10 @@ def formula_data(n, d, seed=0):
     return np.sin(1.3 * i * j + 0.7 * i + 2.1 * j + seed), 1.5 * np.cos(0.9 * i[:, 0] + seed)
 
 
-def enumerate_patterns(x):
-    """All patterns of generic rows: the null direction of every d - 1 rows, whose own signs are then free."""
-    n, d = x.shape
-    found = set()
-    for rows in itertools.combinations(range(n), d - 1):
-        null = np.linalg.svd(x[list(rows)])[2][-1]
-        for sign in (1, -1):
-            pattern = sign * (x @ null) > 0
-            for choice in itertools.product((False, True), repeat=d - 1):
-                pattern[list(rows)] = choice
-                found.add(tuple(pattern))
-    return np.array(sorted(found), float).T
-
-
 @pytest.fixture(scope="module", params=FACTS, ids=str)
 def problem(request):
     x, y = formula_data(*request.param)
     return x, y, enumerate_patterns(x), *FACTS[request.param]
-
-
-def rejected(check, *args):
-    with pytest.raises(AssertionError):
-        check(*args)
 
 
 # ----------------------------------------------------------------------------------------------------------- the counts
