@@ -1,0 +1,63 @@
+"""What the ridge experiments share: examples with several targets, and the errors of a fit."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...tasks import sphere_tokens
+from ...tasks.sphere_tokens import Target
+from ...theory import attention_kernel
+
+
+@dataclass(frozen=True)
+class Config:
+    ridge: float = 1e-3  # weight delta of the squared norm, not divided by the number of samples
+    noise: float = 0.05  # variance of the noise on the labels; targets have variance 1
+    num_tests: int = 2000  # fresh examples on which the error is measured
+    dtype: str = "float64"  # the systems are ill conditioned
+
+    def __post_init__(self):
+        if not self.ridge > 0:
+            raise ValueError(f"ridge must be positive, got {self.ridge}")
+        if not self.noise >= 0:
+            raise ValueError(f"noise must not be negative, got {self.noise}")
+        if self.num_tests < 1:
+            raise ValueError(f"num_tests must be at least 1, got {self.num_tests}")
+
+
+class Data(NamedTuple):
+    x: Float[Array, "sample token dim"]
+    y: Float[Array, "sample target"]  # noisy
+    x_test: Float[Array, "test token dim"]
+    f_test: Float[Array, "test target"]  # without noise
+
+
+def draw(key: PRNGKeyArray, targets: tuple[Target, ...], num_samples: int, num_keys: int, dim: int, config: Config) -> Data:
+    """Independent examples with every target on them."""
+    key_train, key_test, key_noise = jax.random.split(key, 3)
+    x = sphere_tokens.sample(key_train, num_samples, num_keys, dim)
+    x_test = sphere_tokens.sample(key_test, config.num_tests, num_keys, dim)
+    noise = jnp.sqrt(config.noise) * jax.random.normal(key_noise, (num_samples, len(targets)))
+    return Data(x, values(targets, x) + noise, x_test, values(targets, x_test))
+
+
+def values(targets: tuple[Target, ...], x: Float[Array, "sample token dim"]) -> Float[Array, "sample target"]:
+    """The targets, side by side."""
+    return jnp.stack([jax.vmap(lambda one, t=target: sphere_tokens.evaluate(t, one))(x) for target in targets], axis=1)
+
+
+def test_error(predicted: Float[Array, "test target"], data: Data, config: Config) -> Float[Array, "target"]:
+    """Mean square, the noise of a fresh label included: its variance is known and not drawn."""
+    return jnp.mean((predicted - data.f_test) ** 2, axis=0) + config.noise
+
+
+def train_error(predicted: Float[Array, "sample target"], y: Float[Array, "sample target"]) -> Float[Array, "target"]:
+    return jnp.mean((predicted - y) ** 2, axis=0)
+
+
+def powers(targets: tuple[Target, ...], num_keys: int, dim: int) -> Float[Array, "target r s"]:
+    """Of every target in the harmonic blocks, for the predictions."""
+    return jnp.stack([attention_kernel.target_power(dim, num_keys, *target) for target in targets])

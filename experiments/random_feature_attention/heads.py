@@ -1,0 +1,84 @@
+"""Double descent in the number of heads: the risk peaks where heads times dimension equal the samples, as predicted.
+
+Each head of attention without augmentation brings d features. By rotation invariance M heads act like M d independent
+features, although those of one head are not independent.
+
+Source: random-feature equivalent: Simon et al., arXiv 2311.14646; that M d is the number of features is derived here
+Cost: 20 s
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from ...tasks.sphere_tokens import GATED, LINEAR
+from ...theory import attention_kernel, kernel_regression, random_features
+from ...theory.harmonics import Spectrum
+from . import _heads
+
+TARGETS = (LINEAR, GATED)
+Result = _heads.Result
+
+
+@dataclass(frozen=True)
+class Config(_heads.Config):
+    ridge: float = 1e-4  # weight delta of the squared norm, not divided by the number of samples
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.model.augment:
+            raise ValueError("model.augment must be False: augmented heads follow other laws, see augmented_heads")
+
+
+def simulate(key: PRNGKeyArray, config: Config) -> Result:
+    return _heads.simulate(key, TARGETS, config)
+
+
+def predict(config: Config) -> Result:
+    spectrum = _spectrum(config)
+
+    def risk(num_heads: Array, power: Array) -> Array:
+        features = num_heads * config.model.dim
+        return random_features.risk(config.num_samples, features, config.ridge, spectrum, power, config.noise).test
+
+    return _heads.predict(risk, TARGETS, config)
+
+
+def predict_infinite(config: Config) -> Result:
+    """Infinitely many heads: where the curves end on the right."""
+    spectrum = _spectrum(config)
+
+    def risk(num_heads: Array, power: Array) -> Array:
+        curve = kernel_regression.learning_curve(config.num_samples, config.ridge, spectrum, power, config.noise)
+        return jnp.where(num_heads > 0, curve.test, 0)
+
+    return _heads.predict(risk, TARGETS, config)
+
+
+def _spectrum(config: Config) -> Spectrum:
+    return attention_kernel.spectrum(config.model.dim, config.model.num_keys, config.model.weight_std)
+
+
+TOLERANCE = {
+    "test": 0.1,  # the equivalent is exact as n, M d and the multiplicities grow: 8 modes of degree 1 here
+    "peak": 0.2,  # there the error is proportional to 1/(1 - q/n) with q close to n, and few draws carry its mean
+}
+QUICK = {
+    "model.dim": 4,
+    "model.num_keys": 2,
+    "model.num_heads": 10,
+    "num_heads": (2, 5, 10),
+    "num_samples": 20,
+    "num_tests": 50,
+}
+SEEDS = 20
+PRESETS = {
+    "large": {
+        "model.dim": 16,
+        "model.num_keys": 16,
+        "model.num_heads": 2000,
+        "num_heads": (20, 40, 55, 63, 70, 100, 200, 500, 1000, 2000),
+        "num_samples": 1000,
+    }
+}

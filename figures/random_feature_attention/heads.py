@@ -1,0 +1,9 @@
+"""Double descent in heads: predicted curves through the ridge fits, with the plateau of infinitely many heads."""
+
+from ...sweeps import provenance
+from . import _panels
+
+
+def draw(result):
+    config = provenance(result)["config"]
+    return _panels.over_heads(result, config, ("linear", "gated"), "prediction_infinite", "infinitely many heads")

@@ -1,0 +1,61 @@
+"""Two-layer ReLU network with a random frozen first layer, on the concatenated tokens: the baseline of attention.
+
+    f(x) = (1/sqrt(P)) sum_j v_j relu(<w_j, [x_0; x_1; ..; x_N; 1]>/sqrt(N + 2)),   w_j standard normal
+
+For unit tokens the concatenation has length sqrt(N + 2), so that the pre-activations have variance 1.
+
+| paper | name here | shape | meaning |
+|---|---|---|---|
+| d, N | dim, num_keys | | dimension of a token, keys of an example |
+| P | num_features | | hidden units, as many as trained numbers |
+| w_j | w[:, j] | ((N + 1) d + 1,) | frozen weights of unit j |
+| v_j | v[j] | () | trained output weight |
+
+Source: the baseline of Fu, Guo, Bai and Mei, arXiv 2307.11353; its scale is our convention.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+@dataclass(frozen=True)
+class Config:
+    dim: int = 8  # dimension of a token
+    num_keys: int = 4  # keys of an example beside its query
+    num_features: int = 64  # hidden units
+
+    def __post_init__(self):
+        for name in ("dim", "num_keys", "num_features"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def token(self) -> int:
+        """Rows of an example: the query and the keys."""
+        return 1 + self.num_keys
+
+
+class Params(NamedTuple):
+    w: Float[Array, "input feature"]
+    v: Float[Array, "feature"]
+
+
+def init(key: PRNGKeyArray, config: Config) -> Params:
+    """Random hidden units, and output weights 0."""
+    size = config.token * config.dim + 1
+    return Params(jax.random.normal(key, (size, config.num_features)), jnp.zeros(config.num_features))
+
+
+def apply(params: Params, x: Float[Array, "token dim"]) -> Float[Array, ""]:
+    """The output for one example."""
+    return params.v @ features(params.w, x)
+
+
+def features(w: Float[Array, "input feature"], x: Float[Array, "token dim"]) -> Float[Array, "feature"]:
+    """relu(<w_j, [x_0; ..; x_N; 1]>/sqrt(N + 2))/sqrt(P): the coefficients of v."""
+    z = jnp.concatenate([x.ravel(), jnp.ones(1, x.dtype)])
+    return jax.nn.relu(z @ w) / jnp.sqrt(jnp.asarray((len(x) + 1) * w.shape[1], w.dtype))

@@ -1,0 +1,342 @@
+"""Spectra of dot-product kernels against circulant matrices, brute-force integrals over spheres, and whole hypercubes."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from scipy import linalg, special
+
+from closedform.theory import harmonics
+
+
+def arc_cosine(c):
+    c = jnp.clip(c, -1, 1)
+    return (jnp.sqrt(1 - c**2) + (jnp.pi - jnp.arccos(c)) * c) / (2 * jnp.pi)
+
+
+# F(t, tau) of random-feature attention, without and with a constant token coordinate (arXiv 2307.11353)
+ATTENTION = {
+    "plain": lambda t, tau: arc_cosine(t * tau) * tau,
+    "augmented": lambda t, tau: arc_cosine((1 + t) * (1 + tau) / 4) * (1 + tau),
+}
+
+product_spectrum = jax.jit(harmonics.product_spectrum, static_argnums=(0, 1, 2, 3, 4))
+sphere_spectrum = jax.jit(harmonics.sphere_spectrum, static_argnums=(0, 1, 2, 3))
+zonal_power = jax.jit(harmonics.zonal_power, static_argnums=(0, 1, 2))
+walsh_transform = jax.jit(harmonics.walsh_transform)
+
+
+def rejected(check, *args):
+    with pytest.raises(AssertionError):
+        check(*args)
+
+
+def smooth(t):
+    return jnp.exp(1.3 * t) + t**3
+
+
+# ----------------------------------------------------------------------------------------- polynomials, counts, nodes
+
+
+def assert_gegenbauers(gegenbauers_fn):
+    """Chebyshev's and Legendre's, and scipy's Gegenbauer polynomials over their value at 1."""
+    t = np.linspace(-1, 1, 41)
+    for dim in (2, 3, 4, 8, 200):
+        values = np.asarray(gegenbauers_fn(dim, 12, t))
+        index = (dim - 2) / 2
+        for r in range(12):
+            expected = (
+                np.cos(r * np.arccos(t)) if dim == 2 else special.eval_gegenbauer(r, index, t) / special.binom(r + dim - 3, r)
+            )
+            np.testing.assert_allclose(values[r], expected, atol=1e-12)
+
+
+def test_gegenbauers_are_those_of_scipy():
+    assert_gegenbauers(harmonics.gegenbauers)
+    rejected(assert_gegenbauers, lambda dim, degrees, t: harmonics.gegenbauers(dim + 1, degrees, t))  # index (d-1)/2
+    rejected(assert_gegenbauers, lambda dim, degrees, t: np.stack([special.eval_legendre(r, t) for r in range(degrees)]))
+
+
+def test_one_degree_is_that_of_all():
+    t = jnp.linspace(-1, 1, 6).reshape(2, 3)
+    every = harmonics.gegenbauers(7, 6, t)
+    assert every.shape == (6, 2, 3)
+    for degree in (0, 1, 5):
+        np.testing.assert_array_equal(harmonics.gegenbauer(7, degree, t), every[degree])
+    np.testing.assert_allclose(harmonics.gegenbauer(7, 40, 1.0), 1, rtol=1e-14)
+
+
+def assert_multiplicities(multiplicity_fn):
+    for dim in (2, 3, 8, 50):
+        for degree in range(12):
+            # homogeneous polynomials of this degree are |x|^2 times those of degree - 2, and the harmonics
+            lower = special.comb(dim + degree - 3, degree - 2, exact=True) if degree > 1 else 0
+            assert multiplicity_fn(dim, degree) == special.comb(dim + degree - 1, degree, exact=True) - lower
+    assert [multiplicity_fn(3, degree) for degree in range(5)] == [1, 3, 5, 7, 9]
+
+
+def test_multiplicities():
+    assert_multiplicities(harmonics.sphere_multiplicity)
+    rejected(assert_multiplicities, lambda dim, degree: math.comb(dim + degree - 1, degree))
+
+
+@pytest.mark.parametrize("dim", [2, 3, 8, 16, 300])
+def test_nodes_are_those_of_gauss_and_jacobi(dim):
+    nodes, weights = harmonics.sphere_quadrature(dim, 40)
+    expected, masses = special.roots_jacobi(40, (dim - 3) / 2, (dim - 3) / 2)
+    np.testing.assert_allclose(nodes, expected, atol=1e-14)
+    np.testing.assert_allclose(weights, masses / masses.sum(), rtol=1e-12)
+    polynomials = np.asarray(harmonics.gegenbauers(dim, 20, nodes))
+    counts = np.array([harmonics.sphere_multiplicity(dim, r) for r in range(20)], float)
+    overlaps = np.sqrt(np.outer(counts, counts)) * ((polynomials * np.asarray(weights)) @ polynomials.T)
+    np.testing.assert_allclose(overlaps, np.eye(20), atol=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------------ sphere spectra
+
+
+def assert_sphere_spectrum(spectrum_fn):
+    # d = 2: the kernel on equally spaced angles is a circulant matrix
+    size = 64
+    values = np.exp(1.3 * np.cos(2 * np.pi * np.arange(size) / size)) + np.cos(2 * np.pi * np.arange(size) / size) ** 3
+    np.testing.assert_allclose(spectrum_fn(smooth, 2, 8).eigenvalues, np.fft.fft(values).real[:8] / size, atol=1e-13)
+    # d = 3: integrate k(x.x') P_r(x'.z) over x' and compare with Lambda_r P_r(x.z)
+    height, weights = np.polynomial.legendre.leggauss(30)
+    angle = 2 * np.pi * np.arange(60) / 60
+    radius = np.sqrt(1 - height**2)
+    points = np.stack([np.outer(radius, np.cos(angle)), np.outer(radius, np.sin(angle)), np.outer(height, 1 + 0 * angle)], -1)
+    x, z = np.array([0.6, 0.0, 0.8]), np.array([0.0, 1.0, 0.0])
+    eigenvalues = np.asarray(spectrum_fn(smooth, 3, 6).eigenvalues)
+    z = (z + x) / np.linalg.norm(z + x)
+    for r in range(6):
+        integrand = np.asarray(smooth(points @ x)) * special.eval_legendre(r, points @ z)
+        by_eigenvalue = eigenvalues[r] * special.eval_legendre(r, x @ z)
+        np.testing.assert_allclose(weights / 2 @ integrand.mean(axis=1), by_eigenvalue, atol=1e-13)
+    # the Mercer sum is the kernel, and the tail what is left of its trace
+    for dim in (2, 3, 8, 20):
+        whole = spectrum_fn(smooth, dim, 25)
+        t = np.linspace(-1, 1, 21)
+        terms = np.asarray(whole.multiplicities * whole.eigenvalues)
+        rounding = 1e-12 + 1e-15 * np.sqrt(whole.multiplicities).sum()  # ten times what the module says, at k(1) = 4.7
+        np.testing.assert_allclose(whole.tail, 0, atol=rounding)
+        np.testing.assert_allclose(terms @ np.asarray(harmonics.gegenbauers(dim, 25, t)), smooth(t), rtol=0, atol=rounding)
+        few = spectrum_fn(smooth, dim, 3)
+        np.testing.assert_allclose(few.tail, terms[3:].sum(), rtol=1e-9)
+
+
+def with_measure_of(shift):
+    return lambda kernel_fn, dim, degrees: sphere_spectrum(kernel_fn, dim + shift, degrees)
+
+
+def test_sphere_spectrum():
+    assert_sphere_spectrum(sphere_spectrum)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        with_measure_of(1),  # (1 - t^2)^((d-2)/2)
+        with_measure_of(2),
+        lambda *args: scaled(sphere_spectrum(*args), lambda values, counts: values * counts),  # traces, not eigenvalues
+        lambda *args: scaled(sphere_spectrum(*args), lambda values, counts: values * jnp.sqrt(counts)),
+        lambda *args: sphere_spectrum(*args)._replace(tail=0.0),
+    ],
+)
+def test_wrong_sphere_spectra_are_rejected(wrong):
+    rejected(assert_sphere_spectrum, wrong)
+
+
+def scaled(spectrum, change):
+    return spectrum._replace(eigenvalues=change(spectrum.eigenvalues, spectrum.multiplicities))
+
+
+def assert_product_spectrum(spectrum_fn):
+    """Of a sum of products of one-sphere kernels, and by the Mercer sum."""
+    first, second = lambda t: jnp.exp(t), lambda t: 1 + t**3
+    both = spectrum_fn(lambda t, tau: first(t) * second(tau) + t * tau, 6, 12, 5)
+    left, right = sphere_spectrum(first, 6, 12).eigenvalues, sphere_spectrum(second, 6, 5).eigenvalues
+    expected = np.outer(left, right)
+    expected[1, 1] += 1 / 36
+    np.testing.assert_allclose(both.eigenvalues, expected, atol=1e-15)
+    counts = np.outer(*[[harmonics.sphere_multiplicity(6, r) for r in range(n)] for n in (12, 5)])
+    np.testing.assert_array_equal(both.multiplicities, counts)
+    np.testing.assert_allclose(both.tail, 2 * math.e + 1 - np.sum(counts * np.asarray(both.eigenvalues)), atol=1e-11)
+    polynomials = [np.asarray(harmonics.gegenbauers(6, n, value)) for n, value in ((12, 0.3), (5, -0.7))]
+    mercer = polynomials[0] @ np.asarray(both.multiplicities * both.eigenvalues) @ polynomials[1]
+    np.testing.assert_allclose(mercer, math.exp(0.3) * (1 - 0.7**3) - 0.21, rtol=1e-9)
+
+
+def test_product_spectrum():
+    assert_product_spectrum(product_spectrum)
+    swapped = lambda kernel_fn, *rest: product_spectrum(lambda t, tau: kernel_fn(tau, t), *rest)  # noqa: E731
+    rejected(assert_product_spectrum, swapped)
+    rejected(assert_product_spectrum, lambda *args: scaled(product_spectrum(*args), lambda values, counts: values * counts))
+
+
+def test_zonal_power_is_that_of_the_function():
+    for dim in (2, 3, 8):
+        power = np.asarray(zonal_power(lambda t: jnp.tanh(2 * t) + t**2, dim, 40))
+        t, weights = special.roots_jacobi(200, (dim - 3) / 2, (dim - 3) / 2)
+        np.testing.assert_allclose(power.sum(), weights @ (np.tanh(2 * t) + t**2) ** 2 / weights.sum(), rtol=1e-9)
+        # even degrees come from t^2: 1/d^2 and 2 (d-1)/(d^2 (d+2))
+        np.testing.assert_allclose(power[[0, 2, 4]], [1 / dim**2, 2 * (dim - 1) / (dim**2 * (dim + 2)), 0], atol=1e-15)
+
+
+# --------------------------------------------------------------------------------------------------- attention spectra
+
+
+def attention_spectrum(kind, dim, num_keys, num_degrees=10, keys_in_row_zero=1):
+    """lambda_rs, the counts, and the trace: sum modes N^-1/2 sum_i Y(x_i) carry 1/N, the ones of the query do not."""
+    blocks = product_spectrum(ATTENTION[kind], dim, num_degrees, num_degrees)
+    t, weights = harmonics.sphere_quadrature(dim, 80)
+    one = jnp.ones_like(t)
+    off_diagonal = weights @ ATTENTION[kind](one, t)
+    trace = (ATTENTION[kind](1.0, 1.0) + (num_keys - 1) * off_diagonal) / num_keys
+    keys = np.where(np.arange(num_degrees) > 0, num_keys, keys_in_row_zero)
+    return np.asarray(blocks.eigenvalues) / keys, np.asarray(blocks.multiplicities), float(trace)
+
+
+def assert_facts(spectrum_fn):
+    """Numbers found when the decomposition was derived (not the paper's)."""
+    plain, counts, trace = spectrum_fn("plain", 8, 5)
+    for index, value in {(0, 1): 0.00405431, (1, 2): 1.5625e-4, (2, 1): 1.52046e-5, (0, 3): 1.26777e-5}.items():
+        np.testing.assert_allclose(plain[index], value, rtol=4e-6)  # half a digit of six
+    np.testing.assert_allclose(plain[1, 0], 1 / 256, rtol=1e-13)  # 1/(4 d^2)
+    np.testing.assert_allclose(trace, 1 / 10 + 4 / (4 * 8 * 5), rtol=1e-9)  # 1/(2N) + (N-1)/(4dN)
+    assert 0 < trace - np.sum(plain * counts) < 2e-3
+    augmented, _, trace = spectrum_fn("augmented", 8, 5)
+    row = [augmented[index] for index in ((0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (2, 0), (1, 2))]
+    expected = [0.237284, 0.0105445, 0.00757591, 4.97113e-4, 3.99748e-4, 1.83006e-4, 5.89696e-5]
+    np.testing.assert_allclose(row, expected, rtol=4e-6)
+    np.testing.assert_allclose(trace, 0.46269339, atol=1e-8)
+    large, _, _ = spectrum_fn("augmented", 16, 16)
+    row = [large[index] for index in ((0, 0), (1, 0), (0, 1), (1, 1), (0, 2))]
+    np.testing.assert_allclose(row, [0.2319, 0.00490221, 0.00117635, 3.84237e-5, 3.4203e-5], rtol=2e-5)
+
+
+def test_attention_facts():
+    assert_facts(attention_spectrum)
+    rejected(assert_facts, lambda *args: attention_spectrum(*args, keys_in_row_zero=args[2]))  # 1/N also at s = 0
+    rejected(assert_facts, lambda kind, dim, keys: attention_spectrum(kind, dim, 1))  # no 1/N
+    rejected(assert_facts, lambda kind, dim, keys: attention_spectrum(kind, dim + 1, keys))
+    plain, counts, trace = attention_spectrum("plain", 8, 5, 13)
+    assert 0 < trace - np.sum(plain * counts) < 5e-4
+
+
+def test_parity_law():
+    """Without augmentation only r + s odd is seen, and even s > 0 only by (1, 2): g has one odd power, the first."""
+    for dim in (3, 8, 16):
+        plain = np.abs(product_spectrum(ATTENTION["plain"], dim, 10, 10).eigenvalues)
+        r, s = np.indices(plain.shape)
+        seen = ((r + s) % 2 == 1) & ((s % 2 == 1) | ((r == 1) & (s <= 2)))
+        assert plain[~seen].max() < 1e-15
+        assert plain[seen & (r + s < 8)].min() > 1e-12
+        np.testing.assert_allclose(plain[1, 0], 1 / (4 * dim**2), rtol=1e-12)
+        augmented = np.asarray(product_spectrum(ATTENTION["augmented"], dim, 5, 5).eigenvalues)
+        assert augmented.min() > 1e-12
+
+
+# ------------------------------------------------------------------------------------------------------- the hypercube
+
+
+def assert_walsh_spectrum(spectrum_fn):
+    points = np.array(list(itertools.product((-1.0, 1.0), repeat=6)))
+    matrix = np.asarray(smooth(points @ points.T / 6)) / 64
+    spectrum = spectrum_fn(smooth, 6)
+    for level in range(7):  # parities are eigenvectors
+        parity = points[:, :level].prod(axis=1)
+        np.testing.assert_allclose(matrix @ parity, float(spectrum.eigenvalues[level]) * parity, atol=1e-14)
+    expected = np.repeat(np.asarray(spectrum.eigenvalues), [math.comb(6, level) for level in range(7)])
+    np.testing.assert_allclose(np.sort(expected), np.linalg.eigvalsh(matrix), atol=1e-13)
+    np.testing.assert_array_equal(spectrum.multiplicities, [math.comb(6, level) for level in range(7)])
+    # exp(a t) is a product over the coordinates: cosh(a/d)^(d-l) sinh(a/d)^l
+    for dim in (1, 20, 60):
+        values = np.asarray(spectrum_fn(lambda t: jnp.exp(2 * t), dim).eigenvalues)
+        levels = np.arange(dim + 1)
+        closed = [float(mpmath.cosh(mpmath.mpf(2) / dim) ** (dim - n) * mpmath.sinh(mpmath.mpf(2) / dim) ** n) for n in levels]
+        counts = np.array([float(math.comb(dim, n)) for n in levels])
+        np.testing.assert_array_less(np.abs(values - closed), 1e-14 / np.sqrt(counts))
+
+
+def test_walsh_spectrum():
+    assert_walsh_spectrum(jax.jit(harmonics.walsh_spectrum, static_argnums=(0, 1)))
+    rejected(assert_walsh_spectrum, lambda k, dim: harmonics.walsh_spectrum(lambda t: k(t / dim), dim))
+    rejected(
+        assert_walsh_spectrum, lambda k, dim: scaled(harmonics.walsh_spectrum(k, dim), lambda values, counts: values * counts)
+    )
+
+
+def assert_walsh_transform(transform_fn):
+    values = np.random.default_rng(0).normal(size=(3, 32))
+    np.testing.assert_allclose(transform_fn(values), values @ linalg.hadamard(32) / 32, atol=1e-14)
+    x = harmonics.hypercube(5)
+    for members in ([], [0], [4], [1, 2, 4]):
+        coefficients = np.zeros(32)
+        coefficients[sum(2**j for j in members)] = 1
+        np.testing.assert_array_equal(transform_fn(x[:, members].prod(axis=1)), coefficients)
+
+
+def test_walsh_transform():
+    assert_walsh_transform(walsh_transform)
+    rejected(assert_walsh_transform, lambda values: walsh_transform(values) * 32)
+    rejected(assert_walsh_transform, lambda values: walsh_transform(jnp.asarray(values)[..., ::-1]))  # +1 and -1 exchanged
+    values = np.random.default_rng(1).normal(size=64)
+    coefficients = walsh_transform(values)
+    np.testing.assert_allclose(walsh_transform(coefficients) * 64, values, atol=1e-13)
+    power = harmonics.power_by_degree(coefficients)
+    assert power.shape == (7,)
+    np.testing.assert_allclose(power.sum(), np.mean(values**2), rtol=1e-13)
+    pairs = [float(coefficients[2**i + 2**j]) ** 2 for i, j in itertools.combinations(range(6), 2)]
+    np.testing.assert_allclose(power[2], sum(pairs), rtol=1e-13)
+
+
+# ----------------------------------------------------------------------------------------------------------- contracts
+
+
+def test_spectra_are_differentiable_and_vectorised_in_what_the_kernel_holds():
+    def tail(scale):
+        return harmonics.sphere_spectrum(lambda t: jnp.exp(scale * t), 5, 4).tail
+
+    scales = jnp.array([0.5, 1.0])
+    np.testing.assert_allclose(jax.vmap(tail)(scales), [tail(scale) for scale in scales], rtol=1e-10)
+    slope = (tail(1.0 + 1e-5) - tail(1.0 - 1e-5)) / 2e-5
+    np.testing.assert_allclose(jax.grad(tail)(1.0), slope, rtol=1e-6)
+
+
+def test_dtype_is_the_default_one():
+    with jax.enable_x64(False):
+        results = jax.eval_shape(
+            lambda t: (
+                harmonics.sphere_spectrum(jnp.exp, 5, 3),
+                harmonics.product_spectrum(lambda t, tau: t * tau, 5, 3, 2),
+                harmonics.zonal_power(jnp.exp, 5, 3),
+                harmonics.walsh_spectrum(jnp.exp, 5),
+                harmonics.power_by_degree(harmonics.walsh_transform(harmonics.hypercube(3)[:, 0])),
+                harmonics.gegenbauers(5, 3, t),
+            ),
+            jnp.float32(0.5),
+        )
+        assert {leaf.dtype for leaf in jax.tree.leaves(results)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: harmonics.gegenbauer(1, 2, 0.5), "dim must be at least 2, got 1"),
+        (lambda: harmonics.gegenbauer(3, -1, 0.5), "degree must be at least 0, got -1"),
+        (lambda: harmonics.sphere_multiplicity(3, -2), "degree must be at least 0, got -2"),
+        (lambda: harmonics.sphere_quadrature(3, 0), "num_nodes must be at least 1, got 0"),
+        (lambda: harmonics.sphere_spectrum(jnp.exp, 3, 90), "num_nodes must be at least the number of degrees, 90; got 80"),
+        (lambda: harmonics.product_spectrum(lambda t, tau: t, 3, 0, 2), "num_degrees must be at least 1, got 0"),
+        (lambda: harmonics.walsh_spectrum(jnp.exp, 0), "dim must be at least 1, got 0"),
+        (lambda: harmonics.walsh_transform(np.ones(6)), "power of 2 .* got 6"),
+        (lambda: harmonics.power_by_degree(np.ones(6)), "2\\^d in number.* got 6"),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
