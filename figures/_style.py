@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 if TYPE_CHECKING:
-    import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -45,12 +44,12 @@ def panels(columns: int = 1, rows: int = 1, height: float = 2.3, **options: Any)
     return plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
 
 
-def theory(axes: Axes, x: Any, predicted: xarray.DataArray, index: int = 0, label: str | None = None, **options: Any) -> None:
+def theory(axes: Axes, x: Any, predicted: Any, index: int = 0, label: str | None = None, **options: Any) -> None:
     """A predicted curve."""
     axes.plot(x, np.asarray(predicted), color=COLOURS[index % len(COLOURS)], label=label, zorder=2, **options)
 
 
-def simulation(axes: Axes, x: Any, statistics: tuple[xarray.DataArray, xarray.DataArray], index: int = 0) -> None:
+def simulation(axes: Axes, x: Any, statistics: tuple[Any, Any], index: int = 0) -> None:
     """Simulated points, mean over seeds with one standard error; of many points about sixteen are marked."""
     mean, error = (np.asarray(values) for values in statistics)
     every = max(1, len(mean) // 16)

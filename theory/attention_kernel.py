@@ -59,9 +59,15 @@ def kernel(
     x: Float[Array, "token dim"], y: Float[Array, "other dim"], weight_std: ArrayLike = 1.0, augment: bool = False
 ) -> Float[Array, ""]:
     """K(x, y) of two examples for heads of mean zero; row 0 is the query. Numbers of keys may differ."""
-    u, v = _tokens(x, augment), _tokens(y, augment)
-    scale, correlation = _pair(u, v, weight_std)
-    return jnp.mean(scale * arc_cosine(1, correlation) * (u[1:] @ v[1:].T))
+    return jnp.sum(kernel_parts(x, y, weight_std, augment))
+
+
+def kernel_parts(
+    x: Float[Array, "token dim"], y: Float[Array, "other dim"], weight_std: ArrayLike = 1.0, augment: bool = False
+) -> Float[Array, "2"]:
+    """The two terms of `kernel`: the features that carry the keys, dim a head, and those of the constant, one a head."""
+    scale, correlation = _pair(_tokens(x, augment), _tokens(y, augment), weight_std)
+    return _parts(scale * arc_cosine(1, correlation), x, y, augment)
 
 
 def biased_kernel(
@@ -83,13 +89,10 @@ def biased_kernel_parts(
     mean_strength: ArrayLike,
     augment: bool = False,
 ) -> Float[Array, "2"]:
-    """The two terms of `biased_kernel`: the features that carry the keys, dim a head, and those of the constant, one a head."""
-    u, v = _tokens(x, augment), _tokens(y, augment)
-    scale, correlation = _pair(u, v, weight_std)
+    """The two terms of `biased_kernel`, as those of `kernel_parts`."""
+    _, correlation = _pair(_tokens(x, augment), _tokens(y, augment), weight_std)
     (mean_u, std_u), (mean_v, std_v) = (_preactivation(t, weight_std, mean_strength, augment) for t in (x, y))
-    pairs = jnp.broadcast_arrays(mean_u[:, None], mean_v[None], std_u[:, None], std_v[None])
-    moment = relu_product(*pairs, correlation)
-    return jnp.stack([jnp.mean(moment * (x[1:] @ y[1:].T)), jnp.mean(moment) if augment else jnp.zeros((), x.dtype)])
+    return _parts(relu_product(mean_u[:, None], mean_v[None], std_u[:, None], std_v[None], correlation), x, y, augment)
 
 
 def feature_mean(
@@ -198,6 +201,13 @@ def _preactivation(
     u = _tokens(x, augment)
     std = jnp.asarray(weight_std, x.dtype) * jnp.linalg.norm(u[0]) * jnp.linalg.norm(u[1:], axis=1)
     return jnp.asarray(mean_strength, x.dtype) * (x[1:] @ x[0]), std
+
+
+def _parts(
+    moment: Float[Array, "key other_key"], x: Float[Array, "token dim"], y: Float[Array, "other dim"], augment: bool
+) -> Float[Array, "2"]:
+    """(1/N^2) sum_ij kappa_ij <x_i, y_j>, and (1/N^2) sum_ij kappa_ij if there is a constant."""
+    return jnp.stack([jnp.mean(moment * (x[1:] @ y[1:].T)), jnp.mean(moment) if augment else jnp.zeros((), x.dtype)])
 
 
 def _pair(

@@ -44,7 +44,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from . import gaussian
 from .gaussian import Activation, Numbers
@@ -70,16 +70,39 @@ def gram(
 ) -> Kernels:
     """Both kernels between the rows of x and those of y, by default of x: (sample, other).
 
-    One product of matrices and elementwise functions; the activation and the depth are static under jit.
+    One product of matrices, then elementwise functions by blocks that stay in the cache; of x with itself, only those on
+    one side of the diagonal. The activation and the depth are static under jit.
     """
-    dim, others = x.shape[1], x if y is None else y
-    covariance = jnp.matmul(x, others.T, precision=jax.lax.Precision.HIGHEST) / dim
+    (left, tall), (right, wide) = _padded(x), _padded(x if y is None else y)
+    covariance = jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST) / x.shape[1]
     if y is None:
         variance_1 = variance_2 = jnp.diagonal(covariance)
     else:
-        variance_1, variance_2 = (jnp.sum(rows**2, axis=1) / dim for rows in (x, y))
-    moments = variance_1[:, None], variance_2[None], covariance
-    return fully_connected(*moments, activation, depth, weight_variance, bias_variance)
+        variance_1, variance_2 = (jnp.sum(rows**2, axis=1) / x.shape[1] for rows in (left, right))
+    corners = [(i, j) for i in range(0, len(left), tall) for j in range(0, len(right), wide) if y is not None or i <= j]
+
+    def block(corner: Int[Array, "2"]) -> Kernels:
+        row, column = corner
+        v1 = jax.lax.dynamic_slice(variance_1, (row,), (tall,))[:, None]
+        v2 = jax.lax.dynamic_slice(variance_2, (column,), (wide,))[None]
+        c = jax.lax.dynamic_slice(covariance, (row, column), (tall, wide))
+        return fully_connected(v1, v2, c, activation, depth, weight_variance, bias_variance)
+
+    def whole(blocks: Float[Array, "block row column"]) -> Float[Array, "sample other"]:
+        at = dict(zip(corners, blocks, strict=True)) | {
+            (j, i): b.T for (i, j), b in zip(corners, blocks, strict=True) if y is None and i < j
+        }
+        rows = [[at[i, j] for j in range(0, len(right), wide)] for i in range(0, len(left), tall)]
+        return jnp.concatenate([jnp.concatenate(row, axis=1) for row in rows])[: len(x), : len(x if y is None else y)]
+
+    return jax.tree.map(whole, jax.lax.map(block, jnp.asarray(corners)))
+
+
+def _padded(x: Float[Array, "sample dim"]) -> tuple[Float[Array, "padded dim"], int]:
+    """Rows of zeros added so that blocks of equal size, at most 256, make up the whole; and that size."""
+    blocks = max(1, -(-len(x) // 256))
+    size = -(-len(x) // blocks)
+    return jnp.pad(x, ((0, blocks * size - len(x)), (0, 0))), size
 
 
 def kernel(

@@ -104,7 +104,7 @@ def _conditional(h: Floats, k: Floats, correlation: Floats) -> tuple[Floats, Flo
     sign = jnp.where(rho < 0, -1.0, 1.0).astype(rho.dtype)
     q = _sqrt((1 - rho) * (1 + rho))
     # At rho = +-1 the two are infinite and opposite, by the sign of k -+ h. Where that is rounding it counts as 0: XLA computes
-    # h and k anew in each fused loop that wants them, rounded otherwise, and 1e-17 would be +40 in one loop and -40 in the next.
+    # h and k anew in each fused loop that wants them, rounded otherwise, so that 1e-17 would be +40 in one and -40 in another.
     difference = k - sign * h
     difference = jnp.where(jnp.abs(difference) <= 4 * jnp.finfo(q.dtype).eps * (jnp.abs(h) + jnp.abs(k)), 0, difference)
     u, v = difference + (sign - rho) * h, (sign - rho) * k - sign * difference

@@ -44,9 +44,9 @@ class Outputs(NamedTuple):
 
 def gradient_flow(
     time: Real[ArrayLike, "*time"],
-    gram: Float[Array, "sample sample"],
-    cross: Float[Array, "test sample"],
-    y: Float[Array, "sample *target"],
+    gram: Real[ArrayLike, "sample sample"],
+    cross: Real[ArrayLike, "test sample"],
+    y: Real[ArrayLike, "sample *target"],
     ridge: Real[ArrayLike, ""] = 0.0,
 ) -> Outputs:
     """f(x, t) from f = 0, on training and test points; time = inf is ridge regression.
@@ -57,18 +57,22 @@ def gradient_flow(
     [0.0, 0.9502, 1.0]
     """
     time, gram, cross, y, ridge = as_floats(time, gram, cross, y, ridge)
-    return _outputs(lambda rates: -jnp.expm1(-rates * time[..., None]), gram, cross, y, ridge)
+
+    def learned(rates: Float[Array, "mode"]) -> Float[Array, "... mode"]:
+        return -jnp.expm1(-jnp.einsum("...,m->...m", time, rates))
+
+    return _outputs(learned, gram, cross, y, ridge)
 
 
 def gradient_descent(
     steps: Real[ArrayLike, "*time"],
     learning_rate: Real[ArrayLike, ""],
-    gram: Float[Array, "sample sample"],
-    cross: Float[Array, "test sample"],
-    y: Float[Array, "sample *target"],
+    gram: Real[ArrayLike, "sample sample"],
+    cross: Real[ArrayLike, "test sample"],
+    y: Real[ArrayLike, "sample *target"],
     ridge: Real[ArrayLike, ""] = 0.0,
 ) -> Outputs:
-    """f(x, s) after any numbers of updates from f = 0, on training and test points. Grows without bound if the rate is unstable.
+    """f(x, s) after any numbers of updates from f = 0, on training and test points; an unstable rate grows without bound.
 
     >>> gram = jnp.array([[2.0, 1.0], [1.0, 2.0]])
     >>> descent = gradient_descent(jnp.array([1, 2]), 0.1, gram, gram[:1], jnp.array([1.0, 1.0]))
@@ -77,11 +81,12 @@ def gradient_descent(
     """
     steps, rate, gram, cross, y, ridge = as_floats(steps, learning_rate, gram, cross, y, ridge)
 
-    def learned(rates: Float[Array, "mode"]) -> Float[Array, "*time mode"]:
-        factor = 1 - rate * rates
+    def learned(rates: Float[Array, "mode"]) -> Float[Array, "... mode"]:
+        count = jnp.einsum("...,m->...m", steps, jnp.ones_like(rates))
+        factor = jnp.broadcast_to(1 - rate * rates, count.shape)
         # a step that overshoots changes the sign of its mode with every update
-        sign = jnp.where((factor < 0) & (steps[..., None] % 2 == 1), -1, 1).astype(factor.dtype)
-        return 1 - sign * jnp.abs(factor) ** steps[..., None]
+        sign = jnp.where((factor < 0) & (count % 2 == 1), -1, 1).astype(factor.dtype)
+        return 1 - sign * jnp.abs(factor) ** count
 
     return _outputs(learned, gram, cross, y, ridge)
 
@@ -90,7 +95,9 @@ def _outputs(learned_fn, gram: Array, cross: Array, y: Array, ridge: Array) -> O
     """K (K + ridge)^-1 times the learned share of every mode, which learned_fn gives for its rate."""
     eigenvalues, vectors = jnp.linalg.eigh(gram)
     rates = jnp.maximum(eigenvalues, 0) + ridge
-    share = learned_fn(rates) / jnp.where(rates > 0, rates, 1)  # a mode of rate 0 is never learned: share 0
+    some = jnp.where(rates > 0, rates, 1)
+    weight = jnp.where(rates > 0, 1 / some, 0)  # a mode of rate 0 is never learned
+    share = jnp.einsum("...m,m->...m", learned_fn(some), weight)
     modes = vectors.T @ y.reshape(len(y), -1)
     coefficients = jnp.einsum("am,...m,mt->...at", vectors, share, modes)
 

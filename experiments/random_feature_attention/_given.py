@@ -20,33 +20,42 @@ class Kernels(NamedTuple):
     cross: Float[Array, "... test sample"]
     diagonal: Float[Array, "... test"]
 
-    def first(self, num_samples: int) -> "Kernels":
-        """Of the first training examples alone."""
-        return Kernels(self.gram[..., :num_samples, :num_samples], self.cross[..., :num_samples], self.diagonal)
+    def masked(self, mask: Float[Array, "sample"]) -> "Kernels":
+        """Without the training examples where the mask is 0."""
+        return Kernels(self.gram * mask[:, None] * mask[None], self.cross * mask[None], self.diagonal)
 
 
 def kernels(kernel_fn: Callable[[Array, Array], Array], data: _ridge.Data) -> Kernels:
     """kernel_fn of all pairs; its value may have an axis of groups."""
     gram, cross = ridge_.gram(kernel_fn, data.x), ridge_.gram(kernel_fn, data.x_test, data.x)
-    groups_first = (jnp.moveaxis(part, range(2, part.ndim), range(part.ndim - 2)) for part in (gram, cross))
-    return Kernels(*groups_first, jax.vmap(kernel_fn, out_axes=-1)(data.x_test, data.x_test))
+    diagonal = jax.vmap(kernel_fn)(data.x_test, data.x_test)
+    return Kernels(_groups_first(gram, 2), _groups_first(cross, 2), _groups_first(diagonal, 1))
 
 
-def attention(data: _ridge.Data, model: random_feature_attention.Config) -> Kernels:
-    """Of augmented heads with infinitely many of them: features of the keys, and those of the constant."""
+def _groups_first(values: Array, axes: int) -> Array:
+    return jnp.moveaxis(values, range(axes, values.ndim), range(values.ndim - axes))
+
+
+def attention(data: _ridge.Data, model: random_feature_attention.Config, centred: bool = False) -> Kernels:
+    """Of infinitely many augmented heads, features of the keys and those of the constant; `centred`: their mean is 0."""
 
     def parts(x: Array, y: Array) -> Array:
+        if centred:
+            return attention_kernel.kernel_parts(x, y, model.weight_std, augment=True)
         return attention_kernel.biased_kernel_parts(x, y, model.weight_std, model.mean_strength, augment=True)
 
     return kernels(parts, data)
 
 
 def heads(
-    kernels: Kernels, data: _ridge.Data, model: random_feature_attention.Config, num_heads: float, ridge: Array | float
+    kernels: Kernels,
+    y: Float[Array, "sample target"],
+    model: random_feature_attention.Config,
+    ridge: float,
 ) -> random_features.GivenData:
-    """The law of the ridge fit over the draw of num_heads heads; inf for the kernels themselves."""
-    block_size = jnp.asarray([model.dim, 1], data.y.dtype)
-    return random_features.grouped_given_data(*kernels, data.y, ridge, num_heads, block_size)
+    """The law of the ridge fit over the draw of the heads."""
+    block_size = jnp.asarray([model.dim, 1], y.dtype)
+    return random_features.grouped_given_data(*kernels, y, ridge, model.num_heads, block_size)
 
 
 def test_error(law: random_features.GivenData, data: _ridge.Data, config: _ridge.Config) -> Float[Array, "target"]:

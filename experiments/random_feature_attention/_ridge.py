@@ -37,11 +37,11 @@ class Data(NamedTuple):
 
 def draw(key: PRNGKeyArray, targets: tuple[Target, ...], num_samples: int, num_keys: int, dim: int, config: Config) -> Data:
     """Independent examples with every target on them."""
-    key_train, key_test, key_noise = jax.random.split(key, 3)
-    x = sphere_tokens.sample(key_train, num_samples, num_keys, dim)
-    x_test = sphere_tokens.sample(key_test, config.num_tests, num_keys, dim)
+    key_x, key_noise = jax.random.split(key)
+    x = sphere_tokens.sample(key_x, num_samples + config.num_tests, num_keys, dim)
     noise = jnp.sqrt(config.noise) * jax.random.normal(key_noise, (num_samples, len(targets)))
-    return Data(x, values(targets, x) + noise, x_test, values(targets, x_test))
+    f = values(targets, x)
+    return Data(x[:num_samples], f[:num_samples] + noise, x[num_samples:], f[num_samples:])
 
 
 def values(targets: tuple[Target, ...], x: Float[Array, "sample token dim"]) -> Float[Array, "sample target"]:
@@ -49,13 +49,22 @@ def values(targets: tuple[Target, ...], x: Float[Array, "sample token dim"]) -> 
     return jnp.stack([jax.vmap(lambda one, t=target: sphere_tokens.evaluate(t, one))(x) for target in targets], axis=1)
 
 
+def first(num_samples: tuple[int, ...]) -> Float[Array, "samples sample"]:
+    """Masks of the first n examples, a row for each n: zeros drop out of a ridge fit, so that one program serves all n."""
+    return (jnp.arange(max(num_samples))[None] < jnp.asarray(num_samples)[:, None]).astype(float)
+
+
 def test_error(predicted: Float[Array, "test target"], data: Data, config: Config) -> Float[Array, "target"]:
     """Mean square, the noise of a fresh label included: its variance is known and not drawn."""
     return jnp.mean((predicted - data.f_test) ** 2, axis=0) + config.noise
 
 
-def train_error(predicted: Float[Array, "sample target"], y: Float[Array, "sample target"]) -> Float[Array, "target"]:
-    return jnp.mean((predicted - y) ** 2, axis=0)
+def train_error(
+    predicted: Float[Array, "sample target"], data: Data, mask: Float[Array, "sample"] | None = None
+) -> Float[Array, "target"]:
+    """Mean square residual on the training labels, those of the mask."""
+    mask = jnp.ones(len(data.y), data.y.dtype) if mask is None else mask
+    return mask @ (predicted - data.y) ** 2 / jnp.sum(mask)
 
 
 def powers(targets: tuple[Target, ...], num_keys: int, dim: int) -> Float[Array, "target r s"]:

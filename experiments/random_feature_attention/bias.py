@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...models import random_feature_attention as attention
@@ -53,23 +52,13 @@ def simulate(state: State, config: Config) -> Result:
     w = attention.init(state.key, config.model).w
     phi, phi_test = (jax.vmap(lambda one: attention.features(w, one).ravel())(x) for x in (state.data.x, state.data.x_test))
     fit = ridge.fit(phi, state.data.y, config.ridge)
-    return Result(_ridge.test_error(phi_test @ fit, state.data, config), _ridge.train_error(phi @ fit, state.data.y))
+    return Result(_ridge.test_error(phi_test @ fit, state.data, config), _ridge.train_error(phi @ fit, state.data))
 
 
 def predict(state: State, config: Config) -> Result:
     """The mean over heads given the data."""
-    return _expected(state.data, config, config.model.num_heads)
-
-
-def predict_infinite(state: State, config: Config) -> Result:
-    """Kernel ridge regression: infinitely many heads."""
-    return _expected(state.data, config, jnp.inf)
-
-
-def _expected(data: _ridge.Data, config: Config, num_heads: float) -> Result:
-    kernels = _given.attention(data, config.model)
-    law = _given.heads(kernels, data, config.model, num_heads, config.ridge)
-    return Result(_given.test_error(law, data, config), law.train)
+    law = _given.heads(_given.attention(state.data, config.model), state.data.y, config.model, config.ridge)
+    return Result(_given.test_error(law, state.data, config), law.train)
 
 
 TOLERANCE = {

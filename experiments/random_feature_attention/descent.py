@@ -86,7 +86,7 @@ def _outputs(state: State, x: Float[Array, "example token dim"]) -> Float[Array,
 def observe(state: State, config: Config) -> Result:
     data = state.data
     gap = jnp.sqrt(jnp.sum((state.v - state.fit) ** 2, axis=(1, 2)) / jnp.sum(state.fit**2, axis=(1, 2)))
-    train = _ridge.train_error(_outputs(state, data.x), data.y)
+    train = _ridge.train_error(_outputs(state, data.x), data)
     return Result(train, _ridge.test_error(_outputs(state, data.x_test), data, config), gap)
 
 
@@ -114,7 +114,7 @@ def predict_infinite(state: State, config: Config, steps: np.ndarray) -> Result:
 def _errors(gram: Array, cross: Array, state: State, config: Config, steps: np.ndarray) -> Result:
     data = state.data
     outputs = kernel_dynamics.gradient_descent(steps, config.learning_rate, gram, cross, data.y, config.ridge)
-    train = jax.vmap(lambda f: _ridge.train_error(f, data.y))(outputs.train)
+    train = jax.vmap(lambda f: _ridge.train_error(f, data))(outputs.train)
     return Result(train, jax.vmap(lambda f: _ridge.test_error(f, data, config))(outputs.test), None)
 
 

@@ -1,8 +1,8 @@
 """Parity: without a constant in the tokens, heads of mean zero never learn quadratic or correlation targets.
 
 relu(x_0^T W x_i) x_i summed over heads is odd under a joint sign flip of all tokens, and its kernel has no modes of degrees
-(0, 2) or (1, 1) in query and keys: the error stays at that of the zero function however many samples and heads there
-are. With the constant it falls.
+(0, 2) or (1, 1) in query and keys: with more samples only more of the target is fitted as if it were noise, and the error is
+never below that of the zero function, 1 and the noise. With the constant it falls.
 
 Source: derived here, from the setting of Fu, Guo, Bai and Mei, arXiv 2307.11353
 Cost: 20 s

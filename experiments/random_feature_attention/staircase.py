@@ -48,12 +48,12 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         return attention_kernel.kernel(x, y, config.weight_std, config.augment)
 
     gram, cross = ridge.gram(kernel, data.x), ridge.gram(kernel, data.x_test, data.x)
-    test, train = [], []
-    for n in config.num_samples:
-        coefficients = ridge.fit_kernel(gram[:n, :n], data.y[:n], config.ridge)
-        test.append(_ridge.test_error(cross[:, :n] @ coefficients, data, config))
-        train.append(_ridge.train_error(gram[:n, :n] @ coefficients, data.y[:n]))
-    return Result(jnp.stack(test, axis=1), jnp.stack(train, axis=1))
+
+    def errors(mask: Float[Array, "sample"]) -> Result:
+        fit = ridge.fit_kernel(gram * mask[:, None] * mask[None], data.y * mask[:, None], config.ridge)
+        return Result(_ridge.test_error(cross @ fit, data, config), _ridge.train_error(gram @ fit, data, mask))
+
+    return jax.tree.map(jnp.transpose, jax.lax.map(errors, _ridge.first(config.num_samples)))
 
 
 def predict(config: Config) -> Result:

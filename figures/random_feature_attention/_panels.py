@@ -24,7 +24,7 @@ def over_samples(axes, config):
 
 def over_heads(result, config, targets, rival, rival_label):
     """Test error against heads, a panel a target: points away from the peak and near it on one curve, and a rival's curve."""
-    size = config["model"]["dim"] + config["model"]["augment"]
+    size = config["model.dim"] + config["model.augment"]
     away, near = [], []
     for heads in config["num_heads"]:
         (near if 1 / 1.3 < heads * size / config["num_samples"] < 1.3 else away).append(heads)
@@ -40,11 +40,17 @@ def over_heads(result, config, targets, rival, rival_label):
             joined([prediction(result, field, side) for field in ("test", "peak")], index) for side in ("prediction", rival)
         ]
         both = [statistics(result, field) for field in ("test", "peak")]
-        points = tuple(joined([values[part] for values in both], index) for part in (0, 1))
+        points = joined([mean for mean, _ in both], index), joined([error for _, error in both], index)
         _style.theory(axes, heads, curves[0], 0)
         _style.theory(axes, heads, curves[1], 1, rival_label, linestyle="--")
         _style.simulation(axes, heads, points, 0)
         axes.axvline(config["num_samples"] / size, **FLOOR)
-        axes.set(xscale="log", yscale="log", xlabel="heads $M$", ylabel="test error, noise included", title=TARGETS[target])
-    _style.legend(panels[-1], result["simulation"].sizes["seed"], point="ridge on heads")
+        axes.set(
+            xscale="log",
+            yscale="log",
+            xlabel="heads $M$ (line: features = examples)",
+            ylabel="test error, noise included",
+            title=TARGETS[target],
+        )
+    _style.legend(panels[-1], result["simulation"].sizes["seed"], above=True, point="ridge on heads", ncols=3)
     return figure

@@ -16,6 +16,5 @@ def draw(result):
             _style.simulation(axes, samples, (mean.isel(target=index), error.isel(target=index)), index)
         _panels.over_samples(axes, config)
     right.set(ylabel="training error")
-    _style.legend(right, result["simulation"].sizes["seed"], "learning curve", point="ridge", loc="lower right")
-    left.set_title(f"$d = {config['dim']}$, $N = {config['num_keys']}$, ridge {config['ridge']:g}")
+    _style.legend(right, result["simulation"].sizes["seed"], "learning curve", above=True, point="ridge", ncols=3)
     return figure

@@ -68,3 +68,19 @@ def test_global_optimum(tmp_path):
     path = [float(number) for number in re.findall(r"\d\.\d+", printed[printed.index("[") :])]
     assert path == sorted(path, reverse=True)
     assert len(path) == 4
+
+
+def test_learning_curve(tmp_path):
+    """A curve in fifteen lines, which falls, and the simulation beside it."""
+    pieces = re.findall(r"```python\n(.*?)```", (GUIDE / "learning_curve.md").read_text(), flags=re.DOTALL)
+    assert len([line for line in pieces[0].splitlines() if line.strip()]) <= 15
+    (tmp_path / "curve.py").write_text("\n".join(pieces))
+    printed = call(sys.executable, "curve.py", folder=tmp_path).stdout
+    errors = [float(number) for number in re.findall(r"test error (\d\.\d+)", printed)]
+    assert len(errors) == 9
+    assert errors == sorted(errors, reverse=True)
+    simulated, predicted = (
+        [float(number) for number in part.split()] for part in re.findall(r"\[([^\]]*)\]", printed[printed.index("[") :])
+    )
+    assert all(abs(a / b - 1) < 0.15 for a, b in zip(simulated, predicted, strict=True))  # ten data sets
+    assert simulated != predicted

@@ -602,3 +602,62 @@ def test_bad_arguments_are_named():
         random_features.grouped_risk(9.0, 2.0, 0.1, GROUPS._replace(block_size=np.ones(2)), MULTIPLICITIES, POWER)
     with pytest.raises(ValueError, match=r"shape of the modes, \(4,\) as of eigenvalues; got \(2,\) and \(2,\)"):
         random_features.grouped_risk(9.0, 2.0, 0.1, GROUPS, MULTIPLICITIES[:2], POWER[:2])
+
+
+# ------------------------------------------------------------------------------------- groups of features on given data
+
+
+def test_grouped_given_data_against_gaussian_features():
+    rng = np.random.default_rng(5)
+    n, tests, heads, draws, ridge = 60, 5, 40, 1000, 0.1
+    sizes = np.array([3, 1])
+
+    def covariance(strong):
+        x = rng.standard_normal((n + tests, 90))
+        x[:, :3] *= strong
+        return x @ x.T / 90
+
+    kernels = [covariance(1.0), covariance(10.0)]  # the group with few features carries what matters
+    y = rng.standard_normal((n, 2))
+    grams, crosses = (jnp.asarray([k[rows, :n] for k in kernels]) for rows in (slice(n), slice(n, None)))
+    diagonals = jnp.asarray([np.diag(k)[n:] for k in kernels])
+    grouped = jax.jit(random_features.grouped_given_data)
+    law = grouped(grams, crosses, diagonals, jnp.asarray(y), ridge, heads, sizes)
+    roots = [np.linalg.cholesky(k + 1e-12 * np.eye(n + tests)) for k in kernels]
+    outputs, train = [], []
+    for _ in range(draws):
+        phi = np.hstack(
+            [
+                root @ rng.standard_normal((n + tests, heads * size)) / np.sqrt(heads * size)
+                for root, size in zip(roots, sizes, strict=True)
+            ]
+        )
+        residual = ridge * np.linalg.solve(phi[:n] @ phi[:n].T + ridge * np.eye(n), y)
+        outputs.append(phi[n:] @ phi[:n].T @ residual / ridge)
+        train.append(np.mean(residual**2, axis=0))
+    outputs = np.array(outputs)
+    spread = outputs.std(axis=0)
+    # corrections of relative order 1/k, k = 160 features
+    assert np.all(np.abs(outputs.mean(axis=0) - law.mean) < 4.5 * spread / draws**0.5 + 0.02 * np.abs(law.mean).max())
+    np.testing.assert_allclose(outputs.var(axis=0), law.variance, rtol=4.5 * (2 / draws) ** 0.5 + 0.03)
+    np.testing.assert_allclose(np.mean(train, axis=0), law.train, rtol=0.05)
+    # as if all were one group of four features a head: rejected
+    alone = grouped(
+        grams.sum(0)[None], crosses.sum(0)[None], diagonals.sum(0)[None], jnp.asarray(y), ridge, heads, np.array([4])
+    )
+    assert np.abs(alone.variance / outputs.var(axis=0) - 1).max() > 4.5 * (2 / draws) ** 0.5 + 0.03
+
+
+def test_one_group_is_given_data_and_many_heads_are_the_kernel():
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((25, 40))
+    gram, y = jnp.asarray(x @ x.T / 40), jnp.asarray(rng.standard_normal(20))
+    split = gram[:20, :20], gram[20:, :20], jnp.diag(gram)[20:]
+    grouped = jax.jit(random_features.grouped_given_data)
+    one = grouped(*(part[None] for part in split), y, 0.1, 6, np.array([5]))
+    alone = random_features.given_data(*split, y, 0.1, 30)
+    for a, b in zip(one, alone, strict=True):
+        np.testing.assert_allclose(jnp.squeeze(a), jnp.squeeze(b), rtol=1e-8)
+    many = grouped(*(jnp.stack([part, part]) / 2 for part in split), y, 0.1, jnp.inf, np.array([5, 1]))
+    np.testing.assert_allclose(many.mean, split[1] @ jnp.linalg.solve(split[0] + 0.1 * jnp.eye(20), y), rtol=1e-9)
+    assert float(jnp.abs(many.variance).max()) < 1e-12

@@ -1,0 +1,87 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import linalg
+
+from closedform.solvers import ridge
+
+RNG = np.random.default_rng(0)
+
+
+def normal_equations(features, y, delta):
+    return np.linalg.solve(features.T @ features + delta * np.eye(features.shape[1]), features.T @ y)
+
+
+@pytest.mark.parametrize(("samples", "width"), [(40, 7), (7, 40), (20, 20), (1, 3)])
+def test_primal_and_dual_are_the_minimum(samples, width):
+    features, y = RNG.standard_normal((samples, width)), RNG.standard_normal((samples, 2))
+    for target in (y, y[:, 0]):
+        weights = jax.jit(ridge.fit)(features, target, 0.3)
+        np.testing.assert_allclose(weights, normal_equations(features, target, 0.3), rtol=1e-9, atol=1e-12)
+    assert np.abs(weights - normal_equations(features, y[:, 0], 0.3 * samples)).max() > 1e-3 or samples == 1  # not divided by n
+
+
+def test_a_kernel_gives_the_same_function():
+    features, test, y = RNG.standard_normal((30, 50)), RNG.standard_normal((9, 50)), RNG.standard_normal(30)
+    coefficients = ridge.fit_kernel(jnp.asarray(features @ features.T), jnp.asarray(y), 0.2)
+    direct = test @ np.asarray(ridge.fit(jnp.asarray(features), jnp.asarray(y), 0.2))
+    np.testing.assert_allclose(test @ features.T @ coefficients, direct, rtol=1e-10)
+
+
+def test_many_panels_against_lapack():
+    """Beyond one panel of the factorisation, and a number of rows that no panel divides."""
+    features, y = RNG.standard_normal((700, 730)) / 27, RNG.standard_normal((700, 3))
+    matrix = features @ features.T
+    expected = linalg.cho_solve(linalg.cho_factor(matrix + 0.01 * np.eye(700)), y)
+    np.testing.assert_allclose(jax.jit(ridge.fit_kernel)(matrix, y, 0.01), expected, rtol=1e-8, atol=1e-8)
+    weights = jax.jit(ridge.fit)(features, y, 0.01)
+    np.testing.assert_allclose(weights, features.T @ expected, rtol=1e-8, atol=1e-8)
+
+
+def test_it_maps_over_the_ridge_and_has_its_derivative():
+    features, y = jnp.asarray(RNG.standard_normal((12, 30))), jnp.asarray(RNG.standard_normal(12))
+    ridges = jnp.array([0.01, 0.1, 1.0])
+    mapped = jax.jit(jax.vmap(ridge.fit, (None, None, 0)))(features, y, ridges)
+    for weights, delta in zip(mapped, ridges, strict=True):
+        np.testing.assert_allclose(weights, ridge.fit(features, y, delta), rtol=1e-9)
+
+    def size(delta, features):
+        return jnp.sum(ridge.fit(features, y, delta) ** 2)
+
+    slope, pull = jax.jit(jax.grad(size, (0, 1)))(0.1, features)
+    change = (size(0.1 + 1e-6, features) - size(0.1 - 1e-6, features)) / 2e-6
+    assert float(slope) == pytest.approx(float(change), rel=1e-6)
+    step = 1e-6 * jnp.asarray(RNG.standard_normal(features.shape))
+    change = (size(0.1, features + step) - size(0.1, features - step)) / 2
+    assert float(jnp.sum(pull * step)) == pytest.approx(float(change), rel=1e-5)
+
+
+def kernel(a, b):
+    return jnp.exp(-jnp.sum((a["x"] - b["x"]) ** 2)) * a["scale"] * b["scale"]
+
+
+@pytest.mark.parametrize("block", [1, 3, 4, 7, 100])
+def test_gram_by_blocks_is_the_whole(block):
+    x = {"x": jnp.asarray(RNG.standard_normal((7, 3))), "scale": jnp.arange(1.0, 8)}
+    y = {"x": jnp.asarray(RNG.standard_normal((5, 3))), "scale": jnp.arange(1.0, 6)}
+    whole = jax.vmap(jax.vmap(kernel, (None, 0)), (0, None))
+    np.testing.assert_allclose(ridge.gram(kernel, x, block=block), whole(x, x), rtol=1e-12)
+    np.testing.assert_allclose(ridge.gram(kernel, x, y, block), whole(x, y), rtol=1e-12)
+    np.testing.assert_allclose(ridge.gram(kernel, y, x, block), whole(y, x), rtol=1e-12)
+    parts = ridge.gram(lambda a, b: jnp.stack([kernel(a, b), 2 * kernel(a, b)]), x, block=block)
+    np.testing.assert_allclose(parts[..., 1], 2 * whole(x, x), rtol=1e-12)
+
+
+def test_bad_input_is_refused_before_anything_compiles():
+    features, y = jnp.ones((4, 3)), jnp.ones(4)
+    with pytest.raises(ValueError, match="y must have one row for each of the 4 rows of features"):
+        ridge.fit(features, jnp.ones(3), 1.0)
+    with pytest.raises(ValueError, match="ridge must not be negative, got -1"):
+        ridge.fit(features, y, -1.0)
+    with pytest.raises(ValueError, match="gram must be finite"):
+        ridge.fit_kernel(jnp.full((4, 4), jnp.nan), y, 1.0)
+    with pytest.raises(ValueError, match="y must be finite"):
+        ridge.fit(features, y * jnp.inf, 1.0)
+    with pytest.raises(ValueError, match="block must be at least 1, got 0"):
+        ridge.gram(lambda a, b: a @ b, features, block=0)
