@@ -65,10 +65,13 @@ def prediction(result: xarray.DataTree, field: str, side: str = "prediction") ->
 
 def compare(experiment: Experiment, result: xarray.DataTree) -> list[Row]:
     """The rows of one result, cell by cell; its swept axes are the cells."""
-    fields = [name for name, field in experiment.fields.items() if field.predicted]
-    if "prediction" not in result.children or not fields:
+    if "prediction" not in result.children:
         return []
     simulation, predictions = group(result, "simulation"), group(result, "prediction")
+    # a field without points, on an axis that is empty at these sizes, has no row
+    fields = [name for name, field in experiment.fields.items() if field.predicted and predictions[name].size]
+    if not fields:
+        return []
     swept = swept_axes(result)
     diverged = _cells_first(simulation["diverged"], swept, ["seed"])
     failed = _cells_first(simulation["failed"], swept, []) if "failed" in simulation else np.zeros(len(diverged), bool)
@@ -104,7 +107,8 @@ def swept_axes(result: xarray.DataTree) -> list[str]:
 def _cells_first(values: xarray.DataArray, swept: list[str], inner: list[str]) -> np.ndarray:
     """As an array whose first axis runs over the cells."""
     array = values.transpose(*swept, *inner).values
-    return array.reshape(-1, *array.shape[len(swept) :])
+    cells, inner_shape = array.shape[: len(swept)], array.shape[len(swept) :]
+    return array.reshape(math.prod(cells), *inner_shape)
 
 
 def _cell_texts(simulation: xarray.Dataset, swept: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ import collections
 import contextlib
 import itertools
 import json
+import math
 import threading
 import time
 import traceback
@@ -98,7 +99,8 @@ class _Open:
             leaf = getattr(result, name)
             if leaf is not None:
                 array = self._array((side, name), (*lead, *steps, *field.axes), leaf.shape[1:], leaf.dtype)
-                array.reshape(-1, *leaf.shape[1:])[rows] = leaf
+                runs = math.prod(array.shape[: len(lead)])  # not -1: an axis of the result may be empty
+                array.reshape(runs, *leaf.shape[1:])[rows] = leaf
 
     def take_over(self, block: store.Block) -> None:
         """What a file has of this part's runs."""

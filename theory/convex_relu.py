@@ -50,7 +50,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real, Shaped
 
-from .xor import as_floats
+from .gaussian import as_floats
 
 Number = Real[ArrayLike, ""]
 

@@ -47,8 +47,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from . import gaussian
-from .gaussian import Activation, Numbers
-from .xor import as_floats
+from .gaussian import Activation, Numbers, as_floats
 
 Number = Real[ArrayLike, ""]
 
@@ -74,9 +73,9 @@ def gram(
     one side of the diagonal. The activation and the depth are static under jit.
     """
     (left, tall), (right, wide) = _padded(x), _padded(x if y is None else y)
-    covariance = jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST) / x.shape[1]
+    products = jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
     if y is None:
-        variance_1 = variance_2 = jnp.diagonal(covariance)
+        variance_1 = variance_2 = jnp.diagonal(products) / x.shape[1]
     else:
         variance_1, variance_2 = (jnp.sum(rows**2, axis=1) / x.shape[1] for rows in (left, right))
     corners = [(i, j) for i in range(0, len(left), tall) for j in range(0, len(right), wide) if y is not None or i <= j]
@@ -85,15 +84,15 @@ def gram(
         row, column = corner
         v1 = jax.lax.dynamic_slice(variance_1, (row,), (tall,))[:, None]
         v2 = jax.lax.dynamic_slice(variance_2, (column,), (wide,))[None]
-        c = jax.lax.dynamic_slice(covariance, (row, column), (tall, wide))
+        c = jax.lax.dynamic_slice(products, (row, column), (tall, wide)) / x.shape[1]
         return fully_connected(v1, v2, c, activation, depth, weight_variance, bias_variance)
 
     def whole(blocks: Float[Array, "block row column"]) -> Float[Array, "sample other"]:
-        at = dict(zip(corners, blocks, strict=True)) | {
-            (j, i): b.T for (i, j), b in zip(corners, blocks, strict=True) if y is None and i < j
-        }
+        at = dict(zip(corners, blocks, strict=True))
+        if y is None:
+            at |= {(j, i): at[i, j].T for i, j in corners if i < j}
         rows = [[at[i, j] for j in range(0, len(right), wide)] for i in range(0, len(left), tall)]
-        return jnp.concatenate([jnp.concatenate(row, axis=1) for row in rows])[: len(x), : len(x if y is None else y)]
+        return jnp.block(rows)[: len(x), : len(x if y is None else y)]
 
     return jax.tree.map(whole, jax.lax.map(block, jnp.asarray(corners)))
 

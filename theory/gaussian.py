@@ -55,8 +55,6 @@ from jax.scipy.special import erf as error_function
 from jax.scipy.special import ndtr
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from .xor import as_floats, normal_pdf, standardize
-
 Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together
 Floats = Float[Array, "*shape"]
 DualFn = Callable[[Numbers, Numbers, Numbers], Float[Array, "..."]]  # of variance_1, variance_2, covariance
@@ -466,3 +464,22 @@ squared_relu = Activation(
     _closed_form(lambda v1, v2, c: v1 * v2 * _square_product(_correlation(v1, v2, c))),
     lambda variance_1, variance_2, covariance: 4 * relu.dual(variance_1, variance_2, covariance),
 )
+
+
+# --------------------------------------------------------------------------------------------- shared with other topics
+
+
+def normal_pdf(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """phi(x), the standard normal density."""
+    return jnp.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def standardize(value: Float[Array, "*#shape"], std: Float[Array, "*#shape"]) -> Float[Array, "*#shape"]:
+    """value/std held within +-40, where phi is 0 and Phi 0 or 1 to the last bit: finite down to std = 0."""
+    return value / jnp.maximum(std, jnp.abs(value) / 40 + float(jnp.finfo(std.dtype).tiny) ** 0.3)
+
+
+def as_floats(*values: Real[ArrayLike, "..."]) -> list[Array]:
+    """`values` as arrays of one floating dtype: that of the floating arrays among them, which integers follow."""
+    floating = [value for value in values if jnp.issubdtype(jnp.result_type(value), jnp.floating)]
+    return [jnp.asarray(value, jnp.result_type(float, *floating)) for value in values]

@@ -49,7 +49,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
-from .xor import as_floats
+from .gaussian import as_floats
 
 
 class Spectrum(NamedTuple):

@@ -32,7 +32,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from .xor import as_floats
+from .gaussian import as_floats
 
 
 class Outputs(NamedTuple):

@@ -46,8 +46,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Real
 
+from .gaussian import as_floats
 from .harmonics import Spectrum
-from .xor import as_floats
 
 Number = Real[ArrayLike, ""]
 

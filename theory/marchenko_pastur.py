@@ -30,7 +30,7 @@ Finite size. Linear statistics are off by O(1/n), the extreme eigenvalues scatte
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact, Num, Real
 
-from .xor import as_floats
+from .gaussian import as_floats
 
 Numbers = Real[ArrayLike, "*#shape"]
 

@@ -55,9 +55,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
+from .gaussian import as_floats
 from .harmonics import Spectrum
 from .kernel_regression import check_spectrum, descend_to_root, effective_ridge, require_not_negative, require_positive, shares
-from .xor import as_floats
 
 Number = Real[ArrayLike, ""]
 

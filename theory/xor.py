@@ -22,7 +22,7 @@ batch m -> infinity (kappa = 0) or m of order eta d (kappa fixed, at most about 
     w.mu_1, w.mu_2  | Neuron.alpha, Neuron.beta        | any   | mu_1 = e_1 - e_2 (y = +1), mu_2 = e_1 + e_2 (y = -1)
     |w_perp|, a     | Neuron.s, Neuron.a               | any   | norm of the coordinates 3..d; output weight
     kappa (ours)    | noise                            | any   | eta d/(2 m)
-    psi, phi (ours) | relu_mean, normal_pdf            | any   | E relu(u + s g); standard normal density
+    psi, phi (ours) | gaussian.relu_mean, .normal_pdf  | any   | E relu(u + s g); standard normal density
     lambda (ours)   | BOOLEAN_RATES.small_signal       | ()    | phi(0) = 1/sqrt(2 pi) = 0.398942
     S, V, U (ours)  | Moments.perp, .signal, .opposite | any   | E s^2, E sig^2, E opp^2; sig = alpha if a > 0 else beta
 
@@ -48,8 +48,10 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import optimistix
-from jax.scipy.special import erf, ndtr
+from jax.scipy.special import erf
 from jaxtyping import Array, ArrayLike, Float, Real
+
+from .gaussian import as_floats, normal_pdf, relu_mean, standardize
 
 Number = Real[ArrayLike, ""]
 Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together
@@ -107,7 +109,7 @@ def drift(neuron: Neuron, noise: Real[ArrayLike, "..."] = 0.0) -> Neuron:
     return Neuron(
         alpha=a / 2 * erf(u / math.sqrt(2)),
         beta=-a / 2 * erf(v / math.sqrt(2)),
-        s=a / 2 * (normal_pdf(u) - normal_pdf(v)) + kappa * a**2 / (2 * jnp.maximum(s, _tiny(s))),
+        s=a / 2 * (normal_pdf(u) - normal_pdf(v)) + kappa * a**2 / (2 * jnp.maximum(s, float(jnp.finfo(s.dtype).tiny) ** 0.3)),
         a=(relu_mean(alpha, s) - alpha / 2 - relu_mean(beta, s) + beta / 2) / 2,
     )
 
@@ -239,22 +241,6 @@ def phase1_samples(dim: Numbers, noise: Numbers) -> Float[Array, "*#shape"]:
     return d * (log_growth / _LAMBDA / kappa + (log_growth / _LAMBDA) ** 2 / 4) / 2
 
 
-def relu_mean(mean: Float[Array, "*#shape"], std: Float[Array, "*#shape"]) -> Float[Array, "*#shape"]:
-    """psi(u, s) = E relu(u + s g) = u Phi(u/s) + s phi(u/s), for s >= 0."""
-    ratio = standardize(mean, std)
-    return mean * ndtr(ratio) + std * normal_pdf(ratio)
-
-
-def normal_pdf(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """phi(x), the standard normal density."""
-    return _LAMBDA * jnp.exp(-(x**2) / 2)
-
-
-def standardize(value: Float[Array, "*#shape"], std: Float[Array, "*#shape"]) -> Float[Array, "*#shape"]:
-    """value/std held within +-40, where phi is 0 and Phi 0 or 1 to the last bit: finite down to std = 0."""
-    return value / jnp.maximum(std, jnp.abs(value) / 40 + _tiny(std))
-
-
 def _velocity(t: object, y: Float[Array, "4"], kappa: Float[Array, ""]) -> Float[Array, "4"]:
     neuron = Neuron(*y)
     # Trial steps may end at s <= 0: turned back there, well below the floor kappa a/lambda, their noise stays finite.
@@ -276,13 +262,3 @@ def _signal_excess(t: object, y: Float[Array, "4"], args: object, **kwargs: obje
 
 def _tolerance(x: Float[Array, "..."]) -> float:
     return max(1e-12, 100 * float(jnp.finfo(x.dtype).eps))
-
-
-def _tiny(x: Float[Array, "..."]) -> float:
-    return float(jnp.finfo(x.dtype).tiny) ** 0.3
-
-
-def as_floats(*values: Real[ArrayLike, "..."]) -> list[Array]:
-    """`values` as arrays of one floating dtype: that of the floating arrays among them, which integers follow."""
-    floating = [value for value in values if jnp.issubdtype(jnp.result_type(value), jnp.floating)]
-    return [jnp.asarray(value, jnp.result_type(float, *floating)) for value in values]

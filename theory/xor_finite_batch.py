@@ -70,7 +70,7 @@ import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, Real
 
-from .xor import as_floats, normal_pdf, relu_mean, standardize
+from .gaussian import as_floats, normal_pdf, relu_mean, standardize
 from .xor_mean_field import CLUSTERS, LABELS, Neurons, recorded
 
 Number = Real[ArrayLike, ""]

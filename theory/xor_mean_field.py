@@ -48,7 +48,8 @@ import optimistix
 from jax.scipy.special import expi, ndtr
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
-from .xor import as_floats, normal_pdf, relu_mean, standardize, typical_start
+from .gaussian import as_floats, normal_pdf, relu_mean, standardize
+from .xor import typical_start
 
 T = TypeVar("T")  # a state: any tree of arrays
 

@@ -22,7 +22,8 @@ class Kernels(NamedTuple):
 
     def masked(self, mask: Float[Array, "sample"]) -> "Kernels":
         """Without the training examples where the mask is 0."""
-        return Kernels(self.gram * mask[:, None] * mask[None], self.cross * mask[None], self.diagonal)
+        gram = jnp.einsum("...ab,a,b->...ab", self.gram, mask, mask)
+        return Kernels(gram, jnp.einsum("...xb,b->...xb", self.cross, mask), self.diagonal)
 
 
 def kernels(kernel_fn: Callable[[Array, Array], Array], data: _ridge.Data) -> Kernels:

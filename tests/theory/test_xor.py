@@ -251,15 +251,6 @@ def test_drift_is_finite_with_its_gradient_down_to_s_0():
     np.testing.assert_allclose(velocity(xor.drift, [0.3, -0.2, 1e-12, 0.7]), [0.35, 0.35, 0, 0.025], atol=1e-12)
 
 
-def test_relu_mean_is_an_average_over_the_normal_law():
-    for mean, std in ((0.7, 1.3), (-1.2, 0.4), (2.0, 0.01)):
-        integrand = lambda g, u=mean, s=std: max(u + s * g, 0.0) * LAMBDA * math.exp(-(g**2) / 2)  # noqa: E731
-        kink = -mean / std
-        expected = integrate.quad(integrand, max(kink, -40), 40, epsabs=1e-13, points=[0])[0]
-        np.testing.assert_allclose(xor.relu_mean(jnp.array(mean), jnp.array(std)), expected, atol=1e-11)
-    assert float(xor.relu_mean(jnp.array(-1.0), jnp.array(0.0))) == 0
-
-
 # ---------------------------------------------------------------------------------------------------- the trajectory
 
 TIMES = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
