@@ -2,15 +2,15 @@
 
     python -m closedform.benchmarks.kernel_ridge --neural-tangents ENVIRONMENT/bin/python
 
-NTK: of one hidden ReLU layer, x Gaussian, y a ReLU teacher's with noise 0.1; kernel matrix, (K + ridge I)^-1 y, and prediction at
-test points, from NumPy arrays to NumPy arrays. Attention: random features of training and test examples, ridge fit of the
-target GATED, prediction. All rows see the same numbers in the same precision. Before any timing their predictions must
-agree with a float64 solution: `error` is |difference|/|prediction|. Rows alternate, A B A C A D ..., A is ours, a ratio is the
-time over that of the A just before, and one of process CPU times stands beside it, as wall time suffers from other load.
-NumPy rows are written as one writes them, vectorised, the symmetric product left to NumPy (it uses BLAS's syrk).
+NTK: of one hidden ReLU layer, x Gaussian, y a ReLU teacher's with noise 0.1; kernel matrix, (K + ridge I)^-1 y, and prediction
+at test points, from NumPy arrays to NumPy arrays. Attention: random features of training and test examples, ridge fit of the
+target GATED, prediction. All rows see the same numbers in the same precision. Before any timing their predictions must agree
+with NumPy's in float64: `error` is |difference|/|prediction|. Rows alternate, A B A C A D ..., A is ours, and a ratio is a
+time over that of the A just before; the ratio of process CPU times stands beside it, as wall time suffers from other load.
+NumPy's products of a matrix with its own transpose are BLAS's syrk, half of the work.
 
-Stages: each compiled alone, so that their sum may exceed the whole, in which what a stage does not need is left out. Shares are of
-the ceilings found in the same process, products and copies of matrices.
+Stages: each compiled alone. Together they may take longer than the whole, which leaves out what a later stage does not need.
+Shares are of the ceilings found in the same process, products and copies of matrices.
 
 Attention kernel: seconds of one more call after one that compiles, and the peak memory of a process that does nothing else.
 
@@ -34,8 +34,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -124,7 +125,7 @@ def _ours(function: Callable) -> Callable[[Arrays], Run]:
 
 
 def plain_ntk(x: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """[2 (sqrt(1 - c^2) + (pi - t) c) + ...]: with t = arccos c, K = |x||y|/(pi d) [sqrt(1 - c^2) + 2 (pi - t) c]."""
+    """K = (2/(pi d)) |x||y| [sqrt(1 - c^2) + 2 (pi - arccos c) c] with c the cosine: weight variance 2, no biases."""
     dim = x.shape[1]
     norms = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(other, axis=1)
     c = np.clip(x @ other.T / norms, -1, 1)
@@ -149,9 +150,10 @@ def prepare_scikit_learn(data: Arrays) -> Run:
     from sklearn.kernel_ridge import KernelRidge
 
     x, y, x_test = data["x"], data["y"], data["x_test"]
+    alpha: Any = float(data["ridge"])  # annotated as int there
 
     def run():
-        model = KernelRidge(alpha=float(data["ridge"]), kernel="precomputed").fit(plain_ntk(x, x), y)
+        model = KernelRidge(alpha=alpha, kernel="precomputed").fit(plain_ntk(x, x), y)
         return model.predict(plain_ntk(x_test, x))
 
     return run
@@ -257,7 +259,8 @@ class NeuralTangents:
         self._process.communicate()
 
     def _ask(self, **request: str) -> dict[str, float]:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
@@ -421,11 +424,11 @@ class Cost(NamedTuple):
 def kernel_cost(samples: int, keys: int, dtype: str, dim: int, plain: bool) -> Cost:
     x = sphere_tokens.sample(jax.random.key(0), samples, keys, dim).astype(dtype)
     before = _peak()
-    matrix_fn = jax.jit(lambda x: ridge.gram(attention_kernel.kernel, x))
-    function, argument = (plain_attention_kernel, np.asarray(x)) if plain else (matrix_fn, x)
-    jax.block_until_ready(function(argument))
+    ours = jax.jit(partial(ridge.gram, attention_kernel.kernel))
+    run: Callable[[], Any] = (lambda: plain_attention_kernel(np.asarray(x))) if plain else (lambda: ours(x))
+    jax.block_until_ready(run())
     cpu, began = time.process_time(), time.perf_counter()
-    jax.block_until_ready(function(argument))
+    jax.block_until_ready(run())
     return Cost(time.perf_counter() - began, time.process_time() - cpu, _peak(), before)
 
 
@@ -437,7 +440,8 @@ def _peak() -> float:
 def kernel_table(config: Config) -> dict[tuple[int, int], Cost]:
     dim, dtype = config.attention[0], config.kernel_dtype
     print(f"\nattention kernel matrix, dim {dim}, {dtype}; a process for each row")
-    print(f"{'samples':>8}{'keys':>6}{'seconds':>10}{'CPU s':>9}{'ns a pair':>11}{'peak GB':>9}{'before':>8}{'NumPy s':>9}{'GB':>7}")
+    print(f"{'samples':>8}{'keys':>6}{'seconds':>10}{'CPU s':>9}{'ns a pair':>11}{'peak GB':>9}{'before':>8}", end="")
+    print(f"{'NumPy s':>9}{'GB':>7}")
     costs = {}
 
     def alone(samples: int, keys: int, plain: bool) -> Cost:

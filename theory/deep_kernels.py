@@ -98,9 +98,9 @@ def gram(
 
 
 def _padded(x: Float[Array, "sample dim"]) -> tuple[Float[Array, "padded dim"], int]:
-    """Rows of zeros added so that blocks of equal size, at most 256, make up the whole; and that size."""
-    blocks = max(1, -(-len(x) // 256))
-    size = -(-len(x) // blocks)
+    """Rows of zeros added so that at most eight blocks of equal size, 256 or a bit less if so few do, make up the whole."""
+    blocks = min(8, -(-len(x) // 256))
+    size = -(-len(x) // max(blocks, 1))
     return jnp.pad(x, ((0, blocks * size - len(x)), (0, 0))), size
 
 
