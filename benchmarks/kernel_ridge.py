@@ -10,7 +10,8 @@ time over that of the A just before; the ratio of process CPU times stands besid
 NumPy's products of a matrix with its own transpose are BLAS's syrk, half of the work.
 
 Stages: each compiled alone. Together they may take longer than the whole, which leaves out what a later stage does not need.
-Shares are of the ceilings found in the same process, products and copies of matrices.
+Shares are of the ceilings found in the same process: of products, and of writing a copy of 32 MB, which is bound by the
+fresh pages of its result (see the GB/s above 1 of what stays in the cache) and not by the memory's bandwidth.
 
 Attention kernel: seconds of one more call after one that compiles, and the peak memory of a process that does nothing else.
 

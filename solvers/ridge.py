@@ -21,8 +21,6 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 from .program import known
 
 _product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-# of M = F F^T by its factor F: rows of M from the diagonal on, and M v
-_OF_FACTOR = (lambda f, start, stop: _product(f[start:stop], f[start:].T)), (lambda f, v: _product(f, _product(f.T, v)))
 
 
 def fit(
@@ -32,8 +30,8 @@ def fit(
     _check(features, y, ridge, "features")
     samples, width = features.shape
     if width <= samples:
-        return _solve(features.T, *_OF_FACTOR, _product(features.T, y), ridge)
-    return _product(features.T, _solve(features, *_OF_FACTOR, y, ridge))
+        return _solve(features.T, _rows_of_product, _times_product, _product(features.T, y), ridge)
+    return _product(features.T, _solve(features, _rows_of_product, _times_product, y, ridge))
 
 
 def fit_kernel(
@@ -41,7 +39,7 @@ def fit_kernel(
 ) -> Float[Array, "sample *target"]:
     """(gram + ridge I)^-1 y by Cholesky: NaN where the sum is not positive definite to working precision."""
     _check(gram, y, ridge, "gram")
-    return _solve(gram, lambda matrix, start, stop: matrix[start:stop, start:], _product, y, ridge)
+    return _solve(gram, _rows, _product, y, ridge)
 
 
 def gram(
@@ -88,34 +86,57 @@ def gram(
 
 def _solve(
     array: Array,
-    row_fn: Callable[[Array, int, int], Array],
+    rows_fn: Callable[[Array, int], list[Array]],
     times_fn: Callable[[Array, Array], Array],
     y: Array,
     ridge: ArrayLike,
 ) -> Array:
-    """(M + ridge I)^-1 y. row_fn gives rows start to stop of M, from the diagonal on: the rest of M is not needed, nor formed;
+    """(M + ridge I)^-1 y. rows_fn gives M in blocks of rows, each from the diagonal on: the rest is not needed, nor formed.
+
     times_fn, the product of M with columns, is for derivatives: those of the solution cost solves, and no factor's derivative.
     """
     shift, columns = jnp.asarray(ridge, array.dtype), y.reshape(len(y), -1)
     frozen, frozen_shift = jax.lax.stop_gradient((array, shift))
-    factor = _cholesky(lambda start, stop: row_fn(frozen, start, stop), len(y), frozen_shift)
+    # blocks as in theory.deep_kernels.gram: of a kernel compiled together with its fit, one side is not formed
+    factor = _cholesky(rows_fn(frozen, -(-len(y) // min(8, -(-len(y) // 256)))), frozen_shift)
     solution = jax.lax.custom_linear_solve(
         lambda v: times_fn(array, v) + shift * v, columns, lambda _, v: _substitute(factor, v), symmetric=True
     )
     return solution.reshape(y.shape)
 
 
-def _cholesky(row_fn: Callable[[int, int], Array], size: int, shift: Array) -> list[tuple[Array, Array]]:
+def _rows(matrix: Array, height: int) -> list[Array]:
+    return [matrix[start : start + height, start:] for start in range(0, len(matrix), height)]
+
+
+def _rows_of_product(f: Array, height: int) -> list[Array]:
+    """Of F F^T, by square blocks in a loop: XLA copies what it multiplies, for eight wide blocks most of F eight times."""
+    count = -(-len(f) // height)
+    padded = jnp.pad(f, ((0, count * height - len(f)), (0, 0)))
+    pairs = [(i, j) for i in range(count) for j in range(i, count)]
+
+    def square(pair: Array) -> Array:
+        left, right = (jax.lax.dynamic_slice_in_dim(padded, index * height, height) for index in pair)
+        return _product(left, right.T)
+
+    at = dict(zip(pairs, jax.lax.map(square, jnp.asarray(pairs)), strict=True))
+    rows = [jnp.concatenate([at[i, j] for j in range(i, count)], axis=1) for i in range(count)]
+    return [row[: len(f) - i * height, : len(f) - i * height] for i, row in enumerate(rows)]
+
+
+def _times_product(f: Array, v: Array) -> Array:
+    return _product(f, _product(f.T, v))
+
+
+def _cholesky(rows: list[Array], shift: Array) -> list[tuple[Array, Array]]:
     """L of L L^T = M + shift I by panels of columns: the block of L on the diagonal, and what is below it.
 
     On CPUs XLA's product of matrices is two to four times faster than LAPACK's Cholesky. Of eight panels each takes one
     product, and four fifths of the work are done in these.
     """
-    width = -(-size // min(8, -(-size // 256)))  # that of theory.deep_kernels.gram: compiled together, half of K is never made
     panels: list[tuple[Array, Array]] = []
     left = None  # the rows of L from the panel on, all columns before it
-    for start in range(0, size, width):
-        row = row_fn(start, min(start + width, size))
+    for row in rows:
         count = len(row)
         if left is not None:
             row = row - _product(left[:count], left.T)
