@@ -109,7 +109,9 @@ class Programs(NamedTuple):
         return [one for one in (self.start, self.finish, self.advance, *self.predictions.values()) if one is not None]
 
 
-_KEPT = 64  # sets of programs that a process keeps, the least recently used going first
+# Sets of programs that a process keeps, the least recently used going first. A large program holds more than a hundred memory
+# maps, a set has several, and Linux grants a process 65,530: beyond that it dies inside of LLVM.
+_KEPT = 16
 _cache: dict[Any, Programs] = {}
 _cache_lock = threading.Lock()
 

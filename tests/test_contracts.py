@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -284,9 +285,11 @@ def test_figure_draws_the_stored_numbers(name, small):
     draw = find_figure(name)
     assert draw is not None, f"experiments/{name}.py has no figures/{name}.py"
     drawn = []
-    for axes in draw(result).axes:
+    figure = draw(result)
+    for axes in figure.axes:
         drawn += [np.ravel(line.get_ydata()) for line in axes.lines]
         drawn += [np.ravel(collection.get_offsets()) for collection in axes.collections]
+    plt.close(figure)
     drawn = np.concatenate([np.asarray(values, float) for values in drawn])
     for field, declared in experiment.fields.items():
         if declared.predicted:
