@@ -8,7 +8,8 @@ import pytest
 from closedform.models import convex_relu
 from closedform.solvers import admm, program
 from zoo import convex_problems as zoo
-from zoo.convex_problems import BETAS, FACTS, OPTIMUM, assert_honest, rejected
+from zoo.checks import rejected
+from zoo.convex_problems import BETAS, FACTS, OPTIMUM, assert_honest
 
 CONVEX = (4.118740, 2.204951, 1.914793, 1.950440, 1.985572)  # after 1..5 iterations at (8, 2), beta = 0.1, rho = 1
 NETWORK = (4.318232, 3.488824, 2.846613, 2.615472, 2.511841)

@@ -9,7 +9,8 @@ from scipy import optimize
 from closedform.models import convex_relu, two_layer
 from closedform.solvers import certificate, losses, program
 from zoo import convex_problems as zoo
-from zoo.convex_problems import BETAS, FACTS, OPTIMUM, rejected
+from zoo.checks import rejected
+from zoo.convex_problems import BETAS, FACTS, OPTIMUM
 
 searched = jax.jit(certificate.by_search, static_argnames=("loss", "num_starts"))
 

@@ -8,7 +8,8 @@ import pytest
 from closedform.models import convex_relu
 from closedform.solvers import fista, losses, program
 from zoo import convex_problems as zoo
-from zoo.convex_problems import FACTS, OPTIMUM, assert_honest, rejected
+from zoo.checks import rejected
+from zoo.convex_problems import FACTS, OPTIMUM, assert_honest
 
 CURVATURE = 30.923  # largest eigenvalue of F'F in the gated problem (8, 2)
 GATED = FACTS[8, 2].gated

@@ -9,7 +9,8 @@ from closedform.models import convex_relu
 from closedform.solvers import interior_point, losses, program
 from closedform.theory import convex_relu as theory
 from zoo import convex_problems as zoo
-from zoo.convex_problems import BETAS, FACTS, OPTIMUM, assert_honest, rejected
+from zoo.checks import rejected
+from zoo.convex_problems import BETAS, FACTS, OPTIMUM, assert_honest
 
 histories = jax.jit(
     lambda problem, loss, cones, num_steps: program.history(

@@ -9,7 +9,7 @@ from scipy import optimize
 from closedform.models import two_layer
 from closedform.solvers import losses
 from zoo import convex_problems as zoo
-from zoo.convex_problems import rejected
+from zoo.checks import rejected
 
 LABELS = np.array([1.0, -1.0, 1.0, 1.0, -1.0])
 TARGETS = np.array([0.3, -1.2, 2.0, 0.0, -0.4])

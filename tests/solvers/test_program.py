@@ -9,7 +9,7 @@ from closedform.models import convex_relu, two_layer
 from closedform.solvers import certificate, fista, growth, interior_point, losses, program
 from closedform.solvers.program import Bounds
 from zoo import convex_problems as zoo
-from zoo.convex_problems import rejected
+from zoo.checks import rejected
 
 
 def _problem(seed=0, cones=True):

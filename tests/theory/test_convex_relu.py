@@ -13,7 +13,8 @@ import pytest
 from scipy import optimize
 
 from closedform.theory import convex_relu
-from zoo.convex_problems import enumerate_patterns, rejected
+from zoo.checks import rejected
+from zoo.convex_problems import enumerate_patterns
 
 # jitted functions of the package take numpy's arrays too
 beta_max, dual_norm, dual_direction, dual_value, duality_gap = map(

@@ -11,6 +11,7 @@ import pytest
 from scipy import special, stats
 
 from closedform.theory import gaussian
+from zoo.checks import rejected
 
 bivariate_normal_cdf, relu_product, relu_mean = map(
     jax.jit, (gaussian.bivariate_normal_cdf, gaussian.relu_product, gaussian.relu_mean)
@@ -27,11 +28,6 @@ NEAR_ONE = (0.995, 0.99999, 1 - 1e-9, 1 - 1e-13, 1 - 2**-53)
 
 def pdf(x):
     return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-
-
-def rejected(check, *wrong):
-    with pytest.raises(AssertionError):
-        check(*wrong)
 
 
 # ------------------------------------------------------------------------------------------------- bivariate normal

@@ -11,6 +11,7 @@ import pytest
 from scipy import linalg, special
 
 from closedform.theory import harmonics
+from zoo.checks import rejected
 
 
 def arc_cosine(c):
@@ -28,11 +29,6 @@ product_spectrum = jax.jit(harmonics.product_spectrum, static_argnums=(0, 1, 2, 
 sphere_spectrum = jax.jit(harmonics.sphere_spectrum, static_argnums=(0, 1, 2, 3))
 zonal_power = jax.jit(harmonics.zonal_power, static_argnums=(0, 1, 2))
 walsh_transform = jax.jit(harmonics.walsh_transform)
-
-
-def rejected(check, *args):
-    with pytest.raises(AssertionError):
-        check(*args)
 
 
 def smooth(t):

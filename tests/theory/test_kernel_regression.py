@@ -9,6 +9,7 @@ import pytest
 from closedform.theory import kernel_regression
 from closedform.theory.harmonics import Spectrum, hypercube, walsh_spectrum
 from closedform.theory.kernel_regression import LearningCurve
+from zoo.checks import rejected
 
 learning_curve = jax.jit(kernel_regression.learning_curve)
 effective_ridge = jax.jit(kernel_regression.effective_ridge)
@@ -22,11 +23,6 @@ POWER = np.array([0.3, 0.25, 0.2, 0.15, 0.05, 0.05])
 
 def spectrum(tail=2e-3):
     return Spectrum(EIGENVALUES, MULTIPLICITIES, tail)
-
-
-def rejected(check, *args):
-    with pytest.raises(AssertionError):
-        check(*args)
 
 
 # ---------------------------------------------------------------------------------------------------------- the oracle

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from closedform.theory import marchenko_pastur
+from zoo.checks import rejected
 
 density, cdf, stieltjes, companion_stieltjes = map(
     jax.jit,
@@ -13,11 +13,6 @@ density, cdf, stieltjes, companion_stieltjes = map(
 )
 support, atom = marchenko_pastur.support, marchenko_pastur.atom
 LAWS = [(0.3, 1.0), (1.0, 0.5), (2.5, 2.0)]
-
-
-def rejected(check, *args):
-    with pytest.raises(AssertionError):
-        check(*args)
 
 
 def sampled(ratio, variance, num_samples=500, seed=0):

@@ -10,6 +10,7 @@ from scipy import optimize, special
 from closedform.theory import kernel_regression, random_features
 from closedform.theory.harmonics import Spectrum
 from closedform.theory.random_features import Groups
+from zoo.checks import rejected
 
 risk, grouped_risk, given_data, learning_curve = map(
     jax.jit,
@@ -35,11 +36,6 @@ POWER = np.array([0.4, 0.3, 0.2, 0.1])
 
 def spectrum(tail=2e-3):
     return Spectrum(EIGENVALUES, MULTIPLICITIES, tail)
-
-
-def rejected(check, *args):
-    with pytest.raises(AssertionError):
-        check(*args)
 
 
 # ------------------------------------------------------------------- random-feature attention: d = 8, N = 4, sigma^2 = 0.05

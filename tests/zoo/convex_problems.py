@@ -12,7 +12,6 @@ import cvxpy
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from closedform.models import convex_relu, two_layer
 from closedform.solvers import admm, certificate, fista, interior_point, losses
@@ -48,11 +47,6 @@ def random_data(n, d, seed=0, labels=False):
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(n, d)), rng.normal(size=n)
     return jnp.asarray(x), jnp.asarray(np.where(y < 0, -1.0, 1.0) if labels else y)
-
-
-def rejected(check, *args):
-    with pytest.raises(AssertionError):
-        check(*args)
 
 
 # ----------------------------------------------------------------------------------------------------------- oracles
