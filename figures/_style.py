@@ -80,3 +80,17 @@ def legend(axes: Axes, seeds: int, line: str = "theory", above: bool = False, po
         axes.figure.legend(handles=handles, loc="outside upper center", **options)
     else:
         axes.legend(handles=handles, **options)
+
+
+def signed_image(axes: Axes, values: Any, title: str | None = None, numbers: bool = False) -> None:
+    """A matrix of signed values from blue over white to red, on a scale of its own; with its entries as numbers if asked."""
+    values = np.asarray(values)
+    scale = np.abs(values).max(initial=1e-30)
+    axes.imshow(values / scale, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.spines[:].set_visible(False)
+    if numbers:
+        for (row, column), value in np.ndenumerate(values):
+            dark = abs(value) > 0.6 * scale
+            text = f"{value:.2g}" if abs(value) > 5e-4 * scale else "0"
+            axes.text(column, row, text, ha="center", va="center", fontsize=6, color="white" if dark else "black")

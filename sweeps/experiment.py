@@ -142,6 +142,8 @@ def _read(name: str, module: ModuleType) -> Experiment:
     )
     for field in {"diverged", "failed", "stored", "cell", "seed", "step"} & set(fields):
         raise UsageError(f"{name}: Result.{field}: that name belongs to the engine; choose another")
+    for field in sorted(set(fields) & {axis for one in fields.values() for axis in one.axes}):
+        raise UsageError(f"{name}: Result.{field}: an axis has that name too; choose another for one of the two")
     if experiment.conditional and not experiment.drawn:
         raise UsageError(f"experiment {name}: predict takes a state, so the module needs init(key, config)")
     strangers = set(experiment.tolerance) - set(fields)

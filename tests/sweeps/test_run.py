@@ -308,6 +308,13 @@ def test_result_annotations_must_name_axes(quiet):
         with pytest.raises(UsageError, match="axes"):
             find(copy_of(decay, Result=Bad))
 
+    class Same(NamedTuple):
+        x: Float[Array, "y"]
+        y: Float[Array, ""]
+
+    with pytest.raises(UsageError, match=r"Result\.y: an axis has that name too"):
+        find(copy_of(decay, Result=Same))
+
 
 def test_the_stored_attribute_is_json(quiet):
     run(decay, seeds=2, **quiet[0])

@@ -1,0 +1,119 @@
+"""Images read off the weights fool the network when added to digits; the same pixels in another order do next to nothing.
+
+For every class the masks move inputs along its most positive eigenvectors and no other. A mask m changes a logit by the
+quadratic form of the mask and twice its product with the image, so the mean change follows from the weights and the mean
+image: that is the prediction. How many labels change is measured.
+
+Source: Pearce et al., arXiv 2410.08417, figure 7 (recipe of its public reproduction); the mean change is derived here
+Cost: 60 s
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ...models import bilinear, bilinear_classifier
+from ...tasks import images
+from ...theory import bilinear_losses
+from . import _digits
+
+
+@dataclass(frozen=True)
+class Config(_digits.Config):
+    noise: float = 0.15  # standard deviation of the Gaussian noise on every pixel, drawn anew each step
+    weight_decay: float = 0.0  # of AdamW
+    strengths: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # standard deviations of a mask over the pixels
+    num_vectors: int = 10  # masks of a class, one for each of its most positive eigenvectors
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 1 <= self.num_vectors <= self.width:
+            raise ValueError(f"num_vectors must be from 1 to width = {self.width}, got {self.num_vectors}")
+
+
+class State(NamedTuple):
+    params: bilinear_classifier.Params
+    masks: Float[Array, "label vector pixel"]  # standard deviation 1
+    order: Int[Array, "pixel"]  # of the control
+    split: _digits.Split
+
+
+class Result(NamedTuple):
+    """Kinds: masks, the same with pixels permuted. Means over all masks; images of the mask's own class are left out."""
+
+    shift: Float[Array, "kind strength"]  # mean change of the logit of the mask's class
+    accuracy: Float[Array, "kind strength"] | None  # share of test images classified right
+    misled: Float[Array, "kind strength"] | None  # share taken for the mask's class
+    mask: Float[Array, "label pixel"] | None  # the first of every class
+
+
+def init(key: PRNGKeyArray, config: Config) -> State:
+    """The trained network and its masks, signed by the training images."""
+    key_split, key_params, key_train, key_order = jax.random.split(key, 4)
+    split = _digits.split(key_split, config)
+    params = _digits.train(key_train, bilinear_classifier.init(key_params, config.model), split, config)
+    masks = bilinear_classifier.adversarial_masks(params, *images.take(config.images, split.train), config.num_vectors)
+    return State(params, masks, jax.random.permutation(key_order, config.model.dim), split)
+
+
+def _attacks(state: State, config: Config) -> Float[Array, "kind strength label vector pixel"]:
+    strengths = jnp.asarray(config.strengths, state.masks.dtype)
+    kinds = jnp.stack([state.masks, state.masks[:, :, state.order]])
+    return strengths[None, :, None, None, None] * kinds[:, None]
+
+
+def simulate(state: State, config: Config) -> Result:
+    x, labels = images.take(config.images, state.split.test)
+    before = _digits.logits(state.params, x, config)
+
+    def under(attack: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+        mask, target = attack
+        outputs = _digits.logits(state.params, x + mask[None], config)
+        found, others = jnp.argmax(outputs, axis=1), labels != target
+
+        def mean(values: Array) -> Array:
+            return jnp.mean(values.astype(x.dtype), where=others)
+
+        return mean((outputs - before)[:, target]), mean(found == labels), mean(found == target)
+
+    attacks = _attacks(state, config)
+    targets = jnp.broadcast_to(jnp.arange(len(state.masks))[:, None], attacks.shape[:-1])
+    flat = attacks.reshape(-1, attacks.shape[-1]), targets.ravel()
+    shift, accuracy, misled = (jnp.mean(part.reshape(targets.shape), axis=(2, 3)) for part in jax.lax.map(under, flat))
+    return Result(shift, accuracy, misled, state.masks[:, 0])
+
+
+def predict(state: State, config: Config) -> Result:
+    params = state.params
+    x, labels = images.take(config.images, state.split.test)
+    hidden = bilinear_classifier.embed(params, x)
+    attacks = bilinear_classifier.embed(params, _attacks(state, config))
+
+    def of_class(index: Array, attacks: Float[Array, "kind strength vector hidden"]) -> Array:
+        direction = (jnp.arange(len(state.masks)) == index).astype(hidden.dtype)
+        q = bilinear.interaction_matrix(params.layer, direction)
+        linear = direction @ params.layer.p if config.residual else None
+        mean = jnp.mean(hidden, axis=0, where=(labels != index)[:, None])
+        shift = jnp.vectorize(lambda d: bilinear_losses.displacement(q, d, mean, linear), signature="(h)->()")
+        return jnp.mean(shift(attacks), axis=-1)
+
+    shifts = jax.vmap(of_class, (0, 2))(jnp.arange(len(state.masks)), attacks)
+    return Result(jnp.mean(shifts, axis=0), None, None, None)
+
+
+TOLERANCE = {
+    "shift": (1e-4, 1e-4),  # exact: rounding of the simulation, in single precision
+}
+QUICK = {
+    "data": "digits_8x8",
+    "num_train": 100,
+    "width": 8,
+    "num_steps": 10,
+    "batch_size": 16,
+    "num_vectors": 2,
+    "strengths": (0.0, 0.1),
+}
+SEEDS = 8

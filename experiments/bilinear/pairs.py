@@ -1,0 +1,92 @@
+"""A bilinear layer trained on AND, OR or XOR of all pairs of bits holds the one quadratic form of each pair, and nothing else.
+
+Source: toy task of Pearce et al., arXiv 2410.08417 (AND read in its published code; the forms of OR and XOR derived here)
+Cost: 15 s
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...models import bilinear
+from ...tasks import boolean_pairs
+from ...theory import boolean_forms
+
+
+@dataclass(frozen=True)
+class Config:
+    dim: int = 4  # bits; every two of them have an output
+    width: int = 16  # hidden units
+    probability: float = 0.3  # that a bit is 1
+    operations: tuple[str, ...] = ("and", "or", "xor")  # a network each
+    learning_rate: float = 0.01  # of Adam, falling to 0 by a cosine
+    batch_size: int = 512  # fresh examples a step
+    num_steps: int = 2000  # updates
+
+    def __post_init__(self):
+        unknown = [name for name in self.operations if name not in boolean_pairs.TABLES]
+        if unknown or not self.operations:
+            raise ValueError(f"operations must be among {', '.join(boolean_pairs.TABLES)}, got {self.operations}")
+        if self.dim < 2:
+            raise ValueError(f"dim must be at least 2, for one pair; got {self.dim}")
+
+    @property
+    def model(self) -> bilinear.Config:
+        return bilinear.Config(self.dim, self.width, len(boolean_pairs.pairs(self.dim)))
+
+    @property
+    def tables(self) -> Float[Array, "operation 3"]:
+        return jnp.asarray([boolean_pairs.TABLES[name] for name in self.operations], float)
+
+
+class Result(NamedTuple):
+    interaction: Float[Array, "operation pair row column"]  # symmetric form of every output
+    eigenvalues: Float[Array, "operation pair mode"]  # of it, rising
+    loss: Float[Array, "operation"] | None  # mean square error on the last batch, summed over outputs
+
+
+def simulate(key: PRNGKeyArray, config: Config) -> Result:
+    def train(arguments: tuple[PRNGKeyArray, Array]) -> Result:
+        key, table = arguments
+        key_init, key_data = jax.random.split(key)
+        params = bilinear.init(key_init, config.model)
+        optimiser = optax.adam(optax.cosine_decay_schedule(1.0, config.num_steps))
+
+        def error(params: bilinear.Params, x: Array) -> Array:
+            f = jax.vmap(bilinear.apply, (None, 0))(params, x)
+            y = jax.vmap(boolean_pairs.evaluate, (None, 0))(table, x)
+            return jnp.mean(jnp.sum((f - y) ** 2, axis=1))
+
+        def batch(step: Array | int) -> Array:
+            return boolean_pairs.sample(jax.random.fold_in(key_data, step), config.batch_size, config.dim, config.probability)
+
+        def update(step: Array, carry: tuple) -> tuple:
+            params, memory = carry
+            gradient = jax.grad(error)(params, batch(step))
+            change, memory = optimiser.update(gradient, memory)
+            change = jax.tree.map(lambda c: config.learning_rate * c, change)
+            return optax.apply_updates(params, change), memory
+
+        params, _ = jax.lax.fori_loop(0, config.num_steps, update, (params, optimiser.init(params)))
+        directions = jnp.eye(config.model.num_outputs, dtype=params.p.dtype)
+        matrices = jax.vmap(bilinear.interaction_matrix, (None, 0))(params, directions)
+        return Result(matrices, jnp.linalg.eigvalsh(matrices), error(params, batch(config.num_steps)))
+
+    return jax.lax.map(train, (jax.random.split(key, len(config.operations)), config.tables))
+
+
+def predict(config: Config) -> Result:
+    matrices = jnp.stack([boolean_forms.interactions(table, config.dim) for table in config.tables])
+    return Result(matrices, jnp.linalg.eigvalsh(matrices), None)
+
+
+TOLERANCE = {
+    "interaction": (0.0, 1e-3),  # the loss ends near 0: what is left is rounding of single precision
+    "eigenvalues": (0.0, 1e-3),  # the same
+}
+QUICK = {"dim": 3, "width": 6, "num_steps": 20, "batch_size": 32}
+SEEDS = 8

@@ -1,0 +1,99 @@
+"""Gradient descent on a tied bilinear layer follows a Riccati equation: one scalar ODE in place of the flow of all weights.
+
+From W = V (no unit can subtract) the flow of the quadratic form closes, whatever the basis of the start; the trace of what is
+still missing is the only thing to integrate. Positive eigenvalues are learned, the largest first; negative ones cannot be.
+
+Source: derived here (loss on Gaussian inputs, Riccati flow with its trace term)
+Cost: 15 s
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...models import bilinear
+from ...theory import bilinear_dynamics, bilinear_losses
+from . import _population
+
+
+@dataclass(frozen=True)
+class Config:
+    spectrum: tuple[float, ...] = (2.0, 1.0, 0.75, 0.5, 0.25, -0.25, -0.5, -1.0)  # eigenvalues of the target
+    model: bilinear.Config = field(default_factory=lambda: bilinear.Config(8, 8, scheme="tied", init_scale=0.3))
+    learning_rate: float = 1e-3  # step size on E (f - y)^2
+    num_steps: int = 2000  # updates
+    num_records: int = 50  # times of a record, evenly spaced
+    dtype: str = "float64"
+
+    def __post_init__(self):
+        _check(self)
+        if self.model.scheme != "tied":
+            raise ValueError(f"model.scheme must be tied (v = w), for the equation to close; got {self.model.scheme}")
+
+
+def _check(config) -> None:
+    """The model must fit the target, with one output and no biases."""
+    model = config.model
+    if (model.dim, model.num_outputs, model.bias) != (len(config.spectrum), 1, False):
+        raise ValueError(
+            f"model.dim must be the {len(config.spectrum)} of the spectrum, with one output and no bias; got model {model}"
+        )
+    for name in ("num_steps", "num_records"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+
+
+class State(NamedTuple):
+    params: bilinear.Params
+    target: _population.Target
+
+
+class Result(NamedTuple):
+    loss: Float[Array, ""]  # E (f - y)^2
+    learned: Float[Array, "mode"]  # diagonal of the form in the eigenbasis of the target
+    mixing: Float[Array, ""]  # Frobenius norm of the rest of it
+
+
+def init(key: PRNGKeyArray, config: Config) -> State:
+    key_target, key_params = jax.random.split(key)
+    return State(bilinear.init(key_params, config.model), _population.draw(key_target, config.spectrum))
+
+
+def step(state: State, config: Config) -> State:
+    target = state.target.matrix
+    params = _population.descend(lambda p: _population.loss(p, target), state.params, config.learning_rate)
+    return state._replace(params=params)
+
+
+def observe(state: State, config: Config) -> Result:
+    return _result(_population.loss(state.params, state.target.matrix), _population.in_basis(state.params, state.target))
+
+
+def _result(loss: Array, q: Float[Array, "mode mode"]) -> Result:
+    learned = jnp.diagonal(q)
+    return Result(loss, learned, jnp.linalg.norm(q - jnp.diag(learned)))
+
+
+def steps(config: Config) -> np.ndarray:
+    return np.unique(np.linspace(0, config.num_steps, config.num_records + 1).astype(int))
+
+
+def predict(state: State, config: Config, steps: np.ndarray) -> Result:
+    values, basis = state.target
+    start = basis.T @ state.params.w  # in the eigenbasis of the target
+    path = bilinear_dynamics.riccati_flow(config.learning_rate * jnp.asarray(steps), jnp.diag(values), start)
+    return jax.vmap(lambda q: _result(bilinear_losses.gaussian_loss(q - jnp.diag(values)), q))(path)
+
+
+TOLERANCE = {
+    # the flow is the limit of small steps: a mode that grows at 8 q* lags by a relative 8 q*^2 rate per unit of time
+    "loss": (0.01, 0.01),
+    "learned": (0.01, 0.01),
+    "mixing": (0.01, 0.01),
+}
+QUICK = {"spectrum": (1.0, 0.5, -0.5), "model.dim": 3, "model.width": 2, "num_steps": 40, "num_records": 4}
+SEEDS = 8

@@ -1,0 +1,83 @@
+"""Weight decay on the factors is a nuclear norm on the form: eigenvalues are thresholded softly, and the rank falls in steps.
+
+The trace couples the modes: what all eigenvalues miss moves the threshold of each. Gradient descent from small random weights
+attains the global optimum, and its balanced factors have twice the nuclear norm of the form as squared norm.
+
+Source: derived here; explains the low rank under weight decay of Pearce et al., arXiv 2410.08417
+Cost: 30 s
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...models import bilinear
+from ...theory import bilinear_losses
+from . import _population
+
+
+@dataclass(frozen=True)
+class Config:
+    spectrum: tuple[float, ...] = (2.0, 1.0, 0.4, 0.1, -0.3, -1.2)  # eigenvalues of the target
+    model: bilinear.Config = field(default_factory=lambda: bilinear.Config(6, 8, scheme="ones", init_scale=0.5))
+    weight_decay: float = 0.5  # wd of the penalty (wd/2)(||w||^2 + ||v||^2) on E (f - y)^2
+    learning_rate: float = 0.02  # step size
+    num_steps: int = 20_000  # updates
+    dtype: str = "float64"
+
+    def __post_init__(self):
+        if (self.model.dim, self.model.num_outputs, self.model.bias) != (len(self.spectrum), 1, False):
+            raise ValueError(
+                f"model.dim must be the {len(self.spectrum)} of the spectrum, with one output and no bias; got {self.model}"
+            )
+        if self.model.scheme not in ("ones", "tied"):
+            raise ValueError(f"model.scheme must be ones, since p is not trained and not decayed; got {self.model.scheme}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
+
+
+class Result(NamedTuple):
+    eigenvalues: Float[Array, "mode"]  # of the form at the end, falling
+    norm: Float[Array, ""]  # ||w||^2 + ||v||^2
+    rank: Float[Array, ""]  # eigenvalues of modulus above 1e-3
+
+
+def simulate(key: PRNGKeyArray, config: Config) -> Result:
+    key_target, key_params = jax.random.split(key)
+    target = _population.draw(key_target, config.spectrum).matrix
+
+    def objective(params: bilinear.Params) -> Array:
+        penalty = config.weight_decay / 2 * (jnp.sum(params.w**2) + jnp.sum(params.v**2))
+        return _population.loss(params, target) + penalty
+
+    params = jax.lax.fori_loop(
+        0,
+        config.num_steps,
+        lambda _, params: _population.descend(objective, params, config.learning_rate),
+        bilinear.init(key_params, config.model),
+    )
+    return _result(jnp.linalg.eigvalsh(_population.form(params)), jnp.sum(params.w**2) + jnp.sum(params.v**2))
+
+
+def _result(values: Float[Array, "mode"], norm: Float[Array, ""]) -> Result:
+    return Result(jnp.sort(values, descending=True), norm, jnp.sum((jnp.abs(values) > 1e-3).astype(values.dtype)))
+
+
+def predict(config: Config) -> Result:
+    values = bilinear_losses.weight_decay_optimum(jnp.asarray(config.spectrum), config.weight_decay)
+    return _result(values, 2 * jnp.sum(jnp.abs(values)))
+
+
+TOLERANCE = {
+    "eigenvalues": (0.0, 1e-6),  # what is left after the last step
+    "norm": 1e-6,
+    "rank": 0.0,
+}
+QUICK = {"num_steps": 20}
+SEEDS = 8
+GRID = {
+    "weight_decay": (0.05, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.5, 7.0, 8.0)
+}  # not where a mode vanishes: 6

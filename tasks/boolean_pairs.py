@@ -1,0 +1,35 @@
+"""All pairs of independent random bits, each with one Boolean operation: AND, OR or XOR of every two inputs.
+
+    x in {0, 1}^dim, each 1 with the given probability;   y_ij = table[x_i + x_j], one output for every i < j
+
+Source: toy task of Pearce, Dooms, Rigg, Oramas and Sharkey, arXiv 2410.08417 (its published code: probability 0.3, 4 inputs).
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+# values of y at x_i + x_j = 0, 1, 2
+TABLES = {"and": (0.0, 0.0, 1.0), "or": (0.0, 1.0, 1.0), "xor": (0.0, 1.0, 0.0)}
+
+
+def pairs(dim: int) -> tuple[tuple[int, int], ...]:
+    """The outputs in their order.
+
+    >>> pairs(3)
+    ((0, 1), (0, 2), (1, 2))
+    """
+    return tuple(itertools.combinations(range(dim), 2))
+
+
+def sample(key: PRNGKeyArray, num_samples: int, dim: int, probability: float = 0.3) -> Float[Array, "sample dim"]:
+    """Inputs of zeros and ones."""
+    return jax.random.bernoulli(key, probability, (num_samples, dim)).astype(jnp.result_type(float))
+
+
+def evaluate(table: Float[Array, "3"], x: Float[Array, "dim"]) -> Float[Array, "pair"]:
+    """Every output on one example, by the values of the operation."""
+    first, second = (jnp.array(side) for side in zip(*pairs(x.size), strict=True))
+    return table[(x[first] + x[second]).astype(int)]

