@@ -260,7 +260,7 @@ def layer(width: int, dtype: str, config: Config) -> Arrays:
 
 def eigenfeatures(w: jax.Array, v: jax.Array, p: jax.Array) -> bilinear.Eigen:
     params = bilinear.Params(w, v, p)
-    return jax.vmap(partial(bilinear.eigenfeatures, params))(jnp.eye(len(p), dtype=p.dtype))
+    return bilinear.eigenfeatures(params, jnp.eye(len(p), dtype=p.dtype))
 
 
 def dense(w: jax.Array, v: jax.Array, p: jax.Array) -> bilinear.Eigen:

@@ -167,16 +167,23 @@ class Eigen(NamedTuple):
     vectors: Float[Array, "*batch row rank"]  # one column each
 
 
-def eigenfeatures(params: Params, direction: Float[Array, "output"]) -> Eigen:
-    """All eigenpairs of Q_u but those that are 0 for any p: min(2 width, rows) of them.
+def eigenfeatures(params: Params, directions: Float[Array, "*batch output"]) -> Eigen:
+    """All eigenpairs of Q_u, for one direction u or many, but those that are 0 for any p: min(2 width, rows) of them.
 
     With [a b] = Q R, an orthonormal Q and R of 2 width columns, the small matrix is R diag(p, -p) R^T. R does not depend on
-    u: vmap over directions factorises once.
+    u: there is one factorisation for all directions. Their matrices are decomposed one after the other.
     """
     basis, core = _core(params)
-    values, vectors = jnp.linalg.eigh(symmetrize(core(direction)))
-    order = jnp.argsort(-jnp.abs(values))
-    return Eigen(values[order], basis(vectors[:, order]))
+
+    def one(direction: Float[Array, "output"]) -> tuple[Array, Array]:
+        values, vectors = jnp.linalg.eigh(symmetrize(core(direction)))
+        order = jnp.argsort(-jnp.abs(values))
+        return values[order], vectors[:, order]
+
+    batch = directions.shape[:-1]
+    values, vectors = jax.lax.map(one, directions.reshape(-1, directions.shape[-1]))
+    rank = values.shape[-1]
+    return Eigen(values.reshape(*batch, rank), basis(vectors).reshape(*batch, -1, rank))
 
 
 def _core(params: Params):
@@ -190,7 +197,7 @@ def _core(params: Params):
         strength = direction @ params.p
         return (triangle * jnp.concatenate([strength, -strength])[None]) @ triangle.T
 
-    return lambda vectors: orthonormal @ vectors, core
+    return lambda vectors: jnp.einsum("ir,...rv->...iv", orthonormal, vectors), core
 
 
 def truncate(eigen: Eigen, num_kept: int, by: str = "magnitude") -> Eigen:
@@ -237,7 +244,7 @@ def hosvd(params: Params) -> Hosvd:
     num_outputs = params.p.shape[0]
     cores = symmetrize(jax.vmap(core)(jnp.eye(num_outputs, dtype=params.p.dtype)))
     outputs, strengths, _ = jnp.linalg.svd(cores.reshape(num_outputs, -1), full_matrices=False)
-    forms = jax.vmap(lambda u: eigenfeatures(params, u))(outputs.T)
+    forms = eigenfeatures(params, outputs.T)
     there = strengths > strengths[0] * jnp.finfo(strengths.dtype).eps
     scale = jnp.where(there, 1 / jnp.where(there, strengths, 1), 0)
     return Hosvd(outputs, strengths, forms._replace(values=forms.values * scale[:, None]))

@@ -76,8 +76,7 @@ def to_pixels(params: Params, vectors: Float[Array, "hidden *vector"]) -> Float[
 
 def eigenfeatures(params: Params) -> bilinear.Eigen:
     """Of every class, along a leading axis, in the embedded space; without what a residual connection adds."""
-    directions = jnp.eye(params.layer.p.shape[0], dtype=params.layer.p.dtype)
-    return jax.vmap(lambda u: bilinear.eigenfeatures(params.layer, u))(directions)
+    return bilinear.eigenfeatures(params.layer, jnp.eye(params.layer.p.shape[0], dtype=params.layer.p.dtype))
 
 
 def adversarial_masks(

@@ -15,6 +15,7 @@ Every program is compiled ahead of time from shapes alone: before the first run 
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -52,6 +53,13 @@ class Carry(NamedTuple):
     history: Any  # Result, leaves (len(steps), *axes), NaN where not (or never) recorded
 
 
+# On a CPU, jaxlib before 0.11.1 hands the parts of a batch of decompositions to XLA's threads, and waits for them in one of
+# these: two programs that do so can fill all threads with waiting, for ever. Of such programs only one runs at a time.
+_WAITS = re.compile(r"custom_call @lapack_.*tensor<(?!1x)\d+x\d+x\d+x")
+_OLD = tuple(int(part) for part in jax.lib.__version__.split(".")[:3]) < (0, 11, 1)
+_waiting = threading.Lock()
+
+
 class Program:
     """A jitted block function, compiled once, ahead of time, for the shapes given here; shared by threads."""
 
@@ -61,6 +69,7 @@ class Program:
         self._lock = threading.Lock()
         self._compiled: Any = None
         self._error: Exception | None = None
+        self.waits = False  # for threads that other programs may hold: see _WAITS
 
     def compile(self) -> Program:
         """Itself, compiled; what the compiler raised once, it raises again at once."""
@@ -70,7 +79,9 @@ class Program:
             if self._compiled is None:
                 try:
                     with precision(self._float64):
-                        self._compiled = self._jitted.lower(*self._arguments).compile()
+                        lowered = self._jitted.lower(*self._arguments)
+                        self._compiled = lowered.compile()
+                    self.waits = _OLD and _WAITS.search(lowered.as_text()) is not None
                 except Exception as error:
                     self._error = error
                     raise
@@ -79,7 +90,10 @@ class Program:
     def __call__(self, *arguments: Any) -> Any:
         self.compile()
         with precision(self._float64):
-            return self._compiled(*arguments)
+            if not self.waits:
+                return self._compiled(*arguments)
+            with _waiting:
+                return jax.block_until_ready(self._compiled(*arguments))
 
     def bytes_needed(self) -> int:
         """What one call holds at its peak on one device, as the compiler says; 0 where it says nothing."""

@@ -74,7 +74,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         params, _ = jax.lax.fori_loop(0, config.num_steps, update, (params, optimiser.init(params)))
         directions = jnp.eye(config.model.num_outputs, dtype=params.p.dtype)
         matrices = jax.vmap(bilinear.interaction_matrix, (None, 0))(params, directions)
-        return Result(matrices, jnp.linalg.eigvalsh(matrices), error(params, batch(config.num_steps)))
+        return Result(matrices, jax.lax.map(jnp.linalg.eigvalsh, matrices), error(params, batch(config.num_steps)))
 
     return jax.lax.map(train, (jax.random.split(key, len(config.operations)), config.tables))
 

@@ -53,13 +53,13 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     ends = jax.lax.map(lambda pair: _digits.train(pair[0], pair[1], split, config), (key_train, start))
     x, labels = images.take(config.images, split.test)
     outputs = jax.vmap(lambda params: _digits.logits(params, x, config))(ends)
-    kept = jax.vmap(lambda params: _digits.accuracy_kept(params, x, labels, config.num_kept))(ends)
+    kept = jax.lax.map(lambda params: _digits.accuracy_kept(params, x, labels, config.num_kept), ends)
     accuracy = jax.vmap(lambda part: _digits.accuracy(part, labels))(outputs)
     return Result(_overlap(start, config), _overlap(ends, config), jnp.mean(kept, axis=0), jnp.mean(accuracy))
 
 
 def _overlap(pair: bilinear_classifier.Params, config: Config) -> Float[Array, "place"]:
-    eigen = jax.vmap(bilinear_classifier.eigenfeatures)(pair)
+    eigen = jax.lax.map(bilinear_classifier.eigenfeatures, pair)
 
     def of_sign(by: str) -> Array:
         one, other = bilinear.truncate(eigen, config.num_compared, by).vectors

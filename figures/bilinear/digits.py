@@ -19,7 +19,7 @@ def draw(result):
     for axes, field, title in ((positive, "positive_image", "most positive"), (negative, "negative_image", "most negative")):
         first = simulation[field].isel(seed=0, image=0)
         tiles = [_panels.tiles(first.sel(arm)) for arm in arms]
-        _style.signed_image(axes, np.concatenate(tiles), f"{title} eigenvector of every digit, one seed")
+        _style.signed_image(axes, np.concatenate(tiles), f"{title} eigenvectors, one seed")
         side, classes = len(tiles[0]), simulation.sizes["label"]
         axes.set_xticks(side * (np.arange(classes) + 0.5), range(classes))
         axes.set_yticks(side * (np.arange(len(arms)) + 0.5), labels if field == "positive_image" else [""] * len(arms))
@@ -40,6 +40,8 @@ def draw(result):
             _style.simulation(axes, index + 0.1 * np.arange(len(values[0])), values, index)
         _style.theory(edge, index + 0.1 * np.arange(2), prediction(result, "edge").sel(arm), index)
     kept.set(xscale="log", xlabel="eigenvectors kept of every digit", ylabel="test accuracy")
+    kept.set_xticks(config["num_kept"], [str(number) for number in config["num_kept"]])
+    kept.minorticks_off()
     kept.legend()
     spectrum.axhline(0, color="0.8", linewidth=0.6, zorder=0)
     spectrum.set(xlabel="place", ylabel=f"eigenvalues of digit {digit}")
