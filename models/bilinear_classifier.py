@@ -92,7 +92,7 @@ def adversarial_masks(
     top = bilinear.truncate(eigenfeatures(params), num_vectors, "positive").vectors  # class hidden vector
     stacked = jnp.moveaxis(top, 1, 0).reshape(top.shape[1], -1)
     movers = jnp.linalg.pinv(stacked).reshape(num_classes, num_vectors, -1)
-    other = (labels[None] != jnp.arange(num_classes)[:, None]).astype(x.dtype)
+    other = (labels[None] != jnp.arange(num_classes, dtype=labels.dtype)[:, None]).astype(x.dtype)
     mean = embed(params, other @ x / jnp.maximum(jnp.sum(other, axis=1, keepdims=True), 1))
     overlap = jnp.einsum("chv,ch->cv", top, mean)
     masks = jnp.einsum("dh,cvh->cvd", _columns(params), movers) * jnp.where(overlap < 0, -1, 1)[:, :, None]

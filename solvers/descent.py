@@ -1,4 +1,4 @@
-"""Full-batch gradient descent on the objective itself: Adam with a cosine decay to zero.
+"""Gradient descent on an objective: Adam with a cosine decay to zero, on all examples or on a minibatch a step.
 
 Source: optax.
 """
@@ -18,14 +18,7 @@ def adam(
     objective_fn: Callable[[P], Float[Array, ""]], params: P, rate: ArrayLike, num_steps: int, num_moments: int = 1
 ) -> tuple[P, Float[Array, "moment"]]:
     """The trained parameters, and the objective after num_steps/num_moments, 2 num_steps/num_moments, .. updates."""
-    optimiser = optax.adam(optax.cosine_decay_schedule(1.0, num_steps))
-
-    def update(_: Array, carry: tuple[Any, optax.OptState]) -> tuple[Any, optax.OptState]:
-        params, memory = carry
-        gradient = jax.grad(objective_fn)(params)
-        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
-            change, memory = optimiser.update(gradient, memory)
-        return jax.tree.map(lambda p, c: p + jnp.asarray(rate, p.dtype) * c, params, change), memory
+    optimiser, update = _cosine(lambda params, _: objective_fn(params), rate, num_steps)
 
     def stretch(carry: tuple[Any, optax.OptState], _: None) -> tuple[tuple[Any, optax.OptState], Array]:
         carry = jax.lax.fori_loop(0, num_steps // num_moments, update, carry)
@@ -34,3 +27,35 @@ def adam(
     start: Any = params
     (params, _), objective = jax.lax.scan(stretch, (start, optimiser.init(start)), length=num_moments)
     return params, objective
+
+
+def minibatch_adam(
+    objective_fn: Callable[[P, Array], Float[Array, ""]],
+    params: P,
+    rate: ArrayLike,
+    num_steps: int,
+    weight_decay: ArrayLike = 0.0,
+) -> P:
+    """The trained parameters; objective_fn(params, step) is that of the examples of one step.
+
+    Weight decay is decoupled, as in AdamW: a step takes rate * weight_decay times the parameters off.
+    """
+    start: Any = params
+    optimiser, update = _cosine(objective_fn, rate, num_steps, weight_decay)
+    return jax.lax.fori_loop(0, num_steps, update, (start, optimiser.init(start)))[0]
+
+
+def _cosine(objective_fn: Callable, rate: ArrayLike, num_steps: int, weight_decay: ArrayLike | None = None):
+    """The optimiser, and what a step does to (parameters, memory of the optimiser)."""
+    decay = optax.identity() if weight_decay is None else optax.add_decayed_weights(weight_decay)  # type: ignore[arg-type]
+    schedule = optax.cosine_decay_schedule(1.0, num_steps)
+    optimiser = optax.chain(optax.scale_by_adam(), decay, optax.scale_by_learning_rate(schedule))
+
+    def update(step: Array, carry: tuple[Any, optax.OptState]) -> tuple[Any, optax.OptState]:
+        params, memory = carry
+        gradient = jax.grad(objective_fn)(params, step)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
+            change, memory = optimiser.update(gradient, memory, params)
+        return jax.tree.map(lambda p, c: p + jnp.asarray(rate, p.dtype) * c, params, change), memory
+
+    return optimiser, update

@@ -19,6 +19,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -56,7 +57,7 @@ class Carry(NamedTuple):
 # On a CPU, jaxlib before 0.11.1 hands the parts of a batch of decompositions to XLA's threads, and waits for them in one of
 # these: two programs that do so can fill all threads with waiting, for ever. Of such programs only one runs at a time.
 _WAITS = re.compile(r"custom_call @lapack_.*tensor<(?!1x)\d+x\d+x\d+x")
-_OLD = tuple(int(part) for part in jax.lib.__version__.split(".")[:3]) < (0, 11, 1)
+_OLD = tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 11) or version("jaxlib").startswith("0.11.0")
 _waiting = threading.Lock()
 
 

@@ -9,7 +9,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 # values of y at x_i + x_j = 0, 1, 2
 TABLES = {"and": (0.0, 0.0, 1.0), "or": (0.0, 1.0, 1.0), "xor": (0.0, 1.0, 0.0)}
@@ -24,7 +24,7 @@ def pairs(dim: int) -> tuple[tuple[int, int], ...]:
     return tuple(itertools.combinations(range(dim), 2))
 
 
-def sample(key: PRNGKeyArray, num_samples: int, dim: int, probability: float = 0.3) -> Float[Array, "sample dim"]:
+def sample(key: PRNGKeyArray, num_samples: int, dim: int, probability: Real[ArrayLike, ""] = 0.3) -> Float[Array, "sample dim"]:
     """Inputs of zeros and ones."""
     return jax.random.bernoulli(key, probability, (num_samples, dim)).astype(jnp.result_type(float))
 

@@ -109,19 +109,22 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def order(key: PRNGKeyArray, images: Images) -> Int[Array, "image"]:
-    """A random order of all images in which the published training part, if there is one, comes first."""
-    ranks = jax.random.permutation(key, len(images.labels))
-    late = jnp.arange(len(ranks)) >= (images.num_published or len(ranks))
-    return jnp.lexsort((ranks, late))
+class Split(NamedTuple):
+    """Places of images."""
+
+    train: Int[Array, "train"]
+    test: Int[Array, "test"]
 
 
-def num_train(images: Images, wanted: int) -> int:
-    """How many of an order are there to train on: `wanted`, if that leaves others. Raises ValueError if it does not."""
+def split(key: PRNGKeyArray, images: Images, num_train: int) -> Split:
+    """num_train images drawn without replacement, and all others; or of the published training part, and the published test."""
     most = images.num_published or len(images.labels) - 1
-    if not 1 <= wanted <= most:
-        raise ValueError(f"num_train must be from 1 to {most}, got {wanted}")
-    return wanted
+    if not 1 <= num_train <= most:
+        raise ValueError(f"num_train must be from 1 to {most}, got {num_train}")
+    if images.num_published:
+        return Split(jax.random.permutation(key, most)[:num_train], jnp.arange(most, len(images.labels)))
+    order = jax.random.permutation(key, len(images.labels))
+    return Split(order[:num_train], order[num_train:])
 
 
 def take(images: Images, index: Int[Array, "batch"]) -> tuple[Float[Array, "batch pixel"], Int[Array, "batch"]]:

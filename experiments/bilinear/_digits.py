@@ -1,7 +1,6 @@
 """What the image studies share: training a bilinear classifier with noise on the pixels and weight decay, and its accuracy."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ...models import bilinear, bilinear_classifier
 from ...models.bilinear_classifier import Params
+from ...solvers.descent import minibatch_adam
 from ...tasks import images
+from ...tasks.images import Split
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,15 @@ class Config:
     num_steps: int = 1500  # updates
 
     def __post_init__(self):
-        images.num_train(self.images, self.num_train)
+        if self.num_train < 1:
+            raise ValueError(f"num_train must be at least 1, got {self.num_train}")
         for name in ("noise", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("batch_size", "num_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        _ = self.model
+        bilinear_classifier.Config(1, self.width, 1, self.hidden, self.residual)  # what is wrong with these it says
 
     @property
     def images(self) -> images.Images:
@@ -42,45 +44,25 @@ class Config:
 
     @property
     def model(self) -> bilinear_classifier.Config:
-        return self.of_width(self.width)
-
-    def of_width(self, width: int) -> bilinear_classifier.Config:
         data = self.images
-        return bilinear_classifier.Config(data.pixels.shape[1], width, data.num_classes, self.hidden, self.residual)
-
-
-class Split(NamedTuple):
-    """Places of the images."""
-
-    train: Int[Array, "train"]
-    test: Int[Array, "test"]
+        return bilinear_classifier.Config(data.pixels.shape[1], self.width, data.num_classes, self.hidden, self.residual)
 
 
 def split(key: PRNGKeyArray, config: Config) -> Split:
-    """A random split, or random training images of the published part and all published test images."""
-    order, data = images.order(key, config.images), config.images
-    return Split(order[: config.num_train], order[data.num_published or config.num_train :])
+    """Training and test images."""
+    return images.split(key, config.images, config.num_train)
 
 
-def train(key: PRNGKeyArray, params: Params, split: Split, config: Config) -> Params:
+def train(key: PRNGKeyArray, start: Params, split: Split, config: Config) -> Params:
     """AdamW on the cross-entropy."""
-    optimiser = optax.scale_by_adam()
-    schedule = optax.cosine_decay_schedule(1.0, config.num_steps)
 
-    def loss(params: Params, x: Array, labels: Array) -> Array:
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits(params, x, config), labels))
-
-    def update(step: Array, carry: tuple) -> tuple:
-        params, memory = carry
+    def loss(params: Params, step: Array) -> Array:
         key_batch, key_noise = jax.random.split(jax.random.fold_in(key, step))
         x, labels = images.take(config.images, jax.random.choice(key_batch, split.train, (config.batch_size,)))
         x = x + config.noise * jax.random.normal(key_noise, x.shape)
-        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
-            change, memory = optimiser.update(jax.grad(loss)(params, x, labels), memory)
-            rate = config.learning_rate * schedule(step)
-        return jax.tree.map(lambda p, c: p - jnp.asarray(rate, p.dtype) * (c + config.weight_decay * p), params, change), memory
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits(params, x, config), labels))
 
-    return jax.lax.fori_loop(0, config.num_steps, update, (params, optimiser.init(params)))[0]
+    return minibatch_adam(loss, start, config.learning_rate, config.num_steps, config.weight_decay)
 
 
 def logits(params: Params, x: Float[Array, "image pixel"], config: Config) -> Float[Array, "image class"]:

@@ -31,14 +31,16 @@ class Config(_digits.Config):
         super().__post_init__()
         if not self.num_kept or min(self.num_kept) < 1:
             raise ValueError(f"num_kept must be numbers of at least 1, got {self.num_kept}")
-        most = min(2 * self.width, self.model.layer.dim)
-        if not 1 <= self.num_images <= self.num_values <= most:
-            raise ValueError(f"num_images <= num_values must be from 1 to {most}, got {self.num_images} and {self.num_values}")
+        if not 1 <= self.num_images <= self.num_values <= 2 * self.width:
+            raise ValueError(
+                f"num_images <= num_values must be from 1 to 2 width = {2 * self.width}, "
+                f"got {self.num_images} and {self.num_values}"
+            )
 
 
 class State(NamedTuple):
     params: bilinear_classifier.Params
-    split: _digits.Split
+    split: images.Split
     key: PRNGKeyArray
 
 

@@ -85,14 +85,16 @@ def steps(config: Config) -> np.ndarray:
 def predict(config: Config, steps: np.ndarray) -> Result:
     target = jnp.asarray(config.spectrum)
     start = jnp.full(len(config.spectrum), config.start, target.dtype)
-    q = bilinear_dynamics.eigen_flow(config.learning_rate * jnp.asarray(steps), target, start, start).q
+    q = bilinear_dynamics.eigen_flow(config.learning_rate * jnp.asarray(steps, target.dtype), target, start, start).q
     missing = q - target[None]
     return Result(2 * jnp.sum(missing**2, axis=1) + jnp.sum(missing, axis=1) ** 2, q)
 
 
 TOLERANCE = {
+    # steps of finite size lag behind the flow as in `riccati`, and minibatches scatter the weights: both are of the order of
+    # the learning rate, and move the time at which a mode is learned by 1 to 2 %
     "test": (0.02, 0.02),
-    "learned": (0.02, 0.01),
+    "learned": (0.02, 0.01),  # the same
 }
 QUICK = {"spectrum": (1.0, 0.5, -0.5), "batch_size": 16, "num_steps": 20, "num_records": 4, "num_tests": 50}
 SEEDS = 16

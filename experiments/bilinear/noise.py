@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...models import bilinear
+from ...solvers.descent import minibatch_adam
 from ...theory import bilinear_losses
 from . import _population
 
@@ -43,7 +43,7 @@ class Config:
     def target(self) -> Float[Array, "row row"]:
         """No coordinate is an eigenvector of it."""
         dim = len(self.spectrum)
-        places = jnp.arange(dim)
+        places = jnp.arange(float(dim))
         cosines = jnp.cos(jnp.pi * (places[:, None] + 0.5) * places[None] / dim)
         basis = cosines / jnp.linalg.norm(cosines, axis=0, keepdims=True)
         return (basis * jnp.asarray(self.spectrum, basis.dtype)[None]) @ basis.T
@@ -60,23 +60,17 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     model = bilinear.Config(len(config.spectrum), config.width, bias=True, scheme="ones", init_scale=0.5)
     start, target = bilinear.init(key_params, model), config.target
     scale = jnp.sqrt(jnp.asarray(config.variances, target.dtype))
-    optimiser = optax.adam(optax.cosine_decay_schedule(1.0, config.num_steps))
     shape = (config.batch_size, len(config.spectrum))
 
-    def error(params: tuple, x: Array, noisy: Array) -> Array:
-        f = jax.vmap(bilinear.apply, (None, 0))(start._replace(w=params[0], v=params[1]), noisy)[:, 0]
-        return jnp.mean((f - jnp.sum((x @ target) * x, axis=1)) ** 2)
-
-    def update(step: Array, carry: tuple) -> tuple:
-        params, memory = carry
+    def error(trained: tuple[Array, Array], step: Array) -> Array:
         key_x, key_noise = jax.random.split(jax.random.fold_in(key, step))
         x = scale[None] * jax.random.normal(key_x, shape)
         noisy = x + config.noise * jax.random.normal(key_noise, shape)
-        change, memory = optimiser.update(jax.grad(error)(params, x, noisy), memory)
-        return optax.apply_updates(params, jax.tree.map(lambda c: config.learning_rate * c, change)), memory
+        params = start._replace(w=trained[0], v=trained[1])
+        f = jax.vmap(bilinear.apply, (None, 0))(params, noisy)[:, 0]
+        return jnp.mean((f - jnp.sum((x @ target) * x, axis=1)) ** 2)
 
-    trained = tuple(start[:2])
-    (w, v), _ = jax.lax.fori_loop(0, config.num_steps, update, (trained, optimiser.init(trained)))
+    w, v = minibatch_adam(error, (start.w, start.v), config.learning_rate, config.num_steps)
     form = _population.form(start._replace(w=w, v=v))
     return Result(form[:-1, :-1], 2 * form[:-1, -1], form[-1, -1])
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...models import bilinear
+from ...solvers.descent import minibatch_adam
 from ...tasks import boolean_pairs
 from ...theory import boolean_forms
 
@@ -46,35 +46,25 @@ class Config:
 class Result(NamedTuple):
     interaction: Float[Array, "operation pair row column"]  # symmetric form of every output
     eigenvalues: Float[Array, "operation pair mode"]  # of it, rising
-    loss: Float[Array, "operation"] | None  # mean square error on the last batch, summed over outputs
+    loss: Float[Array, "operation"] | None  # mean square error on one more batch, summed over outputs
 
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
     def train(arguments: tuple[PRNGKeyArray, Array]) -> Result:
         key, table = arguments
         key_init, key_data = jax.random.split(key)
-        params = bilinear.init(key_init, config.model)
-        optimiser = optax.adam(optax.cosine_decay_schedule(1.0, config.num_steps))
 
-        def error(params: bilinear.Params, x: Array) -> Array:
+        def error(params: bilinear.Params, step: Array | int) -> Array:
+            key = jax.random.fold_in(key_data, step)
+            x = boolean_pairs.sample(key, config.batch_size, config.dim, config.probability)
             f = jax.vmap(bilinear.apply, (None, 0))(params, x)
             y = jax.vmap(boolean_pairs.evaluate, (None, 0))(table, x)
             return jnp.mean(jnp.sum((f - y) ** 2, axis=1))
 
-        def batch(step: Array | int) -> Array:
-            return boolean_pairs.sample(jax.random.fold_in(key_data, step), config.batch_size, config.dim, config.probability)
-
-        def update(step: Array, carry: tuple) -> tuple:
-            params, memory = carry
-            gradient = jax.grad(error)(params, batch(step))
-            change, memory = optimiser.update(gradient, memory)
-            change = jax.tree.map(lambda c: config.learning_rate * c, change)
-            return optax.apply_updates(params, change), memory
-
-        params, _ = jax.lax.fori_loop(0, config.num_steps, update, (params, optimiser.init(params)))
+        params = minibatch_adam(error, bilinear.init(key_init, config.model), config.learning_rate, config.num_steps)
         directions = jnp.eye(config.model.num_outputs, dtype=params.p.dtype)
         matrices = jax.vmap(bilinear.interaction_matrix, (None, 0))(params, directions)
-        return Result(matrices, jax.lax.map(jnp.linalg.eigvalsh, matrices), error(params, batch(config.num_steps)))
+        return Result(matrices, jax.lax.map(jnp.linalg.eigvalsh, matrices), error(params, config.num_steps))
 
     return jax.lax.map(train, (jax.random.split(key, len(config.operations)), config.tables))
 

@@ -83,17 +83,28 @@ def steps(config: Config) -> np.ndarray:
 
 
 def predict(state: State, config: Config, steps: np.ndarray) -> Result:
+    return _path(state, config, steps, trace=True)
+
+
+def predict_traceless(state: State, config: Config, steps: np.ndarray) -> Result:
+    """The closed form that leaves the trace term out of the loss."""
+    return _path(state, config, steps, trace=False)
+
+
+def _path(state: State, config: Config, steps: np.ndarray, trace: bool) -> Result:
     values, basis = state.target
     start = basis.T @ state.params.w  # in the eigenbasis of the target
-    path = bilinear_dynamics.riccati_flow(config.learning_rate * jnp.asarray(steps), jnp.diag(values), start)
+    path = bilinear_dynamics.riccati_flow(
+        config.learning_rate * jnp.asarray(steps, values.dtype), jnp.diag(values), start, trace
+    )
     return jax.vmap(lambda q: _result(bilinear_losses.gaussian_loss(q - jnp.diag(values)), q))(path)
 
 
 TOLERANCE = {
     # the flow is the limit of small steps: a mode that grows at 8 q* lags by a relative 8 q*^2 rate per unit of time
-    "loss": (0.01, 0.01),
-    "learned": (0.01, 0.01),
-    "mixing": (0.01, 0.01),
+    "loss": (0.01, 0.01),  # at 1e-3 and q* = 2 it is 1 % of the mode while it grows, less of the loss
+    "learned": (0.01, 0.005),  # the same; the absolute part where a mode passes through small values on its way
+    "mixing": (0.01, 0.005),  # the same
 }
 QUICK = {"spectrum": (1.0, 0.5, -0.5), "model.dim": 3, "model.width": 2, "num_steps": 40, "num_records": 4}
 SEEDS = 8

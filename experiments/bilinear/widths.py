@@ -30,8 +30,8 @@ class Config(_digits.Config):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 1 <= self.num_compared <= min(self.width, self.model.layer.dim):
-            raise ValueError(f"num_compared must be from 1 to {min(self.width, self.model.layer.dim)}, got {self.num_compared}")
+        if not 1 <= self.num_compared <= self.width:
+            raise ValueError(f"num_compared must be from 1 to width = {self.width}, got {self.num_compared}")
         if not self.num_kept or min(self.num_kept) < 1:
             raise ValueError(f"num_kept must be numbers of at least 1, got {self.num_kept}")
         if self.hidden:

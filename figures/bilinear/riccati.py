@@ -11,6 +11,7 @@ def draw(result):
     figure, (left, middle, right) = _style.panels(columns=3)
     for axes, field, label in ((left, "loss", "$E\\,(f - y)^2$"), (right, "mixing", "norm of what is not diagonal")):
         _style.theory(axes, time, prediction(result, field))
+        _style.theory(axes, time, prediction(result, field, "prediction_traceless"), 1, "without the trace term", linestyle=":")
         _style.simulation(axes, time, statistics(result, field))
         axes.set(xlabel="time, learning rate x steps", ylabel=label)
     _panels.modes(middle, result, time, config["spectrum"])

@@ -27,6 +27,8 @@ def draw(result):
         right.axhline(full, color=_style.COLOURS[index], linewidth=0.7, linestyle=":", zorder=0)
     left.set(xlabel="place of the eigenvector", ylabel="|cosine| across seeds", ylim=(0, 1))
     right.set(xscale="log", yscale="log", xlabel="eigenvectors kept of every digit", ylabel="test error (dotted: all kept)")
+    right.set_xticks(config["num_kept"], [str(number) for number in config["num_kept"]])
+    right.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     _style.legend(
         left, result["simulation"].sizes["seed"], "independent directions", point="pairs of networks", loc="upper right"
     )

@@ -1,0 +1,160 @@
+"""Experiments B1 to B8 at sizes of seconds: theory agrees, rivals and mistakes do not, and fact 14 on real digits."""
+
+import numpy as np
+import pytest
+
+from closedform.sweeps import UsageError, agrees, compare, config, find, run, statistics, sweep
+
+
+def simulate(name, folder, changes=None, over=None, seeds=None):
+    experiment = find(f"bilinear/{name}")
+    settings = config.replace(experiment.default_config(), changes or {})
+    options = dict(seeds=seeds or experiment.seeds, results=folder, progress=False)
+    if over is None:
+        return experiment, run(experiment.module, settings, **options)
+    return experiment, sweep(experiment.module, settings, over=over, **options)
+
+
+def swapped(result, side):
+    """The result with a rival's numbers in place of the prediction."""
+    other = result.copy()
+    other["prediction"] = result[side]
+    return other
+
+
+def changed(result, field, change):
+    """The result with another prediction of one field."""
+    other = result.copy()
+    predictions = result["prediction"].to_dataset()
+    other["prediction"] = predictions.assign({field: change(predictions[field])})
+    return other
+
+
+def test_b2_gradient_descent_follows_the_riccati_curve(tmp_path):
+    experiment, result = simulate("riccati", tmp_path, {"num_records": 20})
+    assert result["simulation"].sizes["seed"] == 8
+    assert agrees(compare(experiment, result))
+    assert not agrees(compare(experiment, swapped(result, "prediction_traceless")))
+    # within 1 % of the size of the target, at every time
+    assert float(abs(result["simulation"]["learned"] - result["prediction"]["learned"]).max()) < 0.02
+    # what no unit can subtract is not learned
+    last = result["simulation"]["learned"].isel(step=-1).mean("seed")
+    assert float(last[0]) > 1.7
+    assert float(abs(last[-3:]).max()) < 0.02
+
+
+def test_b2_halving_the_step_halves_the_lag(tmp_path):
+    lags = []
+    for rate, steps in ((2e-3, 200), (1e-3, 400)):
+        _, result = simulate("riccati", tmp_path, {"learning_rate": rate, "num_steps": steps, "num_records": 8}, seeds=4)
+        lags.append(abs(result["simulation"]["learned"] - result["prediction"]["learned"]).max(("step", "mode")).values)
+    assert np.all(np.abs(lags[0] / lags[1] - 2) < 0.1)
+
+
+def test_large_modes_are_learned_first(tmp_path):
+    changes = {"num_steps": 1000, "num_records": 10, "num_tests": 1000}
+    experiment, result = simulate("modes", tmp_path, changes, seeds=8)
+    assert agrees(compare(experiment, result))
+    assert not agrees(compare(experiment, changed(result, "learned", lambda q: q.shift(step=1, fill_value=0.0))))
+    early = result["simulation"]["learned"].isel(step=3).mean("seed")  # at a time of 0.3
+    assert float(early[0]) > 1.2
+    assert 0 < float(early[1]) < 0.5
+
+
+def test_b2_laws_drift_with_the_step_and_what_is_no_law_moves_anyway(tmp_path):
+    experiment, result = simulate("conservation", tmp_path)
+    assert agrees(compare(experiment, result))
+    assert not agrees(compare(experiment, changed(result, "slope", lambda slope: 0 * slope + 1)))
+    assert not agrees(compare(experiment, changed(result, "decay", np.sqrt)))  # exp(-wd t), not exp(-2 wd t)
+    drift = result["simulation"]["drift"].mean("seed")
+    laws = result["simulation"].sizes["law"]
+    halvings = drift.isel(rate=slice(None, -1)).values / drift.isel(rate=slice(1, None)).values
+    assert np.all(np.abs(halvings[:laws] - 2) < 0.2)
+    assert np.all(drift.isel(quantity=slice(laws, None)) > 0.3)
+    assert np.all(drift.isel(quantity=slice(laws), rate=-1) < 0.02)
+
+
+def test_b3_weight_decay_thresholds_the_eigenvalues(tmp_path):
+    experiment, result = simulate("weight_decay", tmp_path, over={"weight_decay": (0.5, 1.5, 4.5)})
+    assert agrees(compare(experiment, result))
+    assert not agrees(compare(experiment, swapped(result, "prediction_uncoupled")))
+    expected = (1.90625, 0.90625, 0.30625, 0.00625, -0.14375, -1.04375)  # fact 7
+    mean, _ = statistics(result, "eigenvalues")
+    np.testing.assert_allclose(mean.isel(weight_decay=0), expected, atol=1e-6)
+    assert result["simulation"]["rank"].isel(seed=0).values.tolist() == [6, 4, 2]
+
+
+def test_b4_noise_is_a_wiener_filter(tmp_path):
+    changes = {"num_steps": 3000, "batch_size": 256}
+    experiment, result = simulate("noise", tmp_path, changes, over={"noise": (0.0, 1.0)})
+    assert agrees(compare(experiment, result))
+    assert not agrees(compare(experiment, swapped(result, "prediction_isotropic")))
+
+
+def test_b5_spectrum_at_the_start(tmp_path):
+    experiment, result = simulate("spectrum", tmp_path, {"dim": 400})
+    assert agrees(compare(experiment, result))
+    variance = result["prediction"]["second"]
+    assert not agrees(compare(experiment, changed(result, "edge", lambda _: 2 * variance**0.5)))  # of a semicircle
+    assert not agrees(compare(experiment, changed(result, "fourth", lambda _: 2 * variance**2)))
+
+
+def test_b6_learning_curve_on_the_sphere_alone(tmp_path):
+    experiment, result = simulate("samples", tmp_path, seeds=150)
+    assert agrees(compare(experiment, result))
+    np.testing.assert_allclose(result["prediction"]["test"], (1.8396, 1.0007, 0.295492, 0.151614, 0.120658), rtol=1e-5)
+    other = result.copy()
+    other["simulation"] = result["simulation"].to_dataset().assign(test=result["simulation"]["gaussian"])
+    assert not agrees(compare(experiment, other))
+
+
+def test_b1_the_layer_holds_the_forms_of_the_operations(tmp_path):
+    experiment, result = simulate("pairs", tmp_path, seeds=4)
+    assert agrees(compare(experiment, result))
+    assert not agrees(compare(experiment, changed(result, "interaction", lambda q: q.isel(operation=[0, 0, 0]).values + 0 * q)))
+
+
+def test_fact_14_weight_decay_lowers_the_rank_and_ten_eigenvectors_suffice(tmp_path):
+    over = {"noise": (0.0, 0.4), "weight_decay": (0.0, 1.0)}
+    experiment, result = simulate("digits", tmp_path, {"num_kept": (1, 10)}, over=over, seeds=2)
+    assert agrees(compare(experiment, result))
+    rank, accuracy, kept = (result["simulation"][field] for field in ("participation", "accuracy", "kept"))
+    assert (rank.sel(weight_decay=1.0) < 0.7 * rank.sel(weight_decay=0.0)).all()
+    assert (rank.sel(noise=0.4) > rank.sel(noise=0.0)).all()
+    assert (accuracy.sel(noise=0.4) > accuracy.sel(noise=0.0)).all()
+    assert (abs(accuracy - kept.isel(size=1)) < 0.03).all()
+    assert (kept.isel(size=0) < accuracy - 0.2).all()
+
+
+def test_b8_masks_mislead_and_permuted_ones_do_not(tmp_path):
+    changes = {"strengths": (0.0, 0.3), "num_vectors": 5, "num_steps": 800}
+    experiment, result = simulate("masks", tmp_path, changes, seeds=2)
+    assert agrees(compare(experiment, result))
+    accuracy, misled = (result["simulation"][field].isel(strength=1).mean("seed").values for field in ("accuracy", "misled"))
+    assert accuracy[0] < 0.75 < 0.85 < accuracy[1]
+    assert misled[0] > 0.1 > 0.02 > misled[1]
+    assert not agrees(compare(experiment, changed(result, "shift", lambda shift: shift.isel(kind=[1, 0]).values + 0 * shift)))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("riccati", {"model.scheme": "ones"}, r"model.scheme must be tied"),
+        ("riccati", {"model.dim": 7}, r"model.dim must be the 8 of the spectrum"),
+        ("weight_decay", {"model.scheme": "gaussian"}, r"model.scheme must be ones"),
+        ("weight_decay", {"weight_decay": -1.0}, r"weight_decay must not be negative, got -1.0"),
+        ("conservation", {"learning_rates": (0.01,)}, r"two or more falling positive numbers"),
+        ("noise", {"width": 4}, r"width must be above 4"),
+        ("noise", {"variances": (1.0, 2.0)}, r"variances must be one positive number"),
+        ("spectrum", {"ratios": ()}, r"ratios must leave at least one unit"),
+        ("samples", {"ridge": 0.0}, r"ridge must be positive"),
+        ("pairs", {"operations": ("and", "nand")}, r"operations must be among and, or, xor"),
+        ("digits", {"noise": -0.1}, r"noise must not be negative"),
+        ("digits", {"residual": True}, r"hidden = width = 64, got hidden = 0"),
+        ("widths", {"hidden": 8}, r"hidden must be 0"),
+        ("masks", {"num_vectors": 65}, r"num_vectors must be from 1 to width = 64"),
+    ],
+)
+def test_configs_that_make_no_sense_are_refused(name, change, message):
+    with pytest.raises(UsageError, match=message):
+        config.replace(find(f"bilinear/{name}").default_config(), change)
