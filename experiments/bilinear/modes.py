@@ -29,7 +29,7 @@ class Config:
     num_steps: int = 2000  # updates
     num_records: int = 40  # times of a record, evenly spaced
     num_tests: int = 4000  # fixed examples on which the error is measured
-    dtype: str = "float64"
+    dtype: str = "float64"  # as the curve
 
     def __post_init__(self):
         if not 0 < self.start < float("inf"):

@@ -90,8 +90,8 @@ def predict_isotropic(config: Config) -> Result:
 TOLERANCE = {
     # minibatches scatter the weights round the optimum: of second order in the form, after the rate has fallen to 0
     "interaction": (0.0, 0.01),
-    "linear": (0.0, 0.01),
-    "constant": (0.01, 0.01),
+    "linear": (0.0, 0.01),  # the same
+    "constant": (0.01, 0.01),  # the same
 }
 QUICK = {"num_steps": 20, "batch_size": 16}
 SEEDS = 8

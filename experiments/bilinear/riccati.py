@@ -27,7 +27,7 @@ class Config:
     learning_rate: float = 1e-3  # step size on E (f - y)^2
     num_steps: int = 2000  # updates
     num_records: int = 50  # times of a record, evenly spaced
-    dtype: str = "float64"
+    dtype: str = "float64"  # as the curve
 
     def __post_init__(self):
         _check(self)

@@ -24,7 +24,7 @@ class Config:
     ridge: float = 1.0  # weight delta of the squared norm, not divided by the number of samples
     noise: float = 0.1  # variance of the noise on the labels
     num_tests: int = 2000  # fresh examples on which the error is measured
-    dtype: str = "float64"
+    dtype: str = "float64"  # the systems are ill conditioned
 
     def __post_init__(self):
         if not self.ridge > 0:

@@ -21,7 +21,7 @@ class Config:
     dim: int = 800  # inputs, paper d
     ratios: tuple[float, ...] = (0.25, 1.0, 2.0)  # hidden units over inputs, paper c
     num_bins: int = 24  # of the histogram of one side; the law is symmetric, and so are the bins
-    dtype: str = "float64"
+    dtype: str = "float64"  # as the law
 
     def __post_init__(self):
         if not self.ratios or min(self.ratios) * self.dim < 1:
