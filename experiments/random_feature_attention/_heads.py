@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ...models import random_feature_attention as attention
 from ...solvers import ridge
 from ...tasks.sphere_tokens import Target
+from ...theory import attention_kernel, random_features
+from ...theory.harmonics import Spectrum
 from . import _ridge
 
 
@@ -52,6 +54,23 @@ def predict(risk_fn: Callable[[Array, Array], Array], targets: tuple[Target, ...
     powers = _ridge.powers(targets, config.model.num_keys, config.model.dim)
     over = jax.vmap(jax.vmap(risk_fn, (0, None)), (None, 0))
     return Result(*(over(jnp.asarray(config.counts(near), float), powers) for near in (False, True)))
+
+
+def predict_independent(targets: tuple[Target, ...], config: Config) -> Result:
+    """As if all features of all heads were independent."""
+    exact = spectrum(config)
+
+    def risk(num_heads: Array, power: Array) -> Array:
+        features = num_heads * (config.model.dim + config.model.augment)
+        return random_features.risk(config.num_samples, features, config.ridge, exact, power, config.noise).test
+
+    return predict(risk, targets, config)
+
+
+def spectrum(config: Config) -> Spectrum:
+    """Of the kernel of infinitely many heads."""
+    model = config.model
+    return attention_kernel.spectrum(model.dim, model.num_keys, model.weight_std, model.augment)
 
 
 def errors(

@@ -15,7 +15,6 @@ from jaxtyping import Array, PRNGKeyArray
 from ...models import random_feature_attention as attention
 from ...tasks.sphere_tokens import CORRELATION, LINEAR
 from ...theory import attention_kernel, random_features
-from ...theory.harmonics import Spectrum
 from . import _heads
 
 TARGETS = (LINEAR, CORRELATION)
@@ -41,7 +40,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 def predict(config: Config) -> Result:
     model = config.model
     groups = attention_kernel.groups(model.dim, model.num_keys, model.weight_std)
-    counts = _spectrum(config).multiplicities
+    counts = _heads.spectrum(config).multiplicities
 
     def risk(num_heads: Array, power: Array) -> Array:
         return random_features.grouped_risk(
@@ -53,17 +52,7 @@ def predict(config: Config) -> Result:
 
 def predict_naive(config: Config) -> Result:
     """All features of all heads taken as independent: low by up to 30 %."""
-    spectrum = _spectrum(config)
-
-    def risk(num_heads: Array, power: Array) -> Array:
-        features = num_heads * (config.model.dim + 1)
-        return random_features.risk(config.num_samples, features, config.ridge, spectrum, power, config.noise).test
-
-    return _heads.predict(risk, TARGETS, config)
-
-
-def _spectrum(config: Config) -> Spectrum:
-    return attention_kernel.spectrum(config.model.dim, config.model.num_keys, config.model.weight_std, augment=True)
+    return _heads.predict_independent(TARGETS, config)
 
 
 TOLERANCE = {

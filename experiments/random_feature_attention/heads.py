@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from ...tasks.sphere_tokens import GATED, LINEAR
-from ...theory import attention_kernel, kernel_regression, random_features
-from ...theory.harmonics import Spectrum
+from ...theory import kernel_regression
 from . import _heads
 
 TARGETS = (LINEAR, GATED)
@@ -36,28 +35,18 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 
 
 def predict(config: Config) -> Result:
-    spectrum = _spectrum(config)
-
-    def risk(num_heads: Array, power: Array) -> Array:
-        features = num_heads * config.model.dim
-        return random_features.risk(config.num_samples, features, config.ridge, spectrum, power, config.noise).test
-
-    return _heads.predict(risk, TARGETS, config)
+    return _heads.predict_independent(TARGETS, config)
 
 
 def predict_infinite(config: Config) -> Result:
     """Infinitely many heads: where the curves end on the right."""
-    spectrum = _spectrum(config)
+    spectrum = _heads.spectrum(config)
 
     def risk(num_heads: Array, power: Array) -> Array:
         curve = kernel_regression.learning_curve(config.num_samples, config.ridge, spectrum, power, config.noise)
-        return jnp.where(num_heads > 0, curve.test, 0)
+        return jnp.full_like(num_heads, curve.test)
 
     return _heads.predict(risk, TARGETS, config)
-
-
-def _spectrum(config: Config) -> Spectrum:
-    return attention_kernel.spectrum(config.model.dim, config.model.num_keys, config.model.weight_std)
 
 
 TOLERANCE = {
