@@ -6,8 +6,8 @@ direction u of the outputs it is the interaction matrix Q_u, whose eigenvectors 
     u.y = x^T Q_u x = sum_i lambda_i <v_i, x>^2,     Q_u = sum_k (P^T u)_k (w_k v_k^T + v_k w_k^T)/2
 
 With a = (w + v)/2 and b = (w - v)/2 a unit is a difference of squares, (w.x)(v.x) = (a.x)^2 - (b.x)^2. So Q_u has rank at most
-2 width, with at most width positive and width negative eigenvalues, and no eigenvalue problem here is larger than that. A
-layer with biases, (W x + b) o (V x + c), is one on [x; 1].
+2 width, with at most width positive and width negative eigenvalues, and eigenfeatures are found from matrices of that size.
+A layer with biases, (W x + b) o (V x + c), is one on [x; 1]: `append_one`.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
@@ -40,7 +40,7 @@ class Config:
     dim: int = 8  # inputs, paper d
     width: int = 8  # hidden units, paper h
     num_outputs: int = 1  # paper o
-    bias: bool = False  # (W x + b) o (V x + c), as a last row of w and of v
+    bias: bool = False  # (W x + b) o (V x + c): a last row of w and of v; the layer then reads append_one(x)
     scheme: str = "gaussian"  # p "gaussian", "alternating" +1 and -1, "ones"; or "tied": ones and v = w
     init_scale: float = 1.0  # entries of w and v have standard deviation init_scale/sqrt(dim) at the start; biases are 0
 
@@ -84,21 +84,16 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
 
 
 def apply(params: Params, x: Float[Array, "dim"]) -> Float[Array, "output"]:
-    """The outputs on one example, to which a 1 is appended if w has a row for it."""
-    x = _rows(params, x)
+    """The outputs on one example; for a layer with biases x is append_one of it."""
+    rows = params.w.shape[-2]
+    if x.shape[-1] != rows:
+        raise ValueError(f"x must have {rows} entries, got {x.shape[-1]}; a layer with biases reads append_one(x)")
     return params.p @ ((x @ params.w) * (x @ params.v))
 
 
 def append_one(x: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim_and_one"]:
     """[x; 1]: a quadratic form of it is a quadratic form, twice a linear one, and a constant of x."""
     return jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
-
-
-def _rows(params: Params, x: Array) -> Array:
-    rows, dim = params.w.shape[-2], x.shape[-1]
-    if dim not in (rows, rows - 1):
-        raise ValueError(f"x must have {rows} entries, or {rows - 1} and a bias; got {dim}")
-    return x if dim == rows else append_one(x)
 
 
 # --------------------------------------------------------------------------------------------------------- the tensor
@@ -141,8 +136,8 @@ def squares(params: Params) -> Squares:
 def from_matrix(q: Float[Array, "dim dim"], width: int) -> Params:
     """The layer with p = 1 whose only interaction matrix is q, of least ||w||^2 + ||v||^2 (twice the nuclear norm of q).
 
-    It needs as many units as q has eigenvalues of the more frequent sign; with fewer, the ones of least modulus of that sign
-    are left out, which is the best approximation in Frobenius' norm.
+    It needs as many units as q has eigenvalues of the more frequent sign; with fewer, of each sign those of least modulus are
+    left out, which is the best approximation in Frobenius' norm.
     """
     if width < 1:
         raise ValueError(f"width must be at least 1, got {width}")
@@ -201,7 +196,7 @@ def _core(params: Params):
 
 
 def truncate(eigen: Eigen, num_kept: int, by: str = "magnitude") -> Eigen:
-    """The num_kept largest in modulus, or of one sign; where a sign has fewer the rest have value 0."""
+    """The num_kept largest in modulus, or of one sign; where a sign has fewer the rest are zeros, values and vectors."""
     if by not in SIDES:
         raise ValueError(f"by must be one of {', '.join(SIDES)}, got {by}")
     if not 0 <= num_kept <= eigen.values.shape[-1]:
@@ -213,8 +208,9 @@ def _top(eigen: Eigen, num_kept: int, by: str) -> Eigen:
     values, vectors = eigen
     size = jnp.abs(values) if by == "magnitude" else jnp.maximum(values if by == "positive" else -values, 0)
     first = jnp.argsort(-size, axis=-1)[..., :num_kept]
-    kept = jnp.where(jnp.take_along_axis(size, first, -1) > 0, jnp.take_along_axis(values, first, -1), 0)
-    return Eigen(kept, jnp.take_along_axis(vectors, first[..., None, :], -1))
+    there = jnp.take_along_axis(size, first, -1) > 0
+    columns = jnp.take_along_axis(vectors, first[..., None, :], -1)
+    return Eigen(jnp.where(there, jnp.take_along_axis(values, first, -1), 0), jnp.where(there[..., None, :], columns, 0))
 
 
 def compose(eigen: Eigen) -> Float[Array, "*batch row row"]:
@@ -243,8 +239,9 @@ def hosvd(params: Params) -> Hosvd:
     _, core = _core(params)
     num_outputs = params.p.shape[0]
     cores = symmetrize(jax.vmap(core)(jnp.eye(num_outputs, dtype=params.p.dtype)))
-    outputs, strengths, _ = jnp.linalg.svd(cores.reshape(num_outputs, -1), full_matrices=False)
+    unfolded = cores.reshape(num_outputs, -1)
+    outputs, strengths, _ = jnp.linalg.svd(unfolded, full_matrices=False)
     forms = eigenfeatures(params, outputs.T)
-    there = strengths > strengths[0] * jnp.finfo(strengths.dtype).eps
+    there = strengths > strengths[0] * max(unfolded.shape) * jnp.finfo(strengths.dtype).eps
     scale = jnp.where(there, 1 / jnp.where(there, strengths, 1), 0)
     return Hosvd(outputs, strengths, forms._replace(values=forms.values * scale[:, None]))

@@ -84,9 +84,11 @@ def adversarial_masks(
 ) -> Float[Array, "class vector dim"]:
     """Images that raise one class when added to images of others, read off the weights; standard deviation 1 over the pixels.
 
-    The num_vectors most positive eigenvectors of all classes are stacked; row i of the pseudo-inverse moves along vector i
-    and along no other. Its sign is that of the mean overlap of vector i with the given images of other classes, so that
-    <v_i, x>^2 grows. The masks are the rows carried to pixels.
+    The num_vectors most positive eigenvectors of all classes are stacked. Row i of the pseudo-inverse is, in the embedded
+    space, the smallest step along vector i and along no other, if all are independent; more than the dimension of that space
+    cannot be, and it is one in least squares. Its sign is that of the mean overlap of vector i with the given images of other
+    classes, so that <v_i, x>^2 grows. The masks are the rows carried to pixels by E, which keeps what they do as far as E
+    keeps angles; a mask is 0 where a class has fewer positive eigenvalues.
     """
     num_classes = params.layer.p.shape[0]
     top = bilinear.truncate(eigenfeatures(params), num_vectors, "positive").vectors  # class hidden vector
@@ -96,7 +98,8 @@ def adversarial_masks(
     mean = embed(params, other @ x / jnp.maximum(jnp.sum(other, axis=1, keepdims=True), 1))
     overlap = jnp.einsum("chv,ch->cv", top, mean)
     masks = jnp.einsum("dh,cvh->cvd", _columns(params), movers) * jnp.where(overlap < 0, -1, 1)[:, :, None]
-    return masks / jnp.std(masks, axis=2, keepdims=True)
+    spread = jnp.std(masks, axis=2, keepdims=True)
+    return masks / jnp.where(spread > 0, spread, 1)
 
 
 def _columns(params: Params) -> Float[Array, "dim hidden"]:

@@ -38,7 +38,7 @@ def minibatch_adam(
 ) -> P:
     """The trained parameters; objective_fn(params, step) is that of the examples of one step.
 
-    Weight decay is decoupled, as in AdamW: a step takes rate * weight_decay times the parameters off.
+    Weight decay is decoupled, as in AdamW: a step takes off rate, times the cosine, times weight_decay of them.
     """
     start: Any = params
     optimiser, update = _cosine(objective_fn, rate, num_steps, weight_decay)

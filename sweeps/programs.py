@@ -56,7 +56,7 @@ class Carry(NamedTuple):
 
 # On a CPU, jaxlib before 0.11.1 hands the parts of a batch of decompositions to XLA's threads, and waits for them in one of
 # these: two programs that do so can fill all threads with waiting, for ever. Of such programs only one runs at a time.
-_WAITS = re.compile(r"custom_call @lapack_.*tensor<(?!1x)\d+x\d+x\d+x")
+_WAITS = re.compile(r"custom_call @lapack_.*tensor<(?!(?:1x)*\d+x\d+x[a-z])(?:\d+x){3,}[a-z]")
 _OLD = tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 11) or version("jaxlib").startswith("0.11.0")
 _waiting = threading.Lock()
 

@@ -14,6 +14,7 @@ BSD-3-Clause); Y. LeCun, C. Cortes and C. Burges, MNIST, whose first 500 of ever
 
 import gzip
 import struct
+import zlib
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -79,10 +80,11 @@ def _folder(folder: Path) -> Images:
         raise ValueError(f"data must be {named}: {folder} lacks {', '.join(missing)}")
     train, train_labels, test, test_labels = (read_idx(path) for path in found if path)
     for images, labels, path in ((train, train_labels, found[0]), (test, test_labels, found[2])):
-        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or images.shape[1:] != train.shape[1:]:
+        fits = images.ndim == 3 and images.shape[1] == images.shape[2] and images.shape[1:] == train.shape[1:]
+        if not fits or labels.shape != images.shape[:1]:
             raise ValueError(
-                f"images must be (image, row, column) of one size with a label each; {path} has {images.shape} "
-                f"and {labels.shape} labels, training images are {train.shape}"
+                f"images must be squares of one size with a label each; {path} has {images.shape} and {labels.shape} labels, "
+                f"training images are {train.shape}"
             )
     pixels = np.concatenate([part.reshape(len(part), -1) for part in (train, test)])
     return Images(pixels, np.concatenate([train_labels, test_labels]).astype(int), 255, len(train))
@@ -97,7 +99,10 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
     """An array of bytes in IDX format, gzip or not: 0, 0, 8, the number of axes, their sizes as big-endian int32, the bytes."""
     content = path.read_bytes()
     if content[:2] == b"\x1f\x8b":
-        content = gzip.decompress(content)
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path} is no whole gzip file: {error}") from None
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise ValueError(f"{path} is no IDX file of bytes: it begins with {content[:4]!r}, not with 0, 0, 8, number of axes")
     start = 4 + 4 * content[3]

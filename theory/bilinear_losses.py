@@ -191,13 +191,12 @@ def displacement(
     >>> float(displacement(jnp.eye(2), jnp.array([1.0, 0.0]), jnp.array([2.0, 5.0])))  # 3^2 - 2^2
     5.0
     """
-    Q, m, center = as_floats(q, added, mean)
     dim = _square(q=q)
     for name, vector in (("added", added), ("mean", mean), ("linear", linear)):
         if vector is not None and jnp.shape(vector) != (dim,):
             raise ValueError(f"{name} must have the shape ({dim},) of a row of q, got {jnp.shape(vector)}")
-    change = m @ _symmetric(Q) @ (m + 2 * center)
-    return change if linear is None else change + as_floats(linear)[0].astype(change.dtype) @ m
+    Q, m, center, row = as_floats(q, added, mean, np.zeros(dim, dtype=int) if linear is None else linear)
+    return m @ _symmetric(Q) @ (m + 2 * center) + row @ m
 
 
 # ----------------------------------------------------------------------------------------------------- weight decay

@@ -10,7 +10,8 @@ are independent functions: the form of an operation of bits i and j with values 
     OR    diagonal 1, off-diagonal -1/2,    eigenvalues 1/2, 3/2
     XOR   diagonal 1, off-diagonal -1,      eigenvalues 0, 2
 
-Regime. Exact, for any distribution under which every two bits take all four values.
+Regime. Exact; unique for any distribution that gives every input of one or of two ones a positive probability, as
+independent bits do.
 
     paper symbol | name here | shape   | meaning
     -------------|-----------|---------|--------------------------------------------------

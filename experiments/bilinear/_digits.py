@@ -21,7 +21,7 @@ class Config:
     width: int = 64  # hidden units, paper h
     hidden: int = 0  # dimension of the embedding; 0: the layer reads pixels
     residual: bool = False  # add the embedded image to the hidden layer
-    noise: float = 0.4  # standard deviation of the Gaussian noise on every pixel, drawn anew each step
+    noise_std: float = 0.4  # standard deviation of the Gaussian noise on every pixel, drawn anew each step
     weight_decay: float = 1.0  # of AdamW, decoupled: times the learning rate
     learning_rate: float = 1e-3  # of AdamW, falling to 0 by a cosine
     batch_size: int = 256  # images a step, drawn with replacement
@@ -30,7 +30,7 @@ class Config:
     def __post_init__(self):
         if self.num_train < 1:
             raise ValueError(f"num_train must be at least 1, got {self.num_train}")
-        for name in ("noise", "weight_decay"):
+        for name in ("noise_std", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("batch_size", "num_steps"):
@@ -59,7 +59,7 @@ def train(key: PRNGKeyArray, start: Params, split: Split, config: Config) -> Par
     def loss(params: Params, step: Array) -> Array:
         key_batch, key_noise = jax.random.split(jax.random.fold_in(key, step))
         x, labels = images.take(config.images, jax.random.choice(key_batch, split.train, (config.batch_size,)))
-        x = x + config.noise * jax.random.normal(key_noise, x.shape)
+        x = x + config.noise_std * jax.random.normal(key_noise, x.shape)
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits(params, x, config), labels))
 
     return minibatch_adam(loss, start, config.learning_rate, config.num_steps, config.weight_decay)

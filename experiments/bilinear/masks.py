@@ -1,9 +1,9 @@
 """Images read off the weights fool the network when added to digits; the same pixels in another order do next to nothing.
 
-For every class the masks move inputs along its most positive eigenvectors and no other. A mask m changes a logit by the
-quadratic form of the mask and twice its product with the image, so the mean change follows from the weights and the mean
-image: that is the prediction. How many labels change is measured. The embedding matters: where the layer reads the pixels
-themselves, three in a hundred images are misled in place of two in ten.
+For every class the masks are steps along its most positive eigenvectors, as near to them alone as the recipe gets. A mask m
+changes a logit by the quadratic form of the mask and twice its product with the image, so the mean change follows from the
+weights and the mean image: that is the prediction. How many labels change is measured. The embedding matters: where the layer
+reads the pixels themselves, three in a hundred images are misled in place of two in ten.
 
 Source: Pearce et al., arXiv 2410.08417, figure 7 (recipe of its public reproduction); the mean change is derived here
 Cost: 60 s
@@ -26,7 +26,7 @@ from . import _digits
 class Config(_digits.Config):
     hidden: int = 64  # dimension of the embedding
     residual: bool = True  # add the embedded image to the hidden layer
-    noise: float = 0.15  # standard deviation of the Gaussian noise on every pixel, drawn anew each step
+    noise_std: float = 0.15  # standard deviation of the Gaussian noise on every pixel, drawn anew each step
     weight_decay: float = 0.0  # of AdamW
     strengths: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # standard deviations of a mask over the pixels
     num_vectors: int = 10  # masks of a class, one for each of its most positive eigenvectors

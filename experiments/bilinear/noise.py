@@ -1,4 +1,4 @@
-"""Noise on the inputs filters what is learned: directions of low variance are lost, and nothing is said about rank.
+"""Noise on the inputs filters what is learned: directions of low variance are lost first, and the rank stays.
 
 The best quadratic function of x + noise is A^T Q* A with the Wiener filter A of the inputs, and a constant for the trace
 that is lost. The network, with biases, is trained by Adam on fresh noisy inputs of unequal variances. The rival shrinks all
@@ -25,7 +25,7 @@ from . import _population
 class Config:
     spectrum: tuple[float, ...] = (2.0, 1.0, 0.5, -0.5)  # eigenvalues of the target; eigenvectors are discrete cosines
     variances: tuple[float, ...] = (2.0, 1.0, 0.5, 0.25)  # of the inputs, along the coordinates
-    noise: float = 0.5  # standard deviation of the noise on every input (paper sigma)
+    noise_std: float = 0.5  # standard deviation of the noise on every input (paper sigma)
     width: int = 8  # hidden units
     learning_rate: float = 0.01  # of Adam, falling to 0 by a cosine
     batch_size: int = 512  # fresh examples a step
@@ -34,8 +34,8 @@ class Config:
     def __post_init__(self):
         if len(self.spectrum) != len(self.variances) or not min(self.variances, default=0) > 0:
             raise ValueError(f"variances must be one positive number for each of {self.spectrum}, got {self.variances}")
-        if not self.noise >= 0:
-            raise ValueError(f"noise must not be negative, got {self.noise}")
+        if not self.noise_std >= 0:
+            raise ValueError(f"noise_std must not be negative, got {self.noise_std}")
         if self.width <= len(self.spectrum):
             raise ValueError(f"width must be above {len(self.spectrum)}, to hold any form and a constant; got {self.width}")
 
@@ -65,9 +65,9 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     def error(trained: tuple[Array, Array], step: Array) -> Array:
         key_x, key_noise = jax.random.split(jax.random.fold_in(key, step))
         x = scale[None] * jax.random.normal(key_x, shape)
-        noisy = x + config.noise * jax.random.normal(key_noise, shape)
+        noisy = x + config.noise_std * jax.random.normal(key_noise, shape)
         params = start._replace(w=trained[0], v=trained[1])
-        f = jax.vmap(bilinear.apply, (None, 0))(params, noisy)[:, 0]
+        f = jax.vmap(bilinear.apply, (None, 0))(params, bilinear.append_one(noisy))[:, 0]
         return jnp.mean((f - jnp.sum((x @ target) * x, axis=1)) ** 2)
 
     w, v = minibatch_adam(error, (start.w, start.v), config.learning_rate, config.num_steps)
@@ -76,14 +76,14 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 
 
 def predict(config: Config) -> Result:
-    found = bilinear_losses.wiener(config.target, jnp.diag(jnp.asarray(config.variances)), config.noise**2)
+    found = bilinear_losses.wiener(config.target, jnp.diag(jnp.asarray(config.variances)), config.noise_std**2)
     return Result(found.q, jnp.zeros(len(config.variances), found.q.dtype), found.constant)
 
 
 def predict_isotropic(config: Config) -> Result:
     """As if all inputs had the mean variance."""
     mean = sum(config.variances) / len(config.variances)
-    found = bilinear_losses.wiener(config.target, mean * jnp.eye(len(config.variances)), config.noise**2)
+    found = bilinear_losses.wiener(config.target, mean * jnp.eye(len(config.variances)), config.noise_std**2)
     return Result(found.q, jnp.zeros(len(config.variances), found.q.dtype), found.constant)
 
 
@@ -95,4 +95,4 @@ TOLERANCE = {
 }
 QUICK = {"num_steps": 20, "batch_size": 16}
 SEEDS = 8
-GRID = {"noise": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)}
+GRID = {"noise_std": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)}

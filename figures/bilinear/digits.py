@@ -1,5 +1,7 @@
 """Eigenvectors of every digit, spectra, accuracy with few eigenvectors, and effective rank, for noise and weight decay."""
 
+import itertools
+
 import numpy as np
 
 from ...sweeps import prediction, provenance, statistics
@@ -9,11 +11,10 @@ from . import _panels
 
 def draw(result):
     simulation, config = result["simulation"], provenance(result)["config"]
-    arms = [
-        dict(noise=noise, weight_decay=decay) for noise in _values(result, "noise") for decay in _values(result, "weight_decay")
-    ]
+    swept = {name: _values(result, name) for name in ("noise_std", "weight_decay")}
+    arms = [dict(zip(swept, pair, strict=True)) for pair in itertools.product(*swept.values())]
     arms = [{name: value for name, value in arm.items() if name in simulation.dims} for arm in arms]
-    labels = [f"noise {_of(arm, config, 'noise')}, decay {_of(arm, config, 'weight_decay')}" for arm in arms]
+    labels = [f"noise {_of(arm, config, 'noise_std')}, decay {_of(arm, config, 'weight_decay')}" for arm in arms]
     figure, ((positive, negative), (kept, spectrum), (rank, edge)) = _style.panels(columns=2, rows=3, height=2.1)
 
     for axes, field, title in ((positive, "positive_image", "most positive"), (negative, "negative_image", "most negative")):

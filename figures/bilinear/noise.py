@@ -6,7 +6,7 @@ from .. import _style
 
 def draw(result):
     config = provenance(result)["config"]
-    noise = result["simulation"]["noise"].values
+    noise = result["simulation"]["noise_std"].values
     figure, (left, middle, right) = _style.panels(columns=3)
     (form, form_error), (linear, linear_error) = (statistics(result, field) for field in ("interaction", "linear"))
     for index, variance in enumerate(config["variances"]):

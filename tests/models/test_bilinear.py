@@ -54,7 +54,7 @@ def test_fact_1_biases_are_a_row_more():
     params, x = drawn(bias=True), points(5)
     (w, b), (v, c) = ((np.asarray(part[:-1]), np.asarray(part[-1])) for part in params[:2])
     expected = ((x @ w + b) * (x @ v + c)) @ np.asarray(params.p).T
-    close(outputs(params, x), expected)
+    close(outputs(params, np.concatenate([x, np.ones((7, 1))], axis=1)), expected)
     form = np.asarray(bilinear.symmetrize(bilinear.tensor(params)))
     quadratic = np.einsum("oij,ni,nj->no", form[:, :-1, :-1], x, x)
     close(quadratic + 2 * x @ form[:, :-1, -1].T + form[:, -1, -1], expected)
@@ -131,7 +131,9 @@ def test_truncation_by_value_and_by_sign():
     assert bilinear.truncate(eigen, 2).values.tolist() == [-3, 2]
     assert bilinear.truncate(eigen, 3, "positive").values.tolist() == [2, 1, 0]
     assert bilinear.truncate(eigen, 1, "negative").values.tolist() == [-3]
-    np.testing.assert_array_equal(bilinear.truncate(eigen, 2, "positive").vectors, np.eye(4)[:, 1:3])
+    positive = np.eye(4)[:, 1:4]
+    positive[:, 2] = 0  # no vector of the other sign in an empty place
+    np.testing.assert_array_equal(bilinear.truncate(eigen, 3, "positive").vectors, positive)
     assert bilinear.truncate(eigen, 0).values.shape == (0,)
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf[..., ::-1]]), eigen)
     assert bilinear.truncate(stacked, 2).values.tolist() == [[-3, 2], [-3, 2]]
@@ -156,6 +158,14 @@ def test_fact_12_hosvd():
         positive = expected > 1e-9
         gram = np.einsum("rij,sij->rs", z, z)
         np.testing.assert_allclose(gram, np.diag(positive.astype(float)), atol=1e-10)
+
+
+def test_hosvd_in_single_precision_knows_its_rank():
+    once = drawn(64, 32, 10)
+    twice = bilinear.Params(*(leaf.astype(jnp.float32) for leaf in once._replace(p=jnp.concatenate([once.p, once.p]))))
+    _, strengths, forms = bilinear.hosvd(twice)
+    assert np.count_nonzero(np.abs(forms.values).max(axis=1)) == 10
+    assert float(strengths[10] / strengths[0]) < 1e-5
 
 
 @pytest.mark.parametrize("values", [(2.0, 1.0, -0.5, -1.5, -3.0), (1.0, 2.0, 0.0, 0.0, 0.5)])
@@ -214,8 +224,9 @@ def test_bad_configs(config, wrong, message):
 
 def test_bad_arguments():
     params = drawn()
-    with pytest.raises(ValueError, match="x must have 5 entries, or 4 and a bias; got 6"):
-        bilinear.apply(params, jnp.ones(6))
+    for wrong in (4, 6):
+        with pytest.raises(ValueError, match=f"x must have 5 entries, got {wrong}; a layer with biases reads append_one"):
+            bilinear.apply(params, jnp.ones(wrong))
     with pytest.raises(ValueError, match="by must be one of magnitude, positive, negative, got size"):
         bilinear.truncate(bilinear.eigenfeatures(params, jnp.ones(3)), 1, "size")
     with pytest.raises(ValueError, match="width must be at least 1, got 0"):

@@ -25,6 +25,8 @@ def program(function):
         (jnp.linalg.cholesky, True),
         (lambda a: jax.lax.map(jnp.linalg.eigvalsh, a), False),
         (lambda a: jnp.linalg.eigvalsh(a[:1]), False),
+        (lambda a: jnp.linalg.eigvalsh(a[None]), True),
+        (lambda a: jnp.linalg.eigvalsh(a[None, :1]), False),
         (lambda a: jnp.einsum("nij,njk->nik", a, a), False),
     ],
 )
