@@ -1,0 +1,483 @@
+"""Equiangular tokens, energy and circle against quadrature, mpmath and flows of all tokens in numpy."""
+
+import inspect
+import itertools
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from scipy.integrate import quad, solve_ivp
+from scipy.special import ive
+
+from closedform.theory import token_clustering as clustering
+from zoo.checks import rejected
+
+hitting_time = jax.jit(clustering.hitting_time, static_argnames="softmax")
+log_hitting_time = jax.jit(clustering.log_hitting_time, static_argnames="softmax")
+inner_product = jax.jit(clustering.inner_product, static_argnames="softmax")
+growth_rates = jax.jit(clustering.circle_growth_rates, static_argnums=0, static_argnames="softmax")
+
+
+def velocity(x, beta, softmax=True):
+    """Of all tokens, straight from the definition."""
+    weights = np.exp(beta * x @ x.T)
+    pull = weights @ x / (weights.sum(axis=1, keepdims=True) if softmax else len(x))
+    return pull - np.sum(pull * x, axis=1, keepdims=True) * x
+
+
+def tokens_flow(times, x, beta, softmax=True):
+    def flat(_, y):
+        return velocity(y.reshape(x.shape), beta, softmax).ravel()
+
+    found = solve_ivp(flat, (0, times[-1]), x.ravel(), "DOP853", t_eval=times, rtol=1e-12, atol=1e-13)
+    return found.y.T.reshape(-1, *x.shape)
+
+
+def equiangular(n, dim, g):
+    """n unit vectors, in a basis of no axis, of one inner product."""
+    values, vectors = np.linalg.eigh((1 - g) * np.eye(n) + g)
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    basis = np.linalg.qr(np.random.default_rng(n).standard_normal((dim, dim)))[0]
+    return root @ basis[:n]
+
+
+def pairs(x):
+    return (x @ x.T)[np.triu_indices(len(x), 1)]
+
+
+def columns(*rows):
+    return np.array(rows, dtype=float).T
+
+
+# --- exponential integrals -------------------------------------------------------------------------------------------------
+
+
+def test_exponential_integrals_against_mpmath():
+    x = np.concatenate([np.geomspace(1e-12, 1e4, 90), [0.37, 1.4999, 1.5, 1.5001, 39.999, 40, 40.001]])
+    with mpmath.workdps(30):
+        ei = np.array([float(mpmath.ei(v) * mpmath.exp(-v)) for v in map(mpmath.mpf, x)])
+        e1 = np.array([float(mpmath.e1(v) * mpmath.exp(v)) for v in map(mpmath.mpf, x)])
+    np.testing.assert_allclose(jax.jit(clustering._scaled_ei)(x), ei, rtol=2e-14, atol=2e-15)
+    np.testing.assert_allclose(jax.jit(clustering._scaled_e1)(x), e1, rtol=5e-15)
+    with jax.enable_x64(False):
+        np.testing.assert_allclose(jax.jit(clustering._scaled_ei)(x.astype("f")), ei, rtol=3e-6, atol=1e-6)
+        np.testing.assert_allclose(jax.jit(clustering._scaled_e1)(x.astype("f")), e1, rtol=5e-6)
+
+
+# --- hitting times ---------------------------------------------------------------------------------------------------------
+
+
+def test_hitting_time_numbers():
+    expected = {
+        2: [1.472219, 1.917028, 8.390296, 464.089135],
+        4: [1.805459, 2.115632, 7.093941, 396.321285],
+        32: [2.833213, 2.915566, 4.593210, 176.359030],
+    }
+    n, beta = np.repeat([2.0, 4, 32], 4), np.tile([0.0, 1, 4, 9], 3)
+
+    def assert_numbers(times):
+        # rtol is the specification's, atol half of its last digit
+        np.testing.assert_allclose(times, np.concatenate(list(expected.values())), rtol=1e-7, atol=6e-7)
+
+    level = np.full(12, 0.9)
+    assert_numbers(hitting_time(level, n, beta))
+    rejected(assert_numbers, hitting_time(level, n, beta, softmax=False))
+    rejected(assert_numbers, hitting_time(level, n + 1, beta))
+    np.testing.assert_allclose(hitting_time(0.9, 4.0, 1.0, softmax=False), 1.120615900918, rtol=1e-12)
+
+
+# level, n, beta, initial: short and long ways, small and large beta, both sides of every switch
+CASES = columns(
+    (0.9, 2, 1.0, 0.0),
+    (0.999, 32, 9.0, 0.0),
+    (0.5, 8, 20.0, 0.0),
+    (1e-6, 8, 3.0, 0.0),
+    (0.02, 64, 0.7, 0.0),
+    (0.3, 1000, 60.0, 0.0),
+    (0.99, 5, 1e-9, 0.0),
+    (0.99, 5, 1e-20, 0.0),
+    (0.4, 3, 2.0, -0.45),
+    (0.97, 16, 6.0, 0.6),
+    (0.61, 16, 6.0, 0.6),
+    (0.999999, 2, 0.3, 0.0),
+    (-0.2, 4, 5.0, -0.3333),
+)
+
+
+def quadrature(level, n, beta, initial, softmax=True, own=True):
+    """int dg/gamma', in the variable u = -ln(1 - g), in which it is smooth up to g = 1."""
+
+    def slowness(u):
+        gap = np.exp(-u)
+        g = 1 - gap
+        total = (own * np.exp(beta) + (n - 1) * np.exp(beta * g)) if softmax else n
+        return total * np.exp(-beta * g) / (2 * ((n - 1) * g + 1))
+
+    points = -np.log1p(-np.linspace(initial, level, 12))
+    return sum(quad(slowness, *ends, epsabs=0, epsrel=1e-13)[0] for ends in itertools.pairwise(points))
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+def test_hitting_time_is_the_integral(softmax):
+    found = hitting_time(*CASES, softmax=softmax)
+
+    def assert_integral(**change):
+        expected = [quadrature(*case, **(dict(softmax=softmax) | change)) for case in CASES.T]
+        np.testing.assert_allclose(found, expected, rtol=1e-11)
+
+    assert_integral()
+    np.testing.assert_allclose(np.exp(log_hitting_time(*CASES, softmax=softmax)), found, rtol=1e-12)
+    rejected(lambda: assert_integral(softmax=not softmax))
+    if softmax:
+        rejected(lambda: assert_integral(own=False))  # j = i forgotten
+
+
+def test_hitting_time_in_the_form_of_the_specification():
+    def literal(g, n, beta, softmax):
+        c = beta / (n - 1)
+        A = mpmath.ei(beta) - mpmath.ei(beta * (1 - g))
+        B = mpmath.e1(c) - mpmath.e1(c + beta * g)
+        if softmax:
+            return ((n - 1) * mpmath.log((1 + (n - 1) * g) / (1 - g)) + A + mpmath.exp(beta + c) * B) / (2 * n)
+        return (mpmath.exp(-beta) * A + mpmath.exp(c) * B) / 2
+
+    g, n, beta = columns((0.9, 2, 1), (0.3, 7, 25), (0.99, 32, 0.01), (0.9, 3, 1000), (0.6, 50, 5000))
+    for softmax in (True, False):
+        with mpmath.workdps(40):
+            exact = [literal(*map(mpmath.mpf, case), softmax) for case in zip(g, n, beta, strict=True)]
+            logs = [float(mpmath.log(time)) for time in exact]
+        np.testing.assert_allclose(log_hitting_time(g, n, beta, softmax=softmax), logs, rtol=1e-13)
+        np.testing.assert_allclose(hitting_time(g[:3], n[:3], beta[:3], softmax=softmax), np.exp(logs[:3]), rtol=1e-12)
+    assert np.isinf(hitting_time(0.9, 3.0, 1000.0))
+    assert hitting_time(0.0, 3.0, 1000.0) == 0
+
+
+def test_metastable_stay():
+    beta = np.array([10.0, 20, 40])
+    ratios = np.exp(log_hitting_time(0.9, 2.0, beta) - beta) * 2 * beta
+    np.testing.assert_allclose(ratios, [1.0238, 1.0052, 1.0013], atol=5e-5)
+    rejected(np.testing.assert_allclose, np.exp(log_hitting_time(0.9, 8.0, beta) - beta) * 2 * beta, ratios, 0.01)
+
+
+# --- gamma(t) --------------------------------------------------------------------------------------------------------------
+
+
+def test_inner_product_numbers():
+    def assert_numbers(gamma_fn):
+        np.testing.assert_allclose(gamma_fn(4.0, 1.0), 0.981415675650, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(gamma_fn(8.0, 4.0), 0.179890868958, rtol=0, atol=1e-9)
+
+    def integrated(rate_fn):
+        def gamma(n, beta):
+            return solve_ivp(lambda _, g: rate_fn(g, n, beta), (0, 3), [0.0], "DOP853", rtol=1e-12, atol=1e-13).y[0, -1]
+
+        return gamma
+
+    def without_itself(g, n, beta):
+        return 2 * (1 - g) * ((n - 1) * g + 1) / (n - 1)
+
+    rate = jax.jit(clustering.inner_product_rate)
+
+    assert_numbers(lambda n, beta: inner_product(3.0, n, beta))
+    assert_numbers(integrated(rate))
+    rejected(assert_numbers, integrated(without_itself))
+    rejected(assert_numbers, lambda n, beta: inner_product(3.0, n, beta, softmax=False))
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+def test_inner_product_is_that_of_the_tokens(softmax):
+    times = np.array([0, 0.1, 0.5, 1, 3, 6])
+    for n, dim, beta, start in ((4, 4, 1.0, 0.0), (8, 16, 4.0, 0.0), (3, 3, 2.0, -0.4), (6, 9, 3.0, 0.3)):
+        flow = tokens_flow(times, equiangular(n, dim, start), beta, softmax)
+        expected = np.array([pairs(x) for x in flow])
+        assert np.ptp(expected, axis=1).max() < 1e-9
+        found = inner_product(times, *np.broadcast_arrays(n, beta, start, times)[:3], softmax=softmax)
+        np.testing.assert_allclose(found, expected[:, 0], rtol=0, atol=1e-9)
+
+
+def test_inner_product_at_zero_beta():
+    times, n = np.array([0, 1e-9, 0.4, 2, 30, np.inf]), np.array([2.0, 5, 40])
+    grid = np.meshgrid(times, n)
+    closed = jax.jit(clustering.inner_product_at_zero_beta)(*grid)
+    np.testing.assert_allclose(closed[0], np.tanh(times), rtol=1e-12)
+    finite = np.exp(2 * grid[0][:, :5])
+    np.testing.assert_allclose(closed[:, :5], (finite - 1) / (finite + grid[1][:, :5] - 1), rtol=1e-7, atol=1e-16)
+    for softmax in (True, False):
+        np.testing.assert_allclose(inner_product(*grid, np.zeros_like(grid[0]), softmax=softmax), closed, rtol=1e-12)
+    np.testing.assert_allclose(hitting_time(0.9, n, np.zeros(3)), np.log((1 + (n - 1) * 0.9) / 0.1) / 2, rtol=1e-13)
+
+
+def test_start_end_and_rates():
+    """Slope 2/(e^beta + n - 1) and 2/n at the start; 1 - gamma as e^(-2t), e^(-2 e^beta t) at the end."""
+    n, beta = 8.0, 2.0
+    for softmax, slope, late in ((True, 2 / (np.exp(beta) + n - 1), 2), (False, 2 / n, 2 * np.exp(beta))):
+        np.testing.assert_allclose(clustering.inner_product_rate(0.0, n, beta, softmax), slope, rtol=1e-14)
+        times = hitting_time(np.array([1 - 1e-6, 1 - 1e-8]), n, beta, softmax=softmax)
+        np.testing.assert_allclose(np.log(100) / np.diff(times), late, rtol=1e-5)
+        ends = inner_product(np.array([1e-9, 0, 1e3, 1e300, np.inf]), n, beta, softmax=softmax)
+        np.testing.assert_allclose(ends[0], 1e-9 * slope, rtol=1e-7)
+        np.testing.assert_array_equal(ends[1:], [0, 1, 1, 1])
+    assert hitting_time(np.array([1.0, 1.0]), n, beta)[0] == np.inf
+
+
+def test_inner_product_inverts_the_hitting_time():
+    """At every time and beta: the time comes back, also where gamma itself is uncertain by rounding of the time."""
+    share, beta = np.meshgrid(np.linspace(0.01, 1.6, 30), np.array([0, 1e-6, 0.3, 2, 9, 30, 80, 300, 650]))
+    for n in (2.0, 30.0):
+        for start in (0.0, -0.02):
+            times = share * np.asarray(hitting_time(0.9, n, beta, start))
+            gamma = np.asarray(inner_product(times, n, beta, start))
+            known = gamma < 1 - 1e-6  # nearer to 1 gamma's rounding is the greater one
+            back = np.asarray(hitting_time(gamma, n, beta, start))
+            np.testing.assert_allclose(back[known], times[known], rtol=1e-9)
+            assert known.mean() > 0.4
+            assert np.all(np.diff(gamma, axis=1) >= -1e-12)
+
+
+# --- layers ----------------------------------------------------------------------------------------------------------------
+
+
+def test_layers():
+    layers = jax.jit(clustering.layer_inner_products, static_argnums=0)
+    cases = ((20, 8, 1.0, 0.1, 0.780340401418), (6, 5, 2.0, 1.0, 0.973243615414), (10, 6, 2.0, 0.5, 0.983413733425))
+    for count, n, beta, step, expected in cases:
+        for start in (0.0, -0.1):
+            x = equiangular(n, n + 2, start)
+            tokens = [pairs(x)[0]]
+            for _ in range(count):
+                weights = np.exp(beta * x @ x.T)
+                x = x + step * weights / weights.sum(axis=1, keepdims=True) @ x
+                x /= np.linalg.norm(x, axis=1, keepdims=True)
+                tokens.append(pairs(x).mean())
+            found = layers(count, n, beta, step, start)
+            np.testing.assert_allclose(found, tokens, rtol=0, atol=2e-14)
+        final = layers(count, n, beta, step)[-1]
+        np.testing.assert_allclose(final, expected, rtol=0, atol=1e-10)
+        rejected(np.testing.assert_allclose, layers(count, n, beta, step / n)[-1], expected, 0, 1e-4)
+        rejected(np.testing.assert_allclose, inner_product(count * step, n * 1.0, beta), expected, 0, 1e-4)  # no flow
+
+
+def test_layers_become_the_flow():
+    """The error of N layers of step t/N halves with twice as many."""
+    errors = [clustering.layer_inner_products(n, 8, 2.0, 3 / n)[-1] - inner_product(3.0, 8.0, 2.0) for n in (50, 100, 200)]
+    np.testing.assert_allclose(np.array(errors[:-1]) / np.array(errors[1:]), 2, atol=0.1)
+
+
+# --- energy ----------------------------------------------------------------------------------------------------------------
+
+
+def sphere(n, dim, seed):
+    x = np.random.default_rng(seed).standard_normal((n, dim))
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def test_energy_rate():
+    x, step = sphere(7, 3, 0), 1e-4
+    for beta in (0.5, 3.0):
+        for softmax in (True, False):
+
+            def change(x, beta=beta, softmax=softmax):
+                ends = [x + sign * step * velocity(x, beta, softmax) for sign in (1, -1)]
+                # off the sphere by step^2 at second order: the central difference does not see it
+                return (clustering.energy(ends[0], beta) - clustering.energy(ends[1], beta)) / (2 * step)
+
+            rate = clustering.energy_rate(x, beta, softmax)
+            np.testing.assert_allclose(rate, change(x), rtol=1e-6)
+            rejected(np.testing.assert_allclose, clustering.energy_rate(x, beta, not softmax), change(x), 1e-2)
+    # and exactly: the derivative of the energy along the velocity
+    along = jax.jvp(lambda x: clustering.energy(x, 3.0), (x,), (velocity(x, 3.0),))[1]
+    np.testing.assert_allclose(clustering.energy_rate(x, 3.0), along, rtol=1e-12)
+    # unnormalised attention climbs it: x' = n grad E on the sphere
+    gradient = 7 * np.asarray(jax.grad(lambda x: clustering.energy(x, 3.0))(x))
+    gradient -= np.sum(gradient * x, axis=1, keepdims=True) * x
+    np.testing.assert_allclose(gradient, velocity(x, 3.0, softmax=False), rtol=1e-10, atol=1e-12)
+
+
+def test_energy_along_the_flow():
+    times = np.linspace(0, 3, 7)
+    for softmax in (True, False):
+        energies = [float(clustering.energy(x, 2.0)) for x in tokens_flow(times, sphere(6, 3, 1), 2.0, softmax)]
+        assert np.all(np.diff(energies) > 0)
+        assert energies[-1] <= np.exp(2) / 4
+    x, literal = equiangular(5, 6, 0.2), 0.0
+    for one in x:
+        for other in x:
+            literal += np.exp(2 * one @ other) / (2 * 2 * 25)
+    np.testing.assert_allclose([clustering.energy(x, 2.0), clustering.equiangular_energy(0.2, 5, 2.0)], literal, rtol=1e-13)
+
+
+# --- the circle ------------------------------------------------------------------------------------------------------------
+
+
+def test_circle_growth_numbers():
+    expected = [0.104743325, 0.351339267, 0.591350657, 0.704497029]
+    np.testing.assert_allclose(growth_rates(4, 9.0), expected, atol=1e-9)
+    rejected(np.testing.assert_allclose, growth_rates(4, 9.0, softmax=False), expected, 0.1)
+    found = clustering.num_metastable_clusters(np.array([4.0, 9, 16, 25, 49]))
+    assert found.tolist() == [3, 4, 6, 7, 10]
+    np.testing.assert_array_equal(growth_rates(3, 0.0), [0.5, 0, 0])
+    late = clustering.num_metastable_clusters(np.array([400.0, 1600.0]))
+    np.testing.assert_allclose(late, np.sqrt([800, 3200]), atol=1)
+
+
+def test_circle_growth_is_bessel():
+    k, beta = np.arange(1, 41), np.array([1e-3, 0.5, 4, 30, 300, 3e3, 1e5])
+    scaled = k[:, None] ** 2 * ive(k[:, None], beta) / beta
+    found = growth_rates(40, beta)
+    np.testing.assert_allclose(found[:, :5], (scaled / ive(0, beta))[:, :5], rtol=1e-11)
+    # beyond, the recurrence forgets its start, a bound, too slowly: the bound's own error is left
+    np.testing.assert_allclose(found, scaled / ive(0, beta), rtol=1e-8)
+    np.testing.assert_allclose(growth_rates(40, beta[:5], softmax=False), scaled[:, :5] * np.exp(beta[:5]), rtol=1e-11)
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+def test_circle_growth_of_tokens(softmax):
+    """A small wave on 400 tokens: its velocity is the growth rate times the wave."""
+    angles, beta, size = 2 * np.pi * np.arange(400) / 400, 9.0, 1e-5
+    rates = np.asarray(growth_rates(6, beta, softmax=softmax))
+
+    def measured(k):
+        def speed(wave):
+            theta = angles + wave * np.sin(k * angles)
+            x = np.stack([np.cos(theta), np.sin(theta)], axis=1)
+            across = np.stack([-np.sin(theta), np.cos(theta)], axis=1)
+            return np.sum(velocity(x, beta, softmax) * across, axis=1)
+
+        return 2 * np.mean((speed(size) - speed(-size)) / (2 * size) * np.sin(k * angles))
+
+    found = [measured(k) for k in range(1, 7)]
+    np.testing.assert_allclose(found, rates, rtol=1e-7)
+    rejected(np.testing.assert_allclose, found, rates / np.arange(1, 7), 1e-2)  # k for k^2
+
+
+# --- many dimensions -------------------------------------------------------------------------------------------------------
+
+
+def test_uniform_tokens_in_many_dimensions():
+    """n = 8, beta = 1: inner products are off gamma(t) by about 0.3 at d = 64, 0.1 at d = 1024, less at the end."""
+    step, count = 0.05, 240
+    gamma = np.asarray(inner_product(step * np.arange(count + 1), np.full(count + 1, 8.0), np.full(count + 1, 1.0)))
+    worst, last = np.zeros((2, 6)), np.zeros((2, 6))
+    for i, dim in enumerate((64, 1024)):
+        for seed in range(6):
+            gram = sphere(8, dim, seed)
+            gram = np.linalg.cholesky(gram @ gram.T)  # eight coordinates are enough
+            off = []
+            for g in gamma:
+                off.append(np.abs(pairs(gram) - g).max())
+                half = gram + step / 2 * velocity(gram, 1.0)
+                gram = gram + step * velocity(half, 1.0)
+                gram /= np.linalg.norm(gram, axis=1, keepdims=True)
+            worst[i, seed], last[i, seed] = max(off), off[-1]
+    assert np.all((worst[0] > 0.2) & (worst[0] < 0.45)), worst
+    assert np.all((worst[1] > 0.05) & (worst[1] < 0.14)), worst
+    assert 2.5 < worst[0].mean() / worst[1].mean() < 5  # (1024/64)^(1/2) = 4
+    assert np.all(last < 1e-3)
+
+
+# --- as programs -----------------------------------------------------------------------------------------------------------
+
+
+def test_phase_diagram_and_curve():
+    times, betas = np.linspace(0, 30, 7), np.array([0.0, 2, 5, 9])
+    grid = np.asarray(jax.jit(clustering.phase_diagram)(times, betas, 16.0))
+    ones = np.ones(7)
+    assert grid.shape == (4, 7)
+    for row, beta in zip(grid, betas, strict=True):
+        np.testing.assert_allclose(row, inner_product(times, 16 * ones, beta * ones), rtol=1e-10, atol=1e-14)
+    curve = jax.jit(clustering.phase_curve)(betas, 16.0, 1e-3)
+    np.testing.assert_allclose(inner_product(curve, 16.0, betas), 1 - 1e-3, rtol=1e-12)
+    np.testing.assert_array_equal(grid > 1 - 1e-3, times[None, :] > np.asarray(curve)[:, None])
+
+
+def test_jit_vmap_and_dtype():
+    level, n, beta, start = CASES[:, :6]
+    times = hitting_time(level, n, beta, start)
+    np.testing.assert_allclose(clustering.hitting_time(level, n, beta, start), times, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(jax.vmap(clustering.hitting_time))(level, n, beta, start), times, rtol=1e-12)
+    now = np.minimum(times, 2.0)
+    gamma = inner_product(now, n, beta, start)
+    np.testing.assert_allclose(clustering.inner_product(now, n, beta, start), gamma, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(jax.vmap(clustering.inner_product))(now, n, beta, start), gamma, rtol=1e-12)
+    x = sphere(5, 3, 2)
+    with jax.enable_x64(False):
+        single = [jnp.asarray(values, jnp.float32) for values in (level, n, beta, start)]
+        step, token = jnp.float32(0.5), jnp.asarray(x, jnp.float32)
+        found = [
+            hitting_time(*single),
+            inner_product(jnp.asarray(now, jnp.float32), *single[1:]),
+            log_hitting_time(*single),
+            jax.jit(clustering.inner_product_rate)(*single[:3]),
+            jax.jit(clustering.inner_product_at_zero_beta)(*single[:2]),
+            jax.jit(clustering.layer_inner_products, static_argnums=0)(3, *single[1:3], step),
+            growth_rates(5, single[2]),
+            jax.jit(clustering.energy)(token, step),
+            jax.jit(clustering.energy_rate)(token, step),
+            jax.jit(clustering.equiangular_energy)(*single[:3]),
+        ]
+    assert {leaf.dtype for leaf in found} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(found[0], times, rtol=1e-4)
+    np.testing.assert_allclose(found[1], gamma, rtol=1e-4)
+    np.testing.assert_allclose(found[2], np.log(times), rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(found[6], growth_rates(5, beta), rtol=1e-4)
+    np.testing.assert_allclose(found[8], clustering.energy_rate(x, 0.5), rtol=1e-5)
+
+
+def assert_slopes(value_fn, points, softmax, step=1e-6):
+    """The gradient against central differences, along every argument; each case depends on its own numbers alone."""
+    slope = jax.jit(jax.grad(lambda *x: value_fn(*x, softmax=softmax).sum(), tuple(range(len(points)))))
+    for i, found in enumerate(slope(*points)):
+        moved = [points + sign * step * np.eye(len(points))[i][:, None] for sign in (1, -1)]
+        change = value_fn(*moved[0], softmax=softmax) - value_fn(*moved[1], softmax=softmax)
+        np.testing.assert_allclose(found, change / (2 * step), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+def test_gradients(softmax):
+    points = columns((0.9, 2.5, 1, 0.1), (0.02, 8, 0.3, 0.01), (0.4, 3, 2, -0.4), (0.97, 16, 6, 0.6), (0.6, 30, 9, 0))
+    assert_slopes(hitting_time, points, softmax)
+    assert_slopes(log_hitting_time, points, softmax)
+    assert_slopes(inner_product, np.concatenate([[[0.9, 0.2, 0.4, 0.1, 3.0]], points[1:]]), softmax)
+
+
+def test_gradients_at_the_edges():
+    """beta = 0, the start, long times, and beta where the time overflows."""
+    slope = jax.jit(jax.grad(clustering.hitting_time, (0, 1, 2)))
+    # at beta = 0: dt/dbeta = -int gamma dl/2 + the factor e^beta of one's own weight: int (1 - g)/(2 n) dl
+    change = (hitting_time(0.5, 4.0, 1e-5) - hitting_time(0.5, 4.0, 0.0)) / 1e-5
+    np.testing.assert_allclose(slope(0.5, 4.0, 0.0)[2], change, rtol=1e-4)
+    np.testing.assert_allclose(slope(0.0, 4.0, 1.0)[0], (np.exp(1) + 3) / 2, rtol=1e-13)
+    gamma = jax.jit(jax.grad(clustering.inner_product, (0, 1, 2)))
+    np.testing.assert_allclose(gamma(0.0, 4.0, 1.0)[0], 2 / (np.exp(1) + 3), rtol=1e-13)
+    for time, beta in ((0.0, 0.0), (1.0, 0.0), (50.0, 0.0), (1e6, 4.0), (np.inf, 2.0), (1.0, 2000.0), (0.0, 60.0)):
+        assert np.isfinite(gamma(time, 4.0, beta)).all(), (time, beta)
+    assert np.isfinite(jax.jit(jax.grad(clustering.log_hitting_time, 2))(0.9, 4.0, 5000.0))
+    assert np.isfinite(jax.jit(jax.grad(lambda beta: growth_rates(5, beta).sum()))(0.0))
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        (clustering.hitting_time, (0.9, 1, 1.0), "num_tokens must be at least 2"),
+        (clustering.hitting_time, (0.9, 4, -1.0), "beta must be at least 0"),
+        (clustering.hitting_time, (1.1, 4, 1.0), "level must be between initial and 1"),
+        (clustering.log_hitting_time, (0.1, 4, 1.0, 0.2), "level must be between initial and 1"),
+        (clustering.inner_product, (-1.0, 4, 1.0), "time must be at least 0"),
+        (clustering.inner_product, (1.0, 4, 1.0, -0.4), "initial must be above"),
+        (clustering.inner_product_at_zero_beta, (1.0, 4, 1.0), "initial must be above"),
+        (clustering.inner_product_rate, (0.0, 0, 1.0), "num_tokens must be at least 2"),
+        (clustering.phase_curve, (1.0, 4, 0.0), "delta must be positive"),
+        (clustering.layer_update, (0.0, 4, 1.0, -1.0), "step_size must be at least 0"),
+        (clustering.layer_inner_products, (-1, 4, 1.0, 1.0), "num_layers must be at least 0"),
+        (clustering.energy, (np.eye(2), 0.0), "beta must be positive"),
+        (clustering.energy_rate, (np.eye(2), -1.0), "beta must be at least 0"),
+        (clustering.equiangular_energy, (0.0, 2, 0.0), "beta must be positive"),
+        (clustering.circle_growth_rates, (0, 1.0), "num_modes must be at least 1"),
+        (clustering.num_metastable_clusters, (49.0, 8), "largest must be above"),
+    ],
+)
+def test_bad_arguments_are_named(function, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(function)(*arguments)  # as without the shape checks of the tests
