@@ -127,11 +127,7 @@ def hitting_time(
     >>> round(float(hitting_time(0.9, 4, 0.0)), 6), round(float(hitting_time(0.9, 4, 4.0)), 3)  # ln(37)/2 at beta = 0
     (1.805459, 7.094)
     """
-    clock, integral, n, beta_, start = _hit(level, num_tokens, beta, initial)
-    if not softmax:
-        return jnp.exp(-beta_ * start) * integral / 2
-    half = jnp.exp(beta_ * (1 - start) / 2)  # twice, so that at the start 0 is 0
-    return ((n - 1) * clock + half * (half * integral)) / (2 * n)
+    return _time(*_hit(level, num_tokens, beta, initial), softmax)
 
 
 def log_hitting_time(
@@ -155,10 +151,12 @@ def phase_curve(
     """The time at which the tokens are one cluster up to delta, gamma = 1 - delta: the line through the phase diagram.
 
     >>> round(float(phase_curve(0.0, 32)), 4)  # ln[(n - (n - 1) delta)/delta]/2
-    5.1862
+    5.1863
     """
     require_positive(delta=delta)
-    return hitting_time(1 - jnp.asarray(delta), num_tokens, beta, initial, softmax)
+    _check(num_tokens, beta, initial)
+    left, n, beta_, start = jnp.broadcast_arrays(*as_floats(delta, num_tokens, beta, initial))
+    return _time(*_path(1 - start - left, left, n, beta_, start), softmax)
 
 
 def phase_diagram(
@@ -171,7 +169,7 @@ def phase_diagram(
     """gamma on the grid of all times and inverse temperatures.
 
     >>> [[round(float(gamma), 3) for gamma in row] for row in phase_diagram(jnp.array([1.0, 9.0]), jnp.array([0.0, 4.0]), 8)]
-    [[0.444, 1.0], [0.034, 0.999]]
+    [[0.444, 1.0], [0.038, 1.0]]
     """
     times, betas = jnp.meshgrid(*as_floats(time, beta))
     return inner_product(times, num_tokens, betas, initial, softmax)
@@ -325,11 +323,23 @@ def _hit(level: Numbers, num_tokens: Numbers, beta: Numbers, initial: Numbers) -
         if not np.all((values >= lowest) & (values <= 1)):
             raise ValueError(f"level must be between initial and 1, got {level} with initial {initial}")
     g, n, beta_, start = jnp.broadcast_arrays(*as_floats(level, num_tokens, beta, initial))
+    return _path(g - start, 1 - g, n, beta_, start)
+
+
+def _path(h: Array, q: Array, n: Array, beta: Array, start: Array) -> tuple[Array, Array, Array, Array, Array]:
+    """As _hit, from what is risen and what is left."""
     a, b = _distances(n, start)
-    h = g - start
-    clock = jnp.log1p(h / b) + jnp.log1p(h / (1 - g))
-    A, B = _integrals(clock, beta_, a, b)
-    return clock, A + B, n, beta_, start
+    clock = jnp.log1p(h / b) + jnp.log1p(h / q)
+    A, B = _integrals(clock, beta, a, b)
+    return clock, A + B, n, beta, start
+
+
+def _time(clock: Array, integral: Array, n: Array, beta: Array, start: Array, softmax: bool) -> Array:
+    """The time on the clock of SA or USA."""
+    if not softmax:
+        return jnp.exp(-beta * start) * integral / 2
+    half = jnp.exp(beta * (1 - start) / 2)  # twice, so that at the start 0 is 0
+    return ((n - 1) * clock + half * (half * integral)) / (2 * n)
 
 
 @jax.custom_jvp
