@@ -5,7 +5,7 @@ slope 1 in the step size if it is a law of the flow, and with slope 0 if it is n
 and for unlike signs other products take its place. Weight decay shrinks what is conserved as exp(-2 wd t).
 
 Source: derived here (balancedness of linear networks is the textbook case)
-Cost: 15 s
+Cost: 10 s
 """
 
 from dataclasses import dataclass, field

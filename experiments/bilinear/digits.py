@@ -5,7 +5,7 @@ noise they look like strokes. The largest eigenvalue at initialisation is the ed
 readouts drawn, less a few percent at this size.
 
 Source: Pearce et al., arXiv 2410.08417, figures 2 to 5 and appendices E and F in small; runs are ours, the edge derived here
-Cost: 90 s
+Cost: 50 s
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ its size. From weights that commute with the target the flow is one pair of equa
 is trained on fresh Gaussian inputs, one small batch a step.
 
 Source: derived here
-Cost: 20 s
+Cost: 10 s
 """
 
 from dataclasses import dataclass

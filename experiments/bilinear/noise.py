@@ -5,7 +5,7 @@ that is lost. The network, with biases, is trained by Adam on fresh noisy inputs
 directions alike, as noise does to isotropic inputs.
 
 Source: derived here; the effect of noise in Pearce et al., arXiv 2410.08417, appendix E
-Cost: 60 s
+Cost: 15 s
 """
 
 from dataclasses import dataclass

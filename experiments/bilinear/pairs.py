@@ -2,7 +2,7 @@
 
 Source: toy task of Pearce et al., arXiv 2410.08417 (AND read in its published code; forms of OR and XOR
 derived here). The width is 16 in place of 4 to 6, and there is no weight decay, so that descent always ends at the form
-Cost: 15 s
+Cost: 10 s
 """
 
 from dataclasses import dataclass

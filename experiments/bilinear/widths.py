@@ -5,7 +5,7 @@ eigenvalues, and the modulus of their cosine falls with the place. Before traini
 
 Source: Pearce et al., arXiv 2410.08417, figure 5 in small (matched by sign, and no network with itself); the overlap of
 independent directions is textbook
-Cost: 110 s
+Cost: 65 s
 """
 
 from dataclasses import dataclass
