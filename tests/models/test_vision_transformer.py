@@ -12,7 +12,9 @@ from closedform.models.vision_transformer import Config
 
 
 def moved(params, shift):
-    return jax.tree.map(lambda leaf: leaf + shift * jnp.sin(1.0 + jnp.arange(leaf.size)).reshape(leaf.shape), params)
+    return jax.tree.map(
+        lambda leaf: leaf + shift * jnp.sin(1.0 + jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), params
+    )
 
 
 def test_logits_against_numpy():
