@@ -12,9 +12,10 @@ from closedform.models.vision_transformer import Config
 
 
 def moved(params, shift):
-    return jax.tree.map(
-        lambda leaf: leaf + shift * jnp.sin(1.0 + jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), params
-    )
+    def one(leaf):
+        return leaf + shift * jnp.sin(1.0 + jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape)
+
+    return jax.tree.map(one, params)
 
 
 def test_logits_against_numpy():
