@@ -38,7 +38,7 @@ from typing import Any, NamedTuple, TypeAlias
 import diffrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Real
 
 State: TypeAlias = Float[Array, "..."]
 Field: TypeAlias = Callable[[State], State]  # the velocity at a state
@@ -268,11 +268,16 @@ SCHEMES = {
 
 
 def integrate(
-    step_fn: Callable[[Field, Field, State, Step], State], f_fn: Field, g_fn: Field, x: State, step_size: Step, num_steps: int
+    step_fn: Callable[[Field, Field, State, Step], State],
+    f_fn: Field,
+    g_fn: Field,
+    x: State,
+    step_size: Step,
+    num_steps: int | Int[Array, ""],
 ) -> State:
     """The state after num_steps steps of a scheme for x' = F(x) + G(x); reverse mode keeps what every step computed."""
     h = jnp.asarray(step_size, x.dtype)
-    return jax.lax.scan(lambda x, _: (step_fn(f_fn, g_fn, x, h), None), x, length=num_steps)[0]
+    return jax.lax.fori_loop(0, num_steps, lambda _, x: step_fn(f_fn, g_fn, x, h), x)
 
 
 class Solved(NamedTuple):

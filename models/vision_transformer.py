@@ -54,16 +54,16 @@ class Params(NamedTuple):
 
 
 class Output(NamedTuple):
-    logits: Float[Array, "class"]
+    logits: Float[Array, "*batch class"]
     num_sublayers: Float[Array, ""]  # evaluations of attention and of the MLP, counted together
 
 
 def init(key: PRNGKeyArray, config: Config) -> Params:
-    """Blocks as ode_transformer draws them, linear layers as flax does, positions N(0, 0.02^2)."""
+    """Blocks as ode_transformer draws them, linear layers as flax does, positions N(0, 1): small ones are learned late."""
     from flax import nnx
 
     key_layers, key_position, key_blocks = jax.random.split(key, 3)
-    position = 0.02 * jax.random.normal(key_position, (config.num_tokens, config.stack.dim))
+    position = jax.random.normal(key_position, (config.num_tokens, config.stack.dim))
     return Params(nnx.split(_layers(key_layers, config))[1], position, ode_transformer.init(key_blocks, config.stack))
 
 
@@ -72,8 +72,8 @@ def apply(params: Params, x: Float[Array, "pixel"], config: Config | None = None
     return evaluate(params, x, config or Config()).logits
 
 
-def evaluate(params: Params, x: Float[Array, "pixel"], config: Config) -> Output:
-    """Logits of one image, and what they took."""
+def evaluate(params: Params, x: Float[Array, "*batch pixel"], config: Config) -> Output:
+    """Logits of images, and what they took. A batch given whole shares the steps of an adaptive scheme, and is faster."""
     from flax import nnx
 
     structure = nnx.split(nnx.eval_shape(lambda: _layers(jax.random.key(0), config)))[0]
@@ -81,15 +81,15 @@ def evaluate(params: Params, x: Float[Array, "pixel"], config: Config) -> Output
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # flax promotes
         tokens = layers["embed"](patches(x, config.patch)) + params.position
         evolved = ode_transformer.evolve(params.blocks, tokens, config.stack)
-        pooled = jnp.mean(evolved.state, axis=0)
+        pooled = jnp.mean(evolved.state, axis=-2)
         return Output(layers["head"](layers["norm"](pooled)), evolved.num_sublayers)
 
 
-def patches(x: Float[Array, "pixel"], patch: int) -> Float[Array, "token patch_pixel"]:
-    """Square patches of a square image, row after row of them, each row after row."""
-    side = round(x.shape[0] ** 0.5)
-    blocks = x.reshape(side // patch, patch, side // patch, patch)
-    return jnp.swapaxes(blocks, 1, 2).reshape(-1, patch**2)
+def patches(x: Float[Array, "*batch pixel"], patch: int) -> Float[Array, "*batch token patch_pixel"]:
+    """Square patches of square images, row after row of them, each row after row."""
+    side = round(x.shape[-1] ** 0.5)
+    blocks = x.reshape(*x.shape[:-1], side // patch, patch, side // patch, patch)
+    return jnp.swapaxes(blocks, -3, -2).reshape(*x.shape[:-1], -1, patch**2)
 
 
 def num_parameters(params: Params) -> int:

@@ -32,6 +32,9 @@ def test_logits_against_numpy():
     got = vision_transformer.evaluate(params, jnp.asarray(image.ravel()), config)
     np.testing.assert_allclose(got.logits, expected, rtol=1e-9, atol=1e-11)
     assert float(got.num_sublayers) == 2 * config.stack.num_layers
+    batch = jnp.stack([jnp.asarray(image.ravel()), jnp.cos(jnp.arange(36.0))])
+    one_by_one = jnp.stack([vision_transformer.apply(params, one, config) for one in batch])
+    np.testing.assert_allclose(vision_transformer.evaluate(params, batch, config).logits, one_by_one, rtol=1e-11)
 
 
 def test_patches_are_where_they_were():
