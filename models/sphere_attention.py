@@ -6,8 +6,8 @@ r"""Tokens on the unit sphere that are moved by attention: a continuous flow, or
     layers      x_i <- normalise(x_i + eta a_i)
 
 An example is an array (token, dim) of any number of tokens. With shift = 0 USA is the flow of the source, and overflows at
-beta = 88 in float32. A shift slows the same flow down: its time is counted in units of e^shift, so that shift = beta keeps
-all weights of unit vectors (Q and K orthogonal) at most 1. SA subtracts its largest score and does not overflow at any beta.
+beta = 88 in float32. A shift slows the same flow down: its time is that of the source times e^shift. With shift = beta all
+weights of unit vectors (Q and K orthogonal) are at most 1. SA subtracts its largest score and does not overflow at any beta.
 
 | source | name here | shape | meaning |
 |---|---|---|---|
@@ -38,7 +38,7 @@ class Config:
     dim: int = 3  # of a token, paper d
     beta: float = 1.0  # inverse temperature
     softmax: bool = True  # SA; False: USA, unnormalised weights
-    shift: float = 0.0  # USA only: weights e^(score - shift), which counts time in units of e^shift
+    shift: float = 0.0  # USA only: weights e^(score - shift), so that time is times e^shift
     motion: str = "flow"  # "flow": Runge-Kutta steps; "layers": x + step_size * attention, normalised
     step_size: float = 0.1  # of a layer, paper eta; of a step of the flow, in time
     num_steps: int = 10  # steps of the flow, or layers

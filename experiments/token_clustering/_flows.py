@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from ...models import sphere_attention
 
-FLOWS = (True, False)  # softmax: SA, then USA, whose time is counted in units of e^beta: weights e^(beta (<x, y> - 1))
+FLOWS = (True, False)  # softmax: SA, then USA, whose time here is times e^beta: weights e^(beta (<x, y> - 1))
 
 
 def path(
@@ -28,7 +28,7 @@ def path(
 
 
 def unit(beta: float, softmax: bool) -> float:
-    """Of the time of `path`: time of the theory times this is time here."""
+    """The time of `path` over the time of the theory."""
     return 1.0 if softmax else float(np.exp(beta))
 
 

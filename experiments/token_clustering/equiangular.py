@@ -2,7 +2,7 @@
 
 n orthogonal tokens, turned at random, move by softmax attention (SA) or without its normalisation (USA). Their one inner
 product gamma(t), the times at which it hits a level, and its value after every layer of post-norm attention have exact forms:
-nothing is random but the rotation, and what is left is the error of the integration. USA's time is counted in units of e^beta.
+nothing is random but the rotation, and what is left is the error of the integration. USA's time is times e^beta here.
 
 Source: Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794 (the equations of gamma, read in a public formalisation
 of its statements); the hitting times and the recursion of the layers are derived here

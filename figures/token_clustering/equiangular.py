@@ -29,7 +29,7 @@ def draw(result):
             _style.theory(left, betas, hitting.isel(at), index, None if flow else f"$\\gamma$ = {level:g}", linestyle=style)
             _style.simulation(left, betas, (hit.isel(at), hit_error.isel(at)), index)
     left.set(xlabel="inverse temperature $\\beta$", ylabel="hitting time", yscale="log")
-    left.plot([], [], color="0.35", linestyle="--", label="USA, time/$e^\\beta$")
+    left.plot([], [], color="0.35", linestyle="--", label="USA, time $\\times e^\\beta$")
     left.legend()
     numbers = np.arange(layers.sizes["layer"])
     for index, size in enumerate(sizes):
@@ -39,6 +39,6 @@ def draw(result):
         _style.simulation(right, numbers, (deep.isel(at), deep_error.isel(at)), index)
     right.plot([], [], color="0.35", linestyle=":", label="as if continuous")
     right.set(xlabel="layer", ylabel="inner product", title=f"layers, $\\beta$ = {config['layer_beta']:g}")
-    right.legend(loc="lower right")
+    right.legend(loc="center right", bbox_to_anchor=(1, 0.79), ncols=2)
     _style.legend(panels[0, 0], seeds, "exact", above=True, point="tokens", ncols=6)
     return figure
