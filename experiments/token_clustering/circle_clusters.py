@@ -5,8 +5,8 @@ softmax (SA) or not (USA); after a larger one the tokens come to stand in a few 
 mode of the largest sigma_k has periods. Each draw is off by one or so: the modes beside the fastest grow almost as quickly.
 USA's time is times e^beta here.
 
-Source: derived here, for the flows of Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794; metastable clusters in any
-dimension: cf. Bruno et al., arXiv 2410.23228 (recalled)
+Source: derived here, for the flows of Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794; metastable clusters in
+any dimension: cf. Bruno et al., arXiv 2410.23228 (recalled)
 Cost: 40 s
 """
 
@@ -50,7 +50,7 @@ class Result(NamedTuple):
 
     growth: Float[Array, "flow beta mode"]  # rate of the amplitude of the mode
     clusters: Float[Array, "flow beta"]  # number of metastable clusters
-    count: Float[Array, "flow beta time"] | None  # number of clusters at all times
+    groups: Float[Array, "flow beta time"] | None  # number of clusters at all times
 
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
@@ -109,9 +109,9 @@ def predict_unsquared(config: Config) -> Result:
 
 
 TOLERANCE = {
-    # linear to beta * tiny, 1e-5 of the fastest mode, which the slow ones see in full
-    "growth": (1e-3, 1e-4),
-    "clusters": (0.0, 1.0),  # the neighbours of the fastest mode grow within 6 to 25 % as fast, and clusters merge
+    "growth": (1e-4, 1e-5),  # linear to beta * tiny of the displacements, and Runge-Kutta's error of the fastest modes
+    # a draw has as many or one less or more: neighbours of the fastest mode grow 2 to 15 % slower, and clusters merge early
+    "clusters": (0.0, 0.75),
 }
 QUICK = {"num_tokens": 24, "betas": (1.0, 4.0), "num_modes": 3, "num_records": 4, "steps_per_record": 5, "smallest": 2}
 SEEDS = 16

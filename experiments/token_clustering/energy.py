@@ -1,8 +1,8 @@
 """The interaction energy of tokens under attention never falls, and rises at an exact rate: with softmax and without.
 
-E = (1/(2 beta n^2)) sum e^(beta <x_i, x_j>). Unnormalised attention (USA) is its gradient ascent, dE/dt = (1/n) sum |x_i'|^2; with
-softmax (SA) each token moves on a clock of its own, and the rate is (1/n^2) sum Z_i |x_i'|^2. Along flows from uniform starts the
-measured rise is the integral of the predicted rate. Energies are over e^beta, and USA's time is times e^beta.
+E = (1/(2 beta n^2)) sum e^(beta <x_i, x_j>). Unnormalised attention (USA) is its gradient ascent, dE/dt = (1/n) sum |x_i'|^2;
+with softmax (SA) each token moves on a clock of its own, and the rate is (1/n^2) sum Z_i |x_i'|^2. Along flows from uniform
+starts the measured rise is the integral of the predicted rate. Energies are over e^beta, and USA's time is times e^beta.
 
 Source: Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794 (energy, and USA's rate on the circle, read in a public
 formalisation of its statements); the rate of SA is derived here

@@ -13,7 +13,7 @@ def draw(result):
     growth, clusters = prediction(result, "growth"), prediction(result, "clusters")
     naive = prediction(result, "growth", "prediction_unsquared")
     (rate, rate_error), (number, number_error), (count, count_error) = (
-        statistics(result, field) for field in ("growth", "clusters", "count")
+        statistics(result, field) for field in ("growth", "clusters", "groups")
     )
     modes = np.arange(1, growth.sizes["mode"] + 1)
     for flow, (axes, name) in enumerate(
@@ -38,7 +38,7 @@ def draw(result):
     left.axvline(config["count_time"], color="0.6", linewidth=0.7, zorder=0)
     left.plot([], [], color="0.35", linewidth=0.6, label="SA")
     left.plot([], [], color="0.35", linewidth=0.6, linestyle="--", label="USA")
-    left.set(xlabel="time  (in $1/\\max_k \\sigma_k$)", ylabel="clusters  (horizontal: fastest mode)", ylim=(0, None))
+    left.set(xlabel="time  (in $1/\\max_k \\sigma_k$)", ylabel="clusters  (thick: fastest mode)", ylim=(0, None))
     left.legend(loc="lower right", ncols=2)
     for flow, name in enumerate(("SA", "USA")):
         _style.simulation(right, betas, (number.isel(flow=flow), number_error.isel(flow=flow)), 1 + flow)

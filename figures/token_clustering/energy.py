@@ -21,9 +21,9 @@ def draw(result):
                 if flow == 0:
                     _style.theory(axes, times, rival.isel(at), index, linestyle=":")
                 _style.simulation(axes, times, (mean.isel(at), error.isel(at)), index)
-            axes.set(ylabel=label)
+            axes.set(ylabel=label, yscale="log")
             if field == "rate":
-                axes.set(xlabel="time" if flow == 0 else "time $\\times e^\\beta$", yscale="log")
+                axes.set_xlabel("time" if flow == 0 else "time $\\times e^\\beta$")
     panels[0, 0].plot([], [], color="0.35", linestyle=":", label="as if gradient ascent")
     panels[0, 0].set_title("softmax (SA)")
     panels[0, 1].set_title("unnormalised (USA)")
