@@ -1,4 +1,4 @@
-"""Share of pairs together over time and temperature with the predicted curve, and mean inner products on the closed curve."""
+"""Share of pairs together over time and temperature with the predicted curve, mean inner products, and their error times d."""
 
 import numpy as np
 
@@ -11,58 +11,66 @@ def draw(result):
     simulated = result["simulation"]
     swept = "dim" in simulated["together"].dims
     dims = [int(dim) for dim in simulated["dim"].values] if swept else [config["dim"]]
-    betas, threshold = np.array(config["betas"]), config["threshold"]
-    figure, panels = _style.panels(columns=len(dims), rows=2, squeeze=False)
-    for column, dim in enumerate(dims):
+    figure, panels = _style.panels(columns=len(dims), rows=4, squeeze=False)
+    for place, dim in enumerate(dims):
 
         def at(values, dim=dim):
-            return values.sel(dim=dim) if swept else values
+            return (values.sel(dim=dim) if swept else values).values
 
-        top, bottom = panels[:, column]
-        share = at(statistics(result, "together")[0]).values
-        times = np.linspace(0, config["time"], share.shape[1])
-        edges = [np.concatenate([[x[0]], (x[1:] + x[:-1]) / 2, [x[-1]]]) for x in (times, betas)]
-        image = top.pcolormesh(*edges, share, cmap="Greys", vmin=0, vmax=1.4, rasterized=True)
-        crossing = [_joined(at, result, "crossing", side) for side in ("limit", "mean", "error")]
-        judged = np.isfinite(at(prediction(result, "crossing")).values).sum()
-        seen, limit = crossing[1] < config["time"], crossing[0] < config["time"]
-        top.plot(crossing[0][limit], betas[limit], color=_style.COLOURS[5], label="theory, $d \\to \\infty$", zorder=2)
-        top.errorbar(
-            crossing[1][seen],
-            betas[seen],
-            xerr=crossing[2][seen],
-            fmt="o",
-            color=_style.COLOURS[0],
-            markersize=3.2,
-            markerfacecolor="white",
-            elinewidth=0.7,
-            label="simulated",
-            zorder=3,
-        )
-        top.set(title=f"$d$ = {dim}", xlabel="time", ylabel="inverse temperature $\\beta$")
-        mean = [_joined(at, result, "mean", side) for side in ("limit", "mean", "error")]
-        for index, place in enumerate(np.linspace(0, len(betas) - 1, min(4, len(betas))).astype(int)):
-            style = "-" if place < judged else "--"
-            _style.theory(bottom, times, mean[0][place], index, f"$\\beta$ = {betas[place]:g}", linestyle=style)
-            _style.simulation(bottom, times, (mean[1][place], mean[2][place]), index)
-        if column == len(dims) - 1:
-            figure.colorbar(
-                image, ax=list(panels[0]), label=f"share of pairs > {threshold:g}", boundaries=np.linspace(0, 1, 51)
-            )
-        bottom.set(xlabel="time", ylabel="mean inner product", ylim=(-0.05, 1.05))
-    panels[1, 0].plot([], [], color="0.35", linestyle="--", label="not judged")
+        def of(field, at=at):
+            mean, error = statistics(result, field)
+            return at(mean), at(error)
+
+        image = _diagram(panels[0, place], of, at(prediction(result, "crossing", "prediction_limit")), config)
+        if place == len(dims) - 1:
+            label = f"share of pairs > {config['threshold']:g}"
+            figure.colorbar(image, ax=list(panels[0]), label=label, boundaries=np.linspace(0, 1, 51), ticks=[0, 0.5, 1])
+        panels[0, place].set_title(f"$d$ = {dim}")
+        _means(panels[1, place], of("mean"), at(prediction(result, "mean", "prediction_limit")), config)
+        judged = np.flatnonzero(~np.isnan(at(prediction(result, "delay"))))
+        _errors(panels[2, place], of("error"), at(prediction(result, "error")), judged, config)
+        _style.theory(panels[3, place], np.array(config["betas"])[judged], at(prediction(result, "delay"))[judged])
+        mean, error = of("delay")
+        _style.simulation(panels[3, place], np.array(config["betas"])[judged], (mean[judged], error[judged]))
+        panels[3, place].set(xlabel="inverse temperature $\\beta$", ylabel="$d$ (crossing $-$ curve)/$(1 + \\beta^2)$")
     _style.legend(panels[1, 0], simulated.sizes["seed"], "$d \\to \\infty$", above=True, point="tokens", ncols=7)
     return figure
 
 
-def _joined(at, result, field, side):
-    """Of all temperatures, the judged ones first: the limit, or the mean or the error of the simulation."""
-    parts = []
-    for name in (field, f"{field}_high"):
-        if side == "limit":
-            values = at(prediction(result, name, "prediction_limit")).values
-        else:
-            values = at(statistics(result, name)[("mean", "error").index(side)]).values
-        # a grid over dimensions pads the shorter of the two parts
-        parts.append(values[~np.isnan(values.reshape(len(values), -1)).all(axis=1)])
-    return np.concatenate(parts)
+def _diagram(axes, of, limit, config):
+    """The heat map with the predicted and the measured crossings of the threshold that lie inside."""
+    share, betas = of("together")[0], np.array(config["betas"])
+    times = np.linspace(0, config["time"], share.shape[1])
+    image = axes.pcolormesh(times, betas, share, cmap="Greys", vmin=0, vmax=1.4, rasterized=True, shading="nearest")
+    inside = limit < config["time"]
+    _style.theory(axes, limit[inside], betas[inside], 5)
+    mean, error = of("crossing")
+    inside = mean < config["time"]
+    options = dict(markersize=3.2, markerfacecolor="white", elinewidth=0.7, zorder=3)
+    axes.errorbar(mean[inside], betas[inside], xerr=error[inside], fmt="o", color=_style.COLOURS[0], **options)
+    axes.set(xlabel="time", ylabel="inverse temperature $\\beta$", xlim=(0, config["time"]))
+    return image
+
+
+def _shown(places):
+    """At most four, evenly spaced."""
+    return [places[i] for i in np.unique(np.linspace(0, len(places) - 1, min(4, len(places))).astype(int))]
+
+
+def _means(axes, statistics, limit, config):
+    times, betas = np.linspace(0, config["time"], limit.shape[1]), config["betas"]
+    for index, place in enumerate(_shown(range(len(betas)))):
+        _style.theory(axes, times, limit[place], index, f"$\\beta$ = {betas[place]:g}")
+        _style.simulation(axes, times, tuple(part[place] for part in statistics), index)
+    axes.set(xlabel="time", ylabel="mean inner product", ylim=(-0.05, 1.05))
+
+
+def _errors(axes, statistics, predicted, judged, config):
+    times, betas = np.linspace(0, config["time"], predicted.shape[1]), config["betas"]
+    for index, place in enumerate(_shown(judged)):
+        _style.simulation(axes, times, tuple(part[place] for part in statistics), index)
+        axes.plot([], [], _style.MARKERS[index], color=_style.COLOURS[index], label=f"$\\beta$ = {betas[place]:g}", mfc="white")
+    for place in judged:
+        axes.plot(times, predicted[place], color="0.35", linewidth=0.8, zorder=1)
+    axes.set(xlabel="time", ylabel="$d$ (mean $- \\gamma$)/$(1 + \\beta^2)$")
+    axes.legend(markerscale=0.6)
