@@ -189,26 +189,26 @@ def inner_products(x: Float[Array, "token dim"]) -> Float[Array, "pair"]:
     return (x @ x.T)[jnp.triu_indices(len(x), 1)]
 
 
-def fraction_above(x: Float[Array, "token dim"], threshold: float) -> Float[Array, ""]:
+def fraction_above(x: Float[Array, "token dim"], threshold: Number) -> Float[Array, ""]:
     """Share of the pairs whose inner product is above the threshold.
 
     >>> round(float(fraction_above(jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), 0.5)), 4)
     0.3333
     """
-    return jnp.mean((inner_products(x) > threshold).astype(x.dtype))
+    return jnp.mean((inner_products(x) > jnp.asarray(threshold, x.dtype)).astype(x.dtype))
 
 
-def components(x: Float[Array, "token dim"], threshold: float) -> Int[Array, "token"]:
+def components(x: Float[Array, "token dim"], threshold: Number) -> Int[Array, "token"]:
     """The cluster of every token, by the number of its first token: tokens are linked if their inner product is above the
     threshold, and in one cluster if a chain of links joins them."""
-    reached: Bool[Array, "token token"] = ((x @ x.T) > threshold) | jnp.eye(len(x), dtype=bool)
+    reached: Bool[Array, "token token"] = (x @ x.T > jnp.asarray(threshold, x.dtype)) | jnp.eye(len(x), dtype=bool)
     for _ in range((len(x) - 1).bit_length()):  # chains of 1, 2, 4, ... links
         count = reached.astype(jnp.float32)
         reached = count @ count > 0
     return jnp.argmax(reached, axis=1)
 
 
-def num_clusters(x: Float[Array, "token dim"], threshold: float, smallest: int = 1) -> Int[Array, ""]:
+def num_clusters(x: Float[Array, "token dim"], threshold: Number, smallest: int = 1) -> Int[Array, ""]:
     """How many clusters `components` finds, of at least `smallest` tokens.
 
     >>> int(num_clusters(jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), 0.5))

@@ -57,13 +57,13 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     n, betas = config.num_tokens, jnp.asarray(config.betas, float)
     noise = jax.random.normal(key, (n,))
     even = 2 * jnp.pi * jnp.arange(n, dtype=noise.dtype) / n
-    waves = jnp.exp(-1j * even * jnp.arange(1, config.num_modes + 1, dtype=noise.dtype)[:, None])
+    phases = jnp.arange(1, config.num_modes + 1, dtype=noise.dtype)[:, None] * even[None]
 
     def amplitudes(x: Float[Array, "token 2"]) -> Float[Array, "mode"]:
         """Of the displacements from even spacing."""
         cos, sin = jnp.cos(even), jnp.sin(even)
         angles = jnp.arctan2(cos * x[:, 1] - sin * x[:, 0], cos * x[:, 0] + sin * x[:, 1])
-        return jnp.abs(waves @ angles.astype(waves.dtype))
+        return jnp.hypot(jnp.cos(phases) @ angles, jnp.sin(phases) @ angles)
 
     def count(x: Float[Array, "token 2"]) -> Array:
         return sphere_attention.num_clusters(x, config.threshold, config.smallest).astype(x.dtype)
@@ -86,7 +86,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 
 def _counted(config: Config) -> Array:
     """The record nearest to the time of the count."""
-    times = jnp.arange(1, config.num_records + 1) * (config.end / config.num_records)
+    times = jnp.arange(1.0, config.num_records + 1) * (config.end / config.num_records)
     return jnp.argmin(jnp.abs(times - config.count_time))
 
 
@@ -105,7 +105,7 @@ def predict(config: Config) -> Result:
 def predict_unsquared(config: Config) -> Result:
     """Rates with k in place of k^2: without the density of tokens that a wave of displacements brings about."""
     right = predict(config)
-    return right._replace(growth=right.growth / jnp.arange(1.0, config.num_modes + 1))
+    return right._replace(growth=right.growth / jnp.arange(1.0, config.num_modes + 1)[None, None])
 
 
 TOLERANCE = {

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...models import sphere_attention
@@ -103,7 +102,7 @@ def _flow(start: Float[Array, "token dim"], beta: float, softmax: bool, config: 
             return jnp.where(above, ends[0], middle), jnp.where(above, middle, ends[1])
 
         step = horizon / config.num_steps  # the step on which the level is crossed is cut in two, again and again
-        return before * step + jax.lax.fori_loop(0, 40, halve, (jnp.zeros_like(step), step))[1]
+        return before.astype(step.dtype) * step + jax.lax.fori_loop(0, 40, halve, (jnp.zeros_like(step), step))[1]
 
     every = config.num_steps // config.num_records
     hitting = jax.lax.map(hit, jnp.asarray(config.levels, start.dtype))
@@ -133,7 +132,7 @@ def _layers(config: Config, sizes: Float[Array, "size"]) -> Float[Array, "size l
 
 def predict_continuous(config: Config) -> Result:
     """Layers taken for the flow: a layer of step eta as the time eta."""
-    times = jnp.asarray(config.step_sizes, float)[:, None] * np.arange(config.num_layers + 1)
+    times = jnp.asarray(config.step_sizes, float)[:, None] * jnp.arange(config.num_layers + 1.0)[None]
     layers = token_clustering.inner_product(times, config.num_tokens, config.layer_beta)
     return Result(None, None, layers, None)  # pyright: ignore[reportArgumentType]
 

@@ -87,7 +87,7 @@ def _crossing(mean: Float[Array, "record"], config: Config) -> Float[Array, ""]:
     depth, level = -jnp.log(jnp.maximum(1 - mean, 1e-15)), -math.log(1 - config.threshold)
     after = jnp.clip(jnp.argmax(depth > level), 1, config.num_records)
     share = (level - depth[after - 1]) / (depth[after] - depth[after - 1])
-    time = (after - 1 + share) * (config.time / config.num_records)
+    time = ((after - 1).astype(share.dtype) + share) * (config.time / config.num_records)
     return jnp.where(depth[-1] > level, time, config.time)
 
 

@@ -32,7 +32,10 @@ def draw(result):
         _style.theory(panels[3, place], np.array(config["betas"])[judged], at(prediction(result, "delay"))[judged])
         mean, error = of("delay")
         _style.simulation(panels[3, place], np.array(config["betas"])[judged], (mean[judged], error[judged]))
-        panels[3, place].set(xlabel="inverse temperature $\\beta$", ylabel="$d$ (crossing $-$ curve)/$(1 + \\beta^2)$")
+        panels[3, place].axhline(0, color="0.6", linewidth=0.7, zorder=0)
+        ends = config["betas"][0] - 0.5, config["betas"][-1] + 0.5
+        label = "$d$ (crossing $-$ curve)/$(1 + \\beta^2)$"
+        panels[3, place].set(xlim=ends, xlabel="inverse temperature $\\beta$", ylabel=label)
     _style.legend(panels[1, 0], simulated.sizes["seed"], "$d \\to \\infty$", above=True, point="tokens", ncols=7)
     return figure
 
@@ -66,11 +69,12 @@ def _means(axes, statistics, limit, config):
 
 
 def _errors(axes, statistics, predicted, judged, config):
-    times, betas = np.linspace(0, config["time"], predicted.shape[1]), config["betas"]
+    betas, half = config["betas"], predicted.shape[1] // 2 + 1  # later all pairs have come together
+    times = np.linspace(0, config["time"], predicted.shape[1])[:half]
     for index, place in enumerate(_shown(judged)):
-        _style.simulation(axes, times, tuple(part[place] for part in statistics), index)
+        _style.simulation(axes, times, tuple(part[place, :half] for part in statistics), index)
         axes.plot([], [], _style.MARKERS[index], color=_style.COLOURS[index], label=f"$\\beta$ = {betas[place]:g}", mfc="white")
     for place in judged:
-        axes.plot(times, predicted[place], color="0.35", linewidth=0.8, zorder=1)
+        axes.plot(times, predicted[place, :half], color="0.35", linewidth=0.8, zorder=1)
     axes.set(xlabel="time", ylabel="$d$ (mean $- \\gamma$)/$(1 + \\beta^2)$")
     axes.legend(markerscale=0.6)
