@@ -6,7 +6,7 @@ nothing is random but the rotation, and what is left is the error of the integra
 
 Source: Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794 (the equations of gamma, read in a public formalisation
 of its statements); the hitting times and the recursion of the layers are derived here
-Cost: 20 s
+Cost: 15 s
 """
 
 from dataclasses import dataclass, field

@@ -8,7 +8,7 @@ the closest pairs come first, and the curve is what more dimensions lead to.
 
 Source: Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794 (the diagram and its curve, from a public formalisation
 of the statements and from the authors' code); the error at finite d is derived here
-Cost: 50 s
+Cost: 40 s
 """
 
 import math

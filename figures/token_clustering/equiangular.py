@@ -38,7 +38,7 @@ def draw(result):
         _style.theory(right, numbers, prediction(result, "layers", "prediction_continuous").isel(at), index, linestyle=":")
         _style.simulation(right, numbers, (deep.isel(at), deep_error.isel(at)), index)
     right.plot([], [], color="0.35", linestyle=":", label="as if continuous")
-    right.set(xlabel="layer", ylabel="inner product", title=f"layers, $\\beta$ = {config['layer_beta']:g}")
-    right.legend(loc="center right", bbox_to_anchor=(1, 0.79), ncols=2)
+    right.set(xlabel="layer", ylabel="inner product", title=f"layers, $\\beta$ = {config['layer_beta']:g}", ylim=(-0.05, 1.4))
+    right.legend(loc="upper right", ncols=2)
     _style.legend(panels[0, 0], seeds, "exact", above=True, point="tokens", ncols=6)
     return figure
