@@ -1,0 +1,45 @@
+"""What the experiments share: the two flows of attention with Q = K = V = I, on one clock."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...models import sphere_attention
+
+FLOWS = (True, False)  # softmax: SA, then USA, whose time here is times e^beta: weights e^(beta (<x, y> - 1))
+
+
+def path(
+    x: Float[Array, "token dim"], time: float | Array, num_steps: int, beta: float | Array, softmax: bool, every: int = 1
+) -> Float[Array, "record token dim"]:
+    """The tokens from 0 to `time` at every `every`-th of num_steps even steps, start and end included."""
+    params = sphere_attention.identity(x.shape[1])
+    step_size = jnp.asarray(time, x.dtype) / num_steps
+
+    def step(_: int, x: Array) -> Array:
+        return sphere_attention.flow_step(params, x, step_size, beta, softmax, shift=beta)
+
+    def record(x: Array, _: None) -> tuple[Array, Array]:
+        after = jax.lax.fori_loop(0, every, step, x)
+        return after, after
+
+    return jnp.concatenate([x[None], jax.lax.scan(record, x, None, length=num_steps // every)[1]])
+
+
+def unit(beta: float, softmax: bool) -> float:
+    """The time of `path` over the time of the theory."""
+    return 1.0 if softmax else float(np.exp(beta))
+
+
+def require_betas(betas: tuple[float, ...], lowest: float = 0.0) -> None:
+    """Raises ValueError unless there are some, all finite and at least the lowest."""
+    if not betas or not all(lowest <= beta < float("inf") for beta in betas):
+        raise ValueError(f"betas must be finite and at least {lowest:g}, at least one; got {betas}")
+
+
+def require_positive(config: object, *names: str) -> None:
+    """Raises ValueError unless these whole numbers are at least 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")

@@ -1,0 +1,117 @@
+"""On the circle attention at inverse temperature beta groups uniform tokens into as many clusters as its fastest wave has.
+
+Tokens begin evenly spaced. After a tiny perturbation each Fourier mode k of the displacements grows at its own rate sigma_k,
+softmax (SA) or not (USA); after a larger one the tokens come to stand in a few clusters for a long time, about as many as the
+mode of the largest sigma_k has periods. Each draw is off by one or so: the modes beside the fastest grow almost as quickly.
+USA's time is times e^beta here.
+
+Source: derived here, for the flows of Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794; metastable clusters in
+any dimension: cf. Bruno et al., arXiv 2410.23228 (recalled)
+Cost: 25 s
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...models import sphere_attention
+from ...theory import token_clustering
+from . import _flows
+
+
+@dataclass(frozen=True)
+class Config:
+    num_tokens: int = 200  # paper n
+    betas: tuple[float, ...] = (4.0, 9.0, 16.0)  # inverse temperatures
+    num_modes: int = 10  # periods round the circle, from 1
+    tiny: float = 1e-6  # standard deviation of the angles about even spacing, for the growth rates
+    linear_time: float = 2.0  # for which growth is measured, in units of 1/(largest growth rate)
+    noise_std: float = 1e-2  # standard deviation of the angles about even spacing, for the clusters
+    end: float = 20.0  # of the flow from there, in units of 1/(largest growth rate)
+    count_time: float = field(default=10.0, metadata=dict(static=True))  # at which clusters are counted, in the same units
+    num_records: int = 20  # times at which they are counted, evenly spaced up to end
+    steps_per_record: int = 20  # Runge-Kutta steps between two of them
+    threshold: float = 0.98  # inner product above which two tokens are linked; chains of links are clusters
+    smallest: int = 5  # tokens of the smallest cluster that counts: a token on its way between two is none
+    dtype: str = "float64"  # angles of 1e-6 must be resolved
+
+    def __post_init__(self):
+        _flows.require_betas(self.betas, lowest=0.5)
+        _flows.require_positive(self, "num_records", "steps_per_record", "smallest")
+        if not 1 <= self.num_modes < self.num_tokens / 2:
+            raise ValueError(f"num_modes must be from 1 to below num_tokens/2 = {self.num_tokens / 2:g}, got {self.num_modes}")
+
+
+class Result(NamedTuple):
+    """Flows: SA, USA. Modes begin at 1; times at end/num_records."""
+
+    growth: Float[Array, "flow beta mode"]  # rate of the amplitude of the mode
+    clusters: Float[Array, "flow beta"]  # number of metastable clusters
+    groups: Float[Array, "flow beta time"] | None  # number of clusters at all times
+
+
+def simulate(key: PRNGKeyArray, config: Config) -> Result:
+    n, betas = config.num_tokens, jnp.asarray(config.betas, float)
+    noise = jax.random.normal(key, (n,))
+    even = 2 * jnp.pi * jnp.arange(n, dtype=noise.dtype) / n
+    phases = jnp.arange(1, config.num_modes + 1, dtype=noise.dtype)[:, None] * even[None]
+
+    def amplitudes(x: Float[Array, "token 2"]) -> Float[Array, "mode"]:
+        """Of the displacements from even spacing."""
+        cos, sin = jnp.cos(even), jnp.sin(even)
+        angles = jnp.arctan2(cos * x[:, 1] - sin * x[:, 0], cos * x[:, 0] + sin * x[:, 1])
+        return jnp.hypot(jnp.cos(phases) @ angles, jnp.sin(phases) @ angles)
+
+    def count(x: Float[Array, "token 2"]) -> Array:
+        return sphere_attention.num_clusters(x, config.threshold, config.smallest).astype(x.dtype)
+
+    def at(beta: Array, softmax: bool) -> Result:
+        unit = 1 / jnp.max(_rates(beta, softmax, num_modes=n // 2))
+        linear = _flows.path(
+            sphere_attention.circle(even + config.tiny * noise), config.linear_time * unit, 40, beta, softmax, every=40
+        )
+        first, last = amplitudes(linear[0]), amplitudes(linear[-1])
+        growth = jnp.log(last / first) / (config.linear_time * unit)
+        steps, every = config.num_records * config.steps_per_record, config.steps_per_record
+        start = sphere_attention.circle(even + config.noise_std * noise)
+        counts = jax.lax.map(count, _flows.path(start, config.end * unit, steps, beta, softmax, every)[1:])
+        return Result(growth, counts[_counted(config)], counts)
+
+    sides = [jax.lax.map(lambda beta, softmax=softmax: at(beta, softmax), betas) for softmax in _flows.FLOWS]
+    return jax.tree.map(lambda *parts: jnp.stack(parts), *sides)
+
+
+def _counted(config: Config) -> Array:
+    """The record nearest to the time of the count."""
+    times = jnp.arange(1.0, config.num_records + 1) * (config.end / config.num_records)
+    return jnp.argmin(jnp.abs(times - config.count_time))
+
+
+def _rates(beta: Array, softmax: bool, num_modes: int) -> Float[Array, "mode"]:
+    """sigma_k on the clock of the simulation."""
+    return token_clustering.circle_growth_rates(num_modes, beta, softmax) * (1 if softmax else jnp.exp(-beta))
+
+
+def predict(config: Config) -> Result:
+    betas = jnp.asarray(config.betas, float)
+    growth = jnp.stack([jax.vmap(lambda beta, s=softmax: _rates(beta, s, config.num_modes))(betas) for softmax in _flows.FLOWS])
+    clusters = token_clustering.num_metastable_clusters(betas).astype(float)
+    return Result(growth, jnp.stack([clusters, clusters]), None)
+
+
+def predict_unsquared(config: Config) -> Result:
+    """Rates with k in place of k^2: without the density of tokens that a wave of displacements brings about."""
+    right = predict(config)
+    return right._replace(growth=right.growth / jnp.arange(1.0, config.num_modes + 1)[None, None])
+
+
+TOLERANCE = {
+    "growth": (1e-4, 1e-5),  # linear to beta * tiny of the displacements, and Runge-Kutta's error of the fastest modes
+    # a draw has as many or one less or more: neighbours of the fastest mode grow 2 to 15 % slower, and clusters merge early
+    "clusters": (0.0, 0.75),
+}
+QUICK = {"num_tokens": 24, "betas": (1.0, 4.0), "num_modes": 3, "num_records": 4, "steps_per_record": 5, "smallest": 2}
+SEEDS = 16

@@ -1,0 +1,130 @@
+"""The interaction energy of tokens under attention never falls, and rises at an exact rate: with softmax and without.
+
+E = (1/(2 beta n^2)) sum e^(beta <x_i, x_j>). Unnormalised attention (USA) is its gradient ascent, dE/dt = (1/n) sum |x_i'|^2;
+with softmax (SA) each token moves on a clock of its own, and the rate is (1/n^2) sum Z_i |x_i'|^2. Along flows from uniform
+starts the measured rise is the integral of the predicted rate. Energies are over e^beta, and USA's time is times e^beta.
+
+Source: Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794 (energy, and USA's rate on the circle, read in a public
+formalisation of its statements); the rate of SA is derived here
+Cost: 10 s
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...models import sphere_attention
+from ...theory import token_clustering
+from . import _flows
+
+
+@dataclass(frozen=True)
+class Config:
+    num_tokens: int = 32  # paper n
+    dim: int = 3  # of a token, paper d
+    betas: tuple[float, ...] = (1.0, 4.0, 9.0)  # inverse temperatures, above 0
+    time: float = 12.0  # of the flow
+    num_steps: int = 960  # Runge-Kutta steps; the predicted rates are summed by Simpson's rule over pairs of them
+    num_records: int = 24  # times of a record, evenly spaced; a divisor of num_steps/2
+    dtype: str = "float64"  # exact rates
+
+    def __post_init__(self):
+        _flows.require_betas(self.betas, lowest=0.01)
+        _flows.require_positive(self, "num_tokens", "num_steps", "num_records")
+        if self.num_steps % (2 * self.num_records):
+            raise ValueError(f"num_records must divide num_steps/2 = {self.num_steps / 2:g}, got {self.num_records}")
+
+
+class State(NamedTuple):
+    """Flows: SA, USA; the tokens after every step."""
+
+    path: Float[Array, "flow beta move token dim"]
+
+
+class Result(NamedTuple):
+    """Flows: SA, USA; records begin after the start. Energies over e^beta."""
+
+    rate: Float[Array, "flow beta record"]  # dE/dt: derivative of the energy along the velocity
+    rise: Float[Array, "flow beta record"]  # E(t) - E(0)
+    smallest: Float[Array, "flow beta"] | None  # smallest change of the energy in one step: not negative
+
+
+def init(key: PRNGKeyArray, config: Config) -> State:
+    start = sphere_attention.uniform(key, config.num_tokens, config.dim)
+    betas = jnp.asarray(config.betas, start.dtype)
+
+    def path(softmax: bool) -> Array:
+        return jax.vmap(lambda beta: _flows.path(start, config.time, config.num_steps, beta, softmax))(betas)
+
+    return State(jnp.stack([path(softmax) for softmax in _flows.FLOWS]))
+
+
+def simulate(state: State, config: Config) -> Result:
+    every = config.num_steps // config.num_records
+    params = sphere_attention.identity(config.dim)
+
+    def of_path(path: Float[Array, "move token dim"], beta: Array, softmax: bool) -> Result:
+        def energy(x: Array) -> Array:
+            return sphere_attention.energy(x, beta, shift=beta)
+
+        def rate(x: Array) -> Array:
+            return jax.jvp(energy, (x,), (sphere_attention.field(params, x, beta, softmax, shift=beta),))[1]
+
+        energies = jax.vmap(energy)(path)
+        rise = energies[every::every] - energies[0]
+        return Result(jax.vmap(rate)(path[every::every]), rise, jnp.min(jnp.diff(energies)))
+
+    betas = jnp.asarray(config.betas, state.path.dtype)
+    sides = [
+        jax.vmap(lambda path, beta, s=softmax: of_path(path, beta, s))(state.path[index], betas)
+        for index, softmax in enumerate(_flows.FLOWS)
+    ]
+    return jax.tree.map(lambda *parts: jnp.stack(parts), *sides)
+
+
+def predict(state: State, config: Config) -> Result:
+    def rate(x: Array, beta: float, softmax: bool) -> Array:
+        # of the energy over e^beta; on USA's clock, over e^beta once more
+        return np.exp(-beta) / _flows.unit(beta, softmax) * token_clustering.energy_rate(x, beta, softmax)
+
+    return _summed(rate, state, config)
+
+
+def predict_ascent(state: State, config: Config) -> Result:
+    """As if SA too were gradient ascent: (1/n) sum |x_i'|^2 for both."""
+    params = sphere_attention.identity(config.dim)
+
+    def rate(x: Array, beta: float, softmax: bool) -> Array:
+        square = jnp.mean(jnp.sum(sphere_attention.field(params, x, beta, softmax, shift=beta) ** 2, axis=1))
+        return (np.exp(-beta) if softmax else 1.0) * square
+
+    return _summed(rate, state, config)
+
+
+def _summed(rate_fn: Callable[[Array, float, bool], Array], state: State, config: Config) -> Result:
+    """The rates at the records and, by Simpson's rule over pairs of steps, their integrals."""
+    every, step = config.num_steps // config.num_records, config.time / config.num_steps
+
+    def of_path(path: Float[Array, "move token dim"], beta: float, softmax: bool) -> Result:
+        rates = jax.vmap(lambda x: rate_fn(x, beta, softmax))(path)
+        simpson = step / 3 * (rates[:-2:2] + 4 * rates[1:-1:2] + rates[2::2])
+        return Result(rates[every::every], jnp.cumsum(simpson)[every // 2 - 1 :: every // 2], None)
+
+    sides = [
+        [of_path(state.path[index, place], beta, softmax) for place, beta in enumerate(config.betas)]
+        for index, softmax in enumerate(_flows.FLOWS)
+    ]
+    return jax.tree.map(lambda *parts: jnp.stack(parts), *[jax.tree.map(lambda *row: jnp.stack(row), *side) for side in sides])
+
+
+TOLERANCE = {
+    "rate": (1e-9, 1e-13),  # exact: rounding, of energies of order 1
+    "rise": (1e-5, 1e-7),  # Runge-Kutta's error in the path and Simpson's in the sum, both of fourth order
+}
+QUICK = {"num_tokens": 6, "betas": (1.0, 2.0), "time": 1.0, "num_steps": 40, "num_records": 4}
+SEEDS = 8

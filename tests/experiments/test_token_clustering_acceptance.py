@@ -1,0 +1,97 @@
+"""Clustering of tokens at sizes of seconds: theory agrees, and mistakes in it do not."""
+
+import numpy as np
+import pytest
+
+from closedform.experiments.token_clustering import circle_clusters, energy, equiangular, phase_diagram
+from closedform.sweeps import agrees, compare, config, find, run
+
+
+def simulate(name, folder, changes, seeds=8):
+    experiment = find(f"token_clustering/{name}")
+    settings = config.replace(experiment.default_config(), changes)
+    return experiment, run(experiment.module, settings, seeds=seeds, results=folder, progress=False)
+
+
+def changed(result, field, change):
+    """The result with another prediction of one field."""
+    other = result.copy()
+    predictions = result["prediction"].to_dataset()
+    other["prediction"] = predictions.assign({field: change(predictions[field])})
+    return other
+
+
+def flows_swapped(values):
+    return values.copy(data=values.values[..., ::-1, :, :] if values.ndim == 3 else values.values[:, ::-1])
+
+
+def test_equiangular_tokens(tmp_path):
+    changes = {"betas": (1.0, 4.0), "num_steps": 400, "num_layers": 10}
+    experiment, result = simulate("equiangular", tmp_path, changes, seeds=2)
+    assert agrees(compare(experiment, result))
+    for field in ("gamma", "hitting"):
+        assert not agrees(compare(experiment, changed(result, field, flows_swapped)))
+        assert not agrees(compare(experiment, changed(result, field, lambda values: values * (1 + 2e-5))))
+    continuous = result["prediction_continuous"]["layers"]
+    assert not agrees(compare(experiment, changed(result, "layers", lambda _: continuous)))
+    assert float(result["simulation"]["spread"].max()) < 1e-10
+
+
+def test_circle(tmp_path):
+    changes = {"betas": (9.0, 16.0), "num_tokens": 120, "num_records": 5, "end": 10.0, "smallest": 3}
+    experiment, result = simulate("circle_clusters", tmp_path, changes, seeds=32)
+    assert agrees(compare(experiment, result))
+    unsquared = result["prediction_unsquared"]["growth"]
+    assert not agrees(compare(experiment, changed(result, "growth", lambda _: unsquared)))
+    assert not agrees(compare(experiment, changed(result, "growth", flows_swapped)))
+    fewest = unsquared.argmax("mode") + 1.0  # where k stood in place of k^2, at 16 two clusters too few
+    assert not agrees(compare(experiment, changed(result, "clusters", lambda _: fewest)))
+    # the rates within 5 %, every mode of every draw that grows at a tenth of the fastest
+    rates, expected = result["simulation"]["growth"], result["prediction"]["growth"]
+    off = abs(rates / expected - 1).where(expected > expected.max("mode") / 10)
+    assert float(off.max()) < 0.05
+
+
+def test_energy(tmp_path):
+    changes = {"betas": (1.0, 4.0), "time": 4.0, "num_steps": 320, "num_records": 8, "num_tokens": 10}
+    experiment, result = simulate("energy", tmp_path, changes, seeds=16)
+    assert agrees(compare(experiment, result))
+    assert float(result["simulation"]["smallest"].min()) > 0
+    for field in ("rate", "rise"):
+        ascent = result["prediction_ascent"][field]
+        assert not agrees(compare(experiment, changed(result, field, lambda _, ascent=ascent: ascent)))
+        np.testing.assert_allclose(ascent.isel(flow=1), result["prediction"][field].isel(flow=1), rtol=1e-9)
+
+
+def test_uniform_tokens_come_to_the_curve_as_dimensions_grow(tmp_path):
+    """The error of the mean falls as 1/d, a single draw's as 1/sqrt(d)."""
+    single = {}
+    for dim in (64, 1024):
+        changes = {"dim": dim, "betas": (0.0, 1.0), "time": 8.0, "num_records": 16}
+        experiment, result = simulate("phase_diagram", tmp_path, changes, seeds=32)
+        assert agrees(compare(experiment, result))
+        off = abs(result["simulation"]["mean"] - result["prediction_limit"]["mean"]).isel(beta=0)
+        single[dim] = float(off.max("record").mean("seed"))
+    assert 3 < single[64] / single[1024] < 5.5
+
+
+@pytest.mark.parametrize(
+    ("experiment", "settings", "message"),
+    [
+        (equiangular, dict(betas=()), "betas must be finite and at least 0"),
+        (equiangular, dict(num_records=7), "num_records must divide num_steps = 1000, got 7"),
+        (equiangular, dict(num_tokens=13), "num_tokens must be from 2 to dim = 12, got 13"),
+        (equiangular, dict(levels=(0.999,)), "levels must be above 0 and below end"),
+        (circle_clusters, dict(betas=(0.0,)), "betas must be finite and at least 0.5"),
+        (circle_clusters, dict(num_modes=100), "num_modes must be from 1 to below"),
+        (circle_clusters, dict(smallest=0), "smallest must be at least 1, got 0"),
+        (energy, dict(num_records=7), "num_records must divide"),
+        (energy, dict(num_tokens=0), "num_tokens must be at least 1, got 0"),
+        (phase_diagram, dict(dim=8), "num_tokens must be from 2 to dim = 8, got 16"),
+        (phase_diagram, dict(threshold=1.0), "threshold must be above 0 and below 1"),
+        (phase_diagram, dict(time=0.0), "time must be positive"),
+    ],
+)
+def test_bad_settings_are_named(experiment, settings, message):
+    with pytest.raises(ValueError, match=message):
+        experiment.Config(**settings)
