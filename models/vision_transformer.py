@@ -1,0 +1,106 @@
+"""Image classifier: patches as tokens, the layers of models.ode_transformer, the mean over tokens, a linear head.
+
+    x_0 = patches E + e + position,   x_0 -> x_N by the layers,   logits = norm(mean over tokens of x_N) H + c
+
+Linear layers and the last layer norm are flax.nnx's.
+
+Source: Zhong, Zhang, Chakraborty and Dey, arXiv 2212.06011, train a DeiT whose layers are such steps; this is a small relative
+of it: no class token, no distillation, no augmentation.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from . import ode_transformer
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+
+@dataclass(frozen=True)
+class Config:
+    side: int = 8  # pixels of a side of the square image
+    patch: int = 2  # pixels of a side of a patch
+    num_classes: int = 10
+    stack: ode_transformer.Config = field(default_factory=lambda: ode_transformer.Config(norm=True, activation="gelu"))
+
+    def __post_init__(self):
+        for name in ("side", "patch", "num_classes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.side % self.patch:
+            raise ValueError(f"side must be a multiple of patch = {self.patch}, got {self.side}")
+
+    @property
+    def pixel(self) -> int:
+        """Numbers of an image."""
+        return self.side**2
+
+    @property
+    def num_tokens(self) -> int:
+        """Patches of an image."""
+        return (self.side // self.patch) ** 2
+
+
+class Params(NamedTuple):
+    layers: Any  # flax.nnx.State of embedding, last norm and head
+    position: Float[Array, "token dim"]
+    blocks: ode_transformer.Params
+
+
+class Output(NamedTuple):
+    logits: Float[Array, "class"]
+    num_sublayers: Float[Array, ""]  # evaluations of attention and of the MLP, counted together
+
+
+def init(key: PRNGKeyArray, config: Config) -> Params:
+    """Blocks as ode_transformer draws them, linear layers as flax does, positions N(0, 0.02^2)."""
+    from flax import nnx
+
+    key_layers, key_position, key_blocks = jax.random.split(key, 3)
+    position = 0.02 * jax.random.normal(key_position, (config.num_tokens, config.stack.dim))
+    return Params(nnx.split(_layers(key_layers, config))[1], position, ode_transformer.init(key_blocks, config.stack))
+
+
+def apply(params: Params, x: Float[Array, "pixel"], config: Config | None = None) -> Float[Array, "class"]:
+    """Logits of one image, given row after row; `config` as given to init (its defaults if left out)."""
+    return evaluate(params, x, config or Config()).logits
+
+
+def evaluate(params: Params, x: Float[Array, "pixel"], config: Config) -> Output:
+    """Logits of one image, and what they took."""
+    from flax import nnx
+
+    structure = nnx.split(nnx.eval_shape(lambda: _layers(jax.random.key(0), config)))[0]
+    layers = nnx.merge(structure, params.layers)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # flax promotes
+        tokens = layers["embed"](patches(x, config.patch)) + params.position
+        evolved = ode_transformer.evolve(params.blocks, tokens, config.stack)
+        pooled = jnp.mean(evolved.state, axis=0)
+        return Output(layers["head"](layers["norm"](pooled)), evolved.num_sublayers)
+
+
+def patches(x: Float[Array, "pixel"], patch: int) -> Float[Array, "token patch_pixel"]:
+    """Square patches of a square image, row after row of them, each row after row."""
+    side = round(x.shape[0] ** 0.5)
+    blocks = x.reshape(side // patch, patch, side // patch, patch)
+    return jnp.swapaxes(blocks, 1, 2).reshape(-1, patch**2)
+
+
+def num_parameters(params: Params) -> int:
+    """Trained numbers."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _layers(key: PRNGKeyArray, config: Config) -> "dict[str, nnx.Module]":
+    from flax import nnx
+
+    dim, rngs = config.stack.dim, nnx.Rngs(key)
+    linear = partial(nnx.Linear, rngs=rngs, param_dtype=jnp.zeros(()).dtype)
+    norm = nnx.LayerNorm(dim, rngs=rngs, param_dtype=jnp.zeros(()).dtype)
+    return {"embed": linear(config.patch**2, dim), "norm": norm, "head": linear(dim, config.num_classes)}
