@@ -17,7 +17,8 @@ def draw(result):
     lengths = _panels.cells(result, LENGTH)
     figure, panels = _style.panels(columns=2 if len(lengths) == 2 else len(lengths) + 2, rows=2 if len(lengths) == 2 else 1)
     *changes, slopes, misses = np.ravel(panels)
-    change, everything, missed, slope = (statistics(result, field) for field in ("change", "everything", "missed", "slope"))
+    fields = "change", "everything", "missed", "slope", "everything_slope"
+    change, everything, missed, slope, everything_slope = (statistics(result, field) for field in fields)
     for cell, (axes, length) in enumerate(zip(changes, lengths, strict=True)):
 
         def part(values, length=length):
@@ -35,6 +36,9 @@ def draw(result):
             if cell == 0:
                 _panels.measured(misses, depths, tuple(one.isel(at) for one in part(missed)), index)
         _panels.measured(axes, depths, part(everything), len(names), "all side by side", linestyle=":")
+        places = np.array([len(names) + 0.3 * cell - 0.15])
+        _panels.marks(slopes, places, part(prediction(result, "everything_slope")).values[None], len(names))
+        _style.simulation(slopes, places, tuple(one.values[None] for one in part(everything_slope)), len(names))
         title = "independent layers" if value == 0 else f"layers smooth in depth, correlation length {value:g}"
         axes.set(title=title, ylabel="mean change of the output")
     misses.plot(depths, 1 / depths, color="0.6", linewidth=0.7, zorder=0, label="$1/L$")
@@ -44,7 +48,7 @@ def draw(result):
         axes.set(xscale="log", yscale="log", xlabel="layers $L$, step $1/L$")
         axes.set_xticks(depths, [str(depth) for depth in depths])
         axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
-    slopes.set_xticks(range(len(names)), names, rotation=20, ha="right")
-    slopes.set(ylabel="slope" + (" (left: independent, right: smooth)" if len(lengths) == 2 else ""), ylim=(-3.4, -0.6))
+    slopes.set_xticks(range(len(names) + 1), [*names, "all side by side"], rotation=30, ha="right")
+    slopes.set(ylabel="slope" + (" (right: smooth)" if len(lengths) == 2 else ""), ylim=(-3.4, 0.4))
     _style.legend(changes[0], result["simulation"].sizes["seed"], "leading term", above=True, point="stacks", ncols=4)
     return figure

@@ -20,8 +20,9 @@ def draw(result):
         _style.simulation(change, places, statistics(result, kind), index)
         if kind == "parallel":
             continue
-        _style.theory(accuracy, places, prediction(result, f"accuracy_{kind}"), index, label)
-        _style.simulation(accuracy, places, statistics(result, f"accuracy_{kind}"), index)
+        aside = places + 0.1 * index  # error bars side by side
+        _style.theory(accuracy, aside, prediction(result, f"accuracy_{kind}"), index, label)
+        _style.simulation(accuracy, aside, statistics(result, f"accuracy_{kind}"), index)
         for axes, end in ((unit_change, kind), (unit_accuracy, f"accuracy_{kind}")):
             leading = statistics(result, f"leading_{end}")[0]
             _style.theory(axes, places, leading, index, label)
