@@ -160,7 +160,7 @@ def run_stack(
         read = jax.tree.map(lambda old, new: jnp.where(begins, new, old), read, total)
         return (read, add(total, block_fn(one, read))), None
 
-    begins = np.array([place == 0 for group in groups for place in range(len(group))])
+    begins = jnp.asarray([place == 0 for group in groups for place in range(len(group))])
     return jax.lax.scan(layer, (x, x), (chosen, begins))[0][1]
 
 
@@ -181,7 +181,7 @@ def blocks_around(
     As theory takes them: what is done to layer `layer` of the stack is done to layer 1 of these, with the same h.
     """
     depth = num_layers(params)
-    if not (1 <= window and 0 <= layer <= depth - window):
+    if not (window >= 1 and 0 <= layer <= depth - window):
         raise ValueError(f"layer and window must name layers from 0 to {depth - 1}, got {layer} and {window}")
     h = 1 / depth if step_size is None else step_size
 
@@ -270,6 +270,6 @@ def reverse(order: Order, place: int, window: int) -> Order:
 
 def _split(order: Order, place: int, window: int) -> tuple[list, list, list]:
     entries = list(order)
-    if not (1 <= window and 0 <= place <= len(entries) - window):
+    if not (window >= 1 and 0 <= place <= len(entries) - window):
         raise ValueError(f"place and window must lie within the {len(entries)} entries of the order, got {place} and {window}")
     return entries[:place], entries[place : place + window], entries[place + window :]

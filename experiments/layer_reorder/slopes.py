@@ -1,4 +1,4 @@
-"""Leaving out a layer costs 1/L, running two side by side 1/L^2, swapping them 1/L^2 too, or 1/L^3 if weights are smooth in depth.
+"""Leaving out one of L layers costs 1/L, two side by side 1/L^2, a swap 1/L^2 too, or 1/L^3 for weights smooth in depth.
 
 Residual layers x + f_l(x)/L: one derivative of the layers concerned, carried to the output by the Jacobian of those behind,
 predicts the change of the output. Swapped neighbours change it by their Lie bracket, which is itself of order 1/L where the
@@ -34,9 +34,7 @@ class Config:
         if self.num_doublings < 1:
             raise ValueError(f"num_doublings must be at least 1, got {self.num_doublings}")
         if not 2 <= self.window <= self.model.num_layers // 2:
-            raise ValueError(
-                f"window must be from 2 to half of model.num_layers = {self.model.num_layers}, got {self.window}"
-            )
+            raise ValueError(f"window must be from 2 to half of model.num_layers = {self.model.num_layers}, got {self.window}")
         if self.num_inputs < 1:
             raise ValueError(f"num_inputs must be at least 1, got {self.num_inputs}")
 
@@ -108,14 +106,14 @@ def _predicted(
     """The leading change of every kind."""
     window, h = config.window, 1 / depth
     blocks = stack.blocks_around(stack.block(config.model.kind), params, depth // 2, window)
-    reverse = stack.reverse(range(window + 2), 1, window)
+    reverse = [0, *range(window, 0, -1), window + 1]
 
     def one(x: Array) -> Array:
         changes = (
             perturbation.skip_error(blocks, x, 1, h),
             perturbation.swap_error(blocks, x, 1, h),
             perturbation.parallel_error(blocks, x, 1, h),
-            perturbation.permutation_error(blocks, x, [int(layer) for layer in reverse], h),
+            perturbation.permutation_error(blocks, x, reverse, h),
             perturbation.parallel_error(blocks, x, 1, h, window),
         )
         return jnp.stack(changes)
@@ -140,6 +138,6 @@ TOLERANCE = {
     "slope": (0.0, 0.05),  # the same at the few layers where the line begins
     "everything_slope": (0.0, 0.05),  # L (L - 1)/2 pairs, not L^2/2: 0.02
 }
-QUICK = {"num_doublings": 1, "num_inputs": 5}
+QUICK = {"num_doublings": 1, "window": 2, "num_inputs": 5}
 SEEDS = 64
 GRID = {"model.correlation_length": (0.0, 0.6)}

@@ -151,16 +151,27 @@ def simulate(state: Params, config: Config) -> Result:
     effective = jnp.mean(jnp.linalg.norm(after - before, axis=2) / norms[0], axis=1)
     similarity = jnp.mean(jnp.sum(before * after, axis=2) / (norms[0] * norms[1]), axis=1)
     missed = _size(changes - leading, behind) / _size(changes, behind)
-    found = [_found(state, some, behind, labels) for some in (changes, leading)]
-    attention = [one[0] for size_and_accuracy in found for one in size_and_accuracy]
-    mlp = [one[1] for one in found[0]]
-    return Result(*mlp, _weakened(state, config, behind), *attention, _accuracy(state, behind, labels), *map(_by_kind, (effective, similarity, missed)))
+    size, accuracy = _found(state, changes, behind, labels)
+    leading_size, leading_accuracy = _found(state, leading, behind, labels)
+    return Result(
+        mlp=size[1],
+        mlp_accuracy=accuracy[1],
+        weakened=_weakened(state, config, behind),
+        attention=size[0],
+        attention_accuracy=accuracy[0],
+        leading_attention=leading_size[0],
+        leading_attention_accuracy=leading_accuracy[0],
+        whole=_accuracy(state, behind, labels),
+        effective=_by_kind(effective),
+        similarity=_by_kind(similarity),
+        missed=_by_kind(missed),
+    )
 
 
 def predict(state: Params, config: Config) -> Result:
     changes, behind = _leading(state, config)
-    found = _found(state, changes, behind, _test(state, config)[1])
-    return Result(*[one[1] for one in found], found[0][0], *[None] * 8)
+    size, accuracy = _found(state, changes, behind, _test(state, config)[1])
+    return Result(size[1], accuracy[1], size[0], *[None] * 8)
 
 
 def _weakened(params: Params, config: Config, behind: Float[Array, "sequence token dim"]) -> Float[Array, "layer"]:
@@ -175,7 +186,9 @@ def _weakened(params: Params, config: Config, behind: Float[Array, "sequence tok
     return jax.lax.map(size, jnp.arange(0, len(sublayers.weight), 2))
 
 
-def _leading(params: Params, config: Config) -> tuple[Float[Array, "place sequence token dim"], Float[Array, "sequence token dim"]]:
+def _leading(
+    params: Params, config: Config
+) -> tuple[Float[Array, "place sequence token dim"], Float[Array, "sequence token dim"]]:
     """Change of the output without each sublayer, to leading order of the step, and the output."""
     sublayers, h, block_fn = _sublayers(params, config), config.model.step_size, _block(config)
     x, places = _test(params, config)[0], jnp.arange(2 * config.model.num_layers)
@@ -203,10 +216,12 @@ def _by_kind(values: Float[Array, "place"]) -> Float[Array, "kind layer"]:
 
 
 def _accuracy(params: Params, x: Float[Array, "sequence token dim"], labels: Array) -> Float[Array, ""]:
-    return jnp.mean((jnp.argmax(x @ params.head.T, axis=2) == labels).astype(x.dtype))
+    return jnp.mean((jnp.argmax(x @ params.head.T, axis=2).astype(labels.dtype) == labels).astype(x.dtype))
 
 
-def _size(changes: Float[Array, "place sequence token dim"], behind: Float[Array, "sequence token dim"]) -> Float[Array, "place"]:
+def _size(
+    changes: Float[Array, "place sequence token dim"], behind: Float[Array, "sequence token dim"]
+) -> Float[Array, "place"]:
     return jnp.mean(jnp.linalg.norm(changes, axis=(2, 3)) / jnp.linalg.norm(behind, axis=(1, 2))[None], axis=1)
 
 

@@ -1,4 +1,4 @@
-"""A trained stack: derivatives predict, layer by layer, what leaving out, swapping or pairing layers does to output and accuracy.
+"""What leaving out, swapping or pairing layers does to a trained stack, derivatives predict layer by layer.
 
 Eight residual layers of 32 units classify digits, with the step 1/8 of a neural ODE, where the leading order of the step is
 judged, and with the step 1 of a residual network, where it is drawn beside what is found. What says how alike neighbours have
@@ -113,7 +113,7 @@ class _Found(NamedTuple):
 def simulate(state: State, config: Config) -> Result:
     depth, kind = config.model.num_layers, config.model.kind
     layers = range(depth)
-    orders = _Of(
+    orders = (
         [stack.skip(layers, layer) for layer in layers],
         [stack.swap(layers, layer) for layer in layers[:-1]],
         [stack.parallel(layers, layer) for layer in layers[:-1]],
@@ -123,7 +123,9 @@ def simulate(state: State, config: Config) -> Result:
         params, h = given
         x, labels = _test(params, state, config)
         inside = jnp.stack([_digits.run(params, x, kind, h, layers[:layer]) for layer in range(depth + 1)])
-        changes = _Of(*[jnp.stack([_digits.run(params, x, kind, h, one) for one in some]) - inside[-1][None] for some in orders])
+        changes = _Of(
+            *[jnp.stack([_digits.run(params, x, kind, h, one) for one in some]) - inside[-1][None] for some in orders]
+        )
         norms = jnp.linalg.norm(inside, axis=2)
         cosine = jnp.mean(jnp.sum(inside[:-1] * inside[1:], axis=2) / (norms[:-1] * norms[1:]), axis=1)
         effective = jnp.mean(jnp.linalg.norm(inside[1:] - inside[:-1], axis=2) / norms[:-1], axis=1)
@@ -132,16 +134,34 @@ def simulate(state: State, config: Config) -> Result:
         return _found(params, changes, inside[-1], labels, 1 - cosine), (accuracy, effective, unlike, cosine)
 
     arms = state.params, jnp.asarray(config.step_sizes, state.params.head.dtype)
-    found, more = jax.lax.map(measure, arms)
+    found, (accuracy, effective, unlike, similarity) = jax.lax.map(measure, arms)
     own, unit = (jax.tree.map(lambda leaf, arm=arm: leaf[arm], found) for arm in (0, 1))
     leading = _leading(state, config, 1)
-    both = [(one.size.skip, one.size.swap, one.accuracy.skip, one.accuracy.swap) for one in (unit, leading)]
-    return Result(*own.size, own.gap, own.accuracy.skip, own.accuracy.swap, *more, *both[0], *both[1])
+    return Result(
+        skip=own.size.skip,
+        swap=own.size.swap,
+        parallel=own.size.parallel,
+        gap=own.gap,
+        accuracy_skip=own.accuracy.skip,
+        accuracy_swap=own.accuracy.swap,
+        accuracy=accuracy,
+        effective=effective,
+        unlike=unlike,
+        similarity=similarity,
+        unit_skip=unit.size.skip,
+        unit_swap=unit.size.swap,
+        unit_accuracy_skip=unit.accuracy.skip,
+        unit_accuracy_swap=unit.accuracy.swap,
+        leading_skip=leading.size.skip,
+        leading_swap=leading.size.swap,
+        leading_accuracy_skip=leading.accuracy.skip,
+        leading_accuracy_swap=leading.accuracy.swap,
+    )
 
 
 def predict(state: State, config: Config) -> Result:
-    leading = _leading(state, config, 0)
-    return Result(*leading.size, leading.gap, leading.accuracy.skip, leading.accuracy.swap, *[None] * 12)
+    size, accuracy, gap = _leading(state, config, 0)
+    return Result(*size, gap, accuracy.skip, accuracy.swap, *[None] * 12)
 
 
 def _leading(state: State, config: Config, arm: int) -> _Found:

@@ -12,9 +12,7 @@ def cells(result, name):
 
 
 def of(values, name, value):
-    """The part of an array, or of mean and error, that belongs to one value of a swept field."""
-    if isinstance(values, tuple):
-        return tuple(of(one, name, value) for one in values)
+    """The part of an array that belongs to one value of a swept field."""
     return values if value is None else values.sel({name: value})
 
 

@@ -24,21 +24,24 @@ def draw(result):
         def part(values, length=length):
             return _panels.of(values, LENGTH, length)
 
+        def pair(values, part=part, **at):
+            return part(values[0]).isel(at), part(values[1]).isel(at)
+
         value = config["model.correlation_length"] if length is None else float(length)
         for index, name in enumerate(names):
             at = {"kind": index}
             predicted = part(prediction(result, "change")).isel(at)
             _style.theory(axes, depths, predicted, index, name)
-            _style.simulation(axes, depths, tuple(one.isel(at) for one in part(change)), index)
+            _style.simulation(axes, depths, pair(change, **at), index)
             places = np.array([index + 0.3 * cell - 0.15])
             _panels.marks(slopes, places, part(prediction(result, "slope")).isel(at).values[None], index)
-            _style.simulation(slopes, places, tuple(one.isel(at).values[None] for one in part(slope)), index)
+            _style.simulation(slopes, places, _one(pair(slope, **at)), index)
             if cell == 0:
-                _panels.measured(misses, depths, tuple(one.isel(at) for one in part(missed)), index)
-        _panels.measured(axes, depths, part(everything), len(names), "all side by side", linestyle=":")
+                _panels.measured(misses, depths, pair(missed, **at), index)
+        _panels.measured(axes, depths, pair(everything), len(names), "all side by side", linestyle=":")
         places = np.array([len(names) + 0.3 * cell - 0.15])
         _panels.marks(slopes, places, part(prediction(result, "everything_slope")).values[None], len(names))
-        _style.simulation(slopes, places, tuple(one.values[None] for one in part(everything_slope)), len(names))
+        _style.simulation(slopes, places, _one(pair(everything_slope)), len(names))
         title = "independent layers" if value == 0 else f"layers smooth in depth, correlation length {value:g}"
         axes.set(title=title, ylabel="mean change of the output")
     misses.plot(depths, 1 / depths, color="0.6", linewidth=0.7, zorder=0, label="$1/L$")
@@ -52,3 +55,8 @@ def draw(result):
     slopes.set(ylabel="slope" + (" (right: smooth)" if len(lengths) == 2 else ""), ylim=(-3.4, 0.4))
     _style.legend(changes[0], result["simulation"].sizes["seed"], "leading term", above=True, point="stacks", ncols=4)
     return figure
+
+
+def _one(statistics):
+    mean, error = statistics
+    return mean.values[None], error.values[None]

@@ -1,4 +1,4 @@
-"""Changes of output and accuracy without one sublayer, its effective step and similarity, attention beside MLP, for each task."""
+"""Changes of output and accuracy without one sublayer, effective steps and similarities: attention beside MLP, task by task."""
 
 import numpy as np
 
@@ -15,14 +15,17 @@ def draw(result):
     for (change, accuracy, effective), task in zip(panels, tasks, strict=True):
 
         def of(field, task=task, **at):
-            return tuple(_panels.of(part, "task", task).isel(at) for part in statistics(result, field))
+            mean, error = statistics(result, field)
+            return _panels.of(mean, "task", task).isel(at), _panels.of(error, "task", task).isel(at)
 
         def predicted(field, task=task):
             return _panels.of(prediction(result, field), "task", task)
 
         _style.theory(change, layers, of("leading_attention")[0], 0, "attention", linestyle="--")
         _style.simulation(change, layers, of("attention"), 0)
-        _style.theory(change, layers, predicted("weakened"), 2, f"attention, {config['share']:.0%} taken off, over {config['share']:g}")
+        _style.theory(
+            change, layers, predicted("weakened"), 2, f"attention, {config['share']:.0%} taken off, over {config['share']:g}"
+        )
         _style.simulation(change, layers, of("weakened"), 2)
         _style.theory(change, layers, predicted("mlp"), 1, "MLP")
         _style.simulation(change, layers, of("mlp"), 1)
@@ -45,7 +48,9 @@ def draw(result):
     top = change.get_ylim()[1]
     change.set_ylim(0, 1.5 * top)
     change.legend(loc="upper left")
-    _style.legend(accuracy, simulation.sizes["seed"], "leading order (dashed: no verdict)", point="transformers", loc="lower left")
+    _style.legend(
+        accuracy, simulation.sizes["seed"], "leading order (dashed: no verdict)", point="transformers", loc="lower left"
+    )
     effective.set_ylim(None, 8)
     effective.legend(ncols=2, loc="upper left", fontsize=6)
     return figure

@@ -13,15 +13,15 @@ def draw(result):
     predicted = prediction(result, "mean_square")
     _style.theory(left, windows, predicted, 0, "random order")
     _style.simulation(left, windows, (mean, error), 0)
-    swap = tuple(np.asarray(one)[None] for one in statistics(result, "swap"))
+    swap, swap_error = (np.asarray(one)[None] for one in statistics(result, "swap"))
     left.plot([2], [float(prediction(result, "swap"))], color=_style.COLOURS[1], linestyle="", marker="_", markersize=11)
     left.lines[-1].set_label("one swap")
-    _style.simulation(left, [2], swap, 1)
+    _style.simulation(left, [2], (swap, swap_error), 1)
     left.set(yscale="log", ylabel="mean square change of the output")
     pairs = windows * (windows - 1) / 4
     _style.theory(right, windows, predicted / pairs)
     _style.simulation(right, windows, (mean / pairs, error / pairs))
-    right.axhline(float(swap[0][0]), color=_style.COLOURS[1], linestyle=":", label="one swap")
+    right.axhline(float(swap[0]), color=_style.COLOURS[1], linestyle=":", label="one swap")
     right.set(ylabel="over $K(K-1)/4$ inverted pairs", ylim=(0, 1.3 * float((mean / pairs).max())))
     for axes in (left, right):
         axes.set(xscale="log", xlabel="layers in random order $K$")
