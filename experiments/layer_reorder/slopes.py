@@ -6,7 +6,7 @@ weights are smooth in depth. All layers side by side change it by what no depth 
 for independent layers that falls as 1/L, since the signs of pairs are random.
 
 Source: derived here; the operations are those of arXiv 2407.09298 and arXiv 2406.15786
-Cost: 30 s
+Cost: 20 s
 """
 
 from dataclasses import dataclass, field, replace
