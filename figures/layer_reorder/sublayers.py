@@ -21,11 +21,11 @@ def draw(result):
         def predicted(field, task=task):
             return _panels.of(prediction(result, field), "task", task)
 
-        _style.theory(change, layers, of("leading_attention")[0], 0, "attention", linestyle="--")
+        marker = dict(color=_style.COLOURS[0], marker=_style.MARKERS[0], markersize=3.2, markerfacecolor="white", linestyle="")
+        change.plot([], [], label="attention: no verdict, same line", **marker)
         _style.simulation(change, layers, of("attention"), 0)
-        _style.theory(
-            change, layers, predicted("weakened"), 2, f"attention, {config['share']:.0%} taken off, over {config['share']:g}"
-        )
+        share = config["share"]
+        _style.theory(change, layers, predicted("weakened"), 2, f"{share:g} of attention, over {share:g}")
         _style.simulation(change, layers, of("weakened"), 2)
         _style.theory(change, layers, predicted("mlp"), 1, "MLP")
         _style.simulation(change, layers, of("mlp"), 1)
