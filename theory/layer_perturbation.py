@@ -11,8 +11,9 @@ first of them, [f, g] = Dg f - Df g. Perturbed output minus output:
                               mean square h^4 K (K - 1)/4 times the mean square of J [f_j, f_i]
     cosine of a layer's input and output    1 - (h^2/2) (|f|^2/|x|^2 - (f.x)^2/|x|^4) + O(h^3)
 
-so at h = 1/L, few layers concerned: skip L^-1, swap and parallel pair L^-2. All layers in parallel change the output by O(1).
-For weights smooth in depth neighbours' bracket is itself O(h): swap L^-3. Layers that commute may come in any order.
+so at h = 1/L, few layers concerned: skip L^-1, swap and parallel pair L^-2. For weights smooth in depth neighbours' bracket is
+itself O(h): swap L^-3. All layers in parallel change the output by O(1) for weights smooth in depth, but by L^-1 for
+independent layers of mean zero, whose L (L - 1)/2 pairs have random signs. Layers that commute may come in any order.
 
 Regime. h -> 0 with the number of layers concerned fixed, smooth layers. Exact for linear layers: swap, skip, parallel pair.
 
@@ -54,7 +55,8 @@ class Slopes(NamedTuple):
     swap: int = -2
     parallel: int = -2
     permutation: int = -2
-    parallel_all: int = 0
+    parallel_all: int = 0  # weights smooth in depth
+    parallel_all_independent: int = -1  # i.i.d. layers of mean zero
     swap_smooth_in_depth: int = -3
 
 

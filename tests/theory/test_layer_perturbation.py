@@ -203,6 +203,15 @@ def test_all_layers_in_parallel_change_the_output_by_order_one():
     assert norms(rows[-1]).mean() > 0.1
 
 
+def test_independent_layers_in_parallel_change_the_output_less():
+    rows = []
+    for depth in map(int, DEPTHS):
+        weights, x = draw(depth, seed=2)
+        rows.append(change(tanh_update, weights, x, [tuple(range(depth))], 1 / depth))
+    assert_slope(np.array(rows), perturbation.SLOPES.parallel_all_independent)
+    rejected(assert_slope, np.array(rows), perturbation.SLOPES.parallel_all)
+
+
 def test_weights_smooth_in_depth_swap_one_order_better():
     """The bracket of neighbours is O(h), and all else is antisymmetric in them too: the prediction stays O(h) relative."""
     measured, predicted = [], []
