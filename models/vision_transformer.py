@@ -74,15 +74,21 @@ def apply(params: Params, x: Float[Array, "pixel"], config: Config | None = None
 
 def evaluate(params: Params, x: Float[Array, "*batch pixel"], config: Config) -> Output:
     """Logits of images, and what they took. A batch given whole shares the steps of an adaptive scheme, and is faster."""
-    from flax import nnx
+    evolved = ode_transformer.evolve(params.blocks, embed(params, x, config), config.stack)
+    return Output(read(params, evolved.state, config), evolved.num_sublayers)
 
-    structure = nnx.split(nnx.eval_shape(lambda: _layers(jax.random.key(0), config)))[0]
-    layers = nnx.merge(structure, params.layers)
+
+def embed(params: Params, x: Float[Array, "*batch pixel"], config: Config) -> Float[Array, "*batch token dim"]:
+    """The tokens before the first layer."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # flax promotes
-        tokens = layers["embed"](patches(x, config.patch)) + params.position
-        evolved = ode_transformer.evolve(params.blocks, tokens, config.stack)
-        pooled = jnp.mean(evolved.state, axis=-2)
-        return Output(layers["head"](layers["norm"](pooled)), evolved.num_sublayers)
+        return _merged(params, config)["embed"](patches(x, config.patch)) + params.position
+
+
+def read(params: Params, tokens: Float[Array, "*batch token dim"], config: Config) -> Float[Array, "*batch class"]:
+    """The logits from the tokens behind the last layer."""
+    layers = _merged(params, config)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        return layers["head"](layers["norm"](jnp.mean(tokens, axis=-2)))
 
 
 def patches(x: Float[Array, "*batch pixel"], patch: int) -> Float[Array, "*batch token patch_pixel"]:
@@ -104,3 +110,11 @@ def _layers(key: PRNGKeyArray, config: Config) -> "dict[str, nnx.Module]":
     linear = partial(nnx.Linear, rngs=rngs, param_dtype=jnp.zeros(()).dtype)
     norm = nnx.LayerNorm(dim, rngs=rngs, param_dtype=jnp.zeros(()).dtype)
     return {"embed": linear(config.patch**2, dim), "norm": norm, "head": linear(dim, config.num_classes)}
+
+
+def _merged(params: Params, config: Config) -> "dict[str, Any]":
+    """The layers of flax with their parameters."""
+    from flax import nnx
+
+    structure = nnx.split(nnx.eval_shape(lambda: _layers(jax.random.key(0), config)))[0]
+    return nnx.merge(structure, params.layers)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...models import ode_transformer
 from ...theory import splitting
+from . import _schemes
 
 SCHEMES = tuple(ode_transformer.SCHEMES)
 FINE = 2048  # steps of order 4 that stand for the exact flow: their error is 1e-13 of the state
@@ -92,34 +93,16 @@ def simulate(state: State, config: Config) -> Result:
     counts = jnp.asarray(config.num_steps)
     gaps = jnp.stack([jax.lax.map(partial(end, scheme), counts) for scheme in SCHEMES]) - exact[None, None]
     errors = jnp.linalg.norm(gaps, axis=(2, 3))
-    orders = jnp.asarray([_defect(scheme, f_fn, g_fn).order for scheme in SCHEMES], errors.dtype)
-    # h^p (E + h E') at two step sizes: E by extrapolation
-    steps = (time / counts)[None, :, None, None]
-    coefficients = gaps[:, -2:] / steps[:, -2:] ** orders[:, None, None, None]
-    ratio = counts[-1] / counts[-2]
-    constants = jnp.linalg.norm((ratio * coefficients[:, 1] - coefficients[:, 0]) / (ratio - 1), axis=(1, 2))
-    return Result(errors, splitting.observed_order(counts, errors).last, constants)
+    coefficients = _schemes.extrapolated(gaps, counts, time, _schemes.orders(SCHEMES))
+    return Result(errors, splitting.observed_order(counts, errors).last, jnp.linalg.norm(coefficients, axis=(1, 2)))
 
 
 def predict(state: State, config: Config) -> Result:
-    """The leading term of the error, all schemes in one integration."""
-    f_fn, g_fn = ode_transformer.fields(state.params, config.model)
-    defects = [_defect(scheme, f_fn, g_fn) for scheme in SCHEMES]
-
-    def together(x: Float[Array, "scheme token dim"]) -> Float[Array, "scheme token dim"]:
-        return jnp.stack([defect.field_fn(one) for defect, one in zip(defects, x, strict=True)])
-
-    start = jnp.broadcast_to(state.x, (len(SCHEMES), *state.x.shape))
-    end = splitting.leading_error(jax.vmap(f_fn), jax.vmap(g_fn), together, start, config.time)
-    constants = jnp.linalg.norm(end.error, axis=(1, 2))
-    orders = jnp.asarray([defect.order for defect in defects], constants.dtype)
+    fields = ode_transformer.fields(state.params, config.model)
+    order, coefficient = _schemes.leading(*fields, SCHEMES, state.x, config.time)
+    constants = jnp.linalg.norm(coefficient, axis=(1, 2))
     steps = config.time / jnp.asarray(config.num_steps, constants.dtype)
-    return Result(constants[:, None] * steps[None] ** orders[:, None], orders, constants)
-
-
-def _defect(scheme: str, f_fn: splitting.FieldFn, g_fn: splitting.FieldFn) -> splitting.Defect:
-    name = {"parallel": "parallel_euler", "lie": "lie_trotter"}.get(scheme, scheme)
-    return getattr(splitting, name)(f_fn, g_fn)
+    return Result(constants[:, None] * steps[None] ** order[:, None], order, constants)
 
 
 TOLERANCE = {

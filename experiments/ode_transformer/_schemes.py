@@ -1,0 +1,52 @@
+"""What studies of convergence share: the leading error of several schemes, predicted, and extrapolated from two steps."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Int
+
+from ...theory import splitting
+
+
+class Leading(NamedTuple):
+    """The error is h^order (coefficient + O(h))."""
+
+    order: Float[Array, "scheme"]
+    coefficient: Float[Array, "scheme *state"]
+
+
+def leading(
+    f_fn: splitting.FieldFn, g_fn: splitting.FieldFn, schemes: Sequence[str], x: Float[Array, "*state"], time: ArrayLike
+) -> Leading:
+    """Predicted, all schemes in one integration."""
+    defects = [_defect(scheme, f_fn, g_fn) for scheme in schemes]
+
+    def together(x: Float[Array, "scheme *state"]) -> Float[Array, "scheme *state"]:
+        return jnp.stack([defect.field_fn(one) for defect, one in zip(defects, x, strict=True)])
+
+    start = jnp.broadcast_to(x, (len(schemes), *x.shape))
+    end = splitting.leading_error(jax.vmap(f_fn), jax.vmap(g_fn), together, start, time)
+    return Leading(jnp.asarray([defect.order for defect in defects], x.dtype), end.error)
+
+
+def orders(schemes: Sequence[str]) -> tuple[int, ...]:
+    """What theory says they are."""
+    return tuple(_defect(scheme, lambda x: x, lambda x: x).order for scheme in schemes)
+
+
+def extrapolated(
+    gaps: Float[Array, "scheme count *state"], counts: Int[Array, "count"], time: ArrayLike, orders: Sequence[int]
+) -> Float[Array, "scheme *state"]:
+    """The coefficients of the leading error, from errors at several numbers of steps: from the last two, less their O(h)."""
+    steps = jnp.asarray(time, gaps.dtype) / counts[-2:]
+    powers = steps[None] ** jnp.asarray(orders, gaps.dtype)[:, None]
+    coarse, fine = jnp.moveaxis(gaps[:, -2:] / powers.reshape(*powers.shape, *[1] * (gaps.ndim - 2)), 1, 0)
+    ratio = counts[-1] / counts[-2]
+    return (ratio * fine - coarse) / (ratio - 1)
+
+
+def _defect(scheme: str, f_fn: splitting.FieldFn, g_fn: splitting.FieldFn) -> splitting.Defect:
+    name = {"parallel": "parallel_euler", "lie": "lie_trotter"}.get(scheme, scheme)
+    return getattr(splitting, name)(f_fn, g_fn)

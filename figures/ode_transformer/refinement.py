@@ -1,0 +1,53 @@
+"""Error against steps a layer of trained stacks with the leading term as a line, its constants, and what accuracy is left."""
+
+import numpy as np
+
+from ...sweeps import prediction, provenance, statistics
+from .. import _style
+
+SCHEMES = ("parallel", "sequential", "midpoint", "rk4")
+SWEPT = "model.stack.scheme"
+
+
+def draw(result):
+    config = provenance(result)["config"]
+    counts, simulation = config["refinements"], result["simulation"]
+    swept = SWEPT in simulation.dims
+    trained = [str(name) for name in simulation[SWEPT].values] if swept else [config[SWEPT]]
+    figure, (left, middle, right) = _style.panels(columns=3)
+    places = np.arange(len(SCHEMES))
+    for index, arm in enumerate(trained):
+
+        def of(values, arm=arm):
+            return values.sel({SWEPT: arm}) if swept else values
+
+        if not index:
+            error, leading = statistics(result, "error"), prediction(result, "error", "prediction_leading")
+            for place, name in enumerate(SCHEMES):
+                _style.theory(left, counts, of(leading).isel(scheme=place), place, name)
+                _style.simulation(left, counts, tuple(of(values).isel(scheme=place) for values in error), place)
+        shift = 0.25 * (index - (len(trained) - 1) / 2)
+        dashes = dict(linestyle="", marker="_", markersize=9, markeredgewidth=1.2)
+        _style.theory(middle, places + shift, of(prediction(result, "constant")), index, **dashes)
+        _style.simulation(middle, places + shift, tuple(map(of, statistics(result, "constant"))), index)
+        orders = [of(values).values for values in (prediction(result, "order"), statistics(result, "order")[0])]
+        middle.plot(places + shift, orders[1], color=_style.COLOURS[index], linestyle="", marker="x", markersize=4)
+        middle.plot(places + shift, orders[0], color=_style.COLOURS[index], **dashes)
+        accuracy = tuple(map(of, statistics(result, "accuracy")))
+        right.plot(counts, accuracy[0], color=_style.COLOURS[index], linewidth=0.6, label=f"trained {arm}")
+        _style.simulation(right, counts, accuracy, index)
+        flow = float(of(statistics(result, "flow_accuracy")[0]))
+        right.axhline(flow, color=_style.COLOURS[index], linewidth=0.7, linestyle=":", zorder=0)
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel="steps in place of one layer")
+        axes.set_xticks(counts, [str(count) for count in counts])
+        axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+    left.set(yscale="log", ylabel="error over tokens", title=f"trained {trained[0]}")
+    middle.set_xticks(places, SCHEMES, rotation=20)
+    middle.set(yscale="log", ylabel="constant (circles, squares), order (crosses)", title="dash: theory")
+    right.set(ylim=(0, 1), ylabel="test accuracy (dotted: the flow)")
+    right.axhline(0.1, color="0.8", linewidth=0.6, zorder=0)
+    seeds = simulation.sizes["seed"]
+    _style.legend(left, seeds, "leading term", point="refined", fontsize=6)
+    right.legend(fontsize=6)
+    return figure
