@@ -219,7 +219,8 @@ def leading_error(
         raise ValueError("start must hold arrays, got none")
     times, *leaves = as_floats(time, *leaves)
     x0, unravel = ravel_pytree(jax.tree.unflatten(structure, leaves))
-    velocity_fn = total((1, f_fn), (1, g_fn))
+    # traced once each, however often the solver traces its step: the trees of order 5 take seconds
+    velocity_fn, defect_fn = jax.jit(total((1, f_fn), (1, g_fn))), jax.jit(defect_fn)
     for name, fn in (("f_fn and g_fn", velocity_fn), ("defect_fn", defect_fn)):
         found, expected = (jax.tree.map(jnp.shape, tree) for tree in (jax.eval_shape(fn, unravel(x0)), unravel(x0)))
         if found != expected:

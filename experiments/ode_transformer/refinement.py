@@ -99,16 +99,15 @@ def simulate(state: State, config: Config) -> Result:
 
 
 def predict(state: State, config: Config) -> Result:
-    leading, _ = _leading(state, config)
-    return Result(leading.order, jnp.sqrt(jnp.sum(leading.coefficient**2, axis=(1, 2, 3))), None, None, None)
+    return predict_leading(state, config)._replace(error=None)
 
 
 def predict_leading(state: State, config: Config) -> Result:
-    """The leading term of the error at every refinement, where it is not small too."""
+    """With the leading term of the error at every refinement, also where it is not small."""
     (order, coefficient), norm = _leading(state, config)
-    right = predict(state, config)
-    steps = config.model.stack.step_size / jnp.asarray(config.refinements, coefficient.dtype)
-    return right._replace(error=right.constant[:, None] * steps[None] ** order[:, None] / norm)
+    constant = jnp.sqrt(jnp.sum(coefficient**2, axis=(1, 2, 3)))
+    steps = config.model.stack.step_size / jnp.asarray(config.refinements, constant.dtype)
+    return Result(order, constant, constant[:, None] * steps[None] ** order[:, None] / norm, None, None)
 
 
 def _leading(state: State, config: Config) -> tuple[_schemes.Leading, Float[Array, ""]]:
