@@ -130,7 +130,9 @@ def evolve(params: Params, x: Float[Array, "*batch token dim"], config: Config) 
     def block(carry: Evolved, one: Params) -> tuple[Evolved, None]:
         if config.scheme in ADAPTIVE:
             time = repeats * jnp.asarray(config.step_size, x.dtype)
-            state, evaluations = solve(partial(joint_field, config=config), one, carry.state, time, config.scheme, config.rtol)
+            field = partial(joint_field, config=config)
+            # a block may be short: one step for it, if that passes
+            state, evaluations = solve(field, one, carry.state, time, config.scheme, config.rtol, first=time)
             return Evolved(state, carry.num_sublayers + 2 * evaluations), None
         scheme = SCHEMES[config.scheme]
         state = integrate(scheme.step_fn, *fields(one, config), carry.state, config.step_size, repeats)
@@ -292,7 +294,9 @@ class Solved(NamedTuple):
 
 ADAPTIVE = {"tsit5": diffrax.Tsit5(), "dopri5": diffrax.Dopri5()}
 SOLVERS = {"euler": diffrax.Euler(), "midpoint": diffrax.Midpoint(), "heun": diffrax.Heun(), **ADAPTIVE}
-ADJOINTS = {"checkpoint": diffrax.RecursiveCheckpointAdjoint(), "backsolve": diffrax.BacksolveAdjoint()}
+# Left to itself diffrax makes room for the 90 checkpoints of 4096 steps, fresh memory at every call that is hardly ever used.
+# 16 are what it would choose for 153 steps; with more steps than that some are computed once more.
+ADJOINTS = {"checkpoint": diffrax.RecursiveCheckpointAdjoint(checkpoints=16), "backsolve": diffrax.BacksolveAdjoint()}
 
 
 def solve(
@@ -305,12 +309,14 @@ def solve(
     num_steps: int | None = None,
     adjoint: str = "checkpoint",
     max_steps: int = 4096,
+    first: Step | None = None,
 ) -> Solved:
     """x(time) of x' = field(params, x) by diffrax: num_steps equal steps, or steps of its own to the tolerance if that is None.
 
-    The absolute tolerance is rtol/2. Derivatives are of the numbers computed ("checkpoint": recursive checkpoints; reverse mode
-    only), or solve the adjoint equation backwards ("backsolve": constant memory, an error of the order of the tolerance, and
-    only with respect to `params` and `x`: what `field` holds otherwise counts as constant).
+    Of its own steps the first to be tried is `first`, half of the time if left out. The absolute tolerance is rtol/2.
+    Derivatives are of the numbers computed ("checkpoint": recursive checkpoints; reverse mode only), or solve the adjoint
+    equation backwards ("backsolve": constant memory, an error of the order of the tolerance, and only with respect to `params`
+    and `x`: what `field` holds otherwise counts as constant).
     """
     for name, given, allowed in (("method", method, SOLVERS), ("adjoint", adjoint, ADJOINTS)):
         if given not in allowed:
@@ -321,16 +327,18 @@ def solve(
         raise ValueError(f"num_steps must be at least 1, got {num_steps}")
     end = jnp.asarray(time, x.dtype)
     if num_steps is None:
-        # the whole time is tried first: too long a step costs one rejection, and is then at least a fifth
-        controller, first = diffrax.PIDController(rtol=rtol, atol=rtol / 2), end
+        # Too long a step costs one rejection, and is then at least a fifth. The whole time at once may just pass, with a
+        # gradient wrong by many times the tolerance; two halves are far better for twice the work.
+        controller = diffrax.PIDController(rtol=rtol, atol=rtol / 2)
+        step = end / 2 if first is None else jnp.asarray(first, x.dtype)
     else:
-        controller, first, max_steps = diffrax.ConstantStepSize(), end / num_steps, num_steps + 1
+        controller, step, max_steps = diffrax.ConstantStepSize(), end / num_steps, num_steps + 1
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda _, state, params: field(params, state)),
         SOLVERS[method],
         jnp.zeros_like(end),
         end,
-        first,
+        step,
         x,
         params,
         stepsize_controller=controller,
