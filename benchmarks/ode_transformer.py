@@ -16,8 +16,9 @@ torchdiffeq's odeint and odeint_adjoint. The field in all rows but ours is writt
 
 `error` is |gradient - exact|/|exact|, the greatest over the weights and the state, exact being of the flow itself, by 256 steps
 of RK4 in float64. Before any timing it must be below 1e-4 for RK4 and 0.1 for dopri5, and A's at most 1.1 times that of
-PyTorch's loop or of torchdiffeq's odeint. `field` counts evaluations of the field: forward, and in all for the gradient, what is computed again
-included (gradients through an evaluation come on top: as many as forward, or with a backward adjoint as many as the rest).
+PyTorch's loop or of torchdiffeq's odeint. `field` counts evaluations of the field: forward, and in all for the gradient, what
+is computed again included (gradients through an evaluation come on top: as many as forward, or with a backward adjoint as many
+as the rest).
 
 Rows alternate, A B A C ..., and a ratio is a time over that of the A just before; the ratio of process CPU times stands beside
 it, as wall time suffers from other load. JAX and PyTorch live in a process each, idle while the other is timed. PyTorch and
