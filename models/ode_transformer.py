@@ -16,7 +16,7 @@ B - 1 times on the way.
 | macaron | as strang, with Euler's step in place of every flow | 1 | 3 |
 | midpoint, heun | Runge-Kutta on the sum | 2 | 4 |
 | rk4 | Runge-Kutta on the sum | 4 | 8 |
-| tsit5, dopri5 | Runge-Kutta with steps as the tolerance asks for, at least one a block | 5 | as many as it takes |
+| tsit5, dopri5 | Runge-Kutta with steps as the tolerance asks for, first tried: one layer | 5 | as many as it takes |
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
@@ -129,8 +129,8 @@ def evolve(params: Params, x: Float[Array, "*batch token dim"], config: Config) 
 
     def block(carry: Evolved, one: Params) -> tuple[Evolved, None]:
         if config.scheme in ADAPTIVE:
-            time = repeats * jnp.asarray(config.step_size, x.dtype)
-            state, evaluations = solve(partial(joint_field, config=config), one, carry.state, time, config.scheme, config.rtol)
+            field, layer = partial(joint_field, config=config), jnp.asarray(config.step_size, x.dtype)
+            state, evaluations = solve(field, one, carry.state, repeats * layer, config.scheme, config.rtol, first=layer)
             return Evolved(state, carry.num_sublayers + 2 * evaluations), None
         scheme = SCHEMES[config.scheme]
         state = integrate(scheme.step_fn, *fields(one, config), carry.state, config.step_size, repeats)
@@ -145,16 +145,16 @@ def evolve(params: Params, x: Float[Array, "*batch token dim"], config: Config) 
 def attention_field(params: Params, x: Float[Array, "*batch token dim"], config: Config) -> Float[Array, "*batch token dim"]:
     """F(x) of one block: softmax attention of every token to all of its example, itself included."""
     u = _normalised(x, config)
-    query, key, value = (_heads(u @ w, config.num_heads) for w in (params.query, params.key, params.value))
+    query, key, value = (_heads(_product(u, w), config.num_heads) for w in (params.query, params.key, params.value))
     logits = jnp.einsum("...qhs,...khs->...hqk", query, key) / math.sqrt(query.shape[-1])
     mixed = jnp.einsum("...hqk,...khs->...qhs", jax.nn.softmax(logits), value)
-    return mixed.reshape(x.shape) @ params.output
+    return _product(mixed.reshape(x.shape), params.output)
 
 
 def mlp_field(params: Params, x: Float[Array, "*batch token dim"], config: Config) -> Float[Array, "*batch token dim"]:
     """G(x) of one block: the same map for every token."""
-    hidden = ACTIVATIONS[config.activation](_wide(_normalised(x, config) @ params.w_in, params.b_in))
-    return _wide(hidden @ params.w_out, params.b_out)
+    hidden = ACTIVATIONS[config.activation](_wide(_product(_normalised(x, config), params.w_in), params.b_in))
+    return _wide(_product(hidden, params.w_out), params.b_out)
 
 
 def joint_field(params: Params, x: Float[Array, "*batch token dim"], config: Config) -> Float[Array, "*batch token dim"]:
@@ -169,6 +169,14 @@ def fields(params: Params, config: Config) -> tuple[Field, Field]:
 
 def _normalised(x: Array, config: Config) -> Array:
     return jax.nn.standardize(x, axis=-1, epsilon=1e-5) if config.norm else x
+
+
+def _product(x: Array, weights: Array) -> Array:
+    """x W. Reverse mode forms the gradient of W transposed, dx^T x over all axes but the last. Of x @ W the compiler then makes
+    x^T (dx^T)^T out of it, two transposed factors, which on a CPU run at a third of the speed or less; so W is transposed
+    first, where the compiler cannot see it, and its gradient last."""
+    transposed = jax.lax.optimization_barrier(weights.T)
+    return jax.lax.dot_general(x, transposed, (((x.ndim - 1,), (1,)), ((), ())))
 
 
 def _heads(x: Array, num_heads: int) -> Array:
@@ -275,9 +283,11 @@ def integrate(
     step_size: Step,
     num_steps: int | Int[Array, ""],
 ) -> State:
-    """The state after num_steps steps of a scheme for x' = F(x) + G(x); reverse mode keeps what every step computed."""
+    """The state after num_steps steps of a scheme for x' = F(x) + G(x). Reverse mode keeps the state before every step and
+    computes the step again: that is less than what it takes to write all of its parts to fresh memory and read them back."""
     h = jnp.asarray(step_size, x.dtype)
-    return jax.lax.fori_loop(0, num_steps, lambda _, x: step_fn(f_fn, g_fn, x, h), x)
+    step = jax.checkpoint(lambda x: step_fn(f_fn, g_fn, x, h), prevent_cse=False)
+    return jax.lax.fori_loop(0, num_steps, lambda _, x: step(x), x)
 
 
 class Solved(NamedTuple):
@@ -287,7 +297,9 @@ class Solved(NamedTuple):
 
 ADAPTIVE = {"tsit5": diffrax.Tsit5(), "dopri5": diffrax.Dopri5()}
 SOLVERS = {"euler": diffrax.Euler(), "midpoint": diffrax.Midpoint(), "heun": diffrax.Heun(), **ADAPTIVE}
-ADJOINTS = {"checkpoint": diffrax.RecursiveCheckpointAdjoint(), "backsolve": diffrax.BacksolveAdjoint()}
+# Left to itself diffrax makes room for the 90 checkpoints of 4096 steps, fresh memory at every call that is hardly ever used.
+# 16 are what it would choose for 153 steps; with more steps than that some are computed once more.
+ADJOINTS = {"checkpoint": diffrax.RecursiveCheckpointAdjoint(checkpoints=16), "backsolve": diffrax.BacksolveAdjoint()}
 
 
 def solve(
@@ -300,12 +312,14 @@ def solve(
     num_steps: int | None = None,
     adjoint: str = "checkpoint",
     max_steps: int = 4096,
+    first: Step | None = None,
 ) -> Solved:
     """x(time) of x' = field(params, x) by diffrax: num_steps equal steps, or steps of its own to the tolerance if that is None.
 
-    The absolute tolerance is rtol/2. Derivatives are of the numbers computed ("checkpoint": recursive checkpoints; reverse mode
-    only), or solve the adjoint equation backwards ("backsolve": constant memory, an error of the order of the tolerance, and
-    only with respect to `params` and `x`: what `field` holds otherwise counts as constant).
+    Of its own steps the first to be tried is `first`, half of the time if left out. The absolute tolerance is rtol/2.
+    Derivatives are of the numbers computed ("checkpoint": recursive checkpoints; reverse mode only), or solve the adjoint
+    equation backwards ("backsolve": constant memory, an error of the order of the tolerance, and only with respect to `params`
+    and `x`: what `field` holds otherwise counts as constant).
     """
     for name, given, allowed in (("method", method, SOLVERS), ("adjoint", adjoint, ADJOINTS)):
         if given not in allowed:
@@ -316,16 +330,18 @@ def solve(
         raise ValueError(f"num_steps must be at least 1, got {num_steps}")
     end = jnp.asarray(time, x.dtype)
     if num_steps is None:
-        # the whole time is tried first: too long a step costs one rejection, and is then at least a fifth
-        controller, first = diffrax.PIDController(rtol=rtol, atol=rtol / 2), end
+        # Too long a step costs one rejection, and is then at least a fifth. The whole time at once may just pass, with a
+        # gradient wrong by many times the tolerance; two halves are far better for twice the work.
+        controller = diffrax.PIDController(rtol=rtol, atol=rtol / 2)
+        step = end / 2 if first is None else jnp.asarray(first, x.dtype)
     else:
-        controller, first, max_steps = diffrax.ConstantStepSize(), end / num_steps, num_steps + 1
+        controller, step, max_steps = diffrax.ConstantStepSize(), end / num_steps, num_steps + 1
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda _, state, params: field(params, state)),
         SOLVERS[method],
         jnp.zeros_like(end),
         end,
-        first,
+        step,
         x,
         params,
         stepsize_controller=controller,

@@ -243,6 +243,38 @@ def test_adjoints(problem):
     assert float(jnp.sum(jax.grad(coarse, 1)(params, x) * direction)) == pytest.approx(float(difference), rel=1e-7)
 
 
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_derivatives_of_the_scan_in_either_mode(problem, batch):
+    """Differences of values for forward mode, forward for reverse mode, differences of gradients for forward over reverse."""
+    params, x, _ = problem
+    x = jnp.broadcast_to(x, (*batch, *x.shape)) + 0.1 * jnp.arange(float(np.prod(batch))).reshape(*batch, *[1] * x.ndim)
+    config = replace(CONFIG, num_heads=2, num_layers=3, step_size=0.3, scheme="rk4")
+
+    def loss(params, x):
+        return jnp.sum(jnp.cos(ode_transformer.evolve(jax.tree.map(lambda leaf: leaf[None], params), x, config).state))
+
+    direction = jax.tree.map(lambda leaf: jnp.cos(jnp.arange(float(leaf.size))).reshape(leaf.shape), (params, x))
+    ahead, behind = (jax.tree.map(lambda a, b, s=s: a + s * b, (params, x), direction) for s in (1e-5, -1e-5))
+    slope = jax.grad(loss, (0, 1))
+    forward = jax.jvp(loss, (params, x), direction)[1]
+    assert float(forward) == pytest.approx(float(loss(*ahead) - loss(*behind)) / 2e-5, rel=1e-7)
+    reverse = sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (slope(params, x), direction)), strict=True))
+    assert float(reverse) == pytest.approx(float(forward), rel=1e-11)
+    second = jax.jvp(slope, (params, x), direction)[1]
+    difference = jax.tree.map(lambda a, b: (a - b) / 2e-5, slope(*ahead), slope(*behind))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), second, difference)
+    if batch:  # a batch given whole and one under vmap
+        apart = jax.grad(lambda params, x: jnp.sum(jax.vmap(partial(loss, params))(x)), (0, 1))(params, x)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), apart, slope(params, x))
+
+
+def test_the_first_step_tried_is_the_one_asked_for(problem):
+    params, x, _ = problem
+    field = partial(ode_transformer.joint_field, config=CONFIG)
+    took = [float(ode_transformer.solve(field, params, x, 0.1, "dopri5", 0.1, first=h).num_evaluations) for h in (0.1, None)]
+    assert took == [7, 13]  # one step and two halves, each of which passes
+
+
 def test_what_does_not_arrive_is_not_a_number(problem):
     params, x, _ = problem
     field = partial(ode_transformer.joint_field, config=CONFIG)
