@@ -40,10 +40,10 @@ def extrapolated(
     gaps: Float[Array, "scheme count *state"], counts: Int[Array, "count"], time: ArrayLike, orders: Sequence[int]
 ) -> Float[Array, "scheme *state"]:
     """The coefficients of the leading error, from errors at several numbers of steps: from the last two, less their O(h)."""
-    steps = jnp.asarray(time, gaps.dtype) / counts[-2:]
+    steps = jnp.asarray(time, gaps.dtype) / counts[-2:].astype(gaps.dtype)
     powers = steps[None] ** jnp.asarray(orders, gaps.dtype)[:, None]
     coarse, fine = jnp.moveaxis(gaps[:, -2:] / powers.reshape(*powers.shape, *[1] * (gaps.ndim - 2)), 1, 0)
-    ratio = counts[-1] / counts[-2]
+    ratio = steps[0] / steps[1]
     return (ratio * fine - coarse) / (ratio - 1)
 
 

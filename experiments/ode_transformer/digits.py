@@ -36,10 +36,10 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     split = _digits.split(key_split, config)
     start = vision_transformer.init(key_params, config.model)
     params = _digits.train(key_train, start, split, config)
-    accuracy, output = _digits.test(params, split, config)
-    untrained, _ = _digits.test(start, split, config)
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), start, params)
+    accuracy, num_sublayers = jax.lax.map(lambda one: _digits.test(one, split, config), both)
     count = jnp.full((), vision_transformer.num_parameters(params), accuracy.dtype)
-    return Result(untrained, accuracy, count, output.num_sublayers)
+    return Result(accuracy[0], accuracy[1], count, num_sublayers[1])
 
 
 def predict(config: Config) -> Result:

@@ -86,8 +86,7 @@ def simulate(state: State, config: Config) -> Result:
     coefficients = _schemes.extrapolated(gaps, stack.num_layers * refinements, _time(config), _schemes.orders(SCHEMES))
 
     def accuracy(tokens: Array) -> Array:
-        found = jnp.argmax(vision_transformer.read(params, tokens, model), axis=1)
-        return jnp.mean((found == labels).astype(tokens.dtype))
+        return _digits.accuracy(vision_transformer.read(params, tokens, model), labels)
 
     return Result(
         splitting.observed_order(refinements, errors).last,

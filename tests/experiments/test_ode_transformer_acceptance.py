@@ -1,0 +1,108 @@
+"""Orders and constants of the specification as an experiment, rivals rejected; digits trained and refined."""
+
+import numpy as np
+import pytest
+import xarray
+
+from closedform.experiments.ode_transformer import digits, orders, refinement
+from closedform.models import ode_transformer, vision_transformer
+from closedform.sweeps import agrees, compare, config, find, run
+
+SCHEMES = ("parallel", "sequential", "lie", "strang", "macaron", "midpoint", "heun", "rk4")
+
+
+def changed(result, **predictions):
+    """The result with other predictions of some fields."""
+    other = result.copy()
+    old = result["prediction"].to_dataset()
+    new = {field: xarray.zeros_like(old[field]) + values for field, values in predictions.items()}
+    other["prediction"] = old.assign(new)
+    return other
+
+
+@pytest.fixture(scope="module")
+def sines(tmp_path_factory):
+    experiment = find("ode_transformer/orders")
+    settings = config.replace(experiment.default_config(), {"problem": "sines"})
+    return experiment, run(experiment.module, settings, seeds=2, results=tmp_path_factory.mktemp("orders"), progress=False)
+
+
+def test_the_problem_of_the_specification(sines):
+    experiment, result = sines
+    assert orders.SCHEMES == SCHEMES
+    assert agrees(compare(experiment, result))
+    expected = {"parallel": 1.950240, "sequential": 2.317189, "lie": 1.296719, "macaron": 0.796171, "strang": 0.358109}
+    predicted = dict(zip(SCHEMES, result["prediction"]["constant"].values[0], strict=True))
+    assert {name: predicted[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+    found = dict(zip(SCHEMES, result["simulation"]["error"].values[0, :, 3], strict=True))
+    table = {"parallel": 1.514056e-2, "sequential": 1.808914e-2, "macaron": 6.199991e-3, "strang": 2.185752e-5}
+    assert {name: found[name] for name in table} == pytest.approx(table, rel=1e-6)
+
+
+def test_rivals_are_rejected(sines):
+    experiment, result = sines
+    # Macaron has Strang's order of sublayers, and not Strang's order of convergence
+    right = result["prediction"]
+    macaron, strang = SCHEMES.index("macaron"), SCHEMES.index("strang")
+    second = right["order"].values.copy()
+    second[:, macaron] = second[:, strang]
+    assert not agrees(compare(experiment, changed(result, order=second)))
+    # sequential and Lie layers with the sublayers the other way round have other constants
+    for one, other in (("sequential", "parallel"), ("parallel", "lie"), ("midpoint", "heun")):
+        constants = right["constant"].values.copy()
+        constants[:, SCHEMES.index(one)] = constants[:, SCHEMES.index(other)]
+        assert not agrees(compare(experiment, changed(result, constant=constants)))
+    # and half or double the constant is none
+    for factor in (0.5, 2.0):
+        assert not agrees(compare(experiment, changed(result, error=factor * right["error"].values)))
+
+
+def test_a_refined_stack_of_the_right_order_is_another_network(tmp_path):
+    """Real digits, a trained stack of shared layers: what theory says of its refinement, and what that does to accuracy."""
+    experiment = find("ode_transformer/refinement")
+    result = run(experiment.module, experiment.default_config(), seeds=4, results=tmp_path, progress=False)
+    assert agrees(compare(experiment, result))
+    accuracy = result["simulation"]["accuracy"].mean("seed").values
+    assert accuracy[0] > 0.88
+    assert accuracy[1] < accuracy[0] - 0.05
+    assert accuracy[-1] < 0.7
+    # no leading term at the step that was trained: more than a third of the tokens
+    assert float(result["simulation"]["error"].isel(scheme=1, refinement=0).mean()) > 0.33
+
+
+def test_digits_are_learned_and_counts_are_what_they_should_be(tmp_path):
+    experiment = find("ode_transformer/digits")
+    base = experiment.default_config()
+    for scheme, num_blocks, sublayers in (("parallel", 3, 6), ("midpoint", 1, 12)):
+        changes = {"model.stack.scheme": scheme, "model.stack.num_blocks": num_blocks, "num_steps": 200}
+        settings = config.replace(base, changes)
+        result = run(experiment.module, settings, seeds=2, results=tmp_path, progress=False)["simulation"]
+        assert float(result["accuracy"].mean()) > 0.75
+        assert np.unique(result["num_sublayers"]).tolist() == [sublayers]
+        block = 4 * 16**2 + 2 * 16 * 32 + 32 + 16
+        assert np.unique(result["num_parameters"]).tolist() == [
+            num_blocks * block + 4 * 16 + 16 + 16**2 + 2 * 16 + 16 * 10 + 10
+        ]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "changes", "message"),
+    [
+        (orders, {"problem": "A"}, "problem must be random or sines, got 'A'"),
+        (orders, {"num_steps": (16, 8)}, "num_steps must be two or more rising numbers from 1 to 256"),
+        (orders, {"model": ode_transformer.Config(num_blocks=2)}, "num_blocks must be 1"),
+        (refinement, {"refinements": (1, 200)}, "rising numbers from 1 to half of finest = 256"),
+        (refinement, {"num_images": 0}, "num_images must be at least 1, got 0"),
+        (digits, {"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        (digits, {"weight_decay": -1.0}, r"weight_decay must not be negative, got -1\.0"),
+    ],
+)
+def test_wrong_settings(experiment, changes, message):
+    with pytest.raises(ValueError, match=message):
+        experiment.Config(**changes)
+
+
+def test_data_that_do_not_fit_the_model():
+    settings = digits.Config(model=vision_transformer.Config(side=6))
+    with pytest.raises(ValueError, match=r"model\.side must be that of digits_8x8, 8, got 6"):
+        _ = settings.images
