@@ -1,8 +1,9 @@
-"""On real digits the scheme of the layers changes little: parallel layers are on a par with sequential ones, weights of their
-own for every layer gain two points over shared ones, and higher orders cost two to four times as much for no gain.
+"""On real digits parallel layers are on a par with sequential ones, or ahead; higher orders cost more and gain nothing sure.
 
-Every scheme trains from the same weights, on the same batches and the same split for the same seed, so differences are paired.
-What follows is for this size and this training; the paper's larger comparison is of another network on other images.
+Every scheme trains from the same weights, on the same batches of the same split, for the same seed: differences are paired. The
+lead of parallel layers, with shared weights and with their own alike, is 0 points at a learning rate of 0.002, 0.8 +- 0.4 at
+0.005, and 2.0 +- 0.6 at 0.01 (16 seeds): the scheme decides how large a rate the network bears. Weights of their own for every
+layer are worth three points or more, with any scheme. Nothing follows for another size or a longer training.
 
 Source: Zhong et al., arXiv 2212.06011, whose question it is (read: abstract and introduction, no table); runs are ours
 Cost: 110 s

@@ -2,11 +2,11 @@
 
 A classifier of digits trains with one weight-shared block in three layers, steps of size 1. Then every layer is cut into more
 and finer steps. From some number on errors fall at the order of the scheme, with the constant that theory computes from the
-trained weights. At the step that was trained the error is two thirds of the tokens themselves, and the classifier is made for
-it: of 93 % of the test images right 76 % are left with two steps a layer, and 45 % in the limit.
+trained weights. At the step that was trained the error is half of the tokens themselves, and the classifier is made for it:
+of the test images it tells 91 %, and with two steps a layer 79 %, in the limit 51 %.
 
 Source: derived here; layers as steps of an equation, with shared weights: Zhong et al., arXiv 2212.06011
-Cost: 40 s
+Cost: 45 s
 """
 
 from dataclasses import dataclass

@@ -36,18 +36,18 @@ def draw(result):
         _style.simulation(right, cost, accuracy, index)
         for name in schemes if index == len(blocks) - 1 else ():
             at = {SCHEME: name}
-            if name != "parallel":  # costs what sequential does
-                text = "sequential, parallel" if name == "sequential" else name
-                right.annotate(
-                    text, (float(cost.sel(at)), float(accuracy[0].sel(at))), (3, 6), textcoords="offset points", fontsize=6
-                )
+            shift = (-4, -12) if name == "sequential" else (4, 5)
+            place = float(cost.sel(at)), float(accuracy[0].sel(at))
+            right.annotate(name, place, shift, textcoords="offset points", fontsize=6)
     for axes in (left, middle):
         axes.set_xticks(places, schemes, rotation=20)
         axes.margins(x=0.1)
     middle.axhline(0, color="0.8", linewidth=0.6, zorder=0)
     left.set(ylabel="test accuracy", ylim=(0, 1))
-    middle.set(ylabel="points above sequential, same seeds")
-    right.set(xscale="log", xlabel="attention and MLP evaluations of a test batch", ylabel="test accuracy")
+    middle.set(ylabel="points above sequential")
+    right.set(xscale="log", xlabel="attention and MLP evaluations", ylabel="test accuracy")
+    right.set_xticks([6, 12, 24, 48], ["6", "12", "24", "48"])
+    right.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     right.margins(x=0.25)
     _style.legend(left, simulation.sizes["seed"], "before training: chance", point="trained with AdamW", loc="center")
     return figure

@@ -1,4 +1,4 @@
-"""Error against steps a layer of trained stacks with the leading term as a line, its constants, and what accuracy is left."""
+"""Error of trained stacks against steps a layer with the leading term as a line, orders, constants, and the accuracy left."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def draw(result):
     counts, simulation = config["refinements"], result["simulation"]
     swept = SWEPT in simulation.dims
     trained = [str(name) for name in simulation[SWEPT].values] if swept else [config[SWEPT]]
-    figure, (left, middle, right) = _style.panels(columns=3)
+    figure, ((left, upper), (lower, right)) = _style.panels(columns=2, rows=2)
     places = np.arange(len(SCHEMES))
     for index, arm in enumerate(trained):
 
@@ -28,11 +28,9 @@ def draw(result):
                 _style.simulation(left, counts, tuple(of(values).isel(scheme=place) for values in error), place)
         shift = 0.25 * (index - (len(trained) - 1) / 2)
         dashes = dict(linestyle="", marker="_", markersize=9, markeredgewidth=1.2)
-        _style.theory(middle, places + shift, of(prediction(result, "constant")), index, **dashes)
-        _style.simulation(middle, places + shift, tuple(map(of, statistics(result, "constant"))), index)
-        orders = [of(values).values for values in (prediction(result, "order"), statistics(result, "order")[0])]
-        middle.plot(places + shift, orders[1], color=_style.COLOURS[index], linestyle="", marker="x", markersize=4)
-        middle.plot(places + shift, orders[0], color=_style.COLOURS[index], **dashes)
+        for axes, field in ((upper, "order"), (lower, "constant")):
+            _style.theory(axes, places + shift, of(prediction(result, field)), index, **dashes)
+            _style.simulation(axes, places + shift, tuple(map(of, statistics(result, field))), index)
         accuracy = tuple(map(of, statistics(result, "accuracy")))
         right.plot(counts, accuracy[0], color=_style.COLOURS[index], linewidth=0.6, label=f"trained {arm}")
         _style.simulation(right, counts, accuracy, index)
@@ -43,8 +41,11 @@ def draw(result):
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     left.set(yscale="log", ylabel="error over tokens", title=f"trained {trained[0]}")
-    middle.set_xticks(places, SCHEMES, rotation=20)
-    middle.set(yscale="log", ylabel="constant (circles, squares), order (crosses)", title="dash: theory")
+    for axes, label in ((upper, "observed order p (dash: theory)"), (lower, "norm of the coefficient of $h^p$")):
+        axes.set_xticks(places, SCHEMES)
+        axes.set(ylabel=label)
+    upper.set(ylim=(0, 4.6))
+    lower.set(yscale="log")
     right.set(ylim=(0, 1), ylabel="test accuracy (dotted: the flow)")
     right.axhline(0.1, color="0.8", linewidth=0.6, zorder=0)
     seeds = simulation.sizes["seed"]
