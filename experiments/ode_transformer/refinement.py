@@ -129,8 +129,8 @@ def _time(config: Config) -> float:
 
 
 TOLERANCE = {
-    "order": (0.0, 0.05),  # the next order of h, at 16 and 32 steps a layer: 0.03
-    "constant": 0.05,  # the order after that, as extrapolation takes the next one off: 3 %
+    "order": (0.0, 0.04),  # the next order of h, at 16 and 32 steps a layer: 0.026
+    "constant": 0.02,  # the order after that, as extrapolation takes the next one off: 0.4 %
 }
 QUICK = {
     "num_train": 1700,
