@@ -36,7 +36,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import diffrax
 import jax
@@ -50,13 +50,22 @@ from ..models import ode_transformer
 @dataclass(frozen=True)
 class Config:
     pairs: int = 5  # rounds; in each, every row is timed once, right after A
-    widths: tuple[int, ...] = (64, 16)
-    heads: int = 1
+    widths: tuple[Literal[64, 16], ...] = (64, 16)
+    heads: Literal[1, 2, 4, 8, 16] = 1
     threads: int = 2
     steps: int = 8  # of RK4
     rtol: float = 1e-3  # of dopri5; atol is half of it
-    methods: tuple[str, ...] = ("rk4", "dopri5")
+    methods: tuple[Literal["rk4", "dopri5"], ...] = ("rk4", "dopri5")
     repeats: tuple[int, int] = (5, 50)  # runs in one timing, width 64 and width 16
+
+    def __post_init__(self):
+        for name in ("pairs", "threads", "steps"):
+            if getattr(self, name) < 1:
+                raise SystemExit(f"{name} must be at least 1, got {getattr(self, name)}")
+        if min(self.repeats) < 1:
+            raise SystemExit(f"repeats must be at least 1 each, got {self.repeats}")
+        if not 0 < self.rtol < 1:
+            raise SystemExit(f"rtol must be above 0 and below 1, got {self.rtol}")
 
 
 class Size(NamedTuple):

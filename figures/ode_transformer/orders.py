@@ -1,5 +1,7 @@
 """Errors of eight schemes against the number of steps, with the leading term as a line; their orders and constants."""
 
+from typing import Any
+
 import numpy as np
 
 from ...sweeps import prediction, provenance, statistics
@@ -37,7 +39,7 @@ def draw(result):
         panel.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         shift = 0.3 * (column - (len(problems) - 1) / 2)
         for side, field, values in ((axes[1, 0], "order", orders), (axes[1, 1], "constant", constants)):
-            dashes = dict(linestyle="", marker="_", markersize=9, markeredgewidth=1.2)
+            dashes = dict[str, Any](linestyle="", marker="_", markersize=9, markeredgewidth=1.2)
             _style.theory(side, places + shift, of(prediction(result, field)), column, **dashes)
             _style.simulation(side, places + shift, values, column)
     for side, label in ((axes[1, 0], "observed order p"), (axes[1, 1], "norm of the coefficient of $h^p$")):

@@ -1,5 +1,7 @@
 """Error of trained stacks against steps a layer with the leading term as a line, orders, constants, and the accuracy left."""
 
+from typing import Any
+
 import numpy as np
 
 from ...sweeps import prediction, provenance, statistics
@@ -22,12 +24,12 @@ def draw(result):
             return values.sel({SWEPT: arm}) if swept else values
 
         if not index:
-            error, leading = statistics(result, "error"), prediction(result, "error", "prediction_leading")
+            (mean, error), leading = statistics(result, "error"), prediction(result, "error", "prediction_leading")
             for place, name in enumerate(SCHEMES):
                 _style.theory(left, counts, of(leading).isel(scheme=place), place, name)
-                _style.simulation(left, counts, tuple(of(values).isel(scheme=place) for values in error), place)
+                _style.simulation(left, counts, (of(mean).isel(scheme=place), of(error).isel(scheme=place)), place)
         shift = 0.25 * (index - (len(trained) - 1) / 2)
-        dashes = dict(linestyle="", marker="_", markersize=9, markeredgewidth=1.2)
+        dashes = dict[str, Any](linestyle="", marker="_", markersize=9, markeredgewidth=1.2)
         for axes, field in ((upper, "order"), (lower, "constant")):
             _style.theory(axes, places + shift, of(prediction(result, field)), index, **dashes)
             _style.simulation(axes, places + shift, tuple(map(of, statistics(result, field))), index)
