@@ -2,10 +2,10 @@
 
     F(x) = concat_heads[softmax(q k^T/sqrt(size)) v] W_O,   q, k, v = x W_Q, x W_K, x W_V     G(x) = phi(x W_1 + b_1) W_2 + b_2
 
-with phi = tanh or gelu, and with layer norm in front of either if asked for (its scale and shift are left to the matrices that
-follow). A layer is one step of a scheme for F + G, of size h; the residual network has h = 1. With one block for all layers a
-stack of N layers integrates the equation to the time N h; with B blocks, each for N/B layers in turn, the equation changes
-B - 1 times on the way.
+with phi = tanh or gelu, and with layer norm in front of either if asked for (without scale and shift of its own: W_1, b_1 and
+W_Q, W_K, W_V take them up, the shift in front of attention apart). A layer is one step of a scheme for F + G, of size h; the
+residual network has h = 1. With one block for all layers a stack of N layers integrates the equation to the time N h; with B
+blocks, each for N/B layers in turn, the equation changes B - 1 times on the way.
 
 | scheme | one layer | order | sublayers |
 |---|---|---|---|
@@ -26,7 +26,8 @@ B - 1 times on the way.
 | h, N | step_size, num_layers | | step, steps |
 
 Source: Zhong, Zhang, Chakraborty and Dey, arXiv 2212.06011 (parallel layers as Euler's step, weights shared over depth); Lu
-et al., arXiv 1906.02762 (macaron, tokens as particles). Orders are derived here; theory.splitting has them with constants.
+et al., arXiv 1906.02762 (macaron, tokens as particles; their halves of G are MLPs of half the width with weights of their own,
+here both are the one G). Orders are derived here; theory.splitting has them with constants.
 """
 
 import math
@@ -125,12 +126,14 @@ class Evolved(NamedTuple):
 def evolve(params: Params, x: Float[Array, "*batch token dim"], config: Config) -> Evolved:
     """The tokens after all layers, and what that took. An adaptive scheme takes the same steps for a batch that it is given
     whole, and its own for each example under vmap."""
+    if params.query.shape[0] != config.num_blocks:
+        raise ValueError(f"params must be those of num_blocks = {config.num_blocks} blocks, got {params.query.shape[0]}")
     repeats = config.num_layers // config.num_blocks
 
     def block(carry: Evolved, one: Params) -> tuple[Evolved, None]:
         if config.scheme in ADAPTIVE:
             field, layer = partial(joint_field, config=config), jnp.asarray(config.step_size, x.dtype)
-            state, evaluations = solve(field, one, carry.state, repeats * layer, config.scheme, config.rtol, first=layer)
+            state, evaluations = solve(field, one, carry.state, repeats * layer, config.scheme, config.rtol, first_step=layer)
             return Evolved(state, carry.num_sublayers + 2 * evaluations), None
         scheme = SCHEMES[config.scheme]
         state = integrate(scheme.step_fn, *fields(one, config), carry.state, config.step_size, repeats)
@@ -153,8 +156,8 @@ def attention_field(params: Params, x: Float[Array, "*batch token dim"], config:
 
 def mlp_field(params: Params, x: Float[Array, "*batch token dim"], config: Config) -> Float[Array, "*batch token dim"]:
     """G(x) of one block: the same map for every token."""
-    hidden = ACTIVATIONS[config.activation](_wide(_product(_normalised(x, config), params.w_in), params.b_in))
-    return _wide(_product(hidden, params.w_out), params.b_out)
+    hidden = ACTIVATIONS[config.activation](_biased(_product(_normalised(x, config), params.w_in), params.b_in))
+    return _biased(_product(hidden, params.w_out), params.b_out)
 
 
 def joint_field(params: Params, x: Float[Array, "*batch token dim"], config: Config) -> Float[Array, "*batch token dim"]:
@@ -183,7 +186,7 @@ def _heads(x: Array, num_heads: int) -> Array:
     return x.reshape(*x.shape[:-1], num_heads, -1)
 
 
-def _wide(x: Array, bias: Array) -> Array:
+def _biased(x: Array, bias: Array) -> Array:
     return x + jnp.broadcast_to(bias, x.shape)
 
 
@@ -284,7 +287,10 @@ def integrate(
     num_steps: int | Int[Array, ""],
 ) -> State:
     """The state after num_steps steps of a scheme for x' = F(x) + G(x). Reverse mode keeps the state before every step and
-    computes the step again: that is less than what it takes to write all of its parts to fresh memory and read them back."""
+    computes the step again: that is less than what it takes to write all of its parts to fresh memory and read them back. It
+    needs num_steps as a Python int; a traced number will do without derivatives and in forward mode."""
+    if isinstance(num_steps, int) and num_steps < 0:
+        raise ValueError(f"num_steps must not be negative, got {num_steps}")
     h = jnp.asarray(step_size, x.dtype)
     step = jax.checkpoint(lambda x: step_fn(f_fn, g_fn, x, h), prevent_cse=False)
     return jax.lax.fori_loop(0, num_steps, lambda _, x: step(x), x)
@@ -312,11 +318,11 @@ def solve(
     num_steps: int | None = None,
     adjoint: str = "checkpoint",
     max_steps: int = 4096,
-    first: Step | None = None,
+    first_step: Step | None = None,
 ) -> Solved:
     """x(time) of x' = field(params, x) by diffrax: num_steps equal steps, or steps of its own to the tolerance if that is None.
 
-    Of its own steps the first to be tried is `first`, half of the time if left out. The absolute tolerance is rtol/2.
+    Of its own steps the first to be tried is `first_step`, half of the time if left out. The absolute tolerance is rtol/2.
     Derivatives are of the numbers computed ("checkpoint": recursive checkpoints; reverse mode only), or solve the adjoint
     equation backwards ("backsolve": constant memory, an error of the order of the tolerance, and only with respect to `params`
     and `x`: what `field` holds otherwise counts as constant).
@@ -333,7 +339,7 @@ def solve(
         # Too long a step costs one rejection, and is then at least a fifth. The whole time at once may just pass, with a
         # gradient wrong by many times the tolerance; two halves are far better for twice the work.
         controller = diffrax.PIDController(rtol=rtol, atol=rtol / 2)
-        step = end / 2 if first is None else jnp.asarray(first, x.dtype)
+        step = end / 2 if first_step is None else jnp.asarray(first_step, x.dtype)
     else:
         controller, step, max_steps = diffrax.ConstantStepSize(), end / num_steps, num_steps + 1
     solution = diffrax.diffeqsolve(
@@ -353,4 +359,5 @@ def solve(
     steps = solution.stats["num_steps"].astype(x.dtype)
     first_and_each = {"euler": (0, 1), "midpoint": (0, 2), "heun": (0, 2), "tsit5": (1, 6), "dopri5": (1, 6)}[method]
     evaluations = first_and_each[0] + first_and_each[1] * steps
-    return Solved(jnp.where(arrived, jnp.asarray(solution.ys)[0], jnp.nan), evaluations)
+    # a factor, so that the gradient is no number either
+    return Solved(jnp.asarray(solution.ys)[0] * jnp.where(arrived, 1, jnp.nan).astype(x.dtype), evaluations)

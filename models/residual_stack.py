@@ -24,7 +24,8 @@ layers side by side: (0, (1, 2), 4, 4) runs layer 0, then 1 beside 2, leaves out
 | pi | order | | which layers run, in which order |
 
 Source: the operations on layers are those of "Transformer layers as painters", arXiv 2407.09298, and "What matters in
-transformers?", arXiv 2406.15786 (abstracts read); this model is ours, the leading changes are in theory.layer_perturbation.
+transformers?", arXiv 2406.15786 (numbers recalled, abstracts read); this model is ours, the leading changes are in
+theory.layer_perturbation.
 """
 
 import operator
@@ -63,6 +64,8 @@ class Config:
         for name in ("init_scale", "correlation_length"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.init_scale == float("inf"):
+            raise ValueError("init_scale must be finite, got inf")
 
 
 class Params(NamedTuple):
@@ -167,7 +170,7 @@ def run_stack(
 def num_layers(params: Stacked) -> int:
     """The length of the leading axis; raises ValueError if arrays differ in it."""
     found = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(params)}
-    if len(found) != 1 or found == {()}:
+    if len(found) != 1 or found <= {(), (0,)}:
         raise ValueError(f"params must be arrays with one leading axis, the layer, of one size above 0, got sizes {found}")
     ((depth,),) = found
     return depth
@@ -253,9 +256,9 @@ def parallel(order: Order, place: int, window: int = 2) -> Order:
     [0, (1, 2, 3), 4]
     """
     before, inside, behind = _split(order, place, window)
-    if not all(isinstance(entry, int) for entry in inside):
+    if any(isinstance(entry, Sequence) for entry in inside):
         raise ValueError(f"order must hold single layers from {place} to {place + window - 1}, got {inside}")
-    return [*before, tuple(inside), *behind]
+    return [*before, tuple(map(operator.index, inside)), *behind]
 
 
 def reverse(order: Order, place: int, window: int) -> Order:

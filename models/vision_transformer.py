@@ -38,7 +38,7 @@ class Config:
 
     @property
     def pixel(self) -> int:
-        """Numbers of an image."""
+        """Pixels of an image."""
         return self.side**2
 
     @property
@@ -80,6 +80,8 @@ def evaluate(params: Params, x: Float[Array, "*batch pixel"], config: Config) ->
 
 def embed(params: Params, x: Float[Array, "*batch pixel"], config: Config) -> Float[Array, "*batch token dim"]:
     """The tokens before the first layer."""
+    if x.shape[-1] != config.pixel:
+        raise ValueError(f"x must have side^2 = {config.pixel} pixels along its last axis, got shape {x.shape}")
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # flax promotes
         return _merged(params, config)["embed"](patches(x, config.patch)) + params.position
 

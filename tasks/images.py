@@ -132,6 +132,16 @@ def split(key: PRNGKeyArray, images: Images, num_train: int) -> Split:
     return Split(order[:num_train], order[num_train:])
 
 
+def accuracy(logits: Float[Array, "*example class"], labels: Int[Array, "*example"]) -> Float[Array, ""]:
+    """Share of examples whose largest logit is that of their label; not a number if a logit is none.
+
+    >>> round(float(accuracy(jnp.array([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0]]), jnp.array([1, 1, 1]))), 4)
+    0.6667
+    """
+    right = jnp.argmax(logits, axis=-1) == jnp.asarray(labels, int)
+    return jnp.where(jnp.isfinite(logits).all(), jnp.mean(right.astype(logits.dtype)), jnp.nan)
+
+
 def take(images: Images, index: Int[Array, "batch"]) -> tuple[Float[Array, "batch pixel"], Int[Array, "batch"]]:
     """Pixels in [0, 1], in the default precision, and labels."""
     pixels = jnp.asarray(images.pixels)[index].astype(jnp.result_type(float)) / images.full

@@ -220,8 +220,8 @@ def leading_error(
     times, *leaves = as_floats(time, *leaves)
     x0, unravel = ravel_pytree(jax.tree.unflatten(structure, leaves))
     # traced once each, however often the solver traces its step: the trees of order 5 take seconds
-    velocity_fn, defect_fn = jax.jit(total((1, f_fn), (1, g_fn))), jax.jit(defect_fn)
-    for name, fn in (("f_fn and g_fn", velocity_fn), ("defect_fn", defect_fn)):
+    velocity_fn, error_fn = jax.jit(total((1, f_fn), (1, g_fn))), jax.jit(lambda x: defect_fn(x))
+    for name, fn in (("f_fn and g_fn", velocity_fn), ("defect_fn", error_fn)):
         found, expected = (jax.tree.map(jnp.shape, tree) for tree in (jax.eval_shape(fn, unravel(x0)), unravel(x0)))
         if found != expected:
             raise ValueError(f"{name} must map a state to one like start, of shapes {expected}, got {found}")
@@ -232,7 +232,7 @@ def leading_error(
     def velocity(_, state: tuple[Array, Array], end: Float[Array, ""]) -> tuple[Array, Array]:
         x, error = state
         x_dot, carried = jax.jvp(flat(velocity_fn), (x,), (error,))
-        return end * x_dot, end * (carried + flat(defect_fn)(x))
+        return end * x_dot, end * (carried + flat(error_fn)(x))
 
     tolerance = max(1e-11, 100 * float(jnp.finfo(x0.dtype).eps))
 

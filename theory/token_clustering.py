@@ -155,6 +155,10 @@ def phase_curve(
     """
     require_positive(delta=delta)
     _check(num_tokens, beta, initial)
+    if not any(isinstance(value, Tracer) for value in (delta, initial)):
+        lowest, deltas = np.broadcast_arrays(np.asarray(initial), np.asarray(delta))
+        if not np.all(deltas <= 1 - lowest):
+            raise ValueError(f"delta must be at most 1 - initial, got {delta} with initial {initial}")
     left, n, beta_, start = jnp.broadcast_arrays(*as_floats(delta, num_tokens, beta, initial))
     return _time(*_path(1 - start - left, left, n, beta_, start), softmax)
 

@@ -69,11 +69,6 @@ def logits(params: Params, x: Float[Array, "image pixel"], config: Config) -> Fl
     return jax.vmap(lambda one: bilinear_classifier.apply(params, one, config.residual))(x)
 
 
-def accuracy(outputs: Float[Array, "image class"], labels: Int[Array, "image"]) -> Float[Array, ""]:
-    """Share of images whose largest output is that of their label."""
-    return jnp.mean((jnp.argmax(outputs, axis=1) == labels).astype(outputs.dtype))
-
-
 def accuracy_kept(
     params: Params, x: Float[Array, "image pixel"], labels: Int[Array, "image"], num_kept: tuple[int, ...]
 ) -> Float[Array, "kept"]:
@@ -82,7 +77,7 @@ def accuracy_kept(
     strengths = jnp.einsum("nd,cdr->ncr", bilinear_classifier.embed(params, x), eigen.vectors) ** 2 * eigen.values[None]
     rising = jnp.cumsum(strengths, axis=2)
     most = strengths.shape[2]
-    return jnp.stack([accuracy(rising[:, :, min(kept, most) - 1], labels) for kept in num_kept])
+    return jnp.stack([images.accuracy(rising[:, :, min(kept, most) - 1], labels) for kept in num_kept])
 
 
 def participation(values: Float[Array, "class mode"]) -> Float[Array, ""]:

@@ -69,7 +69,7 @@ def simulate(state: State, config: Config) -> Result:
     sides = [jnp.sort(jnp.maximum(sign * values, 0), axis=1, descending=True)[:, : config.num_values] for sign in (1, -1)]
     return Result(
         edge,
-        _digits.accuracy(_digits.logits(params, x, config), labels),
+        images.accuracy(_digits.logits(params, x, config), labels),
         _digits.participation(values),
         _digits.accuracy_kept(params, x, labels, config.num_kept),
         sides[0],

@@ -54,7 +54,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     x, labels = images.take(config.images, split.test)
     outputs = jax.vmap(lambda params: _digits.logits(params, x, config))(ends)
     kept = jax.lax.map(lambda params: _digits.accuracy_kept(params, x, labels, config.num_kept), ends)
-    accuracy = jax.vmap(lambda part: _digits.accuracy(part, labels))(outputs)
+    accuracy = jax.vmap(lambda part: images.accuracy(part, labels))(outputs)
     return Result(_overlap(start, config), _overlap(ends, config), jnp.mean(kept, axis=0), jnp.mean(accuracy))
 
 

@@ -39,7 +39,7 @@ def run(
 
 def accuracy(params: Params, x: Float[Array, "image dim"], labels: Int[Array, "image"]) -> Float[Array, ""]:
     """Share of states behind the stack from which the head reads the right label."""
-    return jnp.mean((jnp.argmax(x @ params.head.T, axis=1).astype(labels.dtype) == labels).astype(x.dtype))
+    return images.accuracy(x @ params.head.T, labels)
 
 
 def train(

@@ -5,7 +5,7 @@ x + h F(x), then x + h G(x), h = 1/L; without a sublayer f the output changes by
 MLPs, whose effective step is a tenth, and for a tenth of an attention sublayer. A whole one is no small change, effective step
 up to a half: there the leading order is drawn beside what is found.
 
-Source: derived here; which sublayers can go is the question of arXiv 2406.15786
+Source: derived here; which sublayers can go is the question of arXiv 2406.15786 (number recalled)
 Cost: 40 s
 """
 
@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from ...models import ode_transformer as transformer
 from ...models import residual_stack as stack
 from ...solvers.descent import minibatch_adam
+from ...tasks import images
 from ...theory import layer_perturbation as perturbation
 
 TASKS = ("copy", "parity")
@@ -49,6 +50,8 @@ class Config:
         for name in ("batch_size", "num_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"learning_rate must be positive and finite, got {self.learning_rate}")
         if self.model.scheme != "sequential" or self.model.num_blocks != self.model.num_layers:
             raise ValueError("model must have the scheme sequential and as many blocks as layers")
 
@@ -216,7 +219,7 @@ def _by_kind(values: Float[Array, "place"]) -> Float[Array, "kind layer"]:
 
 
 def _accuracy(params: Params, x: Float[Array, "sequence token dim"], labels: Array) -> Float[Array, ""]:
-    return jnp.mean((jnp.argmax(x @ params.head.T, axis=2).astype(labels.dtype) == labels).astype(x.dtype))
+    return images.accuracy(x @ params.head.T, labels)
 
 
 def _size(

@@ -4,7 +4,7 @@ Eight residual layers of 32 units classify digits, with the step 1/8 of a neural
 judged, and with the step 1 of a residual network, where it is drawn beside what is found. What says how alike neighbours have
 become is the change by a swap over sqrt(2) times that by running both side by side: 1 for independent layers, 0 for equal ones.
 
-Source: derived here; the questions are those of arXiv 2407.09298 and arXiv 2406.15786
+Source: derived here; the questions are those of arXiv 2407.09298 and arXiv 2406.15786 (numbers recalled)
 Cost: 20 s
 """
 
@@ -38,6 +38,8 @@ class Config:
         for name in ("num_train", "batch_size", "num_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"learning_rate must be positive and finite, got {self.learning_rate}")
         if not self.weight_decay >= 0:
             raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
 

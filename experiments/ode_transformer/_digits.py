@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...models import ode_transformer, vision_transformer
 from ...models.vision_transformer import Params
@@ -34,6 +34,8 @@ class Config:
         for name in ("num_train", "batch_size", "num_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"learning_rate must be positive and finite, got {self.learning_rate}")
         if not self.weight_decay >= 0:
             raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
 
@@ -68,9 +70,4 @@ def test(params: Params, split: Split, config: Config) -> tuple[Float[Array, ""]
     """Share of test images classified right, and the evaluations of sublayers that took."""
     x, labels = images.take(config.images, split.test)
     output = vision_transformer.evaluate(params, x, config.model)
-    return accuracy(output.logits, labels), output.num_sublayers
-
-
-def accuracy(logits: Float[Array, "image class"], labels: Int[Array, "image"]) -> Float[Array, ""]:
-    """Share of images whose largest logit is that of their label."""
-    return jnp.mean((jnp.argmax(logits, axis=1) == jnp.asarray(labels, int)).astype(logits.dtype))
+    return images.accuracy(output.logits, labels), output.num_sublayers

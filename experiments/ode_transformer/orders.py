@@ -27,7 +27,7 @@ FINE = 2048  # steps of order 4 that stand for the exact flow: their error is 1e
 @dataclass(frozen=True)
 class Config:
     problem: str = "random"  # Gaussian weights and tokens, or "sines": weights and tokens of a fixed formula, whatever the seed
-    model: ode_transformer.Config = field(default_factory=lambda: ode_transformer.Config(dim=4, hidden=8))
+    model: ode_transformer.Config = field(default_factory=lambda: ode_transformer.Config(dim=4, hidden=8))  # the fields alone
     num_tokens: int = 6  # rows of the state
     time: float = 1.0  # T; a step has the size T/num_steps
     num_steps: tuple[int, ...] = (16, 32, 64, 128)  # N, rising; the last two give the order and the constant
@@ -38,6 +38,8 @@ class Config:
             raise ValueError(f"problem must be random or sines, got {self.problem!r}")
         if self.model.num_blocks != 1:
             raise ValueError(f"model.num_blocks must be 1 (one equation for all layers), got {self.model.num_blocks}")
+        if not 0 < self.time < float("inf"):
+            raise ValueError(f"time must be positive and finite, got {self.time}")
         if self.num_tokens < 1:
             raise ValueError(f"num_tokens must be at least 1, got {self.num_tokens}")
         counts = self.num_steps

@@ -36,6 +36,10 @@ class Config:
     def __post_init__(self):
         _flows.require_betas(self.betas, lowest=0.01)
         _flows.require_positive(self, "num_tokens", "num_steps", "num_records")
+        if self.num_tokens < 2 or self.dim < 2:
+            raise ValueError(f"num_tokens and dim must be at least 2, got {self.num_tokens} and {self.dim}")
+        if not 0 < self.time < float("inf"):
+            raise ValueError(f"time must be positive and finite, got {self.time}")
         if self.num_steps % (2 * self.num_records):
             raise ValueError(f"num_records must divide num_steps/2 = {self.num_steps / 2:g}, got {self.num_records}")
 

@@ -42,6 +42,12 @@ class Config:
             raise ValueError(f"num_records must divide num_steps = {self.num_steps}, got {self.num_records}")
         if self.num_tokens < 2 or self.dim < self.num_tokens:
             raise ValueError(f"num_tokens must be from 2 to dim = {self.dim}, got {self.num_tokens}")
+        if not 0 < self.end < 1:
+            raise ValueError(f"end must be above 0 and below 1, got {self.end}")
+        if not 0 <= self.layer_beta < float("inf"):
+            raise ValueError(f"layer_beta must be finite and not negative, got {self.layer_beta}")
+        if not self.step_sizes or not all(0 <= size < float("inf") for size in self.step_sizes):
+            raise ValueError(f"step_sizes must be finite and not negative, at least one; got {self.step_sizes}")
         if not self.levels or not all(0 < level < self.end for level in self.levels):
             raise ValueError(f"levels must be above 0 and below end = {self.end}, got {self.levels}")
 

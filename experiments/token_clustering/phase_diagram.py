@@ -44,6 +44,12 @@ class Config:
             raise ValueError(f"threshold must be above 0 and below 1, got {self.threshold}")
         if not 0 < self.time < float("inf"):
             raise ValueError(f"time must be positive and finite, got {self.time}")
+        for place in self.judged:
+            curve = float(token_clustering.phase_curve(self.betas[place], self.num_tokens, 1 - self.threshold))
+            if not curve < self.time:
+                raise ValueError(
+                    f"time must be above {curve:.4g}, when tokens are together at beta = {self.betas[place]:g}, got {self.time}"
+                )
 
     @property
     def judged(self) -> tuple[int, ...]:
@@ -116,6 +122,6 @@ TOLERANCE = {
     "error": (0.0, 2.0),
     "delay": (0.0, 4.0),  # half the relative error of 1 - mean, which at the end is a few times that of the mean: 2.5 there
 }
-QUICK = {"num_tokens": 4, "dim": 64, "betas": (0.0, 1.0, 6.0), "time": 4.0, "num_records": 4}
+QUICK = {"num_tokens": 4, "dim": 64, "betas": (0.0, 1.0, 6.0), "time": 6.0, "num_records": 4}
 GRID = {"dim": (32, 256, 4096)}
 SEEDS = 16

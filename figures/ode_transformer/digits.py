@@ -27,10 +27,10 @@ def draw(result):
         left.plot([], [], color=_style.COLOURS[index], label=label)
         _style.simulation(left, shifted, untrained, index)
         _style.theory(left, shifted, of(prediction(result, "untrained")), index)
-        values = of(simulation["accuracy"])
+        values = of(simulation["accuracy"].where(~simulation["diverged"]))
         if "sequential" in schemes:
             gain = 100 * (values - values.sel({SCHEME: "sequential"}))
-            error = gain.std("seed", ddof=1) / np.sqrt(gain.sizes["seed"])
+            error = gain.std("seed", ddof=1) / np.sqrt(gain.count("seed"))
             _style.simulation(middle, shifted, (gain.mean("seed"), error), index)
         cost = of(statistics(result, "num_sublayers")[0])
         _style.simulation(right, cost, accuracy, index)

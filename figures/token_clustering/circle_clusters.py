@@ -10,7 +10,7 @@ def draw(result):
     config = provenance(result)["config"]
     seeds, betas = result["simulation"].sizes["seed"], config["betas"]
     figure, panels = _style.panels(columns=2, rows=2)
-    growth, clusters = prediction(result, "growth"), prediction(result, "clusters")
+    growth, clusters = prediction(result, "growth"), prediction(result, "clusters", "prediction_fastest")
     naive = prediction(result, "growth", "prediction_unsquared")
     (rate, rate_error), (number, number_error), (count, count_error) = (
         statistics(result, field) for field in ("growth", "clusters", "groups")

@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 
-from closedform.experiments.layer_reorder import sublayers, windows
+from closedform.experiments.layer_reorder import slopes, sublayers, windows
 from closedform.models import ode_transformer as transformer
 from closedform.models import residual_stack as stack
+from closedform.sweeps import agrees, compare, config, find, run
 from zoo.checks import rejected
 
 
@@ -21,13 +23,13 @@ def close(found, expected):
 def drawn():
     """A transformer as drawn, without training, its test sequences, and what its sublayers change to leading order."""
     model = transformer.Config(dim=4, hidden=5, num_heads=2, num_layers=3, num_blocks=3, step_size=1 / 3)
-    config = sublayers.Config(model=model, num_tokens=3)
+    settings = sublayers.Config(model=model, num_tokens=3)
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), 4)
         token, position, head = (jax.random.normal(key, (size, 4)) for key, size in zip(keys[1:], (2, 3, 2), strict=True))
         params = sublayers.Params(token, position, transformer.init(keys[0], model), head)
-        x, labels = sublayers._test(params, config)
-        yield config, params, x, labels, *sublayers._leading(params, config)
+        x, labels = sublayers._test(params, settings)
+        yield settings, params, x, labels, *sublayers._leading(params, settings)
 
 
 def without(params, place, share, config, x):
@@ -75,3 +77,52 @@ def test_random_orders_keep_what_is_outside_of_their_window():
         assert np.flatnonzero(places).tolist() == list(range(32 - window // 2, 32 + window // 2))
     with pytest.raises(ValueError, match=r"correlation_length must be 0, independent layers, got 0\.5"):
         windows.Config(model=stack.Config(correlation_length=0.5), windows=(2,))
+
+
+def test_random_orders_cost_what_inverted_pairs_do(tmp_path):
+    experiment = find("layer_reorder/windows")
+    settings = config.replace(experiment.default_config(), {"model.num_layers": 32, "windows": (2, 4, 8)})
+    result = run(experiment.module, settings, seeds=256, results=tmp_path, progress=False)
+    assert agrees(compare(experiment, result))
+    # with all pairs inverted, or K^2/4 of them
+    pairs = np.array([2, 4, 8]) / (np.array([2, 4, 8]) - 1)
+    for factor in (2.0, pairs[None]):
+        wrong = result["prediction"]["mean_square"] * factor
+        assert not agrees(compare(experiment, changed(result, mean_square=wrong)))
+
+
+def test_changes_and_slopes(tmp_path):
+    experiment = find("layer_reorder/slopes")
+    settings = config.replace(experiment.default_config(), {"num_doublings": 2, "num_inputs": 20})
+    result = run(experiment.module, settings, seeds=16, results=tmp_path, progress=False)
+    assert agrees(compare(experiment, result))
+    right = result["prediction"]
+    swap, pair = slopes.KINDS.index("swap"), slopes.KINDS.index("parallel pair")
+    exponents, sizes = right["slope"].values.copy(), right["change"].values.copy()
+    exponents[:, swap] = -3  # that of weights smooth in depth
+    sizes[:, swap] = sizes[:, pair]
+    assert not agrees(compare(experiment, changed(result, slope=exponents)))
+    assert not agrees(compare(experiment, changed(result, change=sizes)))
+
+
+def changed(result, **predictions):
+    """The result with other predictions of some fields."""
+    other = result.copy()
+    old = result["prediction"].to_dataset()
+    new = {field: xarray.zeros_like(old[field]) + values for field, values in predictions.items()}
+    other["prediction"] = old.assign(new)
+    return other
+
+
+@pytest.mark.parametrize(
+    ("experiment", "settings", "message"),
+    [
+        (slopes, stack.Config(kind="commuting"), "model.kind must be tanh or linear"),
+        (slopes, stack.Config(num_layers=8, correlation_length=float("inf")), "correlation_length finite"),
+        (slopes, stack.Config(num_layers=8, init_scale=0.0), "init_scale must be positive"),
+        (windows, stack.Config(num_layers=64, kind="commuting"), "model.kind must be tanh or linear"),
+    ],
+)
+def test_models_without_a_prediction(experiment, settings, message):
+    with pytest.raises(ValueError, match=message):
+        experiment.Config(model=settings)

@@ -1,4 +1,4 @@
-"""Clustering of tokens at sizes of seconds: theory agrees, and mistakes in it do not."""
+"""Clustering of tokens at sizes of seconds: theory agrees, and mistakes in it do not; uniform tokens at their rate in d."""
 
 import numpy as np
 import pytest
@@ -44,12 +44,14 @@ def test_circle(tmp_path):
     unsquared = result["prediction_unsquared"]["growth"]
     assert not agrees(compare(experiment, changed(result, "growth", lambda _: unsquared)))
     assert not agrees(compare(experiment, changed(result, "growth", flows_swapped)))
-    fewest = unsquared.argmax("mode") + 1.0  # where k stood in place of k^2, at 16 two clusters too few
-    assert not agrees(compare(experiment, changed(result, "clusters", lambda _: fewest)))
-    # the rates within 5 %, every mode of every draw that grows at a tenth of the fastest
+    # clusters: nearer to the fastest mode than to that of the rates with k in place of k^2
+    found, fastest = result["simulation"]["clusters"].mean("seed"), result["prediction_fastest"]["clusters"]
+    assert float(abs(found - fastest).max()) < 1
+    assert float((abs(found - fastest) < abs(found - (unsquared.argmax("mode") + 1))).sum()) == found.size
+    # the rates, every mode of every draw that grows at a tenth of the fastest: the issue's 5 % are far off
     rates, expected = result["simulation"]["growth"], result["prediction"]["growth"]
     off = abs(rates / expected - 1).where(expected > expected.max("mode") / 10)
-    assert float(off.max()) < 0.05
+    assert float(off.max()) < 1e-3
 
 
 def test_energy(tmp_path):
@@ -86,7 +88,16 @@ def test_uniform_tokens_come_to_the_curve_as_dimensions_grow(tmp_path):
         (circle_clusters, dict(num_modes=100), "num_modes must be from 1 to below"),
         (circle_clusters, dict(smallest=0), "smallest must be at least 1, got 0"),
         (energy, dict(num_records=7), "num_records must divide"),
+        (circle_clusters, dict(end=5.0), r"count_time must be above 0 and at most end = 5\.0, got 10\.0"),
+        (circle_clusters, dict(tiny=0.0), r"tiny must be positive and finite, got 0\.0"),
+        (equiangular, dict(end=1.0), r"end must be above 0 and below 1, got 1\.0"),
         (energy, dict(num_tokens=0), "num_tokens must be at least 1, got 0"),
+        (energy, dict(dim=1), "num_tokens and dim must be at least 2, got 32 and 1"),
+        (
+            phase_diagram,
+            dict(dim=4096, time=10.0),
+            r"time must be above 11\.\d+, when tokens are together at beta = 5, got 10\.0",
+        ),
         (phase_diagram, dict(dim=8), "num_tokens must be from 2 to dim = 8, got 16"),
         (phase_diagram, dict(threshold=1.0), "threshold must be above 0 and below 1"),
         (phase_diagram, dict(time=0.0), "time must be positive"),

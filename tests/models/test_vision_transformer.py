@@ -70,6 +70,12 @@ def test_gradient_is_that_of_differences(scheme, tolerance):
     assert float(jax.grad(loss)(0.0)) == pytest.approx(float(difference), rel=tolerance)
 
 
+def test_an_image_of_another_size():
+    params = vision_transformer.init(jax.random.key(0), Config())
+    with pytest.raises(ValueError, match=r"x must have side\^2 = 64 pixels along its last axis, got shape \(100,\)"):
+        vision_transformer.apply(params, jnp.zeros(100))
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

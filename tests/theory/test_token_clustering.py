@@ -469,6 +469,8 @@ def test_gradients_at_the_edges():
         (clustering.inner_product_at_zero_beta, (1.0, 4, 1.0), "initial must be above"),
         (clustering.inner_product_rate, (0.0, 0, 1.0), "num_tokens must be at least 2"),
         (clustering.phase_curve, (1.0, 4, 0.0), "delta must be positive"),
+        (clustering.phase_curve, (1.0, 8, 1.5), "delta must be at most 1 - initial, got 1.5 with initial 0.0"),
+        (clustering.phase_curve, (1.0, 8, 0.9, 0.5), "delta must be at most 1 - initial, got 0.9 with initial 0.5"),
         (clustering.layer_update, (0.0, 4, 1.0, -1.0), "step_size must be at least 0"),
         (clustering.layer_inner_products, (-1, 4, 1.0, 1.0), "num_layers must be at least 0"),
         (clustering.energy, (np.eye(2), 0.0), "beta must be positive"),
