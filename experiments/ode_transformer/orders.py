@@ -89,7 +89,8 @@ def simulate(state: State, config: Config) -> Result:
 
     def end(scheme: str, num_steps: int | Array) -> Array:
         step_fn = ode_transformer.SCHEMES[scheme].step_fn
-        return ode_transformer.integrate(step_fn, f_fn, g_fn, state.x, time / num_steps, num_steps)
+        h = time / jnp.asarray(num_steps, time.dtype)
+        return ode_transformer.integrate(step_fn, f_fn, g_fn, state.x, h, num_steps)
 
     exact = end("rk4", FINE)
     counts = jnp.asarray(config.num_steps)

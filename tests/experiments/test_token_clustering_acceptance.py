@@ -51,7 +51,7 @@ def test_circle(tmp_path):
     # the rates, every mode of every draw that grows at a tenth of the fastest: the 5 % are far off
     rates, expected = result["simulation"]["growth"], result["prediction"]["growth"]
     off = abs(rates / expected - 1).where(expected > expected.max("mode") / 10)
-    assert float(off.max()) < 1e-3
+    assert float(off.max()) < 1e-2
 
 
 def test_energy(tmp_path):
