@@ -138,8 +138,9 @@ TOLERANCE = {
 }
 QUICK = {
     "num_train": 1700,
-    "model.stack.dim": 4,
+    "model.stack.dim": 8,
     "model.stack.hidden": 4,
+    "model.stack.num_layers": 1,
     "batch_size": 8,
     "num_steps": 5,
     "refinements": (1, 8, 16),
