@@ -304,7 +304,7 @@ class Solved(NamedTuple):
 ADAPTIVE = {"tsit5": diffrax.Tsit5(), "dopri5": diffrax.Dopri5()}
 SOLVERS = {"euler": diffrax.Euler(), "midpoint": diffrax.Midpoint(), "heun": diffrax.Heun(), **ADAPTIVE}
 # Left to itself diffrax makes room for the 90 checkpoints of 4096 steps, fresh memory at every call that is hardly ever used.
-# 16 are what it would choose for 153 steps; with more steps than that some are computed once more.
+# 16 are what it would choose for 152 steps; with more steps than that some are computed once more.
 ADJOINTS = {"checkpoint": diffrax.RecursiveCheckpointAdjoint(checkpoints=16), "backsolve": diffrax.BacksolveAdjoint()}
 
 

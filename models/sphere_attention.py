@@ -28,6 +28,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from .ode_transformer import rk4_step
+
 Number = Float[Array, ""] | float
 SCHEMES = ("identity", "gaussian")
 MOTIONS = ("flow", "layers")
@@ -84,12 +86,8 @@ def identity(dim: int) -> Params:
 
 def apply(params: Params, x: Float[Array, "token dim"], config: Config | None = None) -> Float[Array, "token dim"]:
     """Where the tokens are after config.num_steps; x is normalised first."""
-    config = config or Config()
-
-    def step(x: Array, _: None) -> tuple[Array, None]:
-        return move(params, x, config), None
-
-    return jax.lax.scan(step, normalise(x), None, length=config.num_steps)[0]
+    settings = config or Config()
+    return jax.lax.fori_loop(0, settings.num_steps, lambda _, x: move(params, x, settings), normalise(x))
 
 
 def trajectory(params: Params, x: Float[Array, "token dim"], config: Config) -> Float[Array, "step token dim"]:
@@ -153,16 +151,7 @@ def flow_step(
     shift: Number = 0.0,
 ) -> Float[Array, "token dim"]:
     """The flow for a time step_size, by one Runge-Kutta step of order 4. Stages may leave the sphere, the result is on it."""
-    h = jnp.asarray(step_size, x.dtype)
-
-    def velocity(y: Array) -> Array:
-        return field(params, y, beta, softmax, shift)
-
-    first = velocity(x)
-    second = velocity(x + h / 2 * first)
-    third = velocity(x + h / 2 * second)
-    last = velocity(x + h * third)
-    return normalise(x + h / 6 * (first + 2 * second + 2 * third + last))
+    return normalise(rk4_step(lambda y: field(params, y, beta, softmax, shift), x, jnp.asarray(step_size, x.dtype)))
 
 
 def layer(

@@ -70,10 +70,13 @@ def logits(params: Params, x: Float[Array, "image pixel"], config: Config) -> Fl
 
 
 def accuracy_kept(
-    params: Params, x: Float[Array, "image pixel"], labels: Int[Array, "image"], num_kept: tuple[int, ...]
+    params: Params,
+    eigen: bilinear.Eigen,
+    x: Float[Array, "image pixel"],
+    labels: Int[Array, "image"],
+    num_kept: tuple[int, ...],
 ) -> Float[Array, "kept"]:
     """Accuracy with so many eigenvectors of every class, the largest in modulus, and no residual connection."""
-    eigen = bilinear_classifier.eigenfeatures(params)
     strengths = jnp.einsum("nd,cdr->ncr", bilinear_classifier.embed(params, x), eigen.vectors) ** 2 * eigen.values[None]
     rising = jnp.cumsum(strengths, axis=2)
     most = strengths.shape[2]
@@ -86,8 +89,8 @@ def participation(values: Float[Array, "class mode"]) -> Float[Array, ""]:
     return jnp.mean(jnp.sum(size, axis=1) ** 2 / jnp.sum(size**2, axis=1))
 
 
-def top_images(params: Params, by: str, num_vectors: int) -> Float[Array, "class vector pixel"]:
+def top_images(params: Params, eigen: bilinear.Eigen, by: str, num_vectors: int) -> Float[Array, "class vector pixel"]:
     """Eigenvectors of every class as images, brighter where the sum of pixels is positive."""
-    vectors = bilinear.truncate(bilinear_classifier.eigenfeatures(params), num_vectors, by).vectors
+    vectors = bilinear.truncate(eigen, num_vectors, by).vectors
     pixels = jnp.moveaxis(jax.vmap(lambda v: bilinear_classifier.to_pixels(params, v))(vectors), 1, 2)
     return pixels * jnp.where(jnp.sum(pixels, axis=2, keepdims=True) < 0, -1, 1)

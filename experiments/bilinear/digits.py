@@ -65,16 +65,16 @@ def simulate(state: State, config: Config) -> Result:
     edge = jnp.stack([jnp.mean(jnp.max(sign * values, axis=1)) for sign in (1, -1)])
     params = _digits.train(state.key, state.params, state.split, config)
     x, labels = images.take(config.images, state.split.test)
-    values = bilinear_classifier.eigenfeatures(params).values
-    sides = [jnp.sort(jnp.maximum(sign * values, 0), axis=1, descending=True)[:, : config.num_values] for sign in (1, -1)]
+    eigen = bilinear_classifier.eigenfeatures(params)
+    sides = [jnp.sort(jnp.maximum(sign * eigen.values, 0), axis=1, descending=True)[:, : config.num_values] for sign in (1, -1)]
     return Result(
         edge,
         images.accuracy(_digits.logits(params, x, config), labels),
-        _digits.participation(values),
-        _digits.accuracy_kept(params, x, labels, config.num_kept),
+        _digits.participation(eigen.values),
+        _digits.accuracy_kept(params, eigen, x, labels, config.num_kept),
         sides[0],
         -sides[1],
-        *(_digits.top_images(params, by, config.num_images) for by in ("positive", "negative")),
+        *(_digits.top_images(params, eigen, by, config.num_images) for by in ("positive", "negative")),
     )
 
 

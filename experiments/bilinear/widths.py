@@ -53,13 +53,14 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     ends = jax.lax.map(lambda pair: _digits.train(pair[0], pair[1], split, config), (key_train, start))
     x, labels = images.take(config.images, split.test)
     outputs = jax.vmap(lambda params: _digits.logits(params, x, config))(ends)
-    kept = jax.lax.map(lambda params: _digits.accuracy_kept(params, x, labels, config.num_kept), ends)
+    untrained, trained = (jax.lax.map(bilinear_classifier.eigenfeatures, pair) for pair in (start, ends))
+    kept = jax.vmap(lambda params, eigen: _digits.accuracy_kept(params, eigen, x, labels, config.num_kept))(ends, trained)
     accuracy = jax.vmap(lambda part: images.accuracy(part, labels))(outputs)
-    return Result(_overlap(start, config), _overlap(ends, config), jnp.mean(kept, axis=0), jnp.mean(accuracy))
+    return Result(_overlap(untrained, config), _overlap(trained, config), jnp.mean(kept, axis=0), jnp.mean(accuracy))
 
 
-def _overlap(pair: bilinear_classifier.Params, config: Config) -> Float[Array, "place"]:
-    eigen = jax.lax.map(bilinear_classifier.eigenfeatures, pair)
+def _overlap(eigen: bilinear.Eigen, config: Config) -> Float[Array, "place"]:
+    """Of the two networks."""
 
     def of_sign(by: str) -> Array:
         one, other = bilinear.truncate(eigen, config.num_compared, by).vectors

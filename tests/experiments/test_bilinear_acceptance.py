@@ -5,6 +5,7 @@ import pytest
 
 from closedform.sweeps import UsageError, agrees, compare, config, find, run, statistics, sweep
 from closedform.theory.bilinear_losses import weight_decay_optimum
+from zoo.checks import changed
 
 
 def simulate(name, folder, changes=None, over=None, seeds=None):
@@ -20,14 +21,6 @@ def swapped(result, side):
     """The result with a rival's numbers in place of the prediction."""
     other = result.copy()
     other["prediction"] = result[side]
-    return other
-
-
-def changed(result, field, change):
-    """The result with another prediction of one field."""
-    other = result.copy()
-    predictions = result["prediction"].to_dataset()
-    other["prediction"] = predictions.assign({field: change(predictions[field])})
     return other
 
 
@@ -56,7 +49,7 @@ def test_large_modes_are_learned_first(tmp_path):
     changes = {"num_steps": 1000, "num_records": 10, "num_tests": 1000}
     experiment, result = simulate("modes", tmp_path, changes, seeds=8)
     assert agrees(compare(experiment, result))
-    assert not agrees(compare(experiment, changed(result, "learned", lambda q: q.shift(step=1, fill_value=0.0))))
+    assert not agrees(compare(experiment, changed(result, learned=lambda q: q.shift(step=1, fill_value=0.0))))
     early = result["simulation"]["learned"].isel(step=3).mean("seed")  # at a time of 0.3
     assert float(early[0]) > 1.2
     assert 0 < float(early[1]) < 0.5
@@ -65,8 +58,8 @@ def test_large_modes_are_learned_first(tmp_path):
 def test_b2_laws_drift_with_the_step_and_what_is_no_law_moves_anyway(tmp_path):
     experiment, result = simulate("conservation", tmp_path)
     assert agrees(compare(experiment, result))
-    assert not agrees(compare(experiment, changed(result, "slope", lambda slope: 0 * slope + 1)))
-    assert not agrees(compare(experiment, changed(result, "decay", np.sqrt)))  # exp(-wd t), not exp(-2 wd t)
+    assert not agrees(compare(experiment, changed(result, slope=lambda slope: 0 * slope + 1)))
+    assert not agrees(compare(experiment, changed(result, decay=np.sqrt)))  # exp(-wd t), not exp(-2 wd t)
     drift = result["simulation"]["drift"].mean("seed")
     laws = result["simulation"].sizes["law"]
     halvings = drift.isel(rate=slice(None, -1)).values / drift.isel(rate=slice(1, None)).values
@@ -104,8 +97,8 @@ def test_b5_spectrum_at_the_start(tmp_path):
     experiment, result = simulate("spectrum", tmp_path, {"dim": 400})
     assert agrees(compare(experiment, result))
     variance = result["prediction"]["second"]
-    assert not agrees(compare(experiment, changed(result, "edge", lambda _: 2 * variance**0.5)))  # of a semicircle
-    assert not agrees(compare(experiment, changed(result, "fourth", lambda _: 2 * variance**2)))
+    assert not agrees(compare(experiment, changed(result, edge=lambda _: 2 * variance**0.5)))  # of a semicircle
+    assert not agrees(compare(experiment, changed(result, fourth=lambda _: 2 * variance**2)))
 
 
 def test_b6_learning_curve_on_the_sphere_alone(tmp_path):
@@ -120,7 +113,7 @@ def test_b6_learning_curve_on_the_sphere_alone(tmp_path):
 def test_b1_the_layer_holds_the_forms_of_the_operations(tmp_path):
     experiment, result = simulate("pairs", tmp_path, seeds=4)
     assert agrees(compare(experiment, result))
-    assert not agrees(compare(experiment, changed(result, "interaction", lambda q: q.isel(operation=[0, 0, 0]).values + 0 * q)))
+    assert not agrees(compare(experiment, changed(result, interaction=lambda q: q.isel(operation=[0, 0, 0]).values + 0 * q)))
 
 
 def test_fact_14_weight_decay_lowers_the_rank_and_ten_eigenvectors_suffice(tmp_path):
@@ -173,7 +166,7 @@ def test_b8_masks_mislead_and_permuted_ones_do_not(tmp_path):
     accuracy, misled = (result["simulation"][field].isel(strength=1).mean("seed").values for field in ("accuracy", "misled"))
     assert accuracy[0] < 0.75 < 0.85 < accuracy[1]
     assert misled[0] > 0.1 > 0.02 > misled[1]
-    assert not agrees(compare(experiment, changed(result, "shift", lambda shift: shift.isel(kind=[1, 0]).values + 0 * shift)))
+    assert not agrees(compare(experiment, changed(result, shift=lambda shift: shift.isel(kind=[1, 0]).values + 0 * shift)))
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import xarray
 
 from closedform.experiments.layer_reorder import slopes, sublayers, windows
 from closedform.models import ode_transformer as transformer
 from closedform.models import residual_stack as stack
 from closedform.sweeps import agrees, compare, config, find, run
-from zoo.checks import rejected
+from zoo.checks import changed, rejected
 
 
 def close(found, expected):
@@ -103,15 +102,6 @@ def test_changes_and_slopes(tmp_path):
     sizes[:, swap] = sizes[:, pair]
     assert not agrees(compare(experiment, changed(result, slope=exponents)))
     assert not agrees(compare(experiment, changed(result, change=sizes)))
-
-
-def changed(result, **predictions):
-    """The result with other predictions of some fields."""
-    other = result.copy()
-    old = result["prediction"].to_dataset()
-    new = {field: xarray.zeros_like(old[field]) + values for field, values in predictions.items()}
-    other["prediction"] = old.assign(new)
-    return other
 
 
 @pytest.mark.parametrize(

@@ -3,25 +3,16 @@
 import jax
 import numpy as np
 import pytest
-import xarray
 
 from closedform.experiments.ode_transformer import _schemes, digits, orders, refinement
 from closedform.figures.ode_transformer import orders as orders_figure
 from closedform.figures.ode_transformer import refinement as refinement_figure
 from closedform.models import ode_transformer, vision_transformer
 from closedform.sweeps import agrees, compare, config, find, run
+from zoo.checks import changed
 
 ADAPTIVE = vision_transformer.Config(stack=ode_transformer.Config(scheme="tsit5"))
 SCHEMES = ("parallel", "sequential", "lie", "strang", "macaron", "midpoint", "heun", "rk4")
-
-
-def changed(result, **predictions):
-    """The result with other predictions of some fields."""
-    other = result.copy()
-    old = result["prediction"].to_dataset()
-    new = {field: xarray.zeros_like(old[field]) + values for field, values in predictions.items()}
-    other["prediction"] = old.assign(new)
-    return other
 
 
 @pytest.fixture(scope="module")

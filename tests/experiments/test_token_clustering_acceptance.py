@@ -5,20 +5,13 @@ import pytest
 
 from closedform.experiments.token_clustering import circle_clusters, energy, equiangular, phase_diagram
 from closedform.sweeps import agrees, compare, config, find, run
+from zoo.checks import changed
 
 
 def simulate(name, folder, changes, seeds=8):
     experiment = find(f"token_clustering/{name}")
     settings = config.replace(experiment.default_config(), changes)
     return experiment, run(experiment.module, settings, seeds=seeds, results=folder, progress=False)
-
-
-def changed(result, field, change):
-    """The result with another prediction of one field."""
-    other = result.copy()
-    predictions = result["prediction"].to_dataset()
-    other["prediction"] = predictions.assign({field: change(predictions[field])})
-    return other
 
 
 def flows_swapped(values):
@@ -30,10 +23,10 @@ def test_equiangular_tokens(tmp_path):
     experiment, result = simulate("equiangular", tmp_path, changes, seeds=2)
     assert agrees(compare(experiment, result))
     for field in ("gamma", "hitting"):
-        assert not agrees(compare(experiment, changed(result, field, flows_swapped)))
-        assert not agrees(compare(experiment, changed(result, field, lambda values: values * (1 + 2e-5))))
+        assert not agrees(compare(experiment, changed(result, **{field: flows_swapped})))
+        assert not agrees(compare(experiment, changed(result, **{field: lambda values: values * (1 + 2e-5)})))
     continuous = result["prediction_continuous"]["layers"]
-    assert not agrees(compare(experiment, changed(result, "layers", lambda _: continuous)))
+    assert not agrees(compare(experiment, changed(result, layers=lambda _: continuous)))
     assert float(result["simulation"]["spread"].max()) < 1e-10
 
 
@@ -42,8 +35,8 @@ def test_circle(tmp_path):
     experiment, result = simulate("circle_clusters", tmp_path, changes, seeds=32)
     assert agrees(compare(experiment, result))
     unsquared = result["prediction_unsquared"]["growth"]
-    assert not agrees(compare(experiment, changed(result, "growth", lambda _: unsquared)))
-    assert not agrees(compare(experiment, changed(result, "growth", flows_swapped)))
+    assert not agrees(compare(experiment, changed(result, growth=lambda _: unsquared)))
+    assert not agrees(compare(experiment, changed(result, growth=flows_swapped)))
     # clusters: nearer to the fastest mode than to that of the rates with k in place of k^2
     found, fastest = result["simulation"]["clusters"].mean("seed"), result["prediction_fastest"]["clusters"]
     assert float(abs(found - fastest).max()) < 1
@@ -61,7 +54,7 @@ def test_energy(tmp_path):
     assert float(result["simulation"]["smallest"].min()) > 0
     for field in ("rate", "rise"):
         ascent = result["prediction_ascent"][field]
-        assert not agrees(compare(experiment, changed(result, field, lambda _, ascent=ascent: ascent)))
+        assert not agrees(compare(experiment, changed(result, **{field: ascent})))
         np.testing.assert_allclose(ascent.isel(flow=1), result["prediction"][field].isel(flow=1), rtol=1e-9)
 
 
