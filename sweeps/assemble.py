@@ -72,7 +72,7 @@ def assemble(
     """
     place = {cell.name: index for index, cell in enumerate(plan.cells)}
     column = {seed: index for index, seed in enumerate(plan.seeds)}
-    blocks, damaged, first = [], [], None
+    blocks, damaged, first, took = [], [], None, []
     for file in stock.files:
         rows, at = meeting(file.cells, place)
         kept = [(row, index) for row, index in zip(rows, at, strict=True) if sources[index] == file.digest]
@@ -84,6 +84,7 @@ def assemble(
             continue
         rows, at = [row for row, _ in kept], [index for _, index in kept]
         blocks.append((block, rows, at))
+        took.append((block.provenance["seconds"], block.provenance.get("memory", 0)))
         if first is None or at[0] < first[0]:
             first = (at[0], block.provenance)
     if damaged:
@@ -113,7 +114,8 @@ def assemble(
             there = block.stored[np.ix_(rows, columns)].reshape(len(rows), len(columns), *[1] * len(inner))
             target, where = whole[key][1], np.ix_(at, of, *inside)
             target[where] = np.where(there, array[np.ix_(rows, columns)], target[where])
-    return _labelled(plan, whole, labels, failed, first[1]), []
+    seconds, memory = zip(*took, strict=True)
+    return _labelled(plan, whole, labels, failed, {**first[1], "seconds": sum(seconds), "memory": max(memory)}), []
 
 
 def _labels(blocks: Sequence[store.Block]) -> dict[str, np.ndarray]:

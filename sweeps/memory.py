@@ -1,8 +1,9 @@
-"""How much memory is free where a program would run."""
+"""How much memory is free where a program would run, and how much this process has taken."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,17 @@ def _limits() -> list[int]:
                 with contextlib.suppress(OSError, ValueError):  # no file, or "max"
                     found.append(int((group / limit).read_text()) - int((group / used).read_text()))
     return found
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held so far, in bytes; an accelerator's is not in it."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def text(size: float) -> str:

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import config as config_
+from . import memory
 from .errors import UsageError
 from .plan import Plan
 
@@ -259,7 +260,10 @@ def headers(home: Path, cells: Iterable[str], aside: bool = True) -> tuple[list[
 
 
 def provenance(tree: xarray.DataTree) -> dict[str, Any]:
-    """What the result is: experiment, config, sources, versions, device, seconds (of a grid: of its first cell)."""
+    """What the result is: experiment, config (of a grid: of its first cell), sources, versions, device, and what it took.
+
+    `seconds` are those of all threads together, compiling included; `memory` the most bytes that a computing process held.
+    """
     return json.loads(tree.attrs["closedform"])
 
 
@@ -278,6 +282,7 @@ def new_provenance(plan: Plan, config: Any, seconds: float) -> dict[str, Any]:
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "device": f"{device.platform}: {device.device_kind}",
         "seconds": seconds,
+        "memory": memory.peak_bytes(),
     }
 
 

@@ -137,7 +137,7 @@ def test_provenance_says_what_the_result_is(quiet):
     said = provenance(run(decay, {"rate": 0.25}, seeds=2, **quiet[0]))
     assert said["config"] == {"dim": 5, "rate": 0.25, "num_steps": 60}
     assert said["experiment"] == "zoo/decay"
-    assert {"digest", "git", "versions", "device", "seconds", "root_seed", "schema"} <= set(said)
+    assert {"digest", "git", "versions", "device", "seconds", "memory", "root_seed", "schema"} <= set(said)
 
 
 # --- files --------------------------------------------------------------------------------------------------------------
