@@ -32,12 +32,21 @@ def formula(latex: str, display: bool = False) -> str:
 
 
 def markdown(text: str) -> str:
-    r"""HTML of Markdown (CommonMark with tables), with $...$ and $$...$$ as formulas.
+    r"""HTML of Markdown (CommonMark with tables), with $...$ and $$...$$ as formulas and doctests as code.
 
     >>> markdown("a *word*")
     '<p>a <em>word</em></p>\n'
     """
-    return _parser().render(text)
+    return _parser().render(fenced(text))
+
+
+def fenced(text: str) -> str:
+    """The same Markdown with every doctest, up to the next blank line, in a fence of its own.
+
+    >>> fenced("So:\\n\\n" + ">" * 3 + " 1 + 1\\n2\\n\\nand so on").split("\\n")
+    ['So:', '', '```pycon', '>>> 1 + 1', '2', '```', '', 'and so on']
+    """
+    return re.sub(r"^>>> .*(?:\n.*\S.*)*", r"```pycon\n\g<0>\n```", text, flags=re.MULTILINE)
 
 
 @functools.cache
