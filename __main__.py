@@ -298,7 +298,7 @@ def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
         [("experiment", tyro.conf.Positional[str], dataclasses.field(kw_only=True)), ("config", type(default), default)],
         bases=(kind,),
     )
-    options.__doc__ = found.about()["claim"]
+    options.__doc__ = found.about().claim
     return found, _parse(options, words, f"{command} {found.name}")
 
 

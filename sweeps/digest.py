@@ -41,7 +41,7 @@ def source_digest(module: ModuleType) -> str:
         for text in _reached([*known, getattr(module, "Config", None)]):
             digest.update(text.encode())
     else:
-        for path in sorted(_imported(Path(file).resolve())):
+        for path in sorted(imported_files(Path(file).resolve())):
             digest.update(_code(path, skip=_METADATA if path == Path(file).resolve() else set()).encode())
     return digest.hexdigest()[:16]
 
@@ -82,7 +82,7 @@ def _described(thing: Any) -> tuple[str, list[Any]]:
         return "method", [thing.__func__, thing.__self__]
     if isinstance(thing, ModuleType):
         file = getattr(thing, "__file__", None)
-        codes = [_code(path, set()) for path in sorted(_imported(Path(file).resolve()))] if file and _own(thing) else []
+        codes = [_code(path, set()) for path in sorted(imported_files(Path(file).resolve()))] if file and _own(thing) else []
         return f"module {thing.__name__} {codes}", []
     home = sys.modules.get(getattr(thing, "__module__", None) or "")
     if isinstance(thing, FunctionType | type):
@@ -156,7 +156,8 @@ def _bytecode(code: CodeType) -> str:
     return f"{code.co_code.hex()} {constants} {code.co_names} {code.co_varnames}"
 
 
-def _imported(start: Path) -> set[Path]:
+def imported_files(start: Path) -> set[Path]:
+    """A source file and all that it imports from its own package or folder, and they in turn."""
     found, queue = set(), [start]
     while queue:
         path = queue.pop()

@@ -75,15 +75,30 @@ class Experiment(NamedTuple):
             raise unknown(f"preset of {self.name}", preset, presets)
         return config_.replace(self.module.Config(), presets[preset] if preset else {})
 
-    def about(self) -> dict[str, str]:
-        """First line of the module docstring as "claim", and its "Source:" and "Cost:" lines."""
-        document = inspect.cleandoc(self.module.__doc__ or "")
-        said = {"claim": document.split("\n")[0], "source": "", "cost": ""}
-        for line in document.split("\n"):
-            head, colon, rest = line.partition(":")
-            if colon and head in ("Source", "Cost"):
-                said[head.lower()] = rest.strip()
-        return said
+    def about(self) -> About:
+        """What the module docstring says."""
+        return read_about(inspect.getdoc(self.module) or "")
+
+
+class About(NamedTuple):
+    """The docstring of an experiment, in its parts."""
+
+    claim: str  # one sentence
+    body: str  # Markdown, with the formula
+    source: str
+    cost: str
+
+
+def read_about(document: str) -> About:
+    """Cut the docstring of an experiment: a first line, any text, and the paragraphs that begin with "Source:" and "Cost:".
+
+    >>> read_about("It holds.\\n\\nFor all n.\\n\\nSource: derived\\nhere\\nCost: 2 s")
+    About(claim='It holds.', body='For all n.', source='derived here', cost='2 s')
+    """
+    claim, _, rest = document.partition("\n")
+    rest, _, cost = f"\n{rest}".partition("\nCost:")
+    body, _, source = rest.partition("\nSource:")
+    return About(claim, body.strip(), " ".join(source.split()), " ".join(cost.split()))
 
 
 def names(paper: str | None = None) -> list[str]:

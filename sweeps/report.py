@@ -98,7 +98,7 @@ def experiment_table() -> rich.table.Table:
         for values in experiment.grid.values():
             cells *= len(values)
         size = f"{experiment.seeds} seeds" + (f" x {cells} cells" if cells > 1 else "")
-        table.add_row(name, about["claim"], about["source"], size, about["cost"])
+        table.add_row(name, about.claim, about.source, size, about.cost)
     return table
 
 

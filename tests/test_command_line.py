@@ -32,7 +32,7 @@ def test_list_shows_every_experiment(capsys):
     shown = capsys.readouterr().out
     for name in names():
         assert name in shown
-        assert sweeps.find(name).about()["claim"].split()[0] in shown
+        assert sweeps.find(name).about().claim.split()[0] in shown
 
 
 @pytest.mark.parametrize(

