@@ -1,4 +1,4 @@
-"""The command line: `closedform list | run | sweep | status | reproduce | agree`."""
+"""The command line: `closedform list | run | sweep | status | reproduce | agree | report`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _COMMANDS = """usage: closedform COMMAND ...
   status [EXPERIMENT]         every sweep of the results folder: what is done, running, waiting, failed
   reproduce PAPER [options]   run what is missing, draw every figure, print the agreement table
   agree PAPER [options]       the agreement table alone, from what is stored; exit code 1 on a disagreement
+  report [EXPERIMENT]         all stored results as one page to open or send: figures, agreement, configs, origin
 
 closedform COMMAND --help says more. PAPER is a paper (xor) or one of its experiments (xor/phases). EXPERIMENT is one of
 those, a file of your own (my_paper.py), or a function of it (my_model.py:simulate).
@@ -125,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "status": _status,
         "reproduce": _reproduce,
         "agree": _agree,
+        "report": _report,
     }
     try:
         with contextlib.suppress(ValueError):  # not in the main thread: nothing to hear
@@ -380,6 +382,38 @@ def _agree(words: list[str]) -> int:
             )
         rows += compare(experiment, result)
     return _verdict(rows, [])
+
+
+def _report(words: list[str]) -> int:
+    from .gallery.entries import entry
+    from .gallery.pages import report
+    from .sweeps import UsageError
+    from .sweeps.store import write_bytes
+    from .sweeps.stored import stored_results
+
+    @dataclasses.dataclass
+    class Report:
+        """Write every stored result (claim, figure, agreement, config, origin) as one HTML page that needs no other file."""
+
+        experiment: tyro.conf.Positional[str | None] = None
+        """An experiment or a paper; all if not given."""
+        results: Path = Path("results")
+        """Folder of the results."""
+        output: Path = Path("report.html")
+        """The page."""
+
+    chosen = _parse(Report, words, "report")
+    if not chosen.results.is_dir():
+        raise UsageError(f"results: no folder {chosen.results}; first: closedform reproduce xor")
+    entries = []
+    for stored in stored_results(chosen.results, chosen.experiment):
+        entries.append(entry(stored))
+        print(f"{entries[-1].name}: {entries[-1].verdict}")
+    if not entries:
+        raise UsageError(f"no results in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
+    write_bytes(chosen.output, report(entries, _shown(chosen.results)).encode())
+    print(_shown(chosen.output))
+    return 0
 
 
 def _offered(experiment: Any, chosen: Reproduce | Agree) -> str | None:

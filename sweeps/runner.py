@@ -149,7 +149,11 @@ def load(
     say: Callable[[str], None] = _stderr,
 ) -> xarray.DataTree | None:
     """The stored result over the seeds that all cells have, computing nothing; None if a cell is missing that did not fail."""
-    plan = request(experiment, config, over, zipped, None, root_seed, results, predict)
+    return load_plan(request(experiment, config, over, zipped, None, root_seed, results, predict), say)
+
+
+def load_plan(plan: Plan, say: Callable[[str], None] = _stderr) -> xarray.DataTree | None:
+    """`load` of a request that is checked already."""
     for _ in range(_PASSES):
         files, messages = store.headers(plan.home, [cell.name for cell in plan.cells])
         failed = recorded_failures(plan.home, plan.digest)

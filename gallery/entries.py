@@ -1,0 +1,225 @@
+"""A stored result as pages show it: claim, verdict, figure, tables. The site and the report are made of these."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import io
+import math
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..sweeps import Experiment, Row, agrees, compare, config, find_figure, provenance
+from ..sweeps.experiment import About
+from ..sweeps.memory import text as bytes_text
+from ..sweeps.report import diverged_lines, number, worst_first
+from ..sweeps.stored import Stored
+from .modules import document
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_ROWS = 60  # of an agreement table on a page; the rest is counted
+
+
+class Setting(NamedTuple):
+    """One line of the config table."""
+
+    field: str
+    value: str
+    meaning: str
+    swept: bool
+
+
+class Picture(NamedTuple):
+    """A drawn figure."""
+
+    png: bytes
+    alternative: str  # in words, for those who cannot see it
+    width: int  # pixels as the page should show it
+    height: int
+
+
+class Entry(NamedTuple):
+    """One result."""
+
+    name: str
+    anchor: str  # unique on a page of many
+    about: About
+    verdict: str  # "agrees", "disagrees" or "no verdict"
+    small: bool  # not the sizes that the experiment's allowances are made for
+    rows: list[Row]  # of the agreement table, the worst first if there are many
+    num_rows: int
+    notes: list[str]  # diverged seeds, failed cells, other sources
+    settings: list[Setting]
+    picture: Picture | None
+    origin: list[tuple[str, str]]  # where the result comes from
+
+
+def verdict_of(rows: list[Row]) -> str:
+    """The badge: green only if every row agrees, red if one does not."""
+    if not agrees(rows):
+        return "disagrees"
+    return "agrees" if rows and all(row.verdict == "agrees" for row in rows) else "no verdict"
+
+
+def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
+    """What a page shows of a stored result; `resolution` in pixels an inch."""
+    experiment, result, asked = stored.experiment, stored.result, stored.asked
+    rows = [] if result is None else compare(experiment, result)
+    shown = worst_first(rows)[:_ROWS] if len(rows) > _ROWS else rows
+    notes = [*diverged_lines(rows), *(f"{count} cells failed: {why}" for why, count in stored.failed.items())]
+    if stored.stale:
+        notes.append("Computed by other sources than those of now.")
+    if result is None:
+        notes.append("Not all of it is computed: closedform status says what is missing.")
+    said = {} if result is None else provenance(result)
+    return Entry(
+        name=experiment.name,
+        anchor=re.sub(r"[^a-z0-9]+", "-", f"{experiment.name} {'-'.join(asked['over'])}".lower()).strip("-"),
+        about=experiment.about() if stored.known else About(_first_line(experiment), "", "", ""),
+        verdict=verdict_of(rows),
+        small=small,
+        rows=shown,
+        num_rows=len(rows),
+        notes=notes,
+        settings=_settings(stored),
+        picture=None if result is None else picture(stored, resolution),
+        origin=_origin(said, asked),
+    )
+
+
+def _first_line(experiment: Experiment) -> str:
+    return f"A sweep of {experiment.name}."
+
+
+# --- figures -------------------------------------------------------------------------------------------------------------------
+
+
+def picture(stored: Stored, resolution: int) -> Picture | None:
+    """The experiment's own figure where the result has the axes that it draws, else the generic one; None without axes."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    from ..figures import _generic
+
+    assert stored.result is not None
+    own = find_figure(stored.experiment.name) if stored.known else None
+    if own is not None and set(stored.asked["over"]) == set(stored.experiment.grid):
+        figure, words = own(stored.result), document(f"figures/{stored.experiment.name}").split("\n\n")[0]
+    else:
+        figure, words = _generic.draw(stored.result), _generic.alternative(stored.result)
+    if figure is None:
+        return None
+    try:
+        return _drawn(figure, " ".join(words.split()), resolution)
+    finally:
+        plt.close(figure)
+
+
+_SHOWN = 135  # pixels on a page for an inch of paper: letters of 8 points are then as large as the text
+
+
+def _drawn(figure: Figure, words: str, resolution: int) -> Picture:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=resolution, metadata={"Software": None})
+    width, height = figure.get_size_inches()
+    return Picture(file.getvalue(), words, round(width * _SHOWN), round(height * _SHOWN))
+
+
+# --- tables --------------------------------------------------------------------------------------------------------------------
+
+
+def _settings(stored: Stored) -> list[Setting]:
+    """Every field of the config with its value, or the values that were swept, and the comment beside it."""
+    comments = dict.fromkeys(stored.asked["config"], "")
+    if stored.known:
+        comments |= meanings(stored.experiment.module.Config)
+    over = stored.asked["over"]
+    return [
+        Setting(
+            field,
+            ", ".join(map(_value, over[field])) if field in over else _value(value),
+            comments.get(field, ""),
+            field in over,
+        )
+        for field, value in stored.asked["config"].items()
+    ]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return ", ".join(map(_value, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """{path: the comment that explains the field}, nested configs included."""
+    found = {}
+    for leaf in config.leaves(kind()):
+        owner, *rest = kind, *leaf.path.split(".")
+        for name in rest[:-1]:
+            owner = type(getattr(owner(), name))
+        found[leaf.path] = _comments(owner).get(rest[-1], "")
+    return found
+
+
+def _comments(kind: type) -> dict[str, str]:
+    """The comment of each field of a dataclass, those of its bases included; continued on lines that are comments alone."""
+    found: dict[str, str] = {}
+    for base in reversed([one for one in kind.__mro__ if dataclasses.is_dataclass(one)]):
+        last = ""
+        for line in inspect.getsource(base).split("\n"):
+            code, mark, comment = line.partition("# ")
+            name = re.match(r"\s+(\w+):", code)
+            if name and mark:
+                last, found[name[1]] = name[1], comment.strip()
+            elif last and mark and not code.strip():
+                found[last] += " " + comment.strip()
+            else:
+                last = ""
+    return found
+
+
+def _origin(said: dict[str, Any], asked: dict[str, Any]) -> list[tuple[str, str]]:
+    """Provenance, in words."""
+    seeds = asked["seeds"]
+    count = f"{len(seeds)} ({_ranges(seeds)}), root seed {asked['root_seed']}"
+    lines = [("seeds", count)]
+    if said:
+        git = said["git"]
+        lines += [
+            ("processor time", f"{_time(said['seconds'])}, all threads together, compiling included"),
+            ("memory", bytes_text(said["memory"]) + " at most in the process" if said.get("memory") else "not recorded"),
+            ("device", said["device"]),
+            (
+                "sources",
+                said["digest"] + (f", commit {git['commit'][:10]}{' with changes' if git['dirty'] else ''}" if git else ""),
+            ),
+            ("versions", ", ".join(f"{name} {version}" for name, version in said["versions"].items())),
+        ]
+    return lines
+
+
+def _ranges(seeds: list[int]) -> str:
+    """0 to 7, or the numbers themselves where they have gaps."""
+    if seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+    return ", ".join(map(str, seeds[:20])) + (", ..." if len(seeds) > 20 else "")
+
+
+def _time(seconds: float) -> str:
+    minutes = math.floor(seconds / 60)
+    return f"{minutes} min {seconds - 60 * minutes:.0f} s" if minutes else f"{seconds:.1f} s"
+
+
+def table_cells(row: Row) -> list[str]:
+    """A row of the agreement table as texts: predicted, simulated, standard error, deviation, allowed."""
+    return [
+        number(row.predicted),
+        f"{number(row.simulated)} ± {row.standard_error:.1g}",
+        f"{row.deviation:+.1e}",
+        f"{row.allowed:.1e}",
+    ]
