@@ -1,22 +1,42 @@
-"""The site: guides as they stand in docs/guide, and a page for every experiment and every primitive (see docs/_pages.py).
+"""The site: guides as they stand in guide/, and a page for every experiment and every primitive (see _pages.py).
 
-sphinx-build -W docs docs/_build/html
+Results are taken from the folders that CLOSEDFORM_RESULTS names (separated as in PATH; ../results if it is not set). What is
+not there, or comes from other sources, is computed at small sizes and says so.
 """
 
 import importlib.metadata
+import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
 
 project = "closedform"
 author = "The closedform developers"
+copyright = author
 release = version = importlib.metadata.version("closedform")
 
-extensions = [
-    "myst_parser",
-    "sphinx.ext.autodoc",
-    "sphinx.ext.intersphinx" if False else "sphinx.ext.viewcode",
-    "sphinx_copybutton",
-    "_pages",
-]
+extensions = ["myst_parser", "sphinxcontrib.bibtex", "sphinx_copybutton", "_pages"]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+nitpicky = False  # names in signatures are those of jax and jaxtyping too
+exclude_patterns = ["_build", "_generated/*.md", "_generated/results"]
+bibtex_bibfiles = ["../gallery/references.bib"]
+
+html_theme = "furo"
+html_title = "closedform"
+html_static_path = ["_static", "../gallery/static", "_generated/static"]
+html_css_files = ["closedform.css", "site.css"]
+html_show_sphinx = False
+html_copy_source = False
+html_math_renderer = "mathml"
+html_theme_options = {"navigation_with_keys": True}
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+python_maximum_signature_line_length = 88
+pygments_style, pygments_dark_style = "tango", "monokai"
+
+_folders = os.environ.get("CLOSEDFORM_RESULTS", str(HERE.parent / "results")).split(os.pathsep)
+results_folders = [Path(folder) for folder in _folders if folder]
+experiments_shown = os.environ.get("CLOSEDFORM_EXPERIMENTS")  # a few of them, separated by commas; all if not set

@@ -48,6 +48,12 @@ def code(name: str, functions: list[str]) -> str:
     return "\n\n\n".join(filter(None, (ast.get_source_segment(text, node) for node in nodes)))
 
 
+def functions(name: str) -> list[str]:
+    """The public functions of a module."""
+    body = ast.parse((ROOT / f"{name}.py").read_text()).body
+    return [node.name for node in body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+
+
 @functools.cache
 def uses(name: str) -> list[str]:
     """The other public modules that a module imports, directly or through others."""

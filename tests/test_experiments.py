@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from closedform.gallery.collection import small_grid
 from closedform.sweeps import Settings, compare, config, find, find_figure, names, prediction, run, statistics, sweep
 from closedform.sweeps.report import save_figure
 
@@ -24,12 +25,6 @@ def small(tmp_path_factory):
         return kept[name]
 
     return result
-
-
-def small_grid(experiment):
-    """The experiment's grid with two values a field, the smaller one from QUICK where that names the field."""
-    quick = experiment.module.QUICK
-    return {path: (quick[path], values[0]) if path in quick else values[:2] for path, values in experiment.grid.items()}
 
 
 @pytest.mark.parametrize("name", names())

@@ -1,0 +1,1 @@
+"""Layers in another order."""

@@ -1,0 +1,1 @@
+"""Transformers as differential equations."""

@@ -1,0 +1,307 @@
+"""The site and the report in a real browser: links, pictures, words for pictures, console, widths, colours, keyboard, badges.
+
+The site is built with a few experiments at small sizes. CLOSEDFORM_SITE=FOLDER checks a site that is built already instead.
+"""
+
+import functools
+import http.server
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlparse
+
+import pytest
+
+from closedform.gallery import modules
+from closedform.sweeps import agrees, compare, find, names
+
+ROOT = Path(__file__).parents[2]
+SHOWN = ("xor/phases", "token_clustering/equiangular", "convex_relu/whitened")  # of each kind: dynamics, grid, one shot
+WIDTHS = (1280, 400)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of a built site."""
+    if given := os.environ.get("CLOSEDFORM_SITE"):
+        return Path(given)
+    folder = tmp_path_factory.mktemp("site")
+    sources = folder / "docs"
+    shutil.copytree(
+        ROOT / "docs", sources, ignore=shutil.ignore_patterns("_build", "_generated", "experiments", *modules.PRIMITIVES)
+    )
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "CLOSEDFORM_RESULTS": "", "CLOSEDFORM_EXPERIMENTS": ",".join(SHOWN)}
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "2", str(sources), str(folder / "html")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=540, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder / "html"
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """The site as served on loopback."""
+    with serving(site) as where:
+        yield where
+
+
+class serving:
+    def __init__(self, folder):
+        class Quiet(http.server.SimpleHTTPRequestHandler):
+            def log_message(self, *arguments):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self.server.server_port}/"
+
+    def __exit__(self, *error):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[*quiet, "--no-first-run", "--disable-quic"])
+        yield opened
+        opened.close()
+
+
+# --- without a browser --------------------------------------------------------------------------------------------------------
+
+
+def parsed(path):
+    from bs4 import BeautifulSoup
+
+    return BeautifulSoup(path.read_text(), "html.parser")
+
+
+def test_every_link_leads_to_a_page_and_a_place_on_it(site):
+    pages = {path: parsed(path) for path in sorted(site.rglob("*.html"))}
+    places = {path: {tag["id"] for tag in page.find_all(id=True)} for path, page in pages.items()}
+    assert len(pages) > 40
+    broken = []
+    for path, page in pages.items():
+        here = path.relative_to(site).as_posix()
+        for tag, attribute in [("a", "href"), ("img", "src"), ("link", "href"), ("script", "src")]:
+            for target in [found[attribute] for found in page.find_all(tag) if found.get(attribute)]:
+                if urlparse(target).scheme:
+                    assert urlparse(target).scheme in ("https", "data"), target
+                    continue
+                file, place = urldefrag(urljoin(here, unquote(target)).split("?")[0])
+                there = site / (file or here)
+                if not there.is_file() or (place and there in places and place not in places[there]):
+                    broken.append(f"{here}: {target}")
+    assert not broken
+
+
+def test_every_public_name_of_every_module_is_on_its_page(site):
+    for folder in modules.PRIMITIVES:
+        for name in modules.names(folder):
+            page = (site / f"{name}.html").read_text()
+            for function in modules.functions(name):
+                assert f'id="closedform.{name.replace("/", ".")}.{function}"' in page, f"{name}: {function}"
+
+
+def test_front_page_shows_every_experiment(site):
+    cards = parsed(site / "index.html").select(".cf-card")
+    built = os.environ.get("CLOSEDFORM_SITE")
+    assert {card.select_one(".cf-name").text for card in cards} == set(names() if built else SHOWN)
+    assert all(card.select_one(".cf-claim").text and card.select_one(".cf-badge") and card.select_one("img") for card in cards)
+
+
+# --- in a browser ---------------------------------------------------------------------------------------------------------------
+
+
+def visit(browser, where, width, **options):
+    """A page, what it wrote to its console and what it could not load."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, **options)
+    complaints = []
+    page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+    page.on("response", lambda answer: answer.status >= 400 and complaints.append(f"{answer.status}: {answer.url}"))
+    page.goto(where, wait_until="load")
+    return page, complaints
+
+
+PICTURES = """async () => {
+    const all = [...document.images];
+    all.forEach(image => image.loading = "eager");
+    await Promise.all(all.map(image => image.decode().catch(() => null)));
+    return all.filter(image => !image.naturalWidth || !(image.alt || "").trim()).map(image => image.src.slice(0, 200));
+}"""
+OVERFLOW = "() => document.scrollingElement.scrollWidth - document.documentElement.clientWidth"
+# formulas are drawn, with a font that has their signs
+FORMULAS = """() => [...document.querySelectorAll("math")].filter(math =>
+    math.checkVisibility() && math.getBoundingClientRect().height < 3).map(math => math.textContent)"""
+
+
+def assert_in_order(page, complaints):
+    assert page.evaluate(PICTURES) == []
+    assert page.evaluate(OVERFLOW) <= 0
+    assert page.evaluate(FORMULAS) == []
+    assert complaints == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_is_in_order(browser, site, address, width):
+    wrong = {}
+    for path in sorted(site.rglob("*.html")):
+        name = path.relative_to(site).as_posix()
+        page, complaints = visit(browser, address + name, width)
+        try:
+            assert_in_order(page, complaints)
+        except AssertionError as error:
+            wrong[name] = str(error)[:300]
+        page.close()
+    assert not wrong
+
+
+def badges(page):
+    return {
+        one.get_attribute("data-experiment"): one.get_attribute("data-verdict")
+        for one in page.query_selector_all("[data-verdict]")
+    }
+
+
+def test_badges_are_those_of_the_agreement_tables(browser, site, address):
+    """The front page's badge, the page's own badge and the verdicts of the rows of its table say one thing."""
+    page, _ = visit(browser, address, 1280)
+    front = badges(page)
+    for name, verdict in front.items():
+        page, _ = visit(browser, f"{address}experiments/{name}.html", 1280)
+        assert badges(page) == {name: verdict}
+        rows = [row.inner_text().strip() for row in page.query_selector_all(".cf-agreement .cf-verdict")]
+        assert rows
+        expected = "disagrees" if "DISAGREES" in rows else "agrees" if set(rows) == {"agrees"} else "no verdict"
+        assert verdict == expected
+        page.close()
+
+
+CONTRAST = """() => {
+    const light = ([r, g, b]) => [r, g, b].map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+    const numbers = text => text.match(/[\\d.]+/g).map(Number);
+    const behind = element => {
+        for (let one = element; one; one = one.parentElement) {
+            const found = numbers(getComputedStyle(one).backgroundColor);
+            if (found.length < 4 || found[3] > 0) return found;
+        }
+        return [255, 255, 255];
+    };
+    const ratio = element => {
+        const [a, b] = [light(numbers(getComputedStyle(element).color)), light(behind(element))];
+        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    };
+    const chosen = ".cf-badge, .cf-claim, .cf-verdict, .cf-lead, h1, h2, main p, article p, .cf-table td";
+    return Math.min(...[...document.querySelectorAll(chosen)].filter(one => one.checkVisibility()).map(ratio));
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_on_a_light_and_a_dark_page(browser, address, scheme):
+    for name in ("index.html", f"experiments/{SHOWN[0]}.html"):
+        page, _ = visit(browser, address + name, 1280, color_scheme=scheme)
+        assert page.evaluate(CONTRAST) >= 4.5
+        back = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        brightness = sum(int(part) for part in back.strip("rgba()").split(",")[:3]) / 3
+        assert (brightness > 128) == (scheme == "light")
+        page.close()
+
+
+def test_code_unfolds_and_tables_scroll_by_keyboard(browser, address):
+    page, _ = visit(browser, f"{address}experiments/{SHOWN[0]}.html", 400)
+    summary = page.locator("details > summary").first
+    summary.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("details").first.get_attribute("open") is not None
+    table = page.locator(".cf-agreement").first.locator("xpath=..")
+    table.focus()
+    before = table.evaluate("one => one.scrollLeft")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("([one, before]) => one.scrollLeft > before", arg=[table.element_handle(), before])
+    page.close()
+
+
+# --- the report -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A report of an experiment of ours, a single run of it, and a sweep of a function with and without a prediction."""
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "mine.py").write_text(MINE)
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    for words in (
+        f"reproduce {SHOWN[2]} --preset quick",
+        f"run {SHOWN[2]} --preset quick --seeds 3 --root-seed 5",
+        "sweep mine.py:simulate --over rate=0.1,0.2,0.4 --seeds 50",
+        "sweep mine.py:unpredicted --over rate=0.1,0.2 --seeds 3",
+        "report",
+    ):
+        command = [sys.executable, "-m", "closedform", *words.split()]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode in (0, 1), done.stderr
+    return folder / "report.html"
+
+
+MINE = """
+import jax
+
+config = {"rate": 0.1, "size": 4}
+
+
+def simulate(key, config):
+    return {"mean": config["rate"] + 0.1 * jax.random.normal(key, (config["size"],))}
+
+
+def unpredicted(key, config):
+    return {"level": config["rate"] * jax.random.uniform(key, (5,))}
+
+
+def predict(config):
+    return {"mean": config["rate"] + jax.numpy.zeros(config["size"])}
+"""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_report_is_one_file_in_order(browser, report, width):
+    page, complaints = visit(browser, report.as_uri(), width)
+    assert_in_order(page, complaints)
+    assert (
+        page.evaluate("() => performance.getEntriesByType('resource').filter(one => !one.name.startsWith('data:')).length") == 0
+    )
+    sections = [one.inner_text() for one in page.query_selector_all("section h2")]
+    assert len(sections) == 4
+    assert sum(SHOWN[2] in text for text in sections) == 2
+    assert page.locator("section figure img").count() >= 3
+    shown = {one.get_attribute("id") for one in page.query_selector_all("section")}
+    assert {one.get_attribute("href") for one in page.query_selector_all(".cf-card a")} == {f"#{name}" for name in shown}
+    page.close()
+
+
+def test_badges_of_the_report_are_those_of_the_stored_results(browser, report):
+    from closedform.sweeps.stored import stored_results
+
+    expected = {}
+    for stored in stored_results(report.parent / "results"):
+        rows = compare(stored.experiment, stored.result)
+        expected[stored.experiment.name] = "no verdict" if not rows else "agrees" if agrees(rows) else "disagrees"
+    page, _ = visit(browser, report.as_uri(), 1280)
+    assert badges(page) == expected
+    assert expected["mine.simulate"] == "agrees"
+    assert expected["mine.unpredicted"] == "no verdict"
+    assert find(SHOWN[2]).about().claim in page.inner_text("body")
+    page.close()
