@@ -1,4 +1,16 @@
-"""ADMM reaches the global optimum at a linear rate, which is the spectral radius of its linearisation there.
+r"""ADMM reaches the global optimum at a linear rate, which is the spectral radius of its linearisation there.
+
+$$
+\begin{align*}
+p^* &= \min_v\; \frac{1}{2} \|F v - y\|^2 + \beta \sum_b \|v_b\| \quad \text{subject to } G v \ge 0 \\
+\|z_{k+1} - z_k\| &\propto r^k, \qquad
+r = \max_{|\lambda| < 1} |\lambda| \quad \text{over the eigenvalues } \lambda \text{ of } \frac{\partial T}{\partial z}(z^*)
+\end{align*}
+$$
+
+Here $T$ is one iteration, $z_{k+1} = T(z_k)$, of weights, slacks and both scaled duals, $z^*$ its limit, $v_b$ the weights of
+pattern $b$ with one sign, $F v = \sum_b s_b D_b X v_b$ and $G_b = (2 D_b - 1) X$. `objective` goes to $p^*$; `iterations` are
+those of the printed algorithm, its matrix formed.
 
 Source: Bai, Gautam and Sojoudi, arXiv 2201.01965, Algorithm 3.1 (linear convergence claimed in the abstract); rate derived here
 Cost: 15 s

@@ -1,14 +1,28 @@
-"""The robust convex program proves its worst case on the training points: FGSM and PGD attain just that value, no more.
+r"""The robust convex program proves its worst case on the training points: FGSM and PGD attain just that value, no more.
 
-Six networks from the same few training points: gradient descent on clean, FGSM and PGD examples, the convex program, and
-the robust program on the same patterns and on the all-active one alone (an affine function, to tell what the others add).
-On test points under attack the robust programs stay within three points of adversarial training in percent of accuracy;
-the ordinary program and clean training lose ten to twenty more. Beyond the training points nothing is proved.
+Six networks from the same few training points: gradient descent on clean, FGSM and PGD examples, the convex program, and the
+robust program on the same patterns and on the all-active one alone (an affine function, to tell what the others add). On test
+points under attack the robust programs stay within three points of adversarial training in percent of accuracy; the ordinary
+program and clean training lose ten to twenty more. Beyond the training points nothing is proved.
 
 A pattern serves the robust program if some neuron keeps it in all boxes. Few Gaussian gates have such a pattern (`usable`),
-ever fewer for more points or larger boxes; so gates are bisectors of pairs of training points, and the first usable ones
-are taken. The bias is not attacked: hence the all-active pattern is usable always. The program remains a restriction: its
-value is above what descent on PGD examples reaches in the boxes, and little below that of the affine function.
+ever fewer for more points or larger boxes; so gates are bisectors of pairs of training points, and the first usable ones are
+taken. The bias is not attacked: hence the all-active pattern is usable always. The program remains a restriction: its value
+is above what descent on PGD examples reaches in the boxes, and little below that of the affine function.
+
+$$
+\begin{align*}
+\text{worst} &= \min_v\; \frac{1}{n} \sum_k (1 - q_k)_+ + \beta \sum_b \|v_b\|, \qquad
+\text{margin} = \frac{1}{n} \sum_k q_k \\
+q_k &= \min_{|\delta_i| \le r_i} y_k f(x_k + \delta) = y_k\, x_k\cdot g_k - \sum_i r_i |g_{ki}|, \qquad
+g_k = \sum_b s_b D_{kb} v_b \\
+&\text{subject to } \; (2 D_{kb} - 1)\, x_k\cdot v_b \ge \sum_i r_i |v_{ib}| \quad \text{for all } k, b
+\end{align*}
+$$
+
+Here $r_i$ is `radius`, but 0 for the bias, $v_b$ the weights of the pattern $D_b$ with the sign $s_b$, and $g_k$ the gradient
+of $f$ in the box of $x_k$; `ordinary` is the same minimum at $r = 0$. What is compared is the lower bound that the dual
+proves.
 
 Source: Bai, Gautam and Sojoudi, arXiv 2201.01965, adversarial section (recalled; its tables were not read); runs are ours
 Cost: 40 s

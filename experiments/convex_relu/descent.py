@@ -1,4 +1,16 @@
-"""Wide networks reach the global optimum that the convex program proves; narrow ones stop above it, each at its own height.
+r"""Wide networks reach the global optimum that the convex program proves; narrow ones stop above it, each at its own height.
+
+$$
+\begin{align*}
+p^* &= \min_{u, \alpha}\; \frac{1}{2} \| \sum_j \operatorname{relu}(X u_j)\, \alpha_j - y \|^2
+  + \frac{\beta}{2} \sum_j \left( \|u_j\|^2 + \alpha_j^2 \right) \\
+&= \max_\nu\; \nu\cdot y - \frac{1}{2} \|\nu\|^2 \quad \text{subject to } \;
+  N(\nu) = \max_{\|u\| \le 1} |\nu\cdot\operatorname{relu}(X u)| \le \beta
+\end{align*}
+$$
+
+`objective` is $p^*$ and `undercut` 0; `certificate` and `trained` are $N(y - f)/\beta = 1$, with $f$ the outputs of a
+network: its residual is the optimal $\nu$.
 
 Source: Pilanci and Ergen, arXiv 2002.10553 (the optimum, for widths from m* on); the runs and numbers are ours
 Cost: 10 s

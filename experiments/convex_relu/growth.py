@@ -1,4 +1,15 @@
-"""Five hundred points in ten dimensions: the convex program on grown patterns is certified, and no run of Adam is below.
+r"""Five hundred points in ten dimensions: the convex program on grown patterns is certified, and no run of Adam is below.
+
+$$
+\begin{align*}
+\text{objective} &= \frac{c\, \nu\cdot y - c^2 \|\nu\|^2/2}{\|y\|^2/2}, \qquad
+c = \min\left(1, \frac{\beta}{N(\nu)}\right) \\
+N(\nu) &= \max_{\|u\| \le 1} |\nu\cdot\operatorname{relu}(X u)|
+\end{align*}
+$$
+
+Here $\nu$ is the residual of the program's solution, of the round with the best bound, and $\beta$ is `beta_share` times
+$N(y)$. No network of any width is below this dual value, provided that the search has found the maximum $N$; `undercut` is 0.
 
 Source: growing the patterns until the certificate closes is ours; the dual behind it: Pilanci and Ergen, arXiv 2002.10553
 Cost: 50 s

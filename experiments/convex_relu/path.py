@@ -1,4 +1,18 @@
-"""The regularisation path: what the convex program proves at every penalty, and where gradient descent stops short of it.
+r"""The regularisation path: what the convex program proves at every penalty, and where gradient descent stops short of it.
+
+$$
+\begin{align*}
+\text{objective} &= \frac{c\, \nu\cdot y - c^2 \|\nu\|^2/2}{\|y\|^2/2}, \qquad
+c = \min\left(1, \frac{\beta}{N(\nu)}\right) \\
+\text{gated} &= \frac{2}{\|y\|^2} \min_v
+  \left[ \frac{1}{2} \| \sum_i D_i X v_i - y \|^2 + \beta \sum_i \|v_i\| \right] \\
+\text{certificate} &= \frac{N(\nu)}{\beta} = \min\left(1, \frac{\beta_{\max}}{\beta}\right) \\
+N(\nu) &= \max_{\|u\| \le 1} |\nu\cdot\operatorname{relu}(X u)|, \qquad \beta_{\max} = N(y)
+\end{align*}
+$$
+
+Here $\nu = y - f$ is the residual of the convex program's network, $D_i$ are all activation patterns, and
+$\beta/\beta_{\max}$ is `beta_share`: from $\beta_{\max}$ on the zero network is optimal, and `objective` is 1.
 
 Source: Pilanci and Ergen, arXiv 2002.10553; gated: Mishkin, Sahiner and Pilanci, arXiv 2202.01331 (programs); the path is ours
 Cost: 30 s

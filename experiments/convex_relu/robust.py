@@ -1,4 +1,16 @@
-"""Robust training by the convex program: its value is the worst case of the network it returns, found by attacking it.
+r"""Robust training by the convex program: its value is the worst case of the network it returns, found by attacking it.
+
+$$
+\begin{align*}
+\text{attacked} &= \min_v\; \frac{1}{n} \sum_k (1 - y_k\, x_k\cdot g_k + \epsilon \|g_k\|_1)_+ + \beta \sum_b \|v_b\|, \qquad
+  g_k = \sum_b s_b D_{kb} v_b \\
+&\text{subject to } \; (2 D_{kb} - 1)\, x_k\cdot v_b \ge \epsilon \|v_b\|_1 \quad \text{for all } k, b \\
+\text{clean} &= \frac{1}{n} \sum_k (1 - y_k\, x_k\cdot g_k)_+ + \beta \sum_b \|v_b\| \quad \text{at the same } v
+\end{align*}
+$$
+
+Here $v_b$ are the weights of the pattern $D_b$ with the sign $s_b$, and $g_k$ is the gradient of the network at $x_k$: the
+constraints keep every activation in the box of radius $\epsilon$, in which the network is then linear.
 
 Source: Bai, Gautam and Sojoudi, arXiv 2201.01965 (the program as recalled); that the value is attained is derived here
 Cost: 15 s

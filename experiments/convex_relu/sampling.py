@@ -1,7 +1,19 @@
-"""Sampled patterns: the value falls to the optimum, and a new pattern helps as often as a drawn one is indispensable.
+r"""Sampled patterns: the value falls to the optimum, and a new pattern helps as often as a drawn one is indispensable.
 
-With N directions drawn, let s of N + 1 be those whose pattern cannot be left out without raising the value. The directions
-are exchangeable, so that the probability that the next one lowers the value of the first N is exactly E[s]/(N + 1).
+With $N$ directions drawn, let $s$ of $N + 1$ be those whose pattern cannot be left out without raising the value. The
+directions are exchangeable, so that the probability that the next one lowers the value of the first $N$ is exactly
+$\mathbb{E}[s]/(N + 1)$.
+
+$$
+\begin{align*}
+\Pr[\, p_{N+1} < p_N \,] &= \frac{\mathbb{E}[s]}{N + 1} \\
+p_N &= \min_v\; \frac{1}{2} \| \sum_b s_b D_b X v_b - y \|^2 + \beta \sum_b \|v_b\| \quad
+  \text{subject to } (2 D_b - 1) X v_b \ge 0
+\end{align*}
+$$
+
+Here $b$ runs over the patterns $D_b = \mathbf{1}[X g \ge 0]$ of the first $N$ directions $g$, each with both signs
+$s_b = \pm 1$; $N$ is `num_directions`. `undercut` is 0: $p_N$ is never below the optimum over all patterns.
 
 Source: sampled programs and their guarantee: Bai, Gautam and Sojoudi, arXiv 2201.01965 (recalled); the identity is derived here
 Cost: 30 s

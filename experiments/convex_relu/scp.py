@@ -1,7 +1,19 @@
-"""The Lasso over sampled neurons: from above to the optimum, and a new neuron helps as often as a drawn one is in use.
+r"""The Lasso over sampled neurons: from above to the optimum, and a new neuron helps as often as a drawn one is in use.
 
-Of N + 1 directions drawn let s be in use at the optimum of the Lasso. They are exchangeable, and the next direction lowers the
-value of the first N just if it would be in use: its probability is exactly E[s]/(N + 1), at most (n + 1)/(N + 1).
+Of $N + 1$ directions drawn let $s$ be in use at the optimum of the Lasso. They are exchangeable, and the next direction
+lowers the value of the first $N$ just if it would be in use: its probability is exactly $\mathbb{E}[s]/(N + 1)$, at most
+$(n + 1)/(N + 1)$.
+
+$$
+\begin{align*}
+\Pr\left[\, |\nu\cdot\operatorname{relu}(X u_{N+1})| > \beta \,\right] &= \frac{\mathbb{E}[s]}{N + 1}, \qquad
+s = \text{ number of } i \text{ with } c_i \ne 0 \\
+c &= \operatorname{argmin}_c\; \frac{1}{2} \| \sum_i c_i \operatorname{relu}(X u_i) - y \|^2 + \beta \sum_i |c_i|
+\end{align*}
+$$
+
+Here $u_i$ are the directions, of length 1, $c$ is the optimum on all $N + 1$ of them, and $\nu$ is the residual of the
+optimum on the first $N$, with $N$ `num_neurons`. `undercut` is 0: no network is below the optimum of the convex program.
 
 Source: SCP algorithm of Bai, Gautam and Sojoudi, arXiv 2201.01965 (abstract; form recalled); the identity is derived here
 Cost: 25 s

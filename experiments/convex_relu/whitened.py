@@ -1,4 +1,14 @@
-"""Whitened data: two neurons, each a soft threshold of one sign of the targets, are the global optimum.
+r"""Whitened data: two neurons, each a soft threshold of one sign of the targets, are the global optimum.
+
+$$
+\begin{align*}
+\text{relu, trained} &= h(\|y_+\|) + h(\|y_-\|), \qquad \text{gated} = h(\|y\|) \\
+\text{outputs} &= y_+ \left(1 - \frac{\beta}{\|y_+\|}\right)_+ - y_- \left(1 - \frac{\beta}{\|y_-\|}\right)_+ \\
+h(z) &= \begin{cases} z^2/2 & z \le \beta \\ \beta z - \beta^2/2 & z > \beta \end{cases}
+\end{align*}
+$$
+
+Here $X X^\top = 1$, $y_+ = \max(y, 0)$ and $y_- = \max(-y, 0)$, entry by entry, and $h$ is Huber's function.
 
 Source: closed form derived here (for whitened data: Ergen and Pilanci, arXiv 2002.11219, abstract)
 Cost: 10 s

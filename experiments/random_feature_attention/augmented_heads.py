@@ -1,8 +1,22 @@
-"""With a constant in the tokens the features of a head hang together, and counting them as independent is wrong by 30 %.
+r"""With a constant in the tokens the features of a head hang together, and counting them as independent is wrong by 30 %.
 
-Each augmented head brings d + 1 features, all of which share the entry b = W_(d+1, d+1). Given b they fall into two blocks,
-the d of the keys and the one of the constant; theory.random_features.grouped_risk averages over b. The rival rule takes them
-as M (d + 1) independent features.
+Each augmented head brings $d + 1$ features, all of which share the entry $b = W_{d+1, d+1}$. Given $b$ they fall into two
+blocks, the $d$ of the keys and the one of the constant; `theory.random_features.grouped_risk` averages over $b$. The rival
+rule takes them as $M (d + 1)$ independent features.
+
+$$
+\begin{align*}
+\text{test} &= \frac{n}{n - Q} \left[ \sum v\, \frac{\kappa^2 (1 + A')}{l^2} + \sigma^2 \right], \qquad
+A = \sum_c p_c w_c L_c, \quad l = \kappa + A \\
+n &= \sum \frac{m A}{l} + \frac{1}{\kappa} \left( \delta + \sum_c p_c w_c \tau_c \right), \qquad
+\frac{1}{w_c} = 1 + \frac{1}{n_c M} \left( \sum \frac{m L_c}{l} + \frac{\tau_c}{\kappa} \right) \\
+Q &= \sum \frac{m (A^2 + \kappa^2 A')}{l^2} + \sum_c p_c w_c' \tau_c
+\end{align*}
+$$
+
+Primes are derivatives in $\kappa$. Sums without index run over the modes, of multiplicity $m$ and target power $v$; a group
+$c$ is one block of $n_c = d$ or 1 features at one value of $b$, of weight $p_c$, with the eigenvalues $L_c$ and the tail
+$\tau_c$; $\delta$ is `ridge` and $\sigma^2$ `noise`.
 
 Source: derived here
 Cost: 25 s

@@ -1,7 +1,22 @@
-"""Heads with a mean pay where the target correlates query and keys, and cost elsewhere; the best mean depends on the target.
+r"""Heads with a mean pay where the target correlates query and keys, and cost elsewhere; the best mean depends on the target.
 
-The mean alpha of W on the diagonal shifts every pre-activation by alpha <x_0, x_i>. The prediction takes the exact kernel at
-that alpha and the data, and the cost of finitely many heads, with the features of keys and constant as two groups.
+The mean $\alpha$ of $W$ on the diagonal shifts every pre-activation by $\alpha \langle x_0, x_i\rangle$. The prediction takes
+the exact kernel at that $\alpha$ and the data, and the cost of finitely many heads, with the features of keys and constant as
+two groups.
+
+$$
+\begin{align*}
+\text{test} &= \left\langle (a_x\cdot y - f(x))^2 + \sum_c \theta_c w_c^2\, y^\top G K_c G y \right\rangle_x + \sigma^2 \\
+\text{train} &= \frac{\delta^2}{n}\, y^\top G \left( 1 + \sum_c \theta_c w_c^2 K_c \right) G y \\
+a_x &= G \sum_c w_c k_c, \qquad G = \left( \delta + \sum_c w_c K_c \right)^{-1}, \qquad
+\frac{1}{w_c} = 1 + \frac{\operatorname{tr}[K_c G]}{n_c M} \\
+n_c M\, \theta_c &= V_c + \sum_b w_b^2 \operatorname{tr}[K_c G K_b G]\, \theta_b
+\end{align*}
+$$
+
+Here $K_c$, $k_c$ and $\kappa_c$ are the kernel of group $c$ among the samples, with $x$ and at $x$, the group has $n_c = d$
+(keys) or 1 (constant) features in each of $M$ heads, $V_c = \kappa_c - 2 a_x\cdot k_c + a_x^\top K_c a_x$ in `test` and
+$V_c = \operatorname{tr}[K_c G^2]$ in `train`; $f$ is the target, $\delta$ `ridge` and $\sigma^2$ `noise`.
 
 Source: the effect is that of Fu, Guo, Bai and Mei, arXiv 2307.11353; kernel and prediction derived here
 Cost: 70 s

@@ -1,7 +1,20 @@
-"""Kernels of finitely many heads approach the exact ones as one over the root of the number of heads, in all four conventions.
+r"""Kernels of finitely many heads approach the exact ones as one over the root of the number of heads, in all four conventions.
 
-Conventions: heads of mean zero and with a mean, tokens x and [x; 1]. The relative Frobenius distance of kernel matrices
-falls with slope -1/2, and single entries scatter round the exact value.
+Conventions: heads of mean zero and with a mean, tokens $x$ and $[x;\, 1]$. The relative Frobenius distance of kernel matrices
+falls with slope $-1/2$, and single entries scatter round the exact value.
+
+$$
+\begin{align*}
+K(x, x') &= \frac{1}{N^2} \sum_{ij} \mathbb{E}[\operatorname{relu}(A_i) \operatorname{relu}(A'_j)]\, \langle u_i, u'_j\rangle,
+  \qquad A_i = u_0^\top W u_i \\
+\frac{\|K_M - K\|}{\|K\|} &\propto M^{-1/2}
+\end{align*}
+$$
+
+Here $u = x$ or $[x;\, 1]$, and $A_i$ and $A'_j$ are jointly normal with means $\alpha \langle x_0, x_i\rangle$ and
+$\alpha \langle x'_0, x'_j\rangle$, standard deviations $s \|u_0\| \|u_i\|$ and $s \|u'_0\| \|u'_j\|$, and covariance
+$s^2 \langle u_0, u'_0\rangle \langle u_i, u'_j\rangle$; $s$ is 1, or 1/2 with the constant, and $\alpha$ is 0 or
+`mean_strength`.
 
 Source: kernels derived here
 Cost: 15 s

@@ -1,7 +1,19 @@
-"""Gradient descent on the values ends at the ridge fit, and every mode of the kernel gets there at its own rate.
+r"""Gradient descent on the values ends at the ridge fit, and every mode of the kernel gets there at its own rate.
 
 SGD on the full batch from values 0, by automatic differentiation of the network. The prediction diagonalises the kernel
 matrix of its heads; the rival takes the exact kernel of infinitely many, in place of it.
+
+$$
+\begin{align*}
+\hat f(x) &= K_x (K + \delta)^{-1} \left[ 1 - (1 - \eta (K + \delta))^k \right] y, \qquad K = \Phi \Phi^\top \\
+\text{train} &= \frac{1}{n} \sum_a \left( \hat f(x_a) - y_a \right)^2, \qquad
+\text{test} = \left\langle (\hat f(x) - f(x))^2 \right\rangle_x + \sigma^2
+\end{align*}
+$$
+
+Here $k$ counts the updates, $\eta$ is `learning_rate`, $\delta$ `ridge`, $\sigma^2$ `noise`, $\Phi$ the features of the heads
+on the samples, $K_x$ the row of kernels with them, and $f$ the target: a mode of eigenvalue $\lambda$ decays as
+$(1 - \eta (\lambda + \delta))^k$.
 
 Source: linear dynamics, textbook; kernel derived here
 Cost: 20 s

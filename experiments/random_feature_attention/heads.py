@@ -1,7 +1,20 @@
-"""Double descent in the number of heads: the risk peaks where heads times dimension equal the samples, as predicted.
+r"""Double descent in the number of heads: the risk peaks where heads times dimension equal the samples, as predicted.
 
-Each head of attention without augmentation brings d features. By rotation invariance M heads act like M d independent
+Each head of attention without augmentation brings $d$ features. By rotation invariance $M$ heads act like $M d$ independent
 features, although those of one head are not independent.
+
+$$
+\begin{align*}
+\delta &= \gamma (n - z) \left( 1 - \frac{z}{k} \right), \qquad k = M d \\
+z &= \sum m L + \frac{\tau}{\gamma}, \qquad q = \sum m L^2, \qquad L = \frac{\lambda}{\lambda + \gamma} \\
+\text{test} &= \frac{\sum v \left[ 1 - L - \kappa \lambda (\lambda + \gamma)^{-2}\, k/(k - q) \right] + \sigma^2}
+  {1 - [q (k - 2 z) + z^2]/[n (k - q)]}
+\end{align*}
+$$
+
+Sums run over the modes of the kernel of infinitely many heads, of eigenvalue $\lambda$, multiplicity $m$ and target power
+$v$, with the trace $\tau$ beyond them; $\gamma$ is the root of the first equation, $\kappa = \delta/(n - z)$, $\delta$ is
+`ridge` and $\sigma^2$ `noise`.
 
 Source: random-feature equivalent: Simon et al., arXiv 2311.14646; that M d is the number of features is derived here
 Cost: 20 s

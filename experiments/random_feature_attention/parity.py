@@ -1,8 +1,20 @@
-"""Parity: without a constant in the tokens, heads of mean zero never learn quadratic or correlation targets.
+r"""Parity: without a constant in the tokens, heads of mean zero never learn quadratic or correlation targets.
 
-relu(x_0^T W x_i) x_i summed over heads is odd under a joint sign flip of all tokens, and its kernel has no modes of degrees
-(0, 2) or (1, 1) in query and keys: with more samples only more of the target is fitted as if it were noise, and the error is
-never below that of the zero function, 1 and the noise. With the constant it falls.
+$\operatorname{relu}(x_0^\top W x_i)\, x_i$ summed over heads is odd under a joint sign flip of all tokens, and its kernel has
+no modes of degrees (0, 2) or (1, 1) in query and keys: with more samples only more of the target is fitted as if it were
+noise, and the error is never below that of the zero function, 1 and the noise. With the constant it falls.
+
+$$
+\begin{align*}
+\text{plain} &= \frac{1 + \sigma^2}{1 - [q (k - 2 z) + z^2]/[n (k - q)]} \ge 1 + \sigma^2, \qquad
+k = M d, \quad \delta = \gamma (n - z) \left( 1 - \frac{z}{k} \right) \\
+\text{augmented} &= \frac{n}{n - Q} \left[ \sum v\, \frac{\kappa^2 (1 + A')}{l^2} + \sigma^2 \right]
+\end{align*}
+$$
+
+The first is the risk of `heads` where $L = 0$ for all modes of the target, with $z = \sum m L + \tau/\gamma$,
+$q = \sum m L^2$ and $L = \lambda/(\lambda + \gamma)$ over the others; the second is that of `augmented_heads`, where
+$\kappa$, $A$, $l$ and $Q$ are given. $\delta$ is `ridge` and $\sigma^2$ `noise`.
 
 Source: derived here, from the setting of Fu, Guo, Bai and Mei, arXiv 2307.11353
 Cost: 20 s

@@ -1,8 +1,23 @@
-"""Attention learns means over keys from fewer samples than a network of equal size; heads with a mean help correlations.
+r"""Attention learns means over keys from fewer samples than a network of equal size; heads with a mean help correlations.
 
-Test error against samples for augmented attention with heads of mean zero, the same with the mean of W on the diagonal, and a
-two-layer network on the concatenated tokens with as many trained numbers: ridge regression on random features each.
-The prediction takes the exact kernels, the data, and the number of features.
+Test error against samples for augmented attention with heads of mean zero, the same with the mean of $W$ on the diagonal, and
+a two-layer network on the concatenated tokens with as many trained numbers: ridge regression on random features each. The
+prediction takes the exact kernels, the data, and the number of features.
+
+$$
+\begin{align*}
+\text{test} &= \left\langle (K_x G y - f(x))^2 + \frac{\gamma'}{k}\, y^\top G K G y
+  \left( K_{xx} - 2 K_x G K_x^\top + K_x G K G K_x^\top \right) \right\rangle_x + \sigma^2 \\
+\text{train} &= \frac{\gamma^2}{n} \left[ \|G y\|^2 + \frac{\gamma'}{k} \operatorname{tr}[K G^2]\; y^\top G K G y \right],
+\qquad G = (K + \gamma)^{-1} \\
+\delta &= \gamma \left( 1 - \frac{1}{k} \operatorname{tr}[K G] \right), \qquad
+\frac{1}{\gamma'} = 1 - \frac{1}{k} \operatorname{tr}[(K G)^2]
+\end{align*}
+$$
+
+Here $K$, $K_x$ and $K_{xx}$ are the kernel among the samples, of $x$ with them and at $x$, $k$ is the number of features, $f$
+the target, $\delta$ `ridge` and $\sigma^2$ `noise`. This is the network; the features of heads fall into two groups, keys and
+constant, for which `bias` has the formula.
 
 Source: the comparison of Fu, Guo, Bai and Mei, arXiv 2307.11353 (sizes recalled); kernels of attention derived here, equivalent
 on given data from Jacot et al., arXiv 2002.08404, its variance derived here

@@ -1,8 +1,21 @@
-"""Kernel ridge regression learns a target block by block: each as the samples pass the number of modes up to it.
+r"""Kernel ridge regression learns a target block by block: each as the samples pass the number of modes up to it.
 
-The kernel is that of augmented attention with infinitely many heads. A block of degrees (r, s) in query and keys has B_r B_s
-modes, so that at d = 8 the linear target falls at n ~ 8, the quadratic at 35, the correlation at 64, and the gated one,
-whose power lies in two blocks, in two steps, the second at 8 x 35.
+The kernel is that of augmented attention with infinitely many heads. A block of degrees $(r, s)$ in query and keys has
+$B_r B_s$ modes, so that at $d = 8$ the linear target falls at $n \approx 8$, the quadratic at 35, the correlation at 64, and
+the gated one, whose power lies in two blocks, in two steps, the second at $8 \times 35$.
+
+$$
+\begin{align*}
+n &= \sum_{rs} B_r B_s L_{rs} + \frac{\delta + \tau}{\kappa}, \qquad L_{rs} = \frac{\lambda_{rs}}{\lambda_{rs} + \kappa}, \qquad
+q = \sum_{rs} B_r B_s L_{rs}^2 \\
+\text{test} &= \frac{n}{n - q} \left[ \sum_{rs} v_{rs} (1 - L_{rs})^2 + \sigma^2 \right], \qquad
+\text{train} = \left( \frac{\delta}{n \kappa} \right)^2 \text{test}
+\end{align*}
+$$
+
+Here $\lambda_{rs}$ and $v_{rs}$ are the eigenvalue of a block and the target's power in it, $\tau$ the trace of the kernel
+beyond the blocks, $\kappa$ the root of the first equation, $\delta$ is `ridge` and $\sigma^2$ `noise`: a block is learned
+once $\kappa$ is well below $\lambda_{rs}$.
 
 Source: kernel and spectrum derived here; learning curve: Simon et al., arXiv 2110.03922, as in theory.kernel_regression
 Cost: 30 s

@@ -1,4 +1,18 @@
-"""The readout alone cannot learn XOR from random features; the weights alone can, but lose the balance that both keep.
+r"""The readout alone cannot learn XOR from random features; the weights alone can, but lose the balance that both keep.
+
+$$
+\begin{align*}
+\text{loss} &= \frac{1}{2} \sum_\mu \ln\left(1 + e^{-y f_\mu}\right), \qquad
+\text{error} = \frac{1}{4} \sum_\mu \Phi\left(-\frac{y f_\mu}{\sigma_\mu}\right) \\
+\frac{d}{dt} \text{ imbalance} &= \frac{\tau_w - \tau_a}{2} \sum_\mu \mathbb{E}[g\, y f]
+  + \frac{\tau_w \kappa}{2 p} \sum_j a_j^2 \sum_\mu \mathbb{E}[g^2]\, \Phi\left(\frac{w_j\cdot\mu}{s_j}\right)
+\end{align*}
+$$
+
+Here $\tau_w$ and $\tau_a$ are 1 for a layer that trains and 0 for one that rests, in the cluster $\mu = (x_1, x_2)$ of label
+$y$ the output $f$ is normal with mean $f_\mu$ and deviation $\sigma_\mu$, $g = 2/(1 + e^{y f})$, $s = \|w_\perp\|$ and
+$\kappa = \eta d/(2 m)$: training both layers keeps $\|w\|^2 - a^2$ but for the noise. The prediction takes steps of $\eta$ on
+the neurons of `theory.xor_finite_batch`.
 
 Source: Glasgow, arXiv 2309.15111 (joint training as a regulator); the comparison of layers and its curves are derived here
 Cost: 30 s

@@ -1,4 +1,17 @@
-"""Loss and margins of the four clusters follow one closed system; late, each margin follows its own closed form.
+r"""Loss and margins of the four clusters follow one closed system; late, each margin follows its own closed form.
+
+$$
+\begin{align*}
+\gamma_\mu &= \frac{y_\mu}{p} \sum_j a_j \psi(w_j\cdot\mu, s_j), \qquad
+\text{loss} = \frac{1}{2} \sum_\mu \ln\left(1 + e^{-\gamma_\mu}\right) \\
+(\dot w_j, \dot s_j, \dot a_j) &= -p\, \nabla_{(w_j, s_j, a_j)} \text{loss} \\
+\dot\gamma_\mu &\to \frac{\sqrt{2}\, \gamma_\mu}{1 + e^{\gamma_\mu}} \quad \text{late, in each cluster alone}
+\end{align*}
+$$
+
+Here $\mu$ is one of the four sign pairs $(x_1, x_2)$ with label $y_\mu$, $w_j$ the weights to these two coordinates,
+$s_j = \|w_\perp\|$ the norm of the others, and $\psi(u, s) = \mathbb{E} \operatorname{relu}(u + s z)$ with $z$ standard
+normal. The prediction takes steps of `learning_rate`.
 
 Source: Glasgow, arXiv 2309.15111 (margins grow and become balanced); both predictions are derived here
 Cost: 25 s

@@ -1,4 +1,17 @@
-"""Neurons in the plane of the label: each one finds the axis of its sign, then runs out along it.
+r"""Neurons in the plane of the label: each one finds the axis of its sign, then runs out along it.
+
+$$
+\begin{align*}
+\dot\alpha &= \frac{a}{2} \left[ g(\mu_1)\, \Phi\left(\frac{\alpha}{s}\right)
+  - g(-\mu_1)\, \Phi\left(-\frac{\alpha}{s}\right) \right], \qquad g(\mu) = \frac{2}{1 + e^{y f(\mu)}} \\
+\dot\beta &= -\frac{a}{2} \left[ g(\mu_2)\, \Phi\left(\frac{\beta}{s}\right)
+  - g(-\mu_2)\, \Phi\left(-\frac{\beta}{s}\right) \right]
+\end{align*}
+$$
+
+Here $\alpha = w\cdot\mu_1$ and $\beta = w\cdot\mu_2$, $\mu_1 = e_1 - e_2$ and $\mu_2 = e_1 + e_2$, $s = \|w_\perp\|$, and
+$f(\mu)$ is the output at a cluster: $\alpha$ grows if $a > 0$ and decays if $a < 0$, $\beta$ the reverse. The equations of
+$s$, $a$ and $f$ stand in `theory.xor_mean_field`; the prediction takes steps of `learning_rate`.
 
 Source: Glasgow, arXiv 2309.15111 (a constant share of the neurons aligns with each of +-mu_1, +-mu_2); positions derived here
 Cost: 10 s

@@ -1,4 +1,15 @@
-"""Minibatch noise in phase 1: it grows ||w||^2 - a^2 linearly, slows the signal and holds the opposite component up.
+r"""Minibatch noise in phase 1: it grows ||w||^2 - a^2 linearly, slows the signal and holds the opposite component up.
+
+$$
+\begin{align*}
+\text{signal} &= \frac{2}{d} \left[ e^{(q - 1)/r} \left(1 + 2 r + 2 r^2\right) - 2 r (q + r) \right] \\
+\text{opposite} &= \frac{2}{d} \left[ e^{-(q - 1)/r} \left(1 - 2 r + 2 r^2\right) + 2 r (q - r) \right] \\
+\text{imbalance} &= \kappa t \left(1 - \frac{1}{d}\right), \qquad q = \sqrt{1 + \kappa t}, \quad r = \frac{\kappa}{4\lambda}
+\end{align*}
+$$
+
+Here $t$ is `learning_rate` times the number of steps, $\kappa = \eta d/(2 m)$ and $\lambda = 1/\sqrt{2\pi}$; as
+$\kappa \to 0$ the first two become $(2/d)\, e^{\pm 2\lambda t}$.
 
 Source: Glasgow, arXiv 2309.15111 (noise along the signal is small); the moments are derived here
 Cost: 15 s

@@ -1,4 +1,18 @@
-"""Phase 1 takes ln(d)/(2 lambda) of time: the signal overtakes the other coordinates at a time linear in log d.
+r"""Phase 1 takes ln(d)/(2 lambda) of time: the signal overtakes the other coordinates at a time linear in log d.
+
+$$
+\begin{align*}
+\dot\alpha &= \frac{a}{2} \operatorname{erf}\left(\frac{\alpha}{s\sqrt{2}}\right), \qquad
+\dot\beta = -\frac{a}{2} \operatorname{erf}\left(\frac{\beta}{s\sqrt{2}}\right) \\
+\dot s &= \frac{a}{2} \left[ \phi(\alpha/s) - \phi(\beta/s) \right] + \frac{\kappa a^2}{2 s} \\
+\dot a &= \frac{1}{2} \left[ \psi(\alpha, s) - \frac{\alpha}{2} - \psi(\beta, s) + \frac{\beta}{2} \right] \\
+\alpha(T) &= s(T), \qquad T \approx \frac{\ln d}{2\lambda} - 1.21 \quad \text{for } \kappa = 0 \text{ and large } d
+\end{align*}
+$$
+
+The fields are $T$, $\alpha(T)$ and $a(T)$, for the start $\alpha = \beta = \sqrt{2/d}$, $\|w\| = a = 1$ in units of
+`init_scale`. Here $\alpha$ is the signal, $\beta$ the opposite component, $s = \|w_\perp\|$, $\kappa = \eta d/(2 m)$,
+$\lambda = 1/\sqrt{2\pi}$, and $\psi(u, s) = \mathbb{E} \operatorname{relu}(u + s z)$ with $z$ standard normal.
 
 Source: Glasgow, arXiv 2309.15111 (length of order log d); the constant and the table of times are derived here
 Cost: 45 s

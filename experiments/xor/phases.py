@@ -1,4 +1,19 @@
-"""Two phases of SGD on XOR: neurons find the signal at rate 1/sqrt(2 pi), then grow along it at rate 1/(2 sqrt 2).
+r"""Two phases of SGD on XOR: neurons find the signal at rate 1/sqrt(2 pi), then grow along it at rate 1/(2 sqrt 2).
+
+$$
+\begin{align*}
+\dot w &= \frac{a}{4} \sum_\mu y g\, \Phi\left(\frac{w\cdot\mu}{s}\right) \mu, \qquad g = \frac{2}{1 + e^{y f}} \\
+\dot s &= \frac{a}{4} \sum_\mu y g\, \phi\left(\frac{w\cdot\mu}{s}\right)
+  + \left(1 - \frac{2}{d}\right) \frac{\kappa a^2}{4 s} \sum_\mu g^2\, \Phi\left(\frac{w\cdot\mu}{s}\right) \\
+\dot a &= \frac{1}{4} \sum_\mu y g\, \psi(w\cdot\mu, s), \qquad f(\mu) = \frac{1}{p} \sum_j a_j \psi(w_j\cdot\mu, s_j)
+\end{align*}
+$$
+
+Sums are over the four sign pairs $\mu = (x_1, x_2)$ with label $y$; $w$ is in the plane, $s = \|w_\perp\|$ is `perp_norm`,
+$\psi(u, s) = \mathbb{E} \operatorname{relu}(u + s z)$ with $z$ standard normal, and $\kappa = \eta d/(2 m)$. The prediction
+is `theory.xor_finite_batch`, which takes steps of $\eta$ and adds the noise in the plane and the spread of $f$ within a
+cluster. While signals are small against $s$, they grow at the rate $a/(s\sqrt{2\pi})$; once they dominate, at
+$1/(2\sqrt{2})$.
 
 Source: Glasgow, arXiv 2309.15111 (the two phases); the curves are derived here
 Cost: 25 s

@@ -1,4 +1,18 @@
-"""SGD needs about d log d samples, not d^2: fresh samples until the test error is first at most 10 %.
+r"""SGD needs about d log d samples, not d^2: fresh samples until the test error is first at most 10 %.
+
+$$
+\begin{align*}
+\frac{n}{d} &= \frac{m}{d}\, \mathbb{E}[k], \qquad k \text{ the first step after which } \;
+  \frac{1}{4} \sum_\nu \Phi\left(-\frac{y f_\nu}{\sigma_\nu}\right) \le \varepsilon \\
+\sigma_\nu^2 &= \|B_\nu\|^2 + \frac{1}{p^2} \sum_j a_j^2 \left( o_j P_{j\nu}^2 + \frac{s_j^2 F_{j\nu}^2}{2} \right), \qquad
+B_\nu = \frac{1}{p} \sum_j a_j P_{j\nu} X_j
+\end{align*}
+$$
+
+Here $f_\nu$ and $\sigma_\nu$ are mean and standard deviation of the output in the cluster $\nu$, $\varepsilon$ is `error`,
+$P_{j\nu} = \Phi(w_j\cdot\nu/s_j)$, $F_{j\nu} = \phi(w_j\cdot\nu/s_j)$, and $s_j^2 = \|w_\perp\|^2 = o_j + \|X_j\|^2$, of
+which the vector $X_j$ is what minibatch noise has made common to all neurons. The neurons move by `theory.xor_finite_batch`;
+the mean is over their starts and the noise.
 
 Source: Glasgow, arXiv 2309.15111 (d polylog d samples suffice); the predicted number of samples is derived here
 Cost: 55 s
