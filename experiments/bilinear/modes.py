@@ -6,7 +6,7 @@ is trained on fresh Gaussian inputs, one small batch a step.
 
 $$
 \begin{align*}
-\dot\alpha_i &= {-g_i \alpha_i}, \qquad \dot\beta_i = g_i \beta_i, \qquad q_i = \alpha_i^2 - \beta_i^2 \\
+\frac{d\alpha_i}{dt} &= {-g_i \alpha_i}, \qquad \frac{d\beta_i}{dt} = g_i \beta_i, \qquad q_i = \alpha_i^2 - \beta_i^2 \\
 g_i &= 4\, (q_i - q^*_i) + 2 \sum_j (q_j - q^*_j) \\
 \text{error} &= 2 \sum_i (q_i - q^*_i)^2 + \left( \sum_i (q_i - q^*_i) \right)^2
 \end{align*}
