@@ -7,7 +7,7 @@ short by half of the trace that is left; negative ones cannot be.
 $$
 \begin{align*}
 \frac{dQ}{dt} &= 4\, (Q^* Q + Q\, Q^*) - 8\, Q^2 - 4\, Q \operatorname{tr}(Q - Q^*) \\
-Q(t) &= M A_0 \left[ I + A_0^\top J A_0 \right]^{-1} A_0^\top M, \qquad J = 8 \int_0^t M^2 \\
+Q(t) &= M A_0 \left[ I + A_0^\top J A_0 \right]^{-1} A_0^\top M, \qquad J = 8 \int_0^t M^2\, ds \\
 M &= e^{4 Q^* t - C}, \qquad \frac{dC}{dt} = 2 \operatorname{tr}(Q - Q^*), \qquad C(0) = 0
 \end{align*}
 $$

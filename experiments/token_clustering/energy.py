@@ -7,7 +7,7 @@ is times $e^\beta$.
 $$
 \begin{align*}
 E &= \frac{1}{2 \beta n^2} \sum_{i,j} e^{\beta \langle x_i, x_j \rangle}, \qquad
-E(t) - E(0) = \int_0^t \frac{dE}{dt} \\
+E(t) - E(0) = \int_0^t \frac{dE}{dt}\, dt \\
 \frac{dE}{dt} &= \frac{1}{n} \sum_i \left\| \frac{dx_i}{dt} \right\|^2 \quad \text{(USA)}, \qquad
 \frac{dE}{dt} = \frac{1}{n^2} \sum_i Z_i \left\| \frac{dx_i}{dt} \right\|^2 \quad \text{(SA)}
 \end{align*}
