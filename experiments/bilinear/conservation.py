@@ -1,8 +1,21 @@
-"""What gradient flow conserves, gradient descent breaks in proportion to its step size; what is no law moves at any.
+r"""What gradient flow conserves, gradient descent breaks in proportion to its step size; what is no law moves at any.
 
-Three layers on the same target: p = 1 fixed, p = +1 and -1 in turn fixed, p trained. Over a fixed time a quantity drifts with
-slope 1 in the step size if it is a law of the flow, and with slope 0 if it is not: (W + V)^T (W - V) is one for equal p alone,
-and for unlike signs other products take its place. Weight decay shrinks what is conserved as exp(-2 wd t).
+Three layers on the same target: $p = 1$ fixed, $p = {+1}$ and $-1$ in turn fixed, $p$ trained. Over a fixed time a quantity
+drifts with slope 1 in the step size if it is a law of the flow, and with slope 0 if it is not: $(W + V)^\top (W - V)$ is one
+for equal $p$ alone, and for unlike signs other products take its place. Weight decay $\omega$ shrinks what is conserved as
+$e^{-2\omega t}$.
+
+$$
+\begin{align*}
+\frac{\|C(t) - C(0)\|}{\|C(0)\|} &\propto \eta^s, \qquad
+s = 1 \text{ for a law of the flow}, \quad s = 0 \text{ for what is none} \\
+C(t) &= e^{-2\omega t}\, C(0) \quad \text{for a law, under weight decay}
+\end{align*}
+$$
+
+with the step size $\eta$; laws are $\|w_k\|^2 - \|v_k\|^2$, for trained $p$ also $\|w_k\|^2 - p_k^2$, and for fixed $p$ the
+entries of $(W + V)^\top (W - V)$ where $p_k = p_{k'}$, of $(W + V)^\top (W + V)$ and $(W - V)^\top (W - V)$ where
+$p_k = {-p_{k'}}$.
 
 Source: derived here (balancedness of linear networks is the textbook case)
 Cost: 10 s

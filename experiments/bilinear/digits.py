@@ -1,8 +1,16 @@
-"""Real digits: weight decay lowers the rank of what a bilinear classifier learns, noise on the pixels raises it.
+r"""Real digits: weight decay lowers the rank of what a bilinear classifier learns, noise on the pixels raises it.
 
 Of every class the network holds a quadratic form of the pixels. Ten eigenvectors a class carry nearly all accuracy, and with
 noise they look like strokes. The largest eigenvalue at initialisation is the edge of the bulk that theory gives for the
 readouts drawn, less a few percent at this size.
+
+$$
+\lambda_{\max} = \min_z \left[ \frac{1}{z}
++ \frac{1}{d} \sum_{k=1}^{h} \frac{p_k^2 z/2}{1 - p_k^2 z^2/4} \right]
+$$
+
+with the readouts $p_k$ of a class from the $h$ hidden units (`width`), $d$ inputs of the layer and $0 < z < 2/\max_k |p_k|$;
+then the mean over classes.
 
 Source: Pearce et al., arXiv 2410.08417, figures 2 to 5 and appendices E and F in small; runs are ours, the edge derived here
 Cost: 50 s

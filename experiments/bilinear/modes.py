@@ -1,8 +1,19 @@
-"""SGD on samples learns the eigenvalues of a target one after the other, the large ones first, positive and negative.
+r"""SGD on samples learns the eigenvalues of a target one after the other, the large ones first, positive and negative.
 
 The trace of what is missing drives them all up while it is positive: here a negative one comes later than a positive one of
 its size. From weights that commute with the target the flow is one pair of equations a mode, coupled by the trace. The network
 is trained on fresh Gaussian inputs, one small batch a step.
+
+$$
+\begin{align*}
+\frac{d\alpha_i}{dt} &= {-g_i \alpha_i}, \qquad \frac{d\beta_i}{dt} = g_i \beta_i, \qquad q_i = \alpha_i^2 - \beta_i^2 \\
+g_i &= 4\, (q_i - q^*_i) + 2 \sum_j (q_j - q^*_j) \\
+\text{error} &= 2 \sum_i (q_i - q^*_i)^2 + \left( \sum_i (q_i - q^*_i) \right)^2
+\end{align*}
+$$
+
+with the eigenvalues $q^*_i$ of the target (`spectrum`), $\alpha_i(0) = \beta_i(0)$ (`start`), and the time learning rate times
+updates.
 
 Source: derived here
 Cost: 10 s

@@ -1,8 +1,17 @@
-"""Noise on the inputs filters what is learned: directions of low variance are lost first, and the rank stays.
+r"""Noise on the inputs filters what is learned: directions of low variance are lost first, and the rank stays.
 
-The best quadratic function of x + noise is A^T Q* A with the Wiener filter A of the inputs, and a constant for the trace
-that is lost. The network, with biases, is trained by Adam on fresh noisy inputs of unequal variances. The rival shrinks all
-directions alike, as noise does to isotropic inputs.
+The best quadratic function of $x$ + noise is $A^\top Q^* A$ with the Wiener filter $A$ of the inputs, and a constant for the
+trace that is lost. The network, with biases, is trained by Adam on fresh noisy inputs of unequal variances. The rival shrinks
+all directions alike, as noise does to isotropic inputs.
+
+$$
+\begin{align*}
+Q &= A^\top Q^* A, \qquad A = (S + \sigma^2 I)^{-1} S \\
+\text{constant} &= \operatorname{tr} Q^* (S - S A), \qquad \text{linear part} = 0
+\end{align*}
+$$
+
+with the covariance $S$ of the inputs (`variances`), $\sigma$ of the noise (`noise_std`) and the form $Q^*$ of the target.
 
 Source: derived here; the effect of noise in Pearce et al., arXiv 2410.08417, appendix E
 Cost: 15 s

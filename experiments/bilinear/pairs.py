@@ -1,4 +1,11 @@
-"""A bilinear layer trained on AND, OR or XOR of all pairs of bits holds the one quadratic form of each pair, and nothing else.
+r"""A bilinear layer trained on AND, OR or XOR of all pairs of bits holds the one quadratic form of each pair, and nothing else.
+
+$$
+Q_{ii} = Q_{jj} = t_1, \qquad Q_{ij} = Q_{ji} = \frac{t_2 - 2 t_1}{2}, \qquad \lambda = t_1 \,\pm\, \frac{t_2 - 2 t_1}{2}
+$$
+
+for the pair of bits $i$ and $j$, all else 0, with the values $t_1, t_2$ of the operation at $x_i + x_j = 1, 2$: 0 and 1 for
+AND, 1 and 1 for OR, 1 and 0 for XOR.
 
 Source: toy task of Pearce et al., arXiv 2410.08417 (AND read in its published code; forms of OR and XOR
 derived here). The width is 16 in place of 4 to 6, and there is no weight decay, so that descent always ends at the form

@@ -1,8 +1,19 @@
-"""Gradient descent on a tied bilinear layer follows a Riccati equation: few scalars in place of the flow of all weights.
+r"""Gradient descent on a tied bilinear layer follows a Riccati equation: few scalars in place of the flow of all weights.
 
-From W = V (no unit can subtract) the flow of the quadratic form closes, whatever the basis of the start: the trace of what is
-missing and one integral a mode are all there is to integrate. Positive eigenvalues are learned, the largest first, each short
-by half of the trace that is left; negative ones cannot be.
+From $W = V$ (no unit can subtract) the flow of the quadratic form closes, whatever the basis of the start: the trace of what
+is missing and one integral a mode are all there is to integrate. Positive eigenvalues are learned, the largest first, each
+short by half of the trace that is left; negative ones cannot be.
+
+$$
+\begin{align*}
+\frac{dQ}{dt} &= 4\, (Q^* Q + Q\, Q^*) - 8\, Q^2 - 4\, Q \operatorname{tr}(Q - Q^*) \\
+Q(t) &= M A_0 \left[ I + A_0^\top J A_0 \right]^{-1} A_0^\top M, \qquad J = 8 \int_0^t M^2\, ds \\
+M &= e^{4 Q^* t - C}, \qquad \frac{dC}{dt} = 2 \operatorname{tr}(Q - Q^*), \qquad C(0) = 0
+\end{align*}
+$$
+
+with the form $Q^*$ of the target (`spectrum`), $A_0 = W = V$ at the start, the time learning rate times updates, and the loss
+$2\, \|Q - Q^*\|^2 + (\operatorname{tr}(Q - Q^*))^2$.
 
 Source: derived here (loss on Gaussian inputs, Riccati flow with its trace term)
 Cost: 10 s

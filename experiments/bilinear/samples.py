@@ -1,6 +1,18 @@
-"""The learning curve of quadratic regression, on the sphere as theory says; on Gaussian inputs fluctuating norms break it.
+r"""The learning curve of quadratic regression, on the sphere as theory says; on Gaussian inputs fluctuating norms break it.
 
-Kernel ridge regression with the kernel (x.x')^2: what a bilinear layer learns with its hidden layer fixed and wide.
+Kernel ridge regression with the kernel $(x \cdot x')^2$: what a bilinear layer learns with its hidden layer fixed and wide.
+
+$$
+\begin{align*}
+n &= \sum_j m_j L_j + \frac{\delta}{\kappa}, \qquad L_j = \frac{\lambda_j}{\lambda_j + \kappa} \\
+\text{test} &= \frac{n}{n - \sum_j m_j L_j^2} \left[ \sum_j v_j (1 - L_j)^2 + \sigma^2 \right], \qquad
+\text{train} = \left( \frac{\delta}{n \kappa} \right)^2 \, \text{test}
+\end{align*}
+$$
+
+with $n$ examples, $\delta$ (`ridge`), $\sigma^2$ (`noise`), $\kappa$ the root of the first equation; the kernel has the
+eigenvalues $\lambda_j = d$ and $2d/(d + 2)$ of multiplicity $m_j = 1$ and $(d - 1)(d + 2)/2$, the target $Q$ (`spectrum`) the
+power $v_j = (\operatorname{tr} Q)^2$ and $\frac{2d}{d + 2} \|Q_0\|^2$ in their modes, $Q_0$ being its part without trace.
 
 Source: learning curve of kernel ridge regression, Simon et al., arXiv 2110.03922; spectrum of the kernel derived here
 Cost: 10 s

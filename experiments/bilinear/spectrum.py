@@ -1,4 +1,16 @@
-"""The spectrum of a layer at initialisation has a closed law: bulk, edge, and an atom at 0 where units are few.
+r"""The spectrum of a layer at initialisation has a closed law: bulk, edge, and an atom at 0 where units are few.
+
+$$
+\begin{align*}
+\rho(x) &= \frac{1}{\pi} \left| \operatorname{Im} \frac{1}{y} \right| + \max(0, 1 - 2c)\, \delta(x), \qquad
+y^3 - x y^2 + \frac{2c - 1}{4}\, y + \frac{x}{4} = 0 \\
+\text{edge}^2 &= \frac{2 + 10 c - c^2 + \sqrt{c\, (4 + c)^3}}{8}, \qquad
+m_2 = \frac{c}{2}, \qquad m_4 = \frac{c}{8} + \frac{c^2}{2}
+\end{align*}
+$$
+
+with $c$ hidden units an input (`ratios`), $y$ the root of $\operatorname{Im} y > 0$ inside the bulk, and the moments $m_2$ and
+$m_4$ of the eigenvalues.
 
 Source: derived here by free probability; readouts +1 and -1 in turn
 Cost: 10 s

@@ -1,7 +1,17 @@
-"""Weight decay on the factors is a nuclear norm on the form: eigenvalues are thresholded softly, and the rank falls in steps.
+r"""Weight decay on the factors is a nuclear norm on the form: eigenvalues are thresholded softly, and the rank falls in steps.
 
 The trace couples the modes: what all eigenvalues miss moves the threshold of each. Gradient descent from small random weights
 attains the global optimum, and its balanced factors have twice the nuclear norm of the form as squared norm.
+
+$$
+\begin{align*}
+q_i &= \operatorname{soft}\left( q^*_i - \frac{T}{2},\ \frac{\omega}{4} \right), \qquad T = \sum_i (q_i - q^*_i) \\
+\|W\|^2 + \|V\|^2 &= 2 \sum_i |q_i|
+\end{align*}
+$$
+
+with $\operatorname{soft}(z, u) = \operatorname{sign}(z) \max(|z| - u, 0)$, the eigenvalues $q^*_i$ of the target (`spectrum`)
+and $\omega$ (`weight_decay`); the rank is the number of $q_i$ that are not 0.
 
 Source: derived here; explains the low rank under weight decay of Pearce et al., arXiv 2410.08417
 Cost: 10 s

@@ -1,7 +1,13 @@
-"""Networks from different seeds learn the same leading eigenvectors, wide ones more so; a few of them carry the accuracy.
+r"""Networks from different seeds learn the same leading eigenvectors, wide ones more so; a few of them carry the accuracy.
 
 Two networks on the same split, from independent weights and batches: vectors of one sign are matched in order of their
 eigenvalues, and the modulus of their cosine falls with the place. Before training it is that of independent directions.
+
+$$
+\mathbb{E}\, |u \cdot v| = \frac{\Gamma(d/2)}{\sqrt{\pi}\; \Gamma((d + 1)/2)}
+$$
+
+for independent unit vectors $u, v$ in the $d$ dimensions of the pixels.
 
 Source: Pearce et al., arXiv 2410.08417, figure 5 in small (matched by sign, and no network with itself); the overlap of
 independent directions is textbook

@@ -1,9 +1,21 @@
-"""Leaving out one of L layers costs 1/L, two side by side 1/L^2, a swap 1/L^2 too, or 1/L^3 for weights smooth in depth.
+r"""Leaving out one of L layers costs 1/L, two side by side 1/L^2, a swap 1/L^2 too, or 1/L^3 for weights smooth in depth.
 
-Residual layers x + f_l(x)/L: one derivative of the layers concerned, carried to the output by the Jacobian of those behind,
-predicts the change of the output. Swapped neighbours change it by their Lie bracket, which is itself of order 1/L where the
+Residual layers $x + f_l(x)/L$: one derivative of the layers concerned, carried to the output by the Jacobian of those behind,
+predicts the change of the output. Swapped neighbours change it by their Lie bracket, which is itself of order $1/L$ where the
 weights are smooth in depth. All layers side by side change it by what no depth makes small if the weights are smooth in depth;
-for independent layers that falls as 1/L, since the signs of pairs are random.
+for independent layers that falls as $1/L$, since the signs of pairs are random.
+
+$$
+\begin{align*}
+\Delta &= {-h\, J f_k} & & \text{without layer } k \\
+\Delta &= h^2 J \sum_{i<j} \left[ f_j, f_i \right] & & \text{two exchanged, } K \text{ reversed} \\
+\Delta &= {-h^2 J \sum_{i<j} Df_j\, f_i} & & \text{two or } K \text{ side by side}
+\end{align*}
+$$
+
+with $h = 1/L$, $[f, g] = Dg\, f - Df\, g$, sums over the layers concerned ($K$: `window`) at the state that enters the first,
+and $J$ from behind them to the output; all to leading order; slopes are $-1$, $-2$ ($-3$ if smooth in depth) and $-2$, of all
+side by side $-1$ (0 if smooth).
 
 Source: derived here; the operations are those of arXiv 2407.09298 and arXiv 2406.15786 (numbers recalled)
 Cost: 20 s

@@ -1,9 +1,17 @@
-"""Which sublayers of a trained transformer can go: without an MLP the output changes as one derivative predicts.
+r"""Which sublayers of a trained transformer can go: without an MLP the output changes as one derivative predicts.
 
 Bits on a ring. To copy its neighbour's bit a token needs attention alone, to tell their parity an MLP besides. A layer is
-x + h F(x), then x + h G(x), h = 1/L; without a sublayer f the output changes by -h J f to leading order. That is judged for
-MLPs, whose effective step is a tenth, and for a tenth of an attention sublayer. A whole one is no small change, effective step
-up to a half: there the leading order is drawn beside what is found.
+$x + h F(x)$, then $x + h G(x)$, $h = 1/L$; without a sublayer $f$ the output changes by $-h J f$ to leading order. That is
+judged for MLPs, whose effective step is a tenth, and for a tenth of an attention sublayer. A whole one is no small change,
+effective step up to a half: there the leading order is drawn beside what is found.
+
+$$
+\Delta = {-s\, h\, J f(x)}, \qquad
+\text{size} = \frac{1}{s} \left\langle \frac{\|\Delta\|}{\|y\|} \right\rangle
+$$
+
+with $s = 1$ for an MLP and `share` for attention, $x$ entering the sublayer, $J$ from behind it to the output $y$, the mean
+over all sequences; the accuracy is that of $y + \Delta$.
 
 Source: derived here; which sublayers can go is the question of arXiv 2406.15786 (number recalled)
 Cost: 40 s

@@ -1,8 +1,18 @@
-"""A random order of K independent layers changes the output as K (K - 1)/4 swaps do, in mean square.
+r"""A random order of K independent layers changes the output as K (K - 1)/4 swaps do, in mean square.
 
 That is the mean number of inverted pairs: brackets of independent layers have mean zero and no correlation, so their squares
 add up. A stack of 64 tanh layers, windows in its middle; the prediction reads one number off a stack, the mean square of a
 bracket carried to the output.
+
+$$
+\begin{align*}
+\mathbb{E}\, \|\Delta_K\|^2 &= h^4\, \frac{K (K - 1)}{4}\, \mathbb{E}\, \|J [f_j, f_i]\|^2 \\
+\mathbb{E}\, \|\Delta_{\text{swap}}\|^2 &= h^4\, \mathbb{E}\, \|J [f_{k+1}, f_k]\|^2
+\end{align*}
+$$
+
+with $h = 1/L$, $K$ layers in random order (`windows`), $[f, g] = Dg\, f - Df\, g$, and $J$ from behind the layers to the
+output; $i, j$ is the pair that a drawn order brings to the middle, $k$, $k + 1$ the one that is exchanged.
 
 Source: derived here; random orders of a stretch of layers are a question of arXiv 2407.09298 (number recalled)
 Cost: 10 s

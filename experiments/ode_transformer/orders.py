@@ -1,7 +1,18 @@
-"""Eight ways to write a transformer layer converge to one flow, each at its order and with the error that theory computes.
+r"""Eight ways to write a transformer layer converge to one flow, each at its order and with the error that theory computes.
 
 Parallel, sequential and Macaron layers are of first order: Macaron's symmetric order of the sublayers removes their bracket,
 but Euler's error in each of them stays. With exact flows in the same order it is Strang's splitting, of second order.
+
+$$
+\begin{align*}
+\|x_N - x(T)\| &= \|E(T)\|\, h^p + O(h^{p+1}), \qquad h = \frac{T}{N} \\
+\frac{dx}{dt} &= S(x), \qquad \frac{dE}{dt} = DS(x)\, E + c(x), \qquad E(0) = 0
+\end{align*}
+$$
+
+with $S = F + G$, attention $F$ and MLP $G$, and a step's own error $h^{p+1} c(x)$: for $p = 1$ the field $c$ is
+$-\frac{1}{2} DS\, S$ (parallel), $DG\, F - \frac{1}{2} DS\, S$ (sequential), $-\frac{1}{4} DG\, G - \frac{1}{2} DF\, F$
+(Macaron); `theory.splitting` has the others.
 
 Source: derived here (defects of the schemes, the equation for their errors); parallel layers as Euler's step are proposed in
 Zhong et al., arXiv 2212.06011, Macaron in Lu et al., arXiv 1906.02762

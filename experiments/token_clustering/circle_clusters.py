@@ -1,9 +1,17 @@
-"""Waves of uniform tokens on the circle grow under attention at exact rates, and become about as many clusters as the fastest.
+r"""Waves of uniform tokens on the circle grow under attention at exact rates, and become about as many clusters as the fastest.
 
-Tokens begin evenly spaced. After a tiny perturbation each Fourier mode k of the displacements grows at its own rate sigma_k,
-softmax (SA) or not (USA). After a larger one the tokens stand in a few clusters for a long time: near the number of periods of
-the mode of the largest sigma_k, and fewer at large beta, where its neighbours grow almost as quickly and clusters merge early:
-2.9, 4.2 and 5.4 on average beside 3, 4 and 6. That number has no law here and no verdict. USA's time is times e^beta here.
+Tokens begin evenly spaced. After a tiny perturbation each Fourier mode $k$ of the displacements grows at its own rate
+$\sigma_k$, softmax (SA) or not (USA). After a larger one the tokens stand in a few clusters for a long time: near the number
+of periods of the mode of the largest $\sigma_k$, and fewer at large $\beta$, where its neighbours grow almost as quickly and
+clusters merge early: 2.9, 4.2 and 5.4 on average beside 3, 4 and 6. That number has no law here and no verdict. USA's time is
+times $e^\beta$ here.
+
+$$
+\sigma_k = \frac{k^2 I_k(\beta)}{\beta\, I_0(\beta)} \quad \text{(SA)}, \qquad
+\sigma_k = \frac{k^2 I_k(\beta)}{\beta}\, e^{-\beta} \quad \text{(USA)}
+$$
+
+with modified Bessel functions $I_k$; a mode's amplitude grows as $e^{\sigma_k t}$.
 
 Source: derived here, for the flows of Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794; metastable clusters in
 any dimension: cf. Bruno et al., arXiv 2410.23228 (recalled)

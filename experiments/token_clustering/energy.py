@@ -1,8 +1,19 @@
-"""The interaction energy of tokens under attention never falls, and rises at an exact rate: with softmax and without.
+r"""The interaction energy of tokens under attention never falls, and rises at an exact rate: with softmax and without.
 
-E = (1/(2 beta n^2)) sum e^(beta <x_i, x_j>). Unnormalised attention (USA) is its gradient ascent, dE/dt = (1/n) sum |x_i'|^2;
-with softmax (SA) each token moves on a clock of its own, and the rate is (1/n^2) sum Z_i |x_i'|^2. Along flows from uniform
-starts the measured rise is the integral of the predicted rate. Energies are over e^beta, and USA's time is times e^beta.
+Unnormalised attention (USA) is gradient ascent of the energy; with softmax (SA) each token moves on a clock of its own. Along
+flows from uniform starts the measured rise is the integral of the predicted rate. Energies are over $e^\beta$, and USA's time
+is times $e^\beta$.
+
+$$
+\begin{align*}
+E &= \frac{1}{2 \beta n^2} \sum_{i,j} e^{\beta \langle x_i, x_j \rangle}, \qquad
+E(t) - E(0) = \int_0^t \frac{dE}{dt}\, dt \\
+\frac{dE}{dt} &= \frac{1}{n} \sum_i \left\| \frac{dx_i}{dt} \right\|^2 \quad \text{(USA)}, \qquad
+\frac{dE}{dt} = \frac{1}{n^2} \sum_i Z_i \left\| \frac{dx_i}{dt} \right\|^2 \quad \text{(SA)}
+\end{align*}
+$$
+
+with $Z_i = \sum_j e^{\beta \langle x_i, x_j \rangle}$.
 
 Source: Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794 (energy, and USA's rate on the circle, read in a public
 formalisation of its statements); the rate of SA is derived here

@@ -1,8 +1,22 @@
-"""Tokens at equal angles stay so: all inner products follow one closed curve, in continuous time and layer by layer.
+r"""Tokens at equal angles stay so: all inner products follow one closed curve, in continuous time and layer by layer.
 
-n orthogonal tokens, turned at random, move by softmax attention (SA) or without its normalisation (USA). Their one inner
-product gamma(t), the times at which it hits a level, and its value after every layer of post-norm attention have exact forms:
-nothing is random but the rotation, and what is left is the error of the integration. USA's time is times e^beta here.
+$n$ orthogonal tokens, turned at random, move by softmax attention (SA) or without its normalisation (USA). Their one inner
+product $\gamma(t)$, the times at which it hits a level, and its value after every layer of post-norm attention have exact
+forms: nothing is random but the rotation, and what is left is the error of the integration. USA's time is times $e^\beta$
+here.
+
+$$
+\begin{align*}
+\frac{d\gamma}{dt} &= \frac{2}{Z}\, e^{\beta\gamma} (1 - \gamma) ((n - 1) \gamma + 1), \qquad
+Z = e^\beta + (n - 1)\, e^{\beta\gamma} \\
+\gamma &\leftarrow \frac{u^2 \gamma + 2 u v (1 + (n - 2) \gamma) + v^2 \left[ (n - 2)(1 + (n - 1) \gamma) + \gamma \right]}
+{u^2 + 2 u v (n - 1) \gamma + v^2 (n - 1)(1 + (n - 2) \gamma)} \\
+u &= 1 + \frac{\eta\, e^\beta}{Z}, \qquad v = \frac{\eta\, e^{\beta\gamma}}{Z}
+\end{align*}
+$$
+
+from $\gamma = 0$: the flow of SA, of USA with $n$ in place of $Z$, and a layer of step $\eta$ (`step_sizes`). Hitting times
+are the inverse of $\gamma(t)$, in closed form.
 
 Source: Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794 (the equations of gamma, read in a public formalisation
 of its statements); the hitting times and the recursion of the layers are derived here

@@ -1,10 +1,23 @@
-"""In many dimensions uniform tokens are as good as orthogonal: when they become one cluster is one curve over (time, beta).
+r"""In many dimensions uniform tokens are as good as orthogonal: when they become one cluster is one curve over (time, beta).
 
-Independent uniform tokens under softmax attention: the share of the pairs that have come together, beside the time at which the
-inner product gamma(t) of orthogonal tokens is at the same threshold. The mean inner product is off gamma by O((1 + beta^2)/d),
-as each inner product begins off 0 by 1/sqrt(d), on average by nothing. That is judged where no pair has a head start: the
-closest begins at about delta = sqrt(2 log(n^2/2)/d) and attracts e^(beta delta) times as much; beta delta < 1/4. At larger beta
-the closest pairs come first, and the curve is what more dimensions lead to.
+Independent uniform tokens under softmax attention: the share of the pairs that have come together, beside the time at which
+the inner product $\gamma(t)$ of orthogonal tokens is at the same threshold. The mean inner product is off $\gamma$ by
+$O((1 + \beta^2)/d)$, as each inner product begins off 0 by $1/\sqrt{d}$, on average by nothing. That is judged where no pair
+has a head start: the closest begins at about $\delta = \sqrt{2 \log(n^2/2)/d}$ and attracts $e^{\beta\delta}$ times as much;
+$\beta\delta < 1/4$. At larger $\beta$ the closest pairs come first, and the curve is what more dimensions lead to.
+
+$$
+\begin{align*}
+\mathbb{E}\, \langle x_i, x_j \rangle(t) &= \gamma(t) + O\left( \frac{1 + \beta^2}{d} \right), \qquad i \ne j \\
+t_g &= \frac{1}{2n} \left\{ (n - 1) \ln \frac{1 + (n - 1) g}{1 - g}
++ \operatorname{Ei}(\beta) - \operatorname{Ei}(\beta (1 - g)) + A \right\} \\
+A &= e^{\beta n/(n - 1)}
+\left[ E_1\left( \frac{\beta}{n - 1} \right) - E_1\left( \frac{\beta}{n - 1} + \beta g \right) \right]
+\end{align*}
+$$
+
+with the exponential integrals $\operatorname{Ei}$ and $E_1$, and $t_g$ the time at which $\gamma = g$ (`threshold`): the
+curve. The mean inner product is at $g$ at that time to the same order in $d$.
 
 Source: Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794 (the diagram and its curve, from a public formalisation
 of the statements and from the authors' code); the error at finite d is derived here
