@@ -41,7 +41,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-# --- formulas -------------------------------------------------------------------------------------------------------------------
+# --- formulas ---------------------------------------------------------------------------------------------------------
 
 
 def _inline_formula(translator: Any, node: nodes.math) -> None:
@@ -56,7 +56,7 @@ def _displayed_formula(translator: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-# --- what is written ------------------------------------------------------------------------------------------------------------
+# --- what is written --------------------------------------------------------------------------------------------------
 
 
 def write_pages(app: Sphinx) -> None:
@@ -200,7 +200,7 @@ def front(entries: dict[str, Entry]) -> str:
     return "\n".join([*parts, f"```{{toctree}}\n:hidden:\n:caption: Experiments\n\n{listed}\n```\n"])
 
 
-# --- primitives -----------------------------------------------------------------------------------------------------------------
+# --- primitives -------------------------------------------------------------------------------------------------------
 
 
 def primitive_page(name: str, entries: dict[str, Entry]) -> str:

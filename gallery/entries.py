@@ -93,7 +93,7 @@ def _first_line(experiment: Experiment) -> str:
     return f"A sweep of {experiment.name}."
 
 
-# --- figures -------------------------------------------------------------------------------------------------------------------
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 def picture(stored: Stored, resolution: int) -> Picture | None:
@@ -129,7 +129,7 @@ def _drawn(figure: Figure, words: str, resolution: int) -> Picture:
     return Picture(file.getvalue(), words, round(width * _SHOWN), round(height * _SHOWN))
 
 
-# --- tables --------------------------------------------------------------------------------------------------------------------
+# --- tables -----------------------------------------------------------------------------------------------------------
 
 
 def _settings(stored: Stored) -> list[Setting]:

@@ -78,7 +78,7 @@ def browser():
         opened.close()
 
 
-# --- without a browser --------------------------------------------------------------------------------------------------------
+# --- without a browser ------------------------------------------------------------------------------------------------
 
 
 def parsed(path):
@@ -121,7 +121,7 @@ def test_front_page_shows_every_experiment(site):
     assert all(card.select_one(".cf-claim").text and card.select_one(".cf-badge") and card.select_one("img") for card in cards)
 
 
-# --- in a browser ---------------------------------------------------------------------------------------------------------------
+# --- in a browser -----------------------------------------------------------------------------------------------------
 
 
 def visit(browser, where, width, **options):
@@ -235,7 +235,7 @@ def test_code_unfolds_and_tables_scroll_by_keyboard(browser, address):
     page.close()
 
 
-# --- the report -----------------------------------------------------------------------------------------------------------------
+# --- the report -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
