@@ -120,19 +120,28 @@ def citations(name: str) -> list[str]:
     Of the imports count theory, models and solvers, also where a private module of the same folder imports them.
     """
     path = modules.ROOT / f"{name}.py"
-    sources = [path, *_sources(path)]
-    return list(dict.fromkeys(key for source in sources for key in cited_by(source.read_text(encoding="utf-8"))))
+    return list(dict.fromkeys(key for source in (path, *_behind_file(path)) for key in _cited_in(source)))
 
 
-def _sources(path: Path) -> Iterator[Path]:
+def _behind_file(path: Path) -> Iterator[Path]:
     """The private siblings that a file imports and the theory, models and solvers that it and they import."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        for target in filter(Path.is_file, _targets(path, node)):
-            if target.parent == path.parent and re.match(r"_[^_]", target.name):
-                yield target
-                yield from _sources(target)
-            elif target.is_relative_to(modules.ROOT) and target.relative_to(modules.ROOT).parts[0] in _CITED:
-                yield target
+    for target in _imports(path):
+        if target.parent == path.parent and re.match(r"_[^_]", target.name):
+            yield target
+            yield from _behind_file(target)
+        elif target.is_relative_to(modules.ROOT) and target.relative_to(modules.ROOT).parts[0] in _CITED:
+            yield target
+
+
+@functools.cache
+def _imports(path: Path) -> list[Path]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [target for node in ast.walk(tree) for target in _targets(path, node) if target.is_file()]
+
+
+@functools.cache
+def _cited_in(path: Path) -> list[str]:
+    return cited_by(path.read_text(encoding="utf-8"))
 
 
 def citing(key: str) -> list[str]:

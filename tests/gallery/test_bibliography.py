@@ -1,6 +1,7 @@
-"""The bibliography: entries and mentions cover each other, the file is BibTeX for others too, and `cite` finds what is behind."""
+"""The bibliography: entries and mentions cover each other, others read the file too, and `cite` finds what is behind."""
 
 import ast
+import codecs
 import re
 import tomllib
 
@@ -130,9 +131,9 @@ def test_an_independent_parser_reads_the_same():
 
 
 def test_accents_are_read_as_an_independent_decoder_reads_them():
-    latexcodec = pytest.importorskip("latexcodec")
+    pytest.importorskip("latexcodec")  # registers the codec
     for entry in ENTRIES.values():
-        first = latexcodec.decode(entry.fields["author"], "ulatex").replace("{", "").replace("}", "").partition(" and ")[0]
+        first = codecs.decode(entry.fields["author"], "ulatex").replace("{", "").replace("}", "").partition(" and ")[0]
         assert bibliography.plain(entry).startswith(" ".join(reversed(first.split(", "))))
     assert "Clément Hongler" in bibliography.plain(ENTRIES["jacot2018neural"])
 
@@ -143,7 +144,7 @@ def test_accents_are_read_as_an_independent_decoder_reads_them():
         ("@misc{a,\n  year = {1},\n  year = {2},\n}", "line 3"),
         ("@misc{a,\n  year = 1,\n}", "line 2"),
         ("@misc{a,\n  title = {one {two},\n}", "line 2"),
-        ("@misc{a,\n  title = {one} and {two},\n  title = {}},\n}", "line 3"),
+        ("@misc{a,\n  title = {one} and {two},\n}", "line 2"),
         ("@misc{a,\n  title = {of\n    two lines},\n}", "line 2"),
         ("@misc{a,\n}\n@misc{a,\n}", "line 3: '@misc{a,': a second entry"),
         ("title = {1},", "line 1: 'title = {1},' opens no entry"),
@@ -174,7 +175,7 @@ def test_own_papers_stand_first_then_those_of_direct_imports(tmp_path, monkeypat
         "models/net": '"""Net. arXiv 2410.08417"""',
         "tasks/data": '"""Data. arXiv 2307.11353"""',
         "experiments/new/_shared": '"""Shared. arXiv 1412.6572"""\nfrom ...models import net',
-        "experiments/new/one": '"""One. arXiv 1706.06083"""\nfrom ...tasks import data\nfrom ...theory import law\nfrom . import _shared',
+        "experiments/new/one": '"""arXiv 1706.06083"""\nfrom ...tasks import data\nfrom ...theory import law\nfrom . import _shared',
         "experiments/new/two": '"""Two."""',
     }
     for name, text in files.items():
@@ -201,9 +202,10 @@ def test_every_experiment_that_imports_a_theory_owes_it_its_papers():
 
 def test_the_reverse_agrees():
     for key in (GLASGOW, PEARCE):
+        found = bibliography.citing(key)
         for folder in FOLDERS:
             for name in modules.names(folder):
-                assert (name in bibliography.citing(key)) == (key in bibliography.citations(name))
+                assert (name in found) == (key in bibliography.citations(name))
 
 
 # --- the command ------------------------------------------------------------------------------------------------------------
@@ -238,7 +240,7 @@ def test_plain_is_a_line_each(capsys):
         ("he2024matters", "Shwai He et al., What Matters in Transformers? Not All Attention is Needed, arXiv 2406.15786, 2024"),
         (
             "lecun1998mnist",
-            "Yann LeCun, Corinna Cortes and Christopher J. C. Burges, The MNIST Database of Handwritten Digits, ",
+            "Yann LeCun, Corinna Cortes and Christopher J. C. Burges, The MNIST Database of Handwritten ",
         ),
         ("isserlis1918formula", "Leon Isserlis, On a Formula for the Product-Moment Coefficient of any Order of a Normal "),
         ("neal1996bayesian", "Radford M. Neal, Bayesian Learning for Neural Networks, Springer, 1996"),
