@@ -175,7 +175,8 @@ def test_own_papers_stand_first_then_those_of_direct_imports(tmp_path, monkeypat
         "models/net": '"""Net. arXiv 2410.08417"""',
         "tasks/data": '"""Data. arXiv 2307.11353"""',
         "experiments/new/_shared": '"""Shared. arXiv 1412.6572"""\nfrom ...models import net',
-        "experiments/new/one": '"""arXiv 1706.06083"""\nfrom ...tasks import data\nfrom ...theory import law\nfrom . import _shared',
+        "experiments/new/one": '"""One. arXiv 1706.06083"""\n'
+        "from ...tasks import data\nfrom ...theory import law\nfrom . import _shared",
         "experiments/new/two": '"""Two."""',
     }
     for name, text in files.items():
@@ -214,9 +215,9 @@ def test_the_reverse_agrees():
 def test_cite_a_paper_an_experiment_and_a_module(capsys):
     assert cited(capsys, "xor") == [GLASGOW, bibliography.OWN]
     assert cited(capsys, "xor/phases") == [GLASGOW, bibliography.OWN]
-    assert cited(capsys, "theory/boolean_forms") == cited(capsys, "theory.boolean_forms") == [PEARCE, bibliography.OWN]
+    assert cited(capsys, "models/bilinear") == cited(capsys, "models.bilinear") == [SHARKEY, PEARCE, bibliography.OWN]
     assert cited(capsys, "tasks/waves") == [bibliography.OWN]
-    assert cited(capsys, "xor theory/boolean_forms xor/noise") == [GLASGOW, PEARCE, bibliography.OWN]
+    assert cited(capsys, "xor models/bilinear xor/noise") == [GLASGOW, SHARKEY, PEARCE, bibliography.OWN]
 
 
 def test_what_is_printed_can_be_appended_to_a_file(capsys):
@@ -227,11 +228,11 @@ def test_what_is_printed_can_be_appended_to_a_file(capsys):
 
 
 def test_plain_is_a_line_each(capsys):
-    assert command_line.main(["cite", "--plain", "theory/boolean_forms"]) == 0
-    first, second = capsys.readouterr().out.splitlines()
+    assert command_line.main(["cite", "--plain", "models/bilinear_classifier"]) == 0
+    first, _, last = capsys.readouterr().out.splitlines()
     title = "Bilinear MLPs Enable Weight-Based Mechanistic Interpretability"
     assert first == f"Michael T. Pearce et al., {title}, International Conference on Learning Representations, 2025"
-    assert second.startswith("The closedform developers, closedform: ")
+    assert last.startswith("The closedform developers, closedform: ")
 
 
 @pytest.mark.parametrize(
