@@ -50,34 +50,28 @@ def read(text: str) -> dict[str, Entry]:
     {'year': '1996'}
     """
     found: dict[str, Entry] = {}
-    lines: list[str] = []  # of the entry that is open
+    key, fields, lines = "", {}, []  # of the entry that is open: it has lines
     for number, line in enumerate(text.splitlines(), start=1):
         where = f"{_FILE.name}, line {number}: {line!r}"
-        key, fields = (_opening(lines[0]), found[_opening(lines[0])].fields) if lines else ("", {})
         if not lines and (not line.strip() or line.startswith("%")):
             continue
         if not lines:
-            key = _opening(line)
-            if not key or key in found:
-                raise ValueError(f"{where} opens no entry" if not key else f"{where}: a second entry of that key")
-            found[key] = Entry(key, "", {})
+            opening = re.fullmatch(r"@[a-z]+\{([a-z0-9]+),", line)
+            if opening is None or opening[1] in found:
+                raise ValueError(f"{where} opens no new entry; allowed: '@kind{{key,' with a key of its own")
+            key, fields = opening[1], {}
         elif line != "}":
             field = re.fullmatch(r"  (\w+) = \{(.+)\},", line)
             if field is None or not _balanced(field[2]) or field[1] in fields:
-                raise ValueError(f"{where} is no further field; allowed: '  name = {{value}},', or '}}' that closes {key}")
+                raise ValueError(f"{where} is no new field of {key}; allowed: '  name = {{value}},', or '}}' that closes it")
             fields[field[1]] = field[2]
         lines.append(line)
         if line == "}":
-            found[key] = found[key]._replace(text="\n".join(lines))
+            found[key] = Entry(key, "\n".join(lines), fields)
             lines = []
     if lines:
-        raise ValueError(f"{_FILE.name}: {_opening(lines[0])} is not closed")
+        raise ValueError(f"{_FILE.name}: {key} is not closed")
     return found
-
-
-def _opening(line: str) -> str:
-    match = re.fullmatch(r"@[a-z]+\{([a-z0-9]+),", line)
-    return match[1] if match else ""
 
 
 def _balanced(value: str) -> bool:

@@ -109,7 +109,8 @@ def test_the_order_is_that_of_the_keys():
 def test_the_entry_of_the_package_says_what_pyproject_says():
     project = tomllib.loads((modules.ROOT / "pyproject.toml").read_text())["project"]
     fields = ENTRIES[bibliography.OWN].fields
-    assert (fields["version"], fields["title"]) == (project["version"], f"{project['name']}: {project['description']}")
+    assert fields["version"] == project["version"]
+    assert fields["title"] == f"{{{project['name']}}}: {project['description']}"
     assert {"doi", "url", "eprint"}.isdisjoint(fields)
 
 
@@ -146,8 +147,8 @@ def test_accents_are_read_as_an_independent_decoder_reads_them():
         ("@misc{a,\n  title = {one {two},\n}", "line 2"),
         ("@misc{a,\n  title = {one} and {two},\n}", "line 2"),
         ("@misc{a,\n  title = {of\n    two lines},\n}", "line 2"),
-        ("@misc{a,\n}\n@misc{a,\n}", "line 3: '@misc{a,': a second entry"),
-        ("title = {1},", "line 1: 'title = {1},' opens no entry"),
+        ("@misc{a,\n}\n@misc{a,\n}", "line 3: '@misc{a,' opens no new entry"),
+        ("title = {1},", "line 1: 'title = {1},' opens no new entry"),
         ("@misc{a,\n  year = {1},", "a is not closed"),
     ],
 )
