@@ -1,4 +1,4 @@
-"""The command line: `closedform list | run | sweep | status | reproduce | agree | report`."""
+"""The command line: `closedform list | run | sweep | status | reproduce | agree | report | cite`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ _COMMANDS = """usage: closedform COMMAND ...
   reproduce PAPER [options]   run what is missing, draw every figure, print the agreement table
   agree PAPER [options]       the agreement table alone, from what is stored; exit code 1 on a disagreement
   report [EXPERIMENT]         all stored results as one page to open or send: figures, agreement, configs, origin
+  cite NAME ... [--plain]     BibTeX of the papers behind a paper, an experiment, a module, a result file or a results folder
 
 closedform COMMAND --help says more. PAPER is a paper (xor) or one of its experiments (xor/phases). EXPERIMENT is one of
 those, a file of your own (my_paper.py), or a function of it (my_model.py:simulate).
@@ -110,6 +111,16 @@ class Agree(_Stored):
     """Named sizes that the experiments offer beside the default."""
 
 
+@dataclasses.dataclass
+class Cite:
+    """Print BibTeX of the papers behind something, ready to append to a .bib file; the last entry is this package."""
+
+    names: tyro.conf.Positional[list[str]] = dataclasses.field(default_factory=list)
+    """Papers (xor), experiments (xor/phases), modules (theory/xor), result files (*.nc), results folders."""
+    plain: bool = False
+    """One line for people each: authors, title, where it appeared, year."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
@@ -127,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "reproduce": _reproduce,
         "agree": _agree,
         "report": _report,
+        "cite": _cite,
     }
     try:
         with contextlib.suppress(ValueError):  # not in the main thread: nothing to hear
@@ -413,6 +425,25 @@ def _report(words: list[str]) -> int:
         raise UsageError(f"no results in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
     write_bytes(chosen.output, report(entries, _shown(chosen.results)).encode())
     print(_shown(chosen.output))
+
+
+def _cite(words: list[str]) -> int:
+    from .gallery import bibliography
+    from .sweeps import UsageError
+
+    chosen = _parse(Cite, words, "cite")
+    if not chosen.names:
+        raise UsageError("cite: got no name; allowed: one or more papers, experiments, modules, result files, results folders")
+
+    def say(message: str) -> None:
+        print(f"closedform: {message}", file=sys.stderr)
+
+    keys = [key for name in chosen.names for key in bibliography.behind(name, say)]
+    found = [bibliography.entries()[key] for key in dict.fromkeys([*keys, bibliography.OWN])]
+    if chosen.plain:
+        print("\n".join(map(bibliography.plain, found)))
+    else:
+        print("\n\n".join(entry.text for entry in found))
     return 0
 
 

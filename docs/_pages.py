@@ -137,8 +137,8 @@ def experiment_page(one: Entry) -> str:
     ]
     if one.small:
         parts.append(
-            "These numbers come from sizes that take a second. The allowances are made for the experiment's own sizes, which the "
-            "command below computes.\n"
+            "These numbers come from sizes that take a second. The allowances are made for the experiment's own sizes, "
+            "which the command below computes.\n"
         )
     parts += [
         "## Do it again\n",
@@ -213,15 +213,9 @@ def primitive_page(name: str, entries: dict[str, Entry]) -> str:
         parts += [f"## {head}\n", fenced(text) + "\n"]
     users = [other.removeprefix("experiments/") for other in modules.users(name)]
     if users:
-        parts += ["## Experiments that use it\n"]
-        parts += [
-            "\n".join(
-                f"- [{user}](../experiments/{user}.md): {escaped(entries[user].about.claim)}"
-                for user in users
-                if user in entries
-            )
-            + "\n"
-        ]
+        known = [user for user in users if user in entries]
+        lines = [f"- [{user}](../experiments/{user}.md): {escaped(entries[user].about.claim)}" for user in known]
+        parts += ["## Experiments that use it\n", "\n".join(lines) + "\n"]
     parts += [cited(name), "## Names\n", *public_names(name)]
     parts += [folded("the whole module", code((modules.ROOT / f"{name}.py").read_text()))]
     return "\n".join(parts)
@@ -235,7 +229,13 @@ def public_names(name: str) -> list[str]:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             parts.append(_directive("py:class", node.name, _class_body(node, text)))
         elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            parts.append(_directive("py:function", f"{node.name}{_signature(node)}", described(ast.get_docstring(node) or "")))
+            body = described(ast.get_docstring(node) or "")
+            parts.append(_directive("py:function", f"{node.name}{_signature(node)}", body))
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name) and not target.id.startswith("_"):
+                lines = text.split("\n")[node.lineno - 1 : node.end_lineno]
+                parts.append(_directive("py:data", target.id, code("\n".join(lines))))
     return parts
 
 

@@ -1,4 +1,4 @@
-"""Any result: its fields against the longest axis, or against the sweep, theory over simulation. For results without a figure."""
+"""Any result that has no figure of its own: its fields against the steps or the longest axis, theory over simulation."""
 
 from __future__ import annotations
 

@@ -31,9 +31,8 @@ def site(tmp_path_factory):
         return Path(given)
     folder = tmp_path_factory.mktemp("site")
     sources = folder / "docs"
-    shutil.copytree(
-        ROOT / "docs", sources, ignore=shutil.ignore_patterns("_build", "_generated", "experiments", *modules.PRIMITIVES)
-    )
+    written = shutil.ignore_patterns("_build", "_generated", "experiments", *modules.PRIMITIVES)
+    shutil.copytree(ROOT / "docs", sources, ignore=written)
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "CLOSEDFORM_RESULTS": "", "CLOSEDFORM_EXPERIMENTS": ",".join(SHOWN)}
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "2", str(sources), str(folder / "html")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=540, check=False)
@@ -170,10 +169,8 @@ def test_every_page_is_in_order(browser, site, address, width):
 
 
 def badges(page):
-    return {
-        one.get_attribute("data-experiment"): one.get_attribute("data-verdict")
-        for one in page.query_selector_all("[data-verdict]")
-    }
+    found = page.query_selector_all("[data-verdict]")
+    return {one.get_attribute("data-experiment"): one.get_attribute("data-verdict") for one in found}
 
 
 def test_badges_are_those_of_the_agreement_tables(browser, site, address):
@@ -280,9 +277,8 @@ def predict(config):
 def test_report_is_one_file_in_order(browser, report, width):
     page, complaints = visit(browser, report.as_uri(), width)
     assert_in_order(page, complaints)
-    assert (
-        page.evaluate("() => performance.getEntriesByType('resource').filter(one => !one.name.startsWith('data:')).length") == 0
-    )
+    loaded = page.evaluate("() => performance.getEntriesByType('resource').map(one => one.name)")
+    assert [name for name in loaded if not name.startswith("data:")] == []
     sections = [one.inner_text() for one in page.query_selector_all("section h2")]
     assert len(sections) == 4
     assert sum(SHOWN[2] in text for text in sections) == 2

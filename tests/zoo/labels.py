@@ -20,10 +20,7 @@ def words(figure):
     """(text, box in pixels) of everything that is written in a figure: titles, labels, ticks, annotations, legends."""
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.canvas.draw()
-    found = [
-        *figure.texts,
-        *filter(None, (figure._suptitle, getattr(figure, "_supxlabel", None), getattr(figure, "_supylabel", None))),
-    ]
+    found = [*figure.texts]  # titles and labels of the whole figure are among them
     legends = list(figure.legends)
     for axes in filter(lambda one: one.get_visible(), figure.axes):
         found += [axes.title, axes._left_title, axes._right_title, *axes.texts]
@@ -31,34 +28,17 @@ def words(figure):
             for axis in (axes.xaxis, axes.yaxis):
                 found += [axis.label, axis.offsetText, *_ticks(axis)] if axis.get_visible() else []
         legends += filter(None, [axes.get_legend()])
-    boxes = {
-        id(text): (text.get_text(), text.get_window_extent(renderer))
-        for text in found
-        if text.get_visible() and text.get_text()
-    }
-    boxes |= {
-        id(legend): ("legend: " + ", ".join(text.get_text() for text in legend.get_texts()), legend.get_window_extent(renderer))
-        for legend in legends
-        if legend.get_visible()
-    }
-    return [(text, box) for text, box in boxes.values() if box.width > 0 and box.height > 0]
+    written = {id(text): (text.get_text(), text) for text in found if text.get_text()}
+    written |= {id(one): ("legend: " + ", ".join(text.get_text() for text in one.get_texts()), one) for one in legends}
+    boxes = [(text, one.get_window_extent(renderer)) for text, one in written.values() if one.get_visible()]
+    return [(text, box) for text, box in boxes if box.width > 0 and box.height > 0]
 
 
 def collisions(figure):
     """Pairs of words that overlap, and words that leave the figure."""
     found = words(figure)
-    inside = Bbox.from_extents(*figure.bbox.extents)
-    wrong = [
-        (one, other)
-        for (one, box), (other, second) in itertools.combinations(found, 2)
-        if (common := Bbox.intersection(box, second)) is not None and min(common.width, common.height) > _SLACK
-    ]
-    out = [
-        (text, "edge")
-        for text, box in found
-        if box.x0 < inside.x0 - _SLACK
-        or box.y0 < inside.y0 - _SLACK
-        or box.x1 > inside.x1 + _SLACK
-        or box.y1 > inside.y1 + _SLACK
-    ]
-    return wrong + out
+    inside = figure.bbox.padded(_SLACK)
+    pairs = itertools.combinations(found, 2)
+    common = [(one, other, Bbox.intersection(box, second)) for (one, box), (other, second) in pairs]
+    wrong = [(one, other) for one, other, box in common if box is not None and min(box.width, box.height) > _SLACK]
+    return wrong + [(text, "edge") for text, box in found if Bbox.union([box, inside]).bounds != inside.bounds]

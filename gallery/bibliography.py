@@ -1,0 +1,226 @@
+"""The literature behind a module, an experiment or a stored result: references.bib, and who names which of its entries.
+
+Nothing is registered: a module cites an entry whose arXiv number, doi or url stands in its source.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..sweeps.digest import _targets
+from ..sweeps.errors import UsageError
+from . import modules
+
+OWN = "closedform"  # the entry of this package
+_FILE = Path(__file__).with_name("references.bib")
+_CITED = ("theory", "models", "solvers")  # what a module owes its formulas to, if it imports them
+_ARXIV = re.compile(r"\barxiv(?::|\.org/abs/|\s)\s*(\d{4}\.\d{4,5})", flags=re.IGNORECASE)
+_DOI = re.compile(r"\bdoi(?::|\.org/|\s)\s*(10\.\d{4,9}/[^\s\"'<>`]+)", flags=re.IGNORECASE)
+_ACCENTS = {"'": "\u0301", "`": "\u0300", "^": "\u0302", '"': "\u0308", "~": "\u0303", "c": "\u0327", "v": "\u030c"}
+
+
+class Entry(NamedTuple):
+    """One entry of a BibTeX file."""
+
+    key: str
+    text: str  # as it stands in the file
+    fields: dict[str, str]  # values without their outer braces
+
+
+@functools.cache
+def entries() -> dict[str, Entry]:
+    """Every entry of references.bib by its key, in the order of the file."""
+    return read(_FILE.read_text(encoding="utf-8"))
+
+
+def read(text: str) -> dict[str, Entry]:
+    """The entries of a BibTeX text in the layout of ours: `@kind{key,`, one `name = {value},` a line, `}`, and lines of `%`.
+
+    Raises ValueError that names the first line of another layout.
+
+    >>> read("@book{neal1996bayesian,\\n  year = {1996},\\n}")["neal1996bayesian"].fields
+    {'year': '1996'}
+    """
+    found: dict[str, Entry] = {}
+    key, fields, lines = "", {}, []  # of the entry that is open: it has lines
+    for number, line in enumerate(text.splitlines(), start=1):
+        where = f"{_FILE.name}, line {number}: {line!r}"
+        if not lines and (not line.strip() or line.startswith("%")):
+            continue
+        if not lines:
+            opening = re.fullmatch(r"@[a-z]+\{([a-z0-9]+),", line)
+            if opening is None or opening[1] in found:
+                raise ValueError(f"{where} opens no new entry; allowed: '@kind{{key,' with a key of its own")
+            key, fields = opening[1], {}
+        elif line != "}":
+            field = re.fullmatch(r"  (\w+) = \{(.+)\},", line)
+            if field is None or not _balanced(field[2]) or field[1] in fields:
+                raise ValueError(f"{where} is no new field of {key}; allowed: '  name = {{value}},', or '}}' that closes it")
+            fields[field[1]] = field[2]
+        lines.append(line)
+        if line == "}":
+            found[key] = Entry(key, "\n".join(lines), fields)
+            lines = []
+    if lines:
+        raise ValueError(f"{_FILE.name}: {key} is not closed")
+    return found
+
+
+def _balanced(value: str) -> bool:
+    depth = 0
+    for sign in re.findall(r"[{}]", value):
+        depth += 1 if sign == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def identifiers(entry: Entry) -> list[str]:
+    """What a module may call an entry: its arXiv number and its doi in small letters, or else its url without the protocol."""
+    numbers = [entry.fields.get("eprint", ""), entry.fields.get("doi", "").lower()]
+    return list(filter(None, numbers)) or list(filter(None, [entry.fields.get("url", "").partition("://")[2]]))
+
+
+def mentions(text: str) -> list[str]:
+    """The arXiv numbers, dois and known urls that a text names, as `identifiers` spells them, in the order of the text."""
+    urls = [one for entry in entries().values() if "url" in entry.fields for one in identifiers(entry)]
+    places = [(match.start(), match[1]) for match in _ARXIV.finditer(text)]
+    places += [(match.start(), match[1].rstrip(".,;:)]").lower()) for match in _DOI.finditer(text)]
+    places += [(text.find(url), url) for url in urls if url in text]
+    return list(dict.fromkeys(one for _, one in sorted(places)))
+
+
+def cited_by(text: str) -> list[str]:
+    """The keys of the entries that a text names, in the order of the text.
+
+    >>> cited_by("Setting: Glasgow, arXiv 2309.15111; T: Owen, doi 10.1214/aoms/1177728074.")
+    ['glasgow2023sgd', 'owen1956tables']
+    """
+    keys = {one: entry.key for entry in entries().values() for one in identifiers(entry)}
+    return list(dict.fromkeys(keys[one] for one in mentions(text) if one in keys))
+
+
+def citations(name: str) -> list[str]:
+    """The keys behind a module (theory/xor, experiments/xor/phases): its own first, then those of what it imports itself.
+
+    Of the imports count theory, models and solvers, also where a private module of the same folder imports them.
+    """
+    path = modules.ROOT / f"{name}.py"
+    return list(dict.fromkeys(key for source in (path, *_behind_file(path)) for key in _cited_in(source)))
+
+
+def _behind_file(path: Path) -> Iterator[Path]:
+    """The private siblings that a file imports and the theory, models and solvers that it and they import."""
+    for target in _imports(path):
+        if target.parent == path.parent and re.match(r"_[^_]", target.name):
+            yield target
+            yield from _behind_file(target)
+        elif target.is_relative_to(modules.ROOT) and target.relative_to(modules.ROOT).parts[0] in _CITED:
+            yield target
+
+
+@functools.cache
+def _imports(path: Path) -> list[Path]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [target for node in ast.walk(tree) for target in _targets(path, node) if target.is_file()]
+
+
+@functools.cache
+def _cited_in(path: Path) -> list[str]:
+    return cited_by(path.read_text(encoding="utf-8"))
+
+
+def citing(key: str) -> list[str]:
+    """The modules behind which an entry stands: the reverse of `citations`."""
+    folders = (*modules.PRIMITIVES, "experiments")
+    return [name for folder in folders for name in modules.names(folder) if key in citations(name)]
+
+
+def plain(entry: Entry) -> str:
+    """One line for people: authors (et al. above three), title, where it appeared or its arXiv number, year.
+
+    >>> plain(entries()["glasgow2023sgd"])[:58]
+    'Margalit Glasgow, SGD Finds then Tunes Features in Two-Lay'
+    """
+    fields = {name: _readable(value) for name, value in entry.fields.items()}
+    authors = [" ".join(reversed(author.split(", "))) for author in fields["author"].split(" and ")]
+    names = ", ".join(authors[:-1]) + " and " + authors[-1] if 1 < len(authors) <= 3 else authors[0]
+    names += " et al." if len(authors) > 3 else ""
+    places = [fields.get(name, "") for name in ("journal", "booktitle", "howpublished", "publisher")]
+    places += [f"arXiv {fields['eprint']}" if "eprint" in fields else "", fields.get("url", "").partition("://")[2]]
+    place = next(filter(None, places), f"version {fields.get('version')}")
+    return f"{names}, {fields['title']}, {place}, {fields['year']}"
+
+
+def _readable(value: str) -> str:
+    r"""LaTeX's accents as letters, and no braces."""
+    accents = "".join(map(re.escape, _ACCENTS))
+    value = re.sub(
+        rf"\\([{accents}])\{{?(\w)\}}?", lambda match: unicodedata.normalize("NFC", match[2] + _ACCENTS[match[1]]), value
+    )
+    return re.sub(r"[{}]", "", value).replace("--", "-")
+
+
+# --- what a person names ----------------------------------------------------------------------------------------------------
+
+
+def behind(text: str, say: Callable[[str], None] = lambda message: None) -> list[str]:
+    """The keys behind a paper (xor), an experiment, a module, a result file (*.nc) or a folder of results.
+
+    What cannot be read in a folder is told to `say` and left out. Raises `UsageError` for a name of nothing, a file that is
+    no result, and a folder without results.
+    """
+    if text.endswith(".nc"):
+        return _of_experiment(experiment_of(Path(text)))
+    try:
+        found = modules.resolve(text)
+    except UsageError:
+        if not Path(text).is_dir():
+            raise
+        experiments = _experiments_in(Path(text), say)
+        return list(dict.fromkeys(key for experiment in experiments for key in _of_experiment(experiment)))
+    return list(dict.fromkeys(key for name in found for key in citations(name)))
+
+
+def _of_experiment(experiment: str) -> list[str]:
+    """The keys behind a result, by the experiment that its provenance names; none behind a function of the user's."""
+    name = f"experiments/{experiment}"
+    return citations(name) if name in modules.names("experiments") else []
+
+
+def experiment_of(path: Path) -> str:
+    """The experiment that a result file comes from; its numbers are not read. Raises `UsageError` if it is no such file."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return str(json.loads(str(file.attrs["closedform"]))["experiment"])
+    except Exception as error:  # whatever a damaged or foreign file makes HDF5 or JSON raise
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not the file's
+            raise UsageError(f"{path}: cannot be read ({os.strerror(error.errno)})") from error
+        raise UsageError(f"{path}: damaged, or no result of closedform ({type(error).__name__})") from error
+
+
+def _experiments_in(folder: Path, say: Callable[[str], None]) -> list[str]:
+    """The experiments that have results below a folder: of each place that the store made, the first file that can be read."""
+    found: dict[Path, str] = {}
+    for path in sorted(folder.glob("**/*.nc")):
+        home = path.parent
+        while re.fullmatch(r"[0-9a-f]{2}|blocks|sweeps", home.name):
+            home = home.parent
+        if home not in found:
+            try:
+                found[home] = experiment_of(path)
+            except UsageError as error:
+                say(f"{error}; left out")
+    if not found:
+        raise UsageError(f"{folder}: holds no results; allowed: a folder that --results named, or one below it")
+    return list(dict.fromkeys(found.values()))
