@@ -1,13 +1,13 @@
 r"""One attention layer and one bilinear layer without normalisation: the output is a sum over pairs of paths.
 
 $$
-m_t = x_t + \sum_h \sum_s A^h_{ts} O^h x_s, \qquad y_t = P \left( (W m_t) \circ (V m_t) \right)
+\mathrm{mid}_t = x_t + \sum_h \sum_s A^h_{ts} O^h x_s, \qquad y_t = P \left( (W \mathrm{mid}_t) \circ (V \mathrm{mid}_t) \right)
 $$
 
 With patterns $A$ held fixed $y$ is quadratic in the tokens, and
 
 $$
-B(m, m) = \sum_{p, q} B(x^p, x^q), \qquad p, q \in \{\text{skip}, \text{head } 1, \ldots, \text{head } H\}
+B(\mathrm{mid}, \mathrm{mid}) = \sum_{p, q} B(x^p, x^q), \qquad p, q \in \{\text{skip}, \text{head } 1, \ldots, \text{head } H\}
 $$
 
 has $(1 + H)^2$ terms, $(1 + H)(2 + H)/2$ of them distinct once $B$ is symmetric. Patterns are softmax over all positions, or
