@@ -4,8 +4,8 @@ Attention, softmax (SA) or unnormalised (USA), is
 
 $$
 \begin{align*}
-\text{SA} \qquad a_i &= \sum_j \operatorname{softmax}_j(\beta \langle Q x_i, K x_j \rangle)\, V x_j \\
-\text{USA} \qquad a_i &= \frac{1}{n} \sum_j \exp(\beta \langle Q x_i, K x_j \rangle - \text{shift})\, V x_j
+a_i &= \sum_j \operatorname{softmax}_j(\beta \langle Q x_i, K x_j \rangle)\, V x_j \qquad \text{(SA)} \\
+a_i &= \frac{1}{n} \sum_j \exp(\beta \langle Q x_i, K x_j \rangle - \text{shift})\, V x_j \qquad \text{(USA)}
 \end{align*}
 $$
 
@@ -13,15 +13,15 @@ The flow, by Runge-Kutta steps of order 4, each brought back to the sphere, and 
 
 $$
 \begin{align*}
-\text{flow} \qquad x_i' &= a_i - \langle x_i, a_i \rangle x_i \\
-\text{layers} \qquad x_i &\leftarrow \operatorname{normalise}(x_i + \eta a_i)
+x_i' &= a_i - \langle x_i, a_i \rangle x_i \qquad \text{(flow)} \\
+x_i &\leftarrow \operatorname{normalise}(x_i + \eta a_i) \qquad \text{(layers)}
 \end{align*}
 $$
 
-An example is an array (token, dim) of any number of tokens. With `shift` 0 USA is the flow of the source, and overflows at
-$\beta = 88$ in float32. A shift slows the same flow down: its time is that of the source times $e^{\text{shift}}$. With `shift`
-$\beta$ all weights of unit vectors ($Q$ and $K$ orthogonal) are at most 1. SA subtracts its largest score and does not overflow
-at any $\beta$.
+An example is an array (token, dim) of any number of tokens. With `shift=0` USA is the flow of the source, and overflows at
+$\beta = 88$ in float32. A shift slows the same flow down: its time is that of the source times $e^{\text{shift}}$. With
+`shift=beta` all weights of unit vectors ($Q$ and $K$ orthogonal) are at most 1. SA subtracts its largest score and does not
+overflow at any $\beta$.
 
 | source | name here | shape | meaning |
 |---|---|---|---|

@@ -5,8 +5,8 @@ $Z_i = \sum_j e^{\beta \langle x_i, x_j \rangle}$, with softmax (SA) or unnormal
 
 $$
 \begin{align*}
-\text{SA} \qquad x_i' &= P_{x_i} \sum_j e^{\beta \langle x_i, x_j \rangle} x_j/Z_i \\
-\text{USA} \qquad x_i' &= P_{x_i} \sum_j e^{\beta \langle x_i, x_j \rangle} x_j/n
+x_i' &= P_{x_i} \sum_j e^{\beta \langle x_i, x_j \rangle} x_j/Z_i \qquad \text{(SA)} \\
+x_i' &= P_{x_i} \sum_j e^{\beta \langle x_i, x_j \rangle} x_j/n \qquad \text{(USA)}
 \end{align*}
 $$
 
@@ -14,8 +14,8 @@ All pairs at one inner product $\gamma$: it stays one,
 
 $$
 \begin{align*}
-\text{SA} \qquad \gamma' &= \frac{2 e^{\beta \gamma} (1 - \gamma) ((n - 1) \gamma + 1)}{e^\beta + (n - 1) e^{\beta \gamma}} \\
-\text{USA} \qquad \gamma' &= \frac{2}{n} e^{\beta \gamma} (1 - \gamma) ((n - 1) \gamma + 1)
+\gamma' &= \frac{2 e^{\beta \gamma} (1 - \gamma) ((n - 1) \gamma + 1)}{e^\beta + (n - 1) e^{\beta \gamma}} \qquad \text{(SA)} \\
+\gamma' &= \frac{2}{n} e^{\beta \gamma} (1 - \gamma) ((n - 1) \gamma + 1) \qquad \text{(USA)}
 \end{align*}
 $$
 
@@ -51,8 +51,8 @@ $$
 The energy $E = \frac{1}{2 \beta n^2} \sum_{ij} e^{\beta \langle x_i, x_j \rangle}$ rises:
 
 $$
-\text{USA} \quad \frac{dE}{dt} = \frac{1}{n} \sum_i \|x_i'\|^2, \qquad
-\text{SA} \quad \frac{dE}{dt} = \frac{1}{n^2} \sum_i Z_i \|x_i'\|^2
+\frac{dE}{dt} = \frac{1}{n} \sum_i \|x_i'\|^2 \quad \text{(USA)}, \qquad
+\frac{dE}{dt} = \frac{1}{n^2} \sum_i Z_i \|x_i'\|^2 \quad \text{(SA)}
 $$
 
 On the circle, a wave of $k$ periods on uniform tokens grows at $\sigma_k = k^2 I_k(\beta)/\beta$ (USA), over $I_0(\beta)$ more
@@ -83,7 +83,7 @@ closed forms, the energy of SA, the layer and the growth rates are derived here 
 but $\gamma = 0$. Cf. G. Bruno et al., arXiv 2410.23228, for clusters in any dimension (recalled).
 
 Finite size. None for equiangular tokens. Uniform ones, $n = 8$ and $\beta = 1$: inner products are off $\gamma(t)$ by at most
-0.3 at $d = 64$ and 0.1 at $d = 1024$, then less [D]; proved is $2 c^{n t} \sqrt{\log d/d}$, $c = e^{10 \max(1, \beta)}$ [L],
+0.3 at $d = 64$ and 0.1 at $d = 1024$, then less [D]; proved is $2 c^{n t} \sqrt{(\log d)/d}$, $c = e^{10 \max(1, \beta)}$ [L],
 which says nothing at such sizes. The number of clusters is the fastest mode, which finite draws scatter about by one or so. The
 time that is left in a metastable state falls below rounding: in float32 $\gamma(t)$ at $\beta > 20$ is uncertain just where it
 leaves it.
