@@ -1,27 +1,54 @@
-"""A bilinear layer, y = P ((W x) o (V x)): nonlinear, and exactly a tensor of third order that can be read.
+r"""A bilinear layer: nonlinear, and exactly a tensor of third order that can be read.
 
-Every output is a quadratic form. Of the tensor B_oij = sum_k P_ok W_ki V_kj only the part symmetric in (i, j) acts; along a
-direction u of the outputs it is the interaction matrix Q_u, whose eigenvectors are the features that u.y is made of:
+$$
+y = P \left( (W x) \circ (V x) \right)
+$$
 
-    u.y = x^T Q_u x = sum_i lambda_i <v_i, x>^2,     Q_u = sum_k (P^T u)_k (w_k v_k^T + v_k w_k^T)/2
+Every output is a quadratic form. Of the tensor $B_{oij} = \sum_k P_{ok} W_{ki} V_{kj}$ only the part symmetric in $(i, j)$
+acts; along a direction $u$ of the outputs it is the interaction matrix $Q_u$, whose eigenvectors are the features that
+$u \cdot y$ is made of:
 
-With a = (w + v)/2 and b = (w - v)/2 a unit is a difference of squares, (w.x)(v.x) = (a.x)^2 - (b.x)^2. So Q_u has rank at most
-2 width, with at most width positive and width negative eigenvalues, and eigenfeatures are found from matrices of that size.
-A layer with biases, (W x + b) o (V x + c), is one on [x; 1]: `append_one`.
+$$
+u \cdot y = x^\top Q_u x = \sum_i \lambda_i \langle v_i, x \rangle^2, \qquad
+Q_u = \sum_k (P^\top u)_k\, \frac{w_k v_k^\top + v_k w_k^\top}{2}
+$$
+
+With $a = (w + v)/2$ and $b = (w - v)/2$ a unit is a difference of squares,
+
+$$
+(w \cdot x)(v \cdot x) = (a \cdot x)^2 - (b \cdot x)^2
+$$
+
+So $Q_u$ has rank at most twice the width, with at most as many positive and as many negative eigenvalues as the width, and
+eigenfeatures are found from matrices of that size. A layer with biases, $(W x + b) \circ (V x + c)$, is one on $[x; 1]$:
+`append_one`.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
-| d, h, o | dim, width, num_outputs | | inputs, hidden units, outputs |
-| W, V | w.T, v.T | (dim, width) each of w, v | the two input maps; one column a unit; a last row if biased |
-| P | p | (num_outputs, width) | down-projection |
-| B | tensor | (num_outputs, dim, dim) | hidden layer and down-projection in one |
-| Q_u | interaction_matrix | (dim, dim) | quadratic form of u.y, symmetric |
-| lambda_i, v_i | values[i], vectors[:, i] | | eigenpairs of Q_u, largest modulus first |
+| $d$, $h$, $o$ | `dim`, `width`, `num_outputs` | | inputs, hidden units, outputs |
+| $W$, $V$ | `w.T`, `v.T` | (dim, width) each of `w`, `v` | the two input maps; one column a unit; a last row if biased |
+| $P$ | `p` | (num_outputs, width) | down-projection |
+| $B$ | `tensor` | (num_outputs, dim, dim) | hidden layer and down-projection in one |
+| $Q_u$ | `interaction_matrix` | (dim, dim) | quadratic form of $u \cdot y$, symmetric |
+| $\lambda_i$, $v_i$ | `values[i]`, `vectors[:, i]` | | eigenpairs of $Q_u$, largest modulus first |
 
-The units may be permuted, (w, v) scaled by (c, 1/c) or exchanged, (p, w) scaled by (1/c, c): Q_u stays. Compare networks
-through Q_u only, and eigenvectors only up to sign.
+The units may be permuted, $(w, v)$ scaled by $(c, 1/c)$ or exchanged, $(p, w)$ scaled by $(1/c, c)$: $Q_u$ stays. Compare
+networks through $Q_u$ only, and eigenvectors only up to sign.
 
 Source: Sharkey, arXiv 2305.03452; Pearce, Dooms, Rigg, Oramas and Sharkey, arXiv 2410.08417. Low-rank forms derived here.
+
+Example. One unit is the product of two inputs: its interaction matrix, and its features $(x_1 \pm x_2)/\sqrt{2}$ of opposite
+sign.
+
+>>> import jax.numpy as jnp
+>>> from closedform.models import bilinear
+>>> params = bilinear.Params(jnp.array([[1.0], [0.0]]), jnp.array([[0.0], [1.0]]), jnp.ones((1, 1)))
+>>> float(bilinear.apply(params, jnp.array([3.0, 5.0]))[0])
+15.0
+>>> bilinear.interaction_matrix(params, jnp.ones(1)).tolist()
+[[0.0, 0.5], [0.5, 0.0]]
+>>> sorted(round(float(value), 4) for value in bilinear.eigenfeatures(params, jnp.ones(1)).values)
+[-0.5, 0.5]
 """
 
 from dataclasses import dataclass

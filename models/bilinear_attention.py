@@ -1,18 +1,37 @@
-"""One attention layer and one bilinear layer without normalisation: the output is a sum over pairs of paths.
+r"""One attention layer and one bilinear layer without normalisation: the output is a sum over pairs of paths.
 
-    mid_t = x_t + sum_h sum_s A^h_ts O^h x_s,     y_t = P ((W mid_t) o (V mid_t))
+$$
+\mathrm{mid}_t = x_t + \sum_h \sum_s A^h_{ts} O^h x_s, \qquad y_t = P \left( (W \mathrm{mid}_t) \circ (V \mathrm{mid}_t) \right)
+$$
 
-With patterns A held fixed y is quadratic in the tokens, and B(mid, mid) = sum over paths p, q in {skip, head 1, ..., head H} of
-B(x^p, x^q): (1 + H)^2 terms, (1 + H)(2 + H)/2 of them distinct once B is symmetric. Patterns are softmax over all positions, or
+With patterns $A$ held fixed $y$ is quadratic in the tokens, and
+
+$$
+B(\mathrm{mid}, \mathrm{mid}) = \sum_{p, q} B(x^p, x^q), \qquad p, q \in \{\text{skip}, \text{head } 1, \ldots, \text{head } H\}
+$$
+
+has $(1 + H)^2$ terms, $(1 + H)(2 + H)/2$ of them distinct once $B$ is symmetric. Patterns are softmax over all positions, or
 causal.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
-| H | num_heads | | |
-| A^h | patterns[h] | (token, token) | attention of position t to s |
-| W_QK^h, W_OV^h | query_key[h], output_value[h] | (dim, dim) | low rank in a network, of any rank here |
+| $H$ | `num_heads` | | |
+| $A^h$ | `patterns[h]` | (token, token) | attention of position $t$ to $s$ |
+| $W_{QK}^h$, $W_{OV}^h$ | `query_key[h]`, `output_value[h]` | (dim, dim) | low rank in a network, of any rank here |
 
 Source: Sharkey, arXiv 2305.03452 (circuits of attention and bilinear layers); the count of terms is derived here.
+
+Example. With two heads the output at each of five positions is the sum of $3 \times 3$ pairs of paths.
+
+>>> import jax
+>>> from closedform.models import bilinear_attention as model
+>>> params = model.init(jax.random.key(0), model.Config(dim=4, num_heads=2))
+>>> x = jax.random.normal(jax.random.key(1), (5, 4))
+>>> paths = model.paths(params, x, model.patterns(params, x))
+>>> paths.shape
+(3, 3, 5, 3)
+>>> bool(abs(paths.sum((0, 1)) - model.apply(params, x)).max() < 1e-4)
+True
 """
 
 from dataclasses import dataclass

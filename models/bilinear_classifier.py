@@ -1,15 +1,31 @@
-"""Image classifier of one bilinear layer: logits = U ((W E x) o (V E x)), with the masks that its eigenvectors suggest.
+r"""Image classifier of one bilinear layer, with the masks that its eigenvectors suggest.
 
-E embeds the pixels (or is left out: W and V read pixels), a residual connection adds U E x. No biases. Everything that is
-read off the weights is read in the embedded space, where eigenvectors are orthonormal, and shown as E^T v, where they are not.
+$$
+\text{logits} = U \left( (W E x) \circ (V E x) \right)
+$$
+
+$E$ embeds the pixels (or is left out: $W$ and $V$ read pixels), a residual connection adds $U E x$. No biases. Everything that
+is read off the weights is read in the embedded space, where eigenvectors are orthonormal, and shown as $E^\top v$, where they
+are not.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
-| E | embedding.T | (dim, hidden) | pixels to hidden, or None |
-| W, V, U | layer.w.T, layer.v.T, layer.p | | the layer of models.bilinear, U as its down-projection |
+| $E$ | `embedding.T` | (dim, hidden) | pixels to hidden, or None |
+| $W$, $V$, $U$ | `layer.w.T`, `layer.v.T`, `layer.p` | | the layer of `models.bilinear`, $U$ as its down-projection |
 
 Source: Pearce, Dooms, Rigg, Oramas and Sharkey, arXiv 2410.08417 (the model as its published code has it, the masks as its
 public reproduction has them; facts only).
+
+Example. Logits of ten classes are quadratic in the image: without biases a picture and its negative look the same.
+
+>>> import jax
+>>> from closedform.models import bilinear_classifier
+>>> config = bilinear_classifier.Config(dim=16, width=8, hidden=6)
+>>> params = bilinear_classifier.init(jax.random.key(0), config)
+>>> x = jax.random.normal(jax.random.key(1), (16,))
+>>> logits = bilinear_classifier.apply(params, x)
+>>> logits.shape, bool((bilinear_classifier.apply(params, -x) == logits).all())
+((10,), True)
 """
 
 from dataclasses import dataclass

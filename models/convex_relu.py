@@ -1,18 +1,44 @@
-"""Two-layer ReLU network in its convex parametrisation: one linear map for each activation pattern, and the way back.
+r"""Two-layer ReLU network in its convex parametrisation: one linear map for each activation pattern, and the way back.
 
-A neuron sees the n examples x through its activation pattern D = 1[x u >= 0]; on these examples a ReLU network is a sum
-of linear maps, each switched by a fixed pattern. `apply` is that gated network, whose training is convex; if every block
-stays in the cone of its own pattern, (2 D - 1) x weights >= 0, it is a ReLU network on the examples, and `to_network`
-gives its neurons. Source: Pilanci and Ergen, arXiv 2002.10553; Bai, Gautam and Sojoudi, arXiv 2201.01965 (abstracts and
-code read; the enumeration of the patterns is derived here).
+A neuron sees the $n$ examples $x$ through its activation pattern
+
+$$
+D = \mathbf{1}[x u \ge 0]
+$$
+
+On these examples a ReLU network is a sum of linear maps, each switched by a fixed pattern. `apply` is that gated network, whose
+training is convex; if every block stays in the cone of its own pattern,
+
+$$
+(2 D - 1)\; x\; \text{weights} \ge 0
+$$
+
+it is a ReLU network on the examples, and `to_network` gives its neurons.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
-| v_i | weights[:, b] where sign[b] = +1 | (dim,) | linear map of a block that adds to the output |
-| w_i | weights[:, b] where sign[b] = -1 | (dim,) | linear map of a block that is subtracted |
-| g_i | gates[:, b] | (dim,) | a direction inside the cone of the pattern: 1[x g_i >= 0] |
-| D_i | patterns(gates, x)[:, b] | (n,) | its activation pattern on the examples |
-| u_j, alpha_j | w[:, j], a[j] over sqrt(width) | (dim,), () | neuron of the network, see models/two_layer |
+| $v_i$ | `weights[:, b]` where `sign[b] = +1` | (dim,) | linear map of a block that adds to the output |
+| $w_i$ | `weights[:, b]` where `sign[b] = -1` | (dim,) | linear map of a block that is subtracted |
+| $g_i$ | `gates[:, b]` | (dim,) | a direction inside the cone of the pattern: $\mathbf{1}[x g_i \ge 0]$ |
+| $D_i$ | `patterns(gates, x)[:, b]` | (n,) | its activation pattern on the examples |
+| $u_j$, $\alpha_j$ | `w[:, j]`, `a[j]` over $\sqrt{\text{width}}$ | (dim,), () | neuron of `models.two_layer` |
+
+Source: Pilanci and Ergen, arXiv 2002.10553; Bai, Gautam and Sojoudi, arXiv 2201.01965 (abstracts and code read; the enumeration
+of the patterns is derived here).
+
+Example. Every pattern of five points in the plane, and a network of one neuron a pattern: $u_i = g_i$ is in its cone, so that
+both parametrisations agree on these points.
+
+>>> import jax, jax.numpy as jnp
+>>> from closedform.models import convex_relu, two_layer
+>>> x = jax.random.normal(jax.random.key(0), (5, 2))
+>>> gates = convex_relu.all_gates(x)
+>>> gates.shape
+(2, 10)
+>>> gated = convex_relu.Params(gates, gates, jnp.ones(10))
+>>> network = convex_relu.to_network(gated.weights, gated.sign)
+>>> bool(abs(convex_relu.apply(gated, x[0]) - two_layer.apply(network, x[0])) < 1e-5)
+True
 """
 
 from dataclasses import dataclass

@@ -1,17 +1,30 @@
 """Bilinear layers on top of one another, with or without residual connections: polynomials, split by degree at will.
 
-    x_(l+1) = B_l(x_l, x_l)            without residual: homogeneous of degree 2^L, f(c x) = c^(2^L) f(x)
-    x_(l+1) = x_l + B_l(x_l, x_l)      with residual: degrees 1 to 2^L
+| connection | layer | $f$ |
+|---|---|---|
+| without residual | $x_{l+1} = B_l(x_l, x_l)$ | homogeneous of degree $2^L$, $f(c x) = c^{2^L} f(x)$ |
+| with residual | $x_{l+1} = x_l + B_l(x_l, x_l)$ | degrees 1 to $2^L$ |
 
-and f = H x_L with a linear head H. All layers have the dimension of the input.
+and $f = H x_L$ with a linear head $H$. All layers have the dimension of the input.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
-| L | depth | | layers |
-| B_l | layers.w[l], layers.v[l], layers.p[l] | | as in models.bilinear, with as many outputs as inputs |
-| H | head | (num_outputs, dim) | linear |
+| $L$ | `depth` | | layers |
+| $B_l$ | `layers.w[l]`, `layers.v[l]`, `layers.p[l]` | | as in `models.bilinear`, with as many outputs as inputs |
+| $H$ | `head` | (num_outputs, dim) | linear |
 
 Source: Sharkey, arXiv 2305.03452 (tensors of several layers); the expansion by degree is derived here.
+
+Example. Two layers make a form of degree four: twice the input gives $2^4$ times the output.
+
+>>> import jax
+>>> from closedform.models import deep_bilinear
+>>> params = deep_bilinear.init(jax.random.key(0), deep_bilinear.Config(dim=3, width=4, depth=2))
+>>> x = jax.random.normal(jax.random.key(1), (3,))
+>>> round(float((deep_bilinear.apply(params, 2 * x) / deep_bilinear.apply(params, x))[0]), 4)
+16.0
+>>> deep_bilinear.by_degree(params, x, residual=True).shape
+(5, 1)
 """
 
 from dataclasses import dataclass

@@ -1,33 +1,56 @@
-"""Transformer layers as steps of an ordinary differential equation x' = F(x) + G(x): F attends, G acts on every token.
+r"""Transformer layers as steps of an ordinary differential equation x' = F(x) + G(x): F attends, G acts on every token.
 
-    F(x) = concat_heads[softmax(q k^T/sqrt(size)) v] W_O,   q, k, v = x W_Q, x W_K, x W_V     G(x) = phi(x W_1 + b_1) W_2 + b_2
+With $q, k, v = x W_Q, x W_K, x W_V$,
 
-with phi = tanh or gelu, and with layer norm in front of either if asked for (without scale and shift of its own: W_1, b_1 and
-W_Q, W_K, W_V take them up, the shift in front of attention apart). A layer is one step of a scheme for F + G, of size h; the
-residual network has h = 1. With one block for all layers a stack of N layers integrates the equation to the time N h; with B
-blocks, each for N/B layers in turn, the equation changes B - 1 times on the way.
+$$
+\begin{align*}
+F(x) &= \operatorname{concat}_{\text{heads}} \left[
+\operatorname{softmax}\left( \frac{q k^\top}{\sqrt{\text{size}}} \right) v \right] W_O \\
+G(x) &= \phi(x W_1 + b_1) W_2 + b_2
+\end{align*}
+$$
+
+with $\phi$ tanh or gelu, and with layer norm in front of either if asked for (without scale and shift of its own: $W_1$, $b_1$
+and $W_Q$, $W_K$, $W_V$ take them up, the shift in front of attention apart). A layer is one step of a scheme for $F + G$, of
+size $h$; the residual network has $h = 1$. With one block for all layers a stack of $N$ layers integrates the equation to the
+time $N h$; with $B$ blocks, each for $N/B$ layers in turn, the equation changes $B - 1$ times on the way.
 
 | scheme | one layer | order | sublayers |
 |---|---|---|---|
-| parallel | x + h F(x) + h G(x): Euler's step for the sum | 1 | 2 |
-| sequential | y = x + h F(x), then y + h G(y): the layer in common use | 1 | 2 |
-| lie | the flow of F, then the flow of G | 1 | 48 |
-| strang | half a flow of G, the flow of F, half a flow of G | 2 | 72 |
-| macaron | as strang, with Euler's step in place of every flow | 1 | 3 |
-| midpoint, heun | Runge-Kutta on the sum | 2 | 4 |
-| rk4 | Runge-Kutta on the sum | 4 | 8 |
-| tsit5, dopri5 | Runge-Kutta with steps as the tolerance asks for, first tried: one layer | 5 | as many as it takes |
+| `parallel` | $x + h F(x) + h G(x)$: Euler's step for the sum | 1 | 2 |
+| `sequential` | $y = x + h F(x)$, then $y + h G(y)$: the layer in common use | 1 | 2 |
+| `lie` | the flow of $F$, then the flow of $G$ | 1 | 48 |
+| `strang` | half a flow of $G$, the flow of $F$, half a flow of $G$ | 2 | 72 |
+| `macaron` | as `strang`, with Euler's step in place of every flow | 1 | 3 |
+| `midpoint`, `heun` | Runge-Kutta on the sum | 2 | 4 |
+| `rk4` | Runge-Kutta on the sum | 4 | 8 |
+| `tsit5`, `dopri5` | Runge-Kutta with steps as the tolerance asks for, first tried: one layer | 5 | as many as it takes |
+
+The names of the rest:
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
-| x | x | (token, dim) | tokens, the state |
-| W_Q, W_K, W_V, W_O | query, key, value, output | (dim, dim) | heads are slices of the columns (of the rows of W_O) |
-| W_1, b_1, W_2, b_2 | w_in, b_in, w_out, b_out | (dim, hidden), (hidden,), (hidden, dim), (dim,) | the MLP |
-| h, N | step_size, num_layers | | step, steps |
+| $x$ | `x` | (token, dim) | tokens, the state |
+| $W_Q$, $W_K$, $W_V$ | `query`, `key`, `value` | (dim, dim) | heads are slices of the columns |
+| $W_O$ | `output` | (dim, dim) | heads are slices of the rows |
+| $W_1$, $b_1$ | `w_in`, `b_in` | (dim, hidden), (hidden,) | the MLP: in |
+| $W_2$, $b_2$ | `w_out`, `b_out` | (hidden, dim), (dim,) | and out |
+| $h$, $N$ | `step_size`, `num_layers` | | step, steps |
 
-Source: Zhong, Zhang, Chakraborty and Dey, arXiv 2212.06011 (parallel layers as Euler's step, weights shared over depth); Lu
-et al., arXiv 1906.02762 (macaron, tokens as particles; their halves of G are MLPs of half the width with weights of their own,
-here both are the one G). Orders are derived here; theory.splitting has them with constants.
+Source: Zhong, Zhang, Chakraborty and Dey, arXiv 2212.06011 (parallel layers as Euler's step, weights shared over depth); Lu et
+al., arXiv 1906.02762 (macaron, tokens as particles; their halves of $G$ are MLPs of half the width with weights of their own,
+here both are the one $G$). Orders are derived here; `theory.splitting` has them with constants.
+
+Example. Nothing tells a token its position: tokens in another order come out in that order.
+
+>>> import jax
+>>> from closedform.models import ode_transformer
+>>> config = ode_transformer.Config(dim=4, hidden=8, num_layers=2)
+>>> params = ode_transformer.init(jax.random.key(0), config)
+>>> x = jax.random.normal(jax.random.key(1), (3, 4))
+>>> y = ode_transformer.apply(params, x, config)
+>>> bool(abs(ode_transformer.apply(params, x[::-1], config) - y[::-1]).max() < 1e-5)
+True
 """
 
 import math

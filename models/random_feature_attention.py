@@ -1,22 +1,39 @@
-"""One layer of multi-head ReLU attention whose query-key products are random and frozen; only the values train.
+r"""One layer of multi-head ReLU attention whose query-key products are random and frozen; only the values train.
 
-    f(x) = (1/sqrt(M)) sum_m <v_m, (1/N) sum_i relu(u_0^T W_m u_i) u_i>,   W_m = alpha J + s G_m,   G_m iid standard normal
+$$
+f(x) = \frac{1}{\sqrt{M}} \sum_m \left\langle v_m, \frac{1}{N} \sum_i \operatorname{relu}(u_0^\top W_m u_i)\, u_i \right\rangle,
+\qquad W_m = \alpha J + s G_m
+$$
 
-with u = x, or u = [x; 1] if augmented, and J the identity on the x-part. No softmax, no temperature; the query is row 0 of
-the example and does not attend to itself. A function of one layer is linear in v: `features` are what a ridge fit needs.
+with $G_m$ iid standard normal, $u = x$, or $u = [x; 1]$ if augmented, and $J$ the identity on the $x$-part. No softmax, no
+temperature; the query is row 0 of the example and does not attend to itself. A function of one layer is linear in $v$:
+`features` are what a ridge fit needs.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
-| d | dim | | dimension of a token |
-| N | num_keys | | keys of an example |
-| M | num_heads | | heads |
-| x_0, x_i | x[0], x[i] | (dim,) | query, keys |
-| W_m | w[:, m, :] | (token, token) | query-key product of head m, frozen |
-| v_m | v[m] | (token,) | values of head m |
-| s, alpha | weight_std, mean_strength | | of the entries of W: standard deviation, mean on the diagonal |
+| $d$ | `dim` | | dimension of a token |
+| $N$ | `num_keys` | | keys of an example |
+| $M$ | `num_heads` | | heads |
+| $x_0$, $x_i$ | `x[0]`, `x[i]` | (dim,) | query, keys |
+| $W_m$ | `w[:, m, :]` | (token, token) | query-key product of head $m$, frozen |
+| $v_m$ | `v[m]` | (token,) | values of head $m$ |
+| $s$, $\alpha$ | `weight_std`, `mean_strength` | | of the entries of $W$: standard deviation, mean on the diagonal |
 
-Source: Fu, Guo, Bai and Mei, arXiv 2307.11353; the scales s = 1/2 (augmented) and alpha in {0, 1} are recalled, and
-therefore parameters; the convention 1/sqrt(M) is ours.
+Source: Fu, Guo, Bai and Mei, arXiv 2307.11353; the scales $s = 1/2$ (augmented) and $\alpha \in \{0, 1\}$ are recalled, and
+therefore parameters; the convention $1/\sqrt{M}$ is ours.
+
+Example. The values are 0 at the start, and the order of the keys does not matter.
+
+>>> import jax, jax.numpy as jnp
+>>> from closedform.models import random_feature_attention as attention
+>>> params = attention.init(jax.random.key(0), attention.Config(dim=3, num_keys=4, num_heads=5))
+>>> x = jax.random.normal(jax.random.key(1), (5, 3))
+>>> features = attention.features(params.w, x)
+>>> float(attention.apply(params, x)), features.shape
+(0.0, (5, 3))
+>>> reordered = attention.features(params.w, x[jnp.array([0, 4, 2, 1, 3])])
+>>> bool(abs(features - reordered).max() < 1e-5)
+True
 """
 
 from dataclasses import dataclass

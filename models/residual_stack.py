@@ -1,31 +1,52 @@
-"""A stack of residual layers whose order is an argument: layers exchanged, left out, repeated, or side by side.
+r"""A stack of residual layers whose order is an argument: layers exchanged, left out, repeated, or side by side.
 
-    x_(l+1) = x_l + h f_l(x_l), l < L;     layers side by side all read the same x, and their updates add up
+$$
+x_{l+1} = x_l + h f_l(x_l), \qquad l < L
+$$
 
-| block | f_l(x) | weights |
+Layers side by side all read the same $x$, and their updates add up. With $s$ the `init_scale`:
+
+| block | $f_l(x)$ | weights |
 |---|---|---|
-| tanh | tanh(W_l x + b_l) | entries of variance init_scale^2/dim |
-| linear | W_l x + b_l | the same |
-| commuting | W_l x + b_l | W_l = Q diag(d_l) Q^T with one rotation Q for all layers, entries of d_l of variance init_scale^2 |
+| `tanh` | $\tanh(W_l x + b_l)$ | entries of variance $s^2$/`dim` |
+| `linear` | $W_l x + b_l$ | the same |
+| `commuting` | $W_l x + b_l$ | $W_l = Q \operatorname{diag}(d_l) Q^\top$, entries of $d_l$ of variance $s^2$ |
 
-Weights of different layers are independent, or smooth in depth: W_l = cos(u_l/c) A + sin(u_l/c) B at u_l = (l + 1/2)/L for the
-correlation length c, so that W_l and W_m have correlation cos((u_l - u_m)/c), whatever the number of layers; at c = inf all
-layers are the same. Biases start at 0.
+with one rotation $Q$ for all layers. Weights of different layers are independent, or smooth in depth,
+
+$$
+W_l = \cos\left(\frac{u_l}{c}\right) A + \sin\left(\frac{u_l}{c}\right) B, \qquad u_l = \frac{l + 1/2}{L}
+$$
+
+for the correlation length $c$, so that $W_l$ and $W_m$ have correlation $\cos((u_l - u_m)/c)$, whatever the number of layers;
+at $c = \infty$ all layers are the same. Biases start at 0.
 
 `run_stack` does this for any block function and any stacked parameters. An order is a sequence of layers, and of tuples of
-layers side by side: (0, (1, 2), 4, 4) runs layer 0, then 1 beside 2, leaves out 3, and runs 4 twice.
+layers side by side: `(0, (1, 2), 4, 4)` runs layer 0, then 1 beside 2, leaves out 3, and runs 4 twice.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
-| x | x | (dim,) | state |
-| h | step_size | () | 1/L unless given |
-| L | num_layers | | layers |
-| W_l, b_l | weight[l], bias[l] | (dim, dim), (dim,) | of layer l |
-| pi | order | | which layers run, in which order |
+| $x$ | `x` | (dim,) | state |
+| $h$ | `step_size` | () | $1/L$ unless given |
+| $L$ | `num_layers` | | layers |
+| $W_l$, $b_l$ | `weight[l]`, `bias[l]` | (dim, dim), (dim,) | of layer $l$ |
+| $\pi$ | `order` | | which layers run, in which order |
 
 Source: the operations on layers are those of "Transformer layers as painters", arXiv 2407.09298, and "What matters in
 transformers?", arXiv 2406.15786 (numbers recalled, abstracts read); this model is ours, the leading changes are in
-theory.layer_perturbation.
+`theory.layer_perturbation`.
+
+Example. Layers that commute may change places, others may not.
+
+>>> import jax, jax.numpy as jnp
+>>> from closedform.models import residual_stack as stack
+>>> x, swapped = jnp.ones(3), stack.swap(range(4), 1)
+>>> def changed(kind):
+...     params = stack.init(jax.random.key(0), stack.Config(dim=3, num_layers=4, kind=kind))
+...     change = stack.apply(params, x, kind, swapped) - stack.apply(params, x, kind)
+...     return bool(abs(change).max() > 1e-4)
+>>> changed("commuting"), changed("linear")
+(False, True)
 """
 
 import operator

@@ -1,24 +1,47 @@
 r"""Tokens on the unit sphere that are moved by attention: a continuous flow, or layers with normalisation after them.
 
-    attention   a_i = sum_j softmax_j(beta <Q x_i, K x_j>) V x_j              (SA)
-                a_i = (1/n) sum_j exp(beta <Q x_i, K x_j> - shift) V x_j      (USA, unnormalised)
-    flow        x_i' = a_i - <x_i, a_i> x_i,  by Runge-Kutta steps of order 4, each brought back to the sphere
-    layers      x_i <- normalise(x_i + eta a_i)
+Attention, softmax (SA) or unnormalised (USA), is
 
-An example is an array (token, dim) of any number of tokens. With shift = 0 USA is the flow of the source, and overflows at
-beta = 88 in float32. A shift slows the same flow down: its time is that of the source times e^shift. With shift = beta all
-weights of unit vectors (Q and K orthogonal) are at most 1. SA subtracts its largest score and does not overflow at any beta.
+$$
+\begin{align*}
+a_i &= \sum_j \operatorname{softmax}_j(\beta \langle Q x_i, K x_j \rangle)\, V x_j \qquad \text{(SA)} \\
+a_i &= \frac{1}{n} \sum_j \exp(\beta \langle Q x_i, K x_j \rangle - \text{shift})\, V x_j \qquad \text{(USA)}
+\end{align*}
+$$
+
+The flow, by Runge-Kutta steps of order 4, each brought back to the sphere, and the layers are
+
+$$
+\begin{align*}
+x_i' &= a_i - \langle x_i, a_i \rangle x_i \qquad \text{(flow)} \\
+x_i &\leftarrow \operatorname{normalise}(x_i + \eta a_i) \qquad \text{(layers)}
+\end{align*}
+$$
+
+An example is an array (token, dim) of any number of tokens. With `shift=0` USA is the flow of the source, and overflows at
+$\beta = 88$ in float32. A shift slows the same flow down: its time is that of the source times $e^{\text{shift}}$. With
+`shift=beta` all weights of unit vectors ($Q$ and $K$ orthogonal) are at most 1. SA subtracts its largest score and does not
+overflow at any $\beta$.
 
 | source | name here | shape | meaning |
 |---|---|---|---|
-| n, d | tokens of x, dim | | |
-| beta | beta | | inverse temperature, >= 0 |
-| Q, K, V | query, key, value | (dim, dim) | x_i maps to Q x_i |
-| x_i | x[i] | (dim,) | unit vectors |
-| eta | step_size | | of a layer; of a step of the flow it is the time |
+| $n$, $d$ | tokens of `x`, `dim` | | |
+| $\beta$ | `beta` | | inverse temperature, $\ge 0$ |
+| $Q$, $K$, $V$ | `query`, `key`, `value` | (dim, dim) | $x_i$ maps to $Q x_i$ |
+| $x_i$ | `x[i]` | (dim,) | unit vectors |
+| $\eta$ | `step_size` | | of a layer; of a step of the flow it is the time |
 
 Source: Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794 (SA and USA, read in a public formalisation of its
 statements); layers with a step size, and the shift, are ours.
+
+Example. Two tokens at right angles, $\beta = 0$: after the time $t$ their inner product is $\tanh t$.
+
+>>> import jax.numpy as jnp
+>>> from closedform.models import sphere_attention as model
+>>> config = model.Config(dim=2, beta=0.0, step_size=0.1, num_steps=10)
+>>> (product,) = model.inner_products(model.apply(model.identity(2), jnp.eye(2), config))
+>>> round(float(product), 4), round(float(jnp.tanh(1.0)), 4)
+(0.7616, 0.7616)
 """
 
 from dataclasses import dataclass

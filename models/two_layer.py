@@ -1,17 +1,38 @@
-"""Two-layer ReLU network with mean-field output scale, f(x) = (1/p) sum_j a_j relu(w_j . x), no biases.
+r"""Two-layer ReLU network with mean-field output scale and no biases.
 
-Both layers train. `init`, `apply` and `gradients` are the network; `components`, `plane` and `imbalance` read off what
-the theory of the XOR problem is written in. Source: Glasgow, arXiv 2309.15111, setting and section 4; the mean-field
-scale means that a step of size eta is w -= eta p dL/dw, a -= eta p dL/da.
+$$
+f(x) = \frac{1}{p} \sum_j a_j \operatorname{relu}(w_j \cdot x)
+$$
+
+Both layers train. `init`, `apply` and `gradients` are the network; `components`, `plane` and `imbalance` read off what the
+theory of the XOR problem is written in. The mean-field scale means that a step of size $\eta$ is
+
+$$
+w \leftarrow w - \eta\, p\, \frac{\partial L}{\partial w}, \qquad a \leftarrow a - \eta\, p\, \frac{\partial L}{\partial a}
+$$
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
-| d | dim | | input dimension |
-| p | width | | hidden units |
-| theta | init_scale | | norm of every w_j and of every a_j at the start |
-| w_j | w[:, j] | (dim, width) | first layer, one column a neuron |
-| a_j | a[j] | (width,) | second layer |
-| mu_1, mu_2 | | | e_1 - e_2 (label +1) and e_1 + e_2 (label -1) |
+| $d$ | `dim` | | input dimension |
+| $p$ | `width` | | hidden units |
+| $\theta$ | `init_scale` | | norm of every $w_j$ and of every $a_j$ at the start |
+| $w_j$ | `w[:, j]` | (dim, width) | first layer, one column a neuron |
+| $a_j$ | `a[j]` | (width,) | second layer |
+| $\mu_1$, $\mu_2$ | | | $e_1 - e_2$ (label $+1$) and $e_1 + e_2$ (label $-1$) |
+
+Source: Glasgow, arXiv 2309.15111, setting and section 4.
+
+Example. The output has degree two in the parameters, and the layers start balanced, $\|w_j\|^2 = a_j^2$.
+
+>>> import jax
+>>> from closedform.models import two_layer
+>>> params = two_layer.init(jax.random.key(0), two_layer.Config(dim=4, width=8))
+>>> x = jax.random.normal(jax.random.key(1), (4,))
+>>> doubled = two_layer.Params(2 * params.w, 2 * params.a)
+>>> bool(two_layer.apply(doubled, x) == 4 * two_layer.apply(params, x))
+True
+>>> bool(abs(two_layer.imbalance(params)).max() < 1e-6)
+True
 """
 
 from collections.abc import Callable

@@ -1,11 +1,26 @@
-"""Image classifier: patches as tokens, the layers of models.ode_transformer, the mean over tokens, a linear head.
+r"""Image classifier: patches as tokens, the layers of models.ode_transformer, the mean over tokens, a linear head.
 
-    x_0 = patches E + e + position,   x_0 -> x_N by the layers,   logits = norm(mean over tokens of x_N) H + c
+$$
+x_0 = \text{patches}\; E + e + \text{position}, \qquad
+\text{logits} = \operatorname{norm}(\text{mean over tokens of } x_N)\, H + c
+$$
 
-Linear layers and the last layer norm are flax.nnx's.
+with $x_0 \to x_N$ by the layers. Linear layers and the last layer norm are flax.nnx's.
 
 Source: Zhong, Zhang, Chakraborty and Dey, arXiv 2212.06011, train a DeiT whose layers are such steps; this is a small relative
 of it: no class token, no distillation, no augmentation.
+
+Example. An image of four times four pixels is four patches; the shape of its logits.
+
+>>> import jax, jax.numpy as jnp
+>>> from closedform.models import vision_transformer
+>>> config = vision_transformer.Config(side=4, patch=2, num_classes=3)
+>>> image = jnp.arange(16.0)
+>>> vision_transformer.patches(image, config.patch).astype(int).tolist()
+[[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
+>>> params = jax.eval_shape(lambda key: vision_transformer.init(key, config), jax.random.key(0))
+>>> jax.eval_shape(lambda p: vision_transformer.apply(p, image, config), params).shape
+(3,)
 """
 
 from dataclasses import dataclass, field

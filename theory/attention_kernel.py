@@ -1,43 +1,69 @@
 r"""Kernel of a random-feature attention layer with infinitely many heads: exact, with its spectrum on the sphere.
 
-Formula. Tokens u = x, or [x; 1] if augmented; N keys; heads W = alpha J + s G with G iid standard normal and J the identity
-on the x-part. With one head's features phi(x) = (1/N) sum_i relu(u_0^T W u_i) u_i,
+Formula. Tokens $u = x$, or $[x; 1]$ if augmented; $N$ keys; heads $W = \alpha J + s G$ with $G$ iid standard normal and $J$ the
+identity on the $x$-part. One head's features, and the kernel, are
 
-    K(x, x') = E <phi(x), phi(x')> = (1/N^2) sum_ij kappa_ij <u_i, u'_j>,   kappa_ij = E[relu(A) relu(B)]
+$$
+\begin{align*}
+\phi(x) &= \frac{1}{N} \sum_i \operatorname{relu}(u_0^\top W u_i)\, u_i \\
+K(x, x') &= \mathbb{E} \langle \phi(x), \phi(x') \rangle = \frac{1}{N^2} \sum_{ij} \kappa_{ij} \langle u_i, u'_j \rangle,
+\qquad \kappa_{ij} = \mathbb{E}[\operatorname{relu}(A) \operatorname{relu}(B)]
+\end{align*}
+$$
 
-where (A, B) is normal with means alpha <x_0, x_i> and alpha <x'_0, x'_j>, standard deviations s |u_0||u_i| and s |u'_0||u'_j|
-and covariance s^2 <u_0, u'_0> <u_i, u'_j>. For alpha = 0 and unit tokens K depends on t = <x_0, x'_0> and tau_ij = <x_i, x'_j>
-alone, K = (1/N^2) sum_ij F(t, tau_ij), with g the arc-cosine kernel of degree 1:
+where $(A, B)$ is normal with means $\alpha \langle x_0, x_i \rangle$ and $\alpha \langle x'_0, x'_j \rangle$, standard
+deviations $s \|u_0\| \|u_i\|$ and $s \|u'_0\| \|u'_j\|$ and covariance
+$s^2 \langle u_0, u'_0 \rangle \langle u_i, u'_j \rangle$.
 
-    F = s^2 g(t tau) tau,   augmented   F = (2 s)^2 g((1 + t)(1 + tau)/4) (1 + tau)
+For $\alpha = 0$ and unit tokens $K$ depends on $t = \langle x_0, x'_0 \rangle$ and $\tau_{ij} = \langle x_i, x'_j \rangle$
+alone, with $g$ the arc-cosine kernel of degree 1:
 
-For independent tokens, uniform on the sphere, its eigenfunctions are Y_r(x_0) N^(-1/2) sum_i Y_s(x_i) (s >= 1) and Y_r(x_0)
-(s = 0) with spherical harmonics Y of degrees r and s, multiplicity B(d, r) B(d, s), and the eigenvalues
+$$
+K = \frac{1}{N^2} \sum_{ij} F(t, \tau_{ij}), \qquad
+F = s^2 g(t \tau)\, \tau, \quad \text{augmented } F = (2 s)^2 g\left(\tfrac{1}{4} (1 + t)(1 + \tau)\right) (1 + \tau)
+$$
 
-    lambda_r0 = Lambda_r0,   lambda_rs = Lambda_rs/N (s >= 1),   Lambda_rs = E[F(t, tau) P_r(t) P_s(tau)]
+For independent tokens, uniform on the sphere, its eigenfunctions are $Y_r(x_0) N^{-1/2} \sum_i Y_s(x_i)$ ($s \ge 1$) and
+$Y_r(x_0)$ ($s = 0$) with spherical harmonics $Y$ of degrees $r$ and $s$, multiplicity $B(d, r) B(d, s)$, and the eigenvalues
 
-P_r is Gegenbauer's polynomial with P_r(1) = 1. Without augmentation lambda_rs = 0 unless r + s is odd, and for even s >= 4 too,
-and for even s unless r = 1: constants, the (0, 2) and the (1, 1) block cannot be learned by any number of heads and samples.
+$$
+\lambda_{r0} = \Lambda_{r0}, \qquad \lambda_{rs} = \Lambda_{rs}/N \quad (s \ge 1), \qquad
+\Lambda_{rs} = \mathbb{E}[F(t, \tau) P_r(t) P_s(\tau)]
+$$
 
-Regime. Number of heads -> infinity; everything else is exact at finite d, N and any data. The spectrum: unit tokens,
-uniform and independent, alpha = 0.
+$P_r$ is Gegenbauer's polynomial with $P_r(1) = 1$. Without augmentation $\lambda_{rs} = 0$ unless $r + s$ is odd, and for even
+$s \ge 4$ too, and for even $s$ unless $r = 1$: constants, the $(0, 2)$ and the $(1, 1)$ block cannot be learned by any number
+of heads and samples.
 
-    paper symbol | name here       | shape     | meaning
-    -------------|-----------------|-----------|----------------------------------------------------------
-    x_0, x_i     | x[0], x[i]      | dim       | query, keys of an example
-    d, N         | dim, num_keys   | ()        | dimension of a token, number of keys
-    s, alpha     | weight_std, mean_strength | () | of the entries of W: standard deviation, mean on the diagonal
-    lambda_rs    | eigenvalues     | r s       | row: degree in the query, column: degree in the keys
-    p, q         | correlation_degree, direction_degree | () | of a target mean_i <x_0, x_i>^p <beta, x_i>^q
+Regime. Number of heads $\to \infty$; everything else is exact at finite $d$, $N$ and any data. The spectrum: unit tokens,
+uniform and independent, $\alpha = 0$.
 
-Factors. A network of M heads carries 1/sqrt(M), so that K is the limit of its kernel without any factor. The 1/N belongs to
-the eigenvalues with s >= 1 and not to the multiplicities. A target's powers sum to its variance, which is 1.
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $x_0$, $x_i$ | `x[0]`, `x[i]` | dim | query, keys of an example |
+| $d$, $N$ | `dim`, `num_keys` | () | dimension of a token, number of keys |
+| $s$, $\alpha$ | `weight_std`, `mean_strength` | () | of the entries of $W$: standard deviation, mean on the diagonal |
+| $\lambda_{rs}$ | `eigenvalues` | r s | row: degree in the query, column: degree in the keys |
+| $p$, $q$ | `correlation_degree`, `direction_degree` | () | degrees of the target below |
 
-Source. Setting: Fu, Guo, Bai and Mei, arXiv 2307.11353 (abstract and a summary read, body not). Kernel, spectrum and powers
-are derived here; g: Cho and Saul 2009.
+The target is the mean over $i$ of $\langle x_0, x_i \rangle^p \langle \beta, x_i \rangle^q$.
 
-Finite size. At M heads a kernel entry scatters by 1/sqrt(M), and the risk is that of theory.random_features: with M d
+Factors. A network of $M$ heads carries $1/\sqrt{M}$, so that $K$ is the limit of its kernel without any factor. The $1/N$
+belongs to the eigenvalues with $s \ge 1$ and not to the multiplicities. A target's powers sum to its variance, which is 1.
+
+Source. Setting: Fu, Guo, Bai and Mei, arXiv 2307.11353 (abstract and a summary read, body not). Kernel, spectrum and powers are
+derived here; $g$: Cho and Saul 2009.
+
+Finite size. At $M$ heads a kernel entry scatters by $1/\sqrt{M}$, and the risk is that of `theory.random_features`: with $M d$
 features for heads without augmentation, by `groups` with it.
+
+Example. The blocks $(r, s)$ of degrees up to 3 that the layer can learn: $r + s$ is odd, and of even $s$ there is $r = 1$
+alone.
+
+>>> from closedform.theory import attention_kernel
+>>> eigenvalues = attention_kernel.spectrum(dim=8, num_keys=4, num_degrees=4).eigenvalues
+>>> (abs(eigenvalues) > 1e-7).astype(int).tolist()
+[[0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 0, 0]]
 """
 
 from collections.abc import Callable

@@ -1,39 +1,94 @@
 r"""Gradient flow of a bilinear layer: every eigenvalue of its interaction matrix, the whole matrix, and what is conserved.
 
-Formula. Q = sym(W diag(p) V^T) = sum_k p_k (a_k a_k^T - b_k b_k^T), a = (w + v)/2, b = (w - v)/2, on the Gaussian loss
+Formula. With $a = (w + v)/2$ and $b = (w - v)/2$,
 
-    L = 2 |Q - Q*|^2 + (tr(Q - Q*))^2,    G = dL/dQ = 4 (Q - Q*) + 2 tr(Q - Q*) I
-    dW/dt = -G V diag(p),   dV/dt = -G W diag(p),   that is   da_k/dt = -p_k G a_k,   db_k/dt = p_k G b_k
+$$
+Q = \operatorname{sym}(W \operatorname{diag}(p) V^\top) = \sum_k p_k (a_k a_k^\top - b_k b_k^\top)
+$$
 
-  one input, b = 0:    q(t) = q*/(1 + (q*/q_0 - 1) exp(-12 q* t))
-  p = 1, a and b along the eigenvectors of Q*:    d alpha_i/dt = -g_i alpha_i,   d beta_i/dt = g_i beta_i,
-    g_i = 4 (q_i - q*_i) + 2 sum_j (q_j - q*_j),   q = alpha^2 - beta^2;    alpha_i beta_i stays
-  without the trace term in L, with s = sqrt(q*^2 + 4 (alpha beta)^2), r_+- = (s +- q*)/2, E = exp(-8 s t), g = (1 - E)/s
-    (alpha/alpha_0)^2 = (beta_0/beta)^2 = [E + (r_+ + beta_0^2) g]/[E + (r_- + alpha_0^2) g]
-  p = 1, W = V = A, of any directions and rank: with M = exp(4 Q* t - C),  dC/dt = 2 tr(Q - Q*),  J = 8 int_0^t M^2
-    Q(t) = M A_0 [I + A_0^T J A_0]^-1 A_0^T M;    without the trace term C = 0 and J = Q*^-1 (exp(8 Q* t) - I)
+and on the Gaussian loss
 
-Regime. Exact for gradient flow (steps -> 0) on the population loss of inputs N(0, I), for every size and every start named. The
-trace term is absent for features of trace zero, x x^T - I.
+$$
+L = 2 \|Q - Q^*\|^2 + (\operatorname{tr}(Q - Q^*))^2, \qquad
+G = \frac{dL}{dQ} = 4 (Q - Q^*) + 2 \operatorname{tr}(Q - Q^*)\, I
+$$
 
-    paper symbol   | name here            | shape       | meaning
-    ---------------|----------------------|-------------|------------------------------------------------------------------
-    t              | time                 | any         | learning_rate * steps as the rate goes to 0
-    Q*, q*         | target               | dim dim, dim| interaction matrix of the target; its eigenvalues
-    alpha, beta    | alpha, beta          | dim         | of a and b along each eigenvector
-    q_0            | initial              | any         | q at t = 0
-    A_0            | a0                   | dim width   | W = V at t = 0; column k is unit k
-    w_k, v_k, p_k  | w, v, p              | dim width, width | weights and readout
-    (W+V)(W-V)^T   | Conserved.matrix     | width width | the paper's rows are units: here (W + V)^T (W - V)
+the flow is
 
-Factors. The loss has no 1/2 and W, V are separate parameters: with 1/2 in front of L the time counts half, for W = V tied to
-one parameter it counts double. On the sphere |x|^2 = d the loss is d/(d + 2) times this one, and so is the rate.
+$$
+\frac{dW}{dt} = -G V \operatorname{diag}(p), \qquad \frac{dV}{dt} = -G W \operatorname{diag}(p)
+$$
+
+that is
+
+$$
+\frac{da_k}{dt} = -p_k G a_k, \qquad \frac{db_k}{dt} = p_k G b_k
+$$
+
+One input, $b = 0$:
+
+$$
+q(t) = \frac{q^*}{1 + (q^*/q_0 - 1)\, e^{-12 q^* t}}
+$$
+
+$p = 1$, $a$ and $b$ along the eigenvectors of $Q^*$: with $q = \alpha^2 - \beta^2$,
+
+$$
+\frac{d\alpha_i}{dt} = -g_i \alpha_i, \qquad \frac{d\beta_i}{dt} = g_i \beta_i, \qquad
+g_i = 4 (q_i - q^*_i) + 2 \sum_j (q_j - q^*_j)
+$$
+
+and $\alpha_i \beta_i$ stays. Without the trace term in $L$, with $s = \sqrt{(q^*)^2 + 4 (\alpha \beta)^2}$,
+$r_\pm = (s \pm q^*)/2$, $E = e^{-8 s t}$, $g = (1 - E)/s$:
+
+$$
+\left(\frac{\alpha}{\alpha_0}\right)^2 = \left(\frac{\beta_0}{\beta}\right)^2
+= \frac{E + (r_+ + \beta_0^2)\, g}{E + (r_- + \alpha_0^2)\, g}
+$$
+
+$p = 1$, $W = V = A$, of any directions and rank: with $M = e^{4 Q^* t - C}$, $dC/dt = 2 \operatorname{tr}(Q - Q^*)$ and
+$J = 8 \int_0^t M^2$,
+
+$$
+Q(t) = M A_0 \left[ I + A_0^\top J A_0 \right]^{-1} A_0^\top M
+$$
+
+Without the trace term $C = 0$ and $J = (Q^*)^{-1} (e^{8 Q^* t} - I)$.
+
+Regime. Exact for gradient flow (steps $\to 0$) on the population loss of inputs $N(0, I)$, for every size and every start
+named. The trace term is absent for features of trace zero, $x x^\top - I$.
+
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $t$ | `time` | any | `learning_rate` times steps as the rate goes to 0 |
+| $Q^*$, $q^*$ | `target` | dim dim, dim | interaction matrix of the target; its eigenvalues |
+| $\alpha$, $\beta$ | `alpha`, `beta` | dim | of $a$ and $b$ along each eigenvector |
+| $q_0$ | `initial` | any | $q$ at $t = 0$ |
+| $A_0$ | `a0` | dim width | $W = V$ at $t = 0$; column $k$ is unit $k$ |
+| $w_k$, $v_k$, $p_k$ | `w`, `v`, `p` | dim width, width | weights and readout |
+| $(W + V)(W - V)^\top$ | `Conserved.matrix` | width width | the paper's rows are units: here $(W + V)^\top (W - V)$ |
+
+Factors. The loss has no 1/2 and $W$, $V$ are separate parameters: with 1/2 in front of $L$ the time counts half, for $W = V$
+tied to one parameter it counts double. On the sphere $\|x\|^2 = d$ the loss is $d/(d + 2)$ times this one, and so is the rate.
 
 Source. The layer is that of L. Sharkey, arXiv 2305.03452, and M. Pearce et al., arXiv 2410.08417. The flows and laws are
-derived here [D]; Riccati solutions and balancedness are textbook for matrix factorisation. Checked against the flow of W, V.
+derived here [D]; Riccati solutions and balancedness are textbook for matrix factorisation. Checked against the flow of $W$,
+$V$.
 
-Finite size. None. Steps of size eta break the conservation laws by O(eta). Integrated numerically are `eigen_flow` and
-`riccati_flow` with the trace, to 1e-11 in float64 and 1e-5 in float32, up to times of some 10^4/|Q*|; the others are exact.
+Finite size. None. Steps of size $\eta$ break the conservation laws by $O(\eta)$. Integrated numerically are `eigen_flow` and
+`riccati_flow` with the trace, to 1e-11 in float64 and 1e-5 in float32, up to times of some $10^4/\|Q^*\|$; the others are
+exact.
+
+Example. Large eigenvalues are learned first, after a time of about $\ln(q^*/q_0)/(12 q^*)$: the share $q/q^*$ of 2 and of 1/2
+at three times.
+
+>>> import jax.numpy as jnp
+>>> from closedform.theory.bilinear_dynamics import logistic
+>>> times = jnp.array([0.1, 0.3, 1.0])
+>>> [round(float(share), 3) for share in logistic(times, 2.0, 0.01) / 2.0]
+[0.052, 0.871, 1.0]
+>>> [round(float(share), 3) for share in logistic(times, 0.5, 0.01) / 0.5]
+[0.036, 0.11, 0.892]
 """
 
 import math

@@ -1,54 +1,96 @@
 r"""Losses of a bilinear layer as functions of its interaction matrix, and their minima under weight decay and input noise.
 
-Formula. y = sum_k p_k (w_k.x)(v_k.x) = x^T Q x with Q = sym(W diag(p) V^T). With D = Q - Q*, x ~ N(0, S) and a target x^T Q* x,
+Formula. $y = \sum_k p_k (w_k \cdot x)(v_k \cdot x) = x^\top Q x$ with
+$Q = \operatorname{sym}(W \operatorname{diag}(p) V^\top)$. With $D = Q - Q^*$, $x \sim N(0, S)$ and a target $x^\top Q^* x$,
 
-    E (x^T D x + l.x + c)^2 = 2 tr(D S D S) + (tr D S + c)^2 + l^T S l
-    at S = I, c = l = 0:    L = 2 |D|^2 + (tr D)^2;    sphere |x|^2 = d: L d/(d + 2);    iid x_i: L + k4 sum_i D_ii^2
-    leaving out eigenpairs R:    2 sum_R lambda^2 + (sum_R lambda)^2
-    noise on the input, E over e ~ N(0, I):    E (y - f(x + sigma e))^2
-        = (y - x^T Q x - sigma^2 tr Q)^2 + 4 sigma^2 |Q x|^2 + 2 sigma^4 |Q|^2
-    its population minimum with a free constant:    Q = A^T Q* A,  A = (S + sigma^2 I)^-1 S,  constant tr Q*(S - S A)
-    and without one, at S = I:    the traceless part times (1 + sigma^2)^-2, the trace times that and 1 + d sigma^2/(d + 2)
-    the same m added to every input:    E f(x + m) - E f(x) = m^T Q m + 2 m^T Q E x + l.m
+$$
+\mathbb{E} (x^\top D x + l \cdot x + c)^2 = 2 \operatorname{tr}(D S D S) + (\operatorname{tr} D S + c)^2 + l^\top S l
+$$
 
-Weight decay. At p = 1 the minimum of L + (omega/2)(|W|^2 + |V|^2) over W, V of given Q is L + omega |Q|_*, with the sum of
-the sizes of the eigenvalues, and the best Q has the eigenvectors of Q* and
+and at $S = I$, $c = l = 0$:
 
-    q_i = soft(q*_i - T/2, omega/4),    T = sum_i (q_i - q*_i),    soft(z, u) = sign(z) max(|z| - u, 0)
+| inputs | loss |
+|---|---|
+| Gaussian | $L = 2 \Vert D\Vert^2 + (\operatorname{tr} D)^2$ |
+| sphere $\Vert x\Vert^2 = d$ | $L\, d/(d + 2)$ |
+| iid $x_i$ | $L + \kappa_4 \sum_i D_{ii}^2$ |
+| Gaussian, leaving out eigenpairs $R$ | $2 \sum_R \lambda^2 + \left(\sum_R \lambda\right)^2$ |
 
-With p trained and decayed too, a unit of product q = p |w| |v| costs (3/2) omega |q|^(2/3), as the arithmetic mean of three
-squares is no less than the geometric one. For the minimum of 2 (q - q*)^2 + (3/2) omega |q|^(2/3), q = q* u^3 with u the
-greater root of
+Noise on the input, $\mathbb{E}$ over $e \sim N(0, I)$:
 
-    u^4 - u + mu = 0,    mu = (omega/4) |q*|^(-4/3),    as long as mu < 2^(-4/3); beyond it q = 0
+$$
+\mathbb{E} (y - f(x + \sigma e))^2
+= (y - x^\top Q x - \sigma^2 \operatorname{tr} Q)^2 + 4 \sigma^2 \|Q x\|^2 + 2 \sigma^4 \|Q\|^2
+$$
 
-At the threshold the two minima are equal: 4 (q* - q) = omega q^(-1/3) and 2 (q - 2 q*) + (3/2) omega q^(-1/3) = 0 give
-q = q*/2.
+Its population minimum with a free constant is
 
-Regime. Population (infinitely many samples), one output; sums over outputs add. Weight decay at p = 1: at least as many units
-as kept eigenvalues of either sign. Trained readout: without the term (tr D)^2, that is for features of trace zero, x x^T - I,
-and one unit for each eigenpair. This is a restriction when Q* has both signs: a unit that carries a positive and a negative
-eigenpair, of eigenvalues mu and -nu, costs (3/2) omega (mu + nu)^(2/3), less than two units.
+$$
+Q = A^\top Q^* A, \qquad A = (S + \sigma^2 I)^{-1} S, \qquad \text{constant } \operatorname{tr} Q^* (S - S A)
+$$
 
-    paper symbol | name here                  | shape   | meaning
-    -------------|----------------------------|---------|---------------------------------------------------------------
-    D            | delta                      | dim dim | Q - Q*; its antisymmetric part does not act
-    S            | covariance                 | dim dim | of the input, I by default
-    l, c         | linear, constant           | dim, () | rest of an affine layer
-    m, E x       | added, mean                | dim     | what is added to every input; mean of the inputs
-    Q, Q*        | q, target                  | dim dim | interaction matrix, symmetric; that of the target
-    q*, lambda   | eigenvalues                | dim     | of the target; of a matrix
-    k4           | excess_kurtosis            | ()      | E x_i^4 - 3: Rademacher -2, uniform -1.2
-    sigma^2      | noise                      | ()      | variance of the input noise, not its standard deviation
-    omega        | weight_decay               | ()      | L2 penalty (omega/2) |.|^2 of the weights, in the loss
-    A            | Affine.q is A^T Q* A       | dim dim | Wiener filter
+and without one, at $S = I$, it is the traceless part times $(1 + \sigma^2)^{-2}$, the trace times that and
+$1 + d \sigma^2/(d + 2)$. The same $m$ added to every input:
+
+$$
+\mathbb{E} f(x + m) - \mathbb{E} f(x) = m^\top Q m + 2 m^\top Q\, \mathbb{E} x + l \cdot m
+$$
+
+Weight decay. At $p = 1$ the minimum of $L + \tfrac{\omega}{2} (\|W\|^2 + \|V\|^2)$ over $W, V$ of given $Q$ is
+$L + \omega \|Q\|_*$, with the sum of the sizes of the eigenvalues, and the best $Q$ has the eigenvectors of $Q^*$ and
+
+$$
+q_i = \operatorname{soft}\left(q^*_i - \tfrac{T}{2}, \tfrac{\omega}{4}\right), \qquad T = \sum_i (q_i - q^*_i), \qquad
+\operatorname{soft}(z, u) = \operatorname{sign}(z) \max(|z| - u, 0)
+$$
+
+With $p$ trained and decayed too, a unit of product $q = p\, \|w\| \|v\|$ costs $\tfrac{3}{2} \omega |q|^{2/3}$, as the
+arithmetic mean of three squares is no less than the geometric one. For the minimum of
+$2 (q - q^*)^2 + \tfrac{3}{2} \omega |q|^{2/3}$, $q = q^* u^3$ with $u$ the greater root of
+
+$$
+u^4 - u + \mu = 0, \qquad \mu = \tfrac{\omega}{4} |q^*|^{-4/3}, \qquad \text{as long as } \mu < 2^{-4/3};
+\text{ beyond it } q = 0
+$$
+
+At the threshold the two minima are equal: $4 (q^* - q) = \omega q^{-1/3}$ and
+$2 (q - 2 q^*) + \tfrac{3}{2} \omega q^{-1/3} = 0$ give $q = q^*/2$.
+
+Regime. Population (infinitely many samples), one output; sums over outputs add. Weight decay at $p = 1$: at least as many units
+as kept eigenvalues of either sign. Trained readout: without the term $(\operatorname{tr} D)^2$, that is for features of trace
+zero, $x x^\top - I$, and one unit for each eigenpair. This is a restriction when $Q^*$ has both signs: a unit that carries a
+positive and a negative eigenpair, of eigenvalues $\mu$ and $-\nu$, costs $\tfrac{3}{2} \omega (\mu + \nu)^{2/3}$, less than two
+units.
+
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $D$ | `delta` | dim dim | $Q - Q^*$; its antisymmetric part does not act |
+| $S$ | `covariance` | dim dim | of the input, $I$ by default |
+| $l$, $c$ | `linear`, `constant` | dim, () | rest of an affine layer |
+| $m$, $\mathbb{E} x$ | `added`, `mean` | dim | what is added to every input; mean of the inputs |
+| $Q$, $Q^*$ | `q`, `target` | dim dim | interaction matrix, symmetric; that of the target |
+| $q^*$, $\lambda$ | `eigenvalues` | dim | of the target; of a matrix |
+| $\kappa_4$ | `excess_kurtosis` | () | $\mathbb{E} x_i^4 - 3$: Rademacher $-2$, uniform $-1.2$ |
+| $\sigma^2$ | `noise` | () | variance of the input noise, not its standard deviation |
+| $\omega$ | `weight_decay` | () | L2 penalty $\tfrac{\omega}{2} \Vert\cdot\Vert^2$ of the weights, in the loss |
+| $A$ | `Affine.q` is $A^\top Q^* A$ | dim dim | Wiener filter |
 
 Factors. The loss has no 1/2, weight decay has one. AdamW's decoupled decay is another thing.
 
 Source. L. Sharkey, arXiv 2305.03452, and M. Pearce et al., arXiv 2410.08417 (ICLR 2025), define the layer and observe low rank
 under weight decay. All formulas here are derived here [D], and checked against sampling and direct minimisation.
 
-Finite size. None: population values. A mean over n samples of a Gaussian input scatters by O(n^(-1/2)), with heavy tails.
+Finite size. None: population values. A mean over $n$ samples of a Gaussian input scatters by $O(n^{-1/2})$, with heavy tails.
+
+Example. Weight decay takes $\omega/4$ off every eigenvalue of a target of trace zero, and those below it are gone.
+
+>>> import jax.numpy as jnp
+>>> from closedform.theory import bilinear_losses
+>>> target = jnp.array([3.0, 0.5, -0.5, -3.0])
+>>> bilinear_losses.weight_decay_optimum(target, 1.0).tolist()
+[2.75, 0.25, -0.25, -2.75]
+>>> bilinear_losses.weight_decay_optimum(target, 4.0).tolist()
+[2.0, 0.0, 0.0, -2.0]
 """
 
 from typing import NamedTuple

@@ -1,47 +1,89 @@
 r"""Spectra about a bilinear layer: interaction matrices at initialisation, the kernel (x.x')^2, and overlaps by chance.
 
-Formula. Q = sum_k p_k (w_k v_k' + v_k w_k')/2, w_k and v_k ~ N(0, I/d), h units, c = h/d. For large d the eigenvalues of Q have
-a law, symmetric about 0, of free cumulants kappa_n = 2 c E(p/2)^n at even n, and 0 at odd ones. With z = E 1/(x - lambda):
+Formula. $Q = \sum_k p_k (w_k v_k^\top + v_k w_k^\top)/2$, $w_k$ and $v_k \sim N(0, I/d)$, $h$ units, $c = h/d$. For large $d$
+the eigenvalues of $Q$ have a law, symmetric about 0, of free cumulants $\kappa_n = 2 c\, \mathbb{E} (p/2)^n$ at even $n$, and 0
+at odd ones. With $z = \mathbb{E}\, 1/(x - \lambda)$:
 
-    x = 1/z + R(z),    R(z) = c E[(p^2 z/2)/(1 - p^2 z^2/4)],    edge = min over 0 < z < 2/max|p| of 1/z + R(z)
-    m_2 = c E p^2/2,   m_4 = c E p^4/8 + 2 m_2^2
+$$
+x = \frac{1}{z} + R(z), \qquad R(z) = c\, \mathbb{E} \frac{p^2 z/2}{1 - p^2 z^2/4}
+$$
 
-    p = +-1:    R(z) = 2 c z/(4 - z^2),    y^3 - x y^2 + (2 c - 1) y/4 + x/4 = 0 for y = 1/z, Im y > 0 in the bulk
-    density(x) = |Im z|/pi,    and an atom (1 - 2 c)_+ at 0
-    mass above x > 0 = [x Im z - arg z + c arg(4 - z^2)]/pi
-    edge^2, gap^2 = [2 + 10 c - c^2 +- sqrt(c (4 + c)^3)]/8,    the gap 0 unless c < 1/2
+The edge is the minimum of $1/z + R(z)$ over $0 < z < 2/\max|p|$, and the moments are
 
-The kernel k(x, x') = (x.x')^2 on the sphere of radius sqrt d has two eigenvalues; with t = tr Q, Q0 = Q - (t/d) I, Q = Q',
+$$
+m_2 = c\, \mathbb{E} p^2/2, \qquad m_4 = c\, \mathbb{E} p^4/8 + 2 m_2^2
+$$
 
-    eigenvalues d, 2d/(d+2);    multiplicities 1, (d-1)(d+2)/2;    power of x'Qx in their modes t^2, 2d/(d+2) |Q0|_F^2
+For $p = \pm 1$, with $y = 1/z$ and $\operatorname{Im} y > 0$ in the bulk,
 
-so that kernel_regression.learning_curve gives the error of its ridge regression. For independent uniform unit vectors u, v
+$$
+R(z) = \frac{2 c z}{4 - z^2}, \qquad y^3 - x y^2 + \frac{(2 c - 1)\, y}{4} + \frac{x}{4} = 0
+$$
 
-    E|u.v| = Gamma(d/2)/(sqrt(pi) Gamma((d+1)/2))
+The density is $|\operatorname{Im} z|/\pi$, with an atom $(1 - 2 c)_+$ at 0. The mass above $x > 0$ is
 
-Regime. Bulk: d -> infinity at fixed c and a fixed law of p. Kernel and overlap: exact for every d; the learning curve is not.
+$$
+\frac{1}{\pi} \left[ x \operatorname{Im} z - \operatorname{arg} z + c \operatorname{arg}(4 - z^2) \right]
+$$
 
-    paper symbol | name here          | shape  | meaning
-    -------------|--------------------|--------|------------------------------------------------------------------
-    c            | ratio              | any    | hidden units over input dimension, h/d, > 0
-    p            | readout            | unit   | p_k, of either sign; its empirical law is taken
-    G(x), 1/y    | z                  | any    | E 1/(x - lambda), at x + i0: Im z < 0 in the bulk
-    edge         | bulk_edge          | any    | greatest point of the bulk
-    -            | bulk_gap           | any    | least positive point of the bulk
-    d            | dim                | ()     | input dimension
-    Q            | interaction        | dim dim| target x'Qx; its symmetric part counts
-    t^2, |Q0|^2  | quadratic_power    | mode   | mean squares in the two groups of modes
+and the two ends of the bulk are
 
-Factors. Variance 1/d for each entry of w and v, so that a unit alone has the eigenvalues +-p/2. |Q|_F^2 = d m_2.
+$$
+\text{edge}^2, \text{gap}^2 = \frac{1}{8} \left[ 2 + 10 c - c^2 \pm \sqrt{c (4 + c)^3} \right], \qquad
+\text{the gap 0 unless } c < \tfrac{1}{2}
+$$
+
+The kernel $k(x, x') = (x \cdot x')^2$ on the sphere of radius $\sqrt{d}$ has two eigenvalues; with $t = \operatorname{tr} Q$,
+$Q_0 = Q - (t/d) I$, $Q = Q^\top$,
+
+| | constant | traceless forms |
+|---|---|---|
+| eigenvalue | $d$ | $2 d/(d + 2)$ |
+| multiplicity | $1$ | $(d - 1)(d + 2)/2$ |
+| power of $x^\top Q x$ in the modes | $t^2$ | $\frac{2 d}{d + 2} \Vert Q_0\Vert_F^2$ |
+
+so that `kernel_regression.learning_curve` gives the error of its ridge regression. For independent uniform unit vectors $u$,
+$v$
+
+$$
+\mathbb{E} |u \cdot v| = \frac{\Gamma(d/2)}{\sqrt{\pi}\; \Gamma((d + 1)/2)}
+$$
+
+Regime. Bulk: $d \to \infty$ at fixed $c$ and a fixed law of $p$. Kernel and overlap: exact for every $d$; the learning curve is
+not.
+
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $c$ | `ratio` | any | hidden units over input dimension, $h/d$, $> 0$ |
+| $p$ | `readout` | unit | $p_k$, of either sign; its empirical law is taken |
+| $G(x)$, $1/y$ | `z` | any | $\mathbb{E}\, 1/(x - \lambda)$, at $x + i0$: $\operatorname{Im} z < 0$ in the bulk |
+| edge | `bulk_edge` | any | greatest point of the bulk |
+| gap | `bulk_gap` | any | least positive point of the bulk |
+| $d$ | `dim` | () | input dimension |
+| $Q$ | `interaction` | dim dim | target $x^\top Q x$; its symmetric part counts |
+| $t^2$, $\Vert Q_0\Vert_F^2$ | `quadratic_power` | mode | mean squares in the two groups of modes |
+
+Factors. Variance $1/d$ for each entry of $w$ and $v$, so that a unit alone has the eigenvalues $\pm p/2$.
+$\|Q\|_F^2 = d\, m_2$.
 
 Source. Bilinear layers: L. Sharkey, arXiv 2305.03452; M. Pearce, T. Dooms, A. Rigg, J. Oramas, L. Sharkey, "Bilinear MLPs
-enable weight-based mechanistic interpretability", ICLR 2025, arXiv 2410.08417. None of these formulas is theirs as
-far as we know (neither was read in full): all are derived here [D], by free cumulants, but the overlap, a textbook integral.
+enable weight-based mechanistic interpretability", ICLR 2025, arXiv 2410.08417. None of these formulas is theirs as far as we
+know (neither was read in full): all are derived here [D], by free cumulants, but the overlap, a textbook integral.
 
-Finite size. At d = 800 and c = 1/4, 1, 2 the greatest eigenvalue is within 3 % of the edge, m_2 within 1 %, and the
-distribution function within 0.005. For Gaussian p a few units stand far out: the edge is then that of the bulk about the
-greatest one, of width O(d^-1/2), and eigenvalues end 1 to 8 % below it at d = 800. The learning curve is within 10 % of
-simulations at d = 10 (200 draws, n = 20 to 80) on the sphere; for Gaussian inputs, whose norms fluctuate, it fails.
+Finite size. At $d = 800$ and $c = 1/4, 1, 2$ the greatest eigenvalue is within 3 % of the edge, $m_2$ within 1 %, and the
+distribution function within 0.005. For Gaussian $p$ a few units stand far out: the edge is then that of the bulk about the
+greatest one, of width $O(d^{-1/2})$, and eigenvalues end 1 to 8 % below it at $d = 800$. The learning curve is within 10 % of
+simulations at $d = 10$ (200 draws, $n = 20$ to 80) on the sphere; for Gaussian inputs, whose norms fluctuate, it fails.
+
+Example. With a quarter as many units as inputs the rank is $d/2$: half of the eigenvalues are 0, none is between 0 and the gap,
+and a quarter each is above and below.
+
+>>> from closedform.theory import bilinear_spectra
+>>> gap, edge = bilinear_spectra.bulk_gap(0.25), bilinear_spectra.bulk_edge(0.25)
+>>> round(float(gap), 4), round(float(edge), 4)
+(0.0842, 1.0499)
+>>> [round(float(bilinear_spectra.bulk_cdf(x, 0.25)), 4) for x in (-edge, -gap, 0, gap, edge)]
+[0.0, 0.25, 0.75, 0.75, 1.0]
 """
 
 import jax.numpy as jnp

@@ -1,40 +1,61 @@
 r"""Residual layers swapped, permuted, skipped or run in parallel: the change of the output to leading order of the step.
 
-Formula. x_(l+1) = x_l + h f_l(x_l), l < L. J carries a change behind the layers named to the output, x_k is what enters the
-first of them, [f, g] = Dg f - Df g. Perturbed output minus output:
+Formula. $x_{l+1} = x_l + h f_l(x_l)$, $l < L$. $J$ carries a change behind the layers named to the output, $x_k$ is what enters
+the first of them, $[f, g] = Dg\, f - Df\, g$. Perturbed output minus output:
 
-    skip k                    -h J f_k(x_k) + O(h^2); running k twice, the negative
-    swap k and k + 1          h^2 J [f_(k+1), f_k](x_k) + O(h^3),    [f_(k+1), f_k] = Df_k f_(k+1) - Df_(k+1) f_k
-    permute                   h^2 J sum over inverted pairs i < j of [f_j, f_i](x_k) + O(h^3)
-    K layers in parallel      -h^2 J sum_(i<j) Df_j f_i(x_k) + O(h^3),    K (K - 1)/2 pairs
-    random order of K layers, i.i.d. with uncorrelated brackets
-                              mean square h^4 K (K - 1)/4 times the mean square of J [f_j, f_i]
-    cosine of a layer's input and output    1 - (h^2/2) (|f|^2/|x|^2 - (f.x)^2/|x|^4) + O(h^3)
+| change | effect |
+|---|---|
+| skip $k$ | $-h J f_k(x_k) + O(h^2)$; running $k$ twice, the negative |
+| swap $k$ and $k + 1$ | $h^2 J [f_{k+1}, f_k](x_k) + O(h^3)$, where $[f_{k+1}, f_k] = Df_k\, f_{k+1} - Df_{k+1}\, f_k$ |
+| permute | $h^2 J \sum_{\text{inverted } i<j} [f_j, f_i](x_k) + O(h^3)$ |
+| $K$ layers in parallel | $-h^2 J \sum_{i<j} Df_j\, f_i(x_k) + O(h^3)$, of $K (K - 1)/2$ pairs |
 
-so at h = 1/L, few layers concerned: skip L^-1, swap and parallel pair L^-2. For weights smooth in depth neighbours' bracket is
-itself O(h): swap L^-3. All layers in parallel change the output by O(1) for weights smooth in depth, but by L^-1 for
-independent layers of mean zero, whose L (L - 1)/2 pairs have random signs. Layers that commute may come in any order.
+A random order of $K$ layers, i.i.d. with uncorrelated brackets, changes it in the mean square by $h^4 K (K - 1)/4$ times the
+mean square of $J [f_j, f_i]$. The cosine of a layer's input and output is
 
-Regime. h -> 0 with the number of layers concerned fixed, smooth layers. Exact for linear layers: swap, skip, parallel pair.
+$$
+1 - \frac{h^2}{2} \left( \frac{\|f\|^2}{\|x\|^2} - \frac{(f \cdot x)^2}{\|x\|^4} \right) + O(h^3)
+$$
 
-    paper symbol | name here         | shape | meaning
-    -------------|-------------------|-------|------------------------------------------------------------------
-    f_l          | block_fns[l]      |       | update of layer l: a function of the state, an array or any pytree
-    x            | x                 | state | input of layer 0
-    h            | step_size         | ()    | 1/L (neural ODE) or 1
-    k            | layer             | int   | the layer skipped, the first of those swapped or in parallel
-    K            | window            | ()    | number of consecutive layers
-    pi           | order             | L     | layers in the order in which they run
+So at $h = 1/L$, few layers concerned: skip $L^{-1}$, swap and parallel pair $L^{-2}$. For weights smooth in depth neighbours'
+bracket is itself $O(h)$: swap $L^{-3}$. All layers in parallel change the output by $O(1)$ for weights smooth in depth, but by
+$L^{-1}$ for independent layers of mean zero, whose $L (L - 1)/2$ pairs have random signs. Layers that commute may come in any
+order.
+
+Regime. $h \to 0$ with the number of layers concerned fixed, smooth layers. Exact for linear layers: swap, skip, parallel pair.
+
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $f_l$ | `block_fns[l]` | | update of layer $l$: a function of the state, an array or any pytree |
+| $x$ | `x` | state | input of layer 0 |
+| $h$ | `step_size` | () | $1/L$ (neural ODE) or 1 |
+| $k$ | `layer` | int | the layer skipped, the first of those swapped or in parallel |
+| $K$ | `window` | () | number of consecutive layers |
+| $\pi$ | `order` | L | layers in the order in which they run |
 
 Factors. The predictions are differences of outputs, signed. With layer norm in front of a block the step that counts is
-`effective_step`, h |f|/|x|, which falls as the residual stream grows. A long stretch of layers may be given as one block,
-x -> (run(x) - x)/h with a scan for run: the program of a deep stack stays small, and `layer` counts blocks.
+`effective_step`, $h \|f\|/\|x\|$, which falls as the residual stream grows. A long stretch of layers may be given as one block,
+$x \to (\operatorname{run}(x) - x)/h$ with a scan for run: the program of a deep stack stays small, and `layer` counts blocks.
 
 Source. The questions are those of "Transformer layers as painters", arXiv 2407.09298, and "What matters in transformers?",
 arXiv 2406.15786 (numbers recalled, abstracts read). Everything predicted here is derived here [D].
 
-Finite size. Relative error O(h): for tanh layers of 8 units, i.i.d. weights, one swap in the middle, a few percent at L = 8 and
-half a percent at L = 64. High similarity of input and output says that h is small, not that the layer can go: J decides.
+Finite size. Relative error $O(h)$: for tanh layers of 8 units, i.i.d. weights, one swap in the middle, a few percent at $L = 8$
+and half a percent at $L = 64$. High similarity of input and output says that $h$ is small, not that the layer can go: $J$
+decides.
+
+Example. A linear layer that rotates and one that stretches do not commute: the predicted change of a swap, and the change
+itself.
+
+>>> import jax.numpy as jnp
+>>> from closedform.theory.layer_perturbation import swap_error
+>>> rotate, stretch = lambda x: jnp.array([-x[1], x[0]]), lambda x: jnp.array([x[0], -x[1]])
+>>> x, h = jnp.array([1.0, 2.0]), 0.1
+>>> predicted = swap_error([rotate, stretch], x, 0, h)
+>>> run = lambda x, f, g: (x + h * f(x)) + h * g(x + h * f(x))
+>>> actual = run(x, stretch, rotate) - run(x, rotate, stretch)
+>>> [[round(float(change), 4) for change in state] for state in (predicted, actual)]
+[[0.04, 0.02], [0.04, 0.02]]
 """
 
 from collections.abc import Callable, Sequence

@@ -1,30 +1,58 @@
 r"""The Marchenko-Pastur law: eigenvalues of the sample covariance of many samples of many independent coordinates.
 
-Formula. X has p x n iid entries of mean 0 and variance s2, c = p/n. The eigenvalues of X X^T/n have, for large p and n, the law
+Formula. $X$ has $p \times n$ iid entries of mean 0 and variance $\sigma^2$, $c = p/n$. The eigenvalues of $X X^\top/n$ have,
+for large $p$ and $n$, the density
 
-    density f(x) = sqrt((b - x)(x - a))/(2 pi c s2 x) on [a, b] = s2 (1 -+ sqrt c)^2,    and an atom max(0, 1 - 1/c) at 0
-    m(z) = E 1/(x - z):    c s2 z m^2 - (s2 (1 - c) - z) m + 1 = 0
-    mm(z) = c m(z) - (1 - c)/z:    z = -1/mm + c s2/(1 + s2 mm),    the transform of X^T X/n
-    E x = s2,   E x^2 = (1 + c) s2^2,   E x^3 = (1 + 3 c + c^2) s2^3
+$$
+f(x) = \frac{\sqrt{(b - x)(x - a)}}{2 \pi c \sigma^2 x} \quad\text{on}\quad [a, b] = \sigma^2 (1 \mp \sqrt{c}\,)^2
+$$
 
-Regime. p and n -> infinity at a fixed ratio c > 0; entries with a finite variance.
+and an atom $\max(0, 1 - 1/c)$ at 0. Its Stieltjes transform $m$, and $\tilde m$, that of $X^\top X/n$, are
 
-    paper symbol  | name here           | shape | meaning
-    --------------|---------------------|-------|--------------------------------------------------------------
-    c             | ratio               | any   | coordinates over samples, p/n, > 0
-    sigma^2, s2   | variance            | any   | of the entries
-    a, b          | support             | any   | edges of the continuous part
-    f, F          | density, cdf        | any   | F counts the atom, f does not
-    m             | stieltjes           | any   | transform of the law of X X^T/n (p x p)
-    mm            | companion_stieltjes | any   | transform of the law of X^T X/n (n x n)
+$$
+m(z) = \mathbb{E} \frac{1}{x - z}, \qquad c \sigma^2 z m^2 - (\sigma^2 (1 - c) - z) m + 1 = 0
+$$
 
-Factors. The matrix is X X^T/n, divided by the number of samples. m(z) = E 1/(x - z), positive for z < 0.
+$$
+\tilde m(z) = c\, m(z) - \frac{1 - c}{z}, \qquad z = -\frac{1}{\tilde m} + \frac{c \sigma^2}{1 + \sigma^2 \tilde m}
+$$
+
+The first moments are
+
+$$
+\mathbb{E} x = \sigma^2, \qquad \mathbb{E} x^2 = (1 + c) \sigma^4, \qquad \mathbb{E} x^3 = (1 + 3 c + c^2) \sigma^6
+$$
+
+Regime. $p$ and $n \to \infty$ at a fixed ratio $c > 0$; entries with a finite variance.
+
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $c$ | `ratio` | any | coordinates over samples, $p/n$, $> 0$ |
+| $\sigma^2$, `s2` | `variance` | any | of the entries |
+| $a$, $b$ | `support` | any | edges of the continuous part |
+| $f$, $F$ | `density`, `cdf` | any | $F$ counts the atom, $f$ does not |
+| $m$ | `stieltjes` | any | transform of the law of $X X^\top/n$ ($p \times p$) |
+| $\tilde m$, `mm` | `companion_stieltjes` | any | transform of the law of $X^\top X/n$ ($n \times n$) |
+
+Factors. The matrix is $X X^\top/n$, divided by the number of samples. $m(z) = \mathbb{E}\, 1/(x - z)$, positive for $z < 0$.
 
 Source. V. Marchenko, L. Pastur, Math. USSR Sbornik 1 (1967) 457; textbook: Z. Bai, J. Silverstein, "Spectral analysis of large
 dimensional random matrices" (2010), chapter 3. Recalled, not re-read [Q]; every formula is checked against quadrature and
 simulation in the tests.
 
-Finite size. Linear statistics are off by O(1/n), the extreme eigenvalues scatter about the edges by O(n^(-2/3)).
+Finite size. Linear statistics are off by $O(1/n)$, the extreme eigenvalues scatter about the edges by $O(n^{-2/3})$.
+
+Example. The mass and the first three moments at $c = 1/4$: 1, 1, $1 + c$ and $1 + 3 c + c^2$.
+
+>>> import jax.numpy as jnp
+>>> from closedform.theory import marchenko_pastur
+>>> low, high = marchenko_pastur.support(0.25)
+>>> float(low), float(high)
+(0.25, 2.25)
+>>> x = jnp.linspace(low, high, 2001)
+>>> f = marchenko_pastur.density(x, 0.25)
+>>> [round(float(jnp.trapezoid(x**power * f, x)), 2) for power in range(4)]
+[1.0, 1.0, 1.25, 1.81]
 """
 
 import jax.numpy as jnp

@@ -1,41 +1,57 @@
 r"""One step of a residual block as a scheme for x' = F(x) + G(x): its order, its leading error, and the error it ends with.
 
-Formula. S = F + G, bracket [F, G] = DG F - DF G. A step of size h leaves the exact flow by h^(p+1) c(x) + O(h^(p+2)), and after
-N = T/h steps the state by h^p E(T) + O(h^(p+1)), where along the exact trajectory
+Formula. $S = F + G$, bracket $[F, G] = DG\, F - DF\, G$. A step of size $h$ leaves the exact flow by
+$h^{p+1} c(x) + O(h^{p+2})$, and after $N = T/h$ steps the state by $h^p E(T) + O(h^{p+1})$, where along the exact trajectory
 
-    x' = S(x),    E' = DS(x) E + c(x),    E(0) = 0
+$$
+x' = S(x), \qquad E' = DS(x)\, E + c(x), \qquad E(0) = 0
+$$
 
-    step                                             p   c
-    parallel Euler   x + h F(x) + h G(x)             1   -(1/2) DS S
-    sequential       F, then G at what F left        1   DG F - (1/2) DS S
-    Lie-Trotter      exact flow of F, then of G      1   (1/2) [F, G]
-    Macaron          Euler: half G, F, half G        1   -(1/4) DG G - (1/2) DF F
-    Strang           exact flows, half G, F, half G  2   -(1/24) [G, [G, F]] - (1/12) [F, [G, F]]
-    Runge-Kutta      on S                            p   sum over trees of p + 1 vertices of (Phi - 1/gamma)/sigma D_tree S
+| step | | $p$ | $c$ |
+|---|---|---|---|
+| parallel Euler | $x + h F(x) + h G(x)$ | 1 | $-\frac{1}{2} DS\, S$ |
+| sequential | $F$, then $G$ at what $F$ left | 1 | $DG\, F - \frac{1}{2} DS\, S$ |
+| Lie-Trotter | exact flow of $F$, then of $G$ | 1 | $\frac{1}{2} [F, G]$ |
+| Macaron | Euler: half $G$, $F$, half $G$ | 1 | $-\frac{1}{4} DG\, G - \frac{1}{2} DF\, F$ |
+| Strang | exact flows, half $G$, $F$, half $G$ | 2 | $-\frac{1}{24} [G, [G, F]] - \frac{1}{12} [F, [G, F]]$ |
+| Runge-Kutta | on $S$ | $p$ | sum over trees of $p + 1$ vertices of $\frac{\Phi - 1/\gamma}{\sigma} D_{\text{tree}} S$ |
 
-Substeps of order q with an error c_q of their own add c_q(F) + c_q(G) to Lie-Trotter if q = 1, c_q(F) + 2^-q c_q(G) to Strang
-if q <= 2. So Macaron, which is Strang with Euler substeps, is of first order: the symmetric order of its sublayers removes the
-bracket, and the Euler error of each sublayer stays.
+Substeps of order $q$ with an error $c_q$ of their own add $c_q(F) + c_q(G)$ to Lie-Trotter if $q = 1$, $c_q(F) + 2^{-q} c_q(G)$
+to Strang if $q \le 2$. So Macaron, which is Strang with Euler substeps, is of first order: the symmetric order of its sublayers
+removes the bracket, and the Euler error of each sublayer stays.
 
-Regime. h -> 0 at fixed T, smooth F and G (a relu breaks every order above 1 near its kink), the same weights in every block.
+Regime. $h \to 0$ at fixed $T$, smooth $F$ and $G$ (a relu breaks every order above 1 near its kink), the same weights in every
+block.
 
-    paper symbol | name here              | shape | meaning
-    -------------|------------------------|-------|---------------------------------------------------------------------
-    F, G         | f_fn, g_fn             |       | vector fields of a state: attention, MLP; arrays or any pytrees
-    p, c         | Defect.order, field_fn |       | order, leading error of one step as a vector field
-    T            | time                   | any   | end of the integration, N h
-    x(T), E(T)   | LeadingError.state, .error | state | exact state, coefficient of h^p of the error
-    N            | num_steps              | n     | number of steps, T/h
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $F$, $G$ | `f_fn`, `g_fn` | | vector fields of a state: attention, MLP; arrays or any pytrees |
+| $p$, $c$ | `Defect.order`, `field_fn` | | order, leading error of one step as a vector field |
+| $T$ | `time` | any | end of the integration, $N h$ |
+| $x(T)$, $E(T)$ | `LeadingError.state`, `.error` | state | exact state, coefficient of $h^p$ of the error |
+| $N$ | `num_steps` | n | number of steps, $T/h$ |
 
-Factors. Errors are numerical minus exact. F acts first in sequential and Lie-Trotter, G is outside in Strang and Macaron; for
-the other order exchange the arguments: the bracket changes its sign. Brackets of other authors may have the other sign.
+Factors. Errors are numerical minus exact. $F$ acts first in sequential and Lie-Trotter, $G$ is outside in Strang and Macaron;
+for the other order exchange the arguments: the bracket changes its sign. Brackets of other authors may have the other sign.
 
-Source. Parallel Euler is proposed in Y. Zhong et al., arXiv 2212.06011 (abstract, introduction), Macaron in Y. Lu et al., arXiv
-1906.02762 (read in its code). Orders and c are derived here [D]; the series over trees is textbook (Butcher).
+Source. Parallel Euler is proposed in Y. Zhong et al., arXiv 2212.06011 (abstract, introduction), Macaron in Y. Lu et al.,
+arXiv 1906.02762 (read in its code). Orders and $c$ are derived here [D]; the series over trees is textbook (Butcher).
 
-Finite size. The next order of h: on the attention and MLP field of the tests, N = 128 at T = 1, the leading term is off by
-0.06-0.7 % in size and up to 1.4 % as a vector, for exact Strang (whose error is even in h) by 1e-5. `leading_error` is
+Finite size. The next order of $h$: on the attention and MLP field of the tests, $N = 128$ at $T = 1$, the leading term is off
+by 0.06-0.7 % in size and up to 1.4 % as a vector, for exact Strang (whose error is even in $h$) by 1e-5. `leading_error` is
 integrated to 1e-11, in float32 to 1e-5.
+
+Example. Drift and kick of an oscillator with position and velocity $(x, v)$: the orders of four steps, and half the bracket,
+$(x, -v)/2$.
+
+>>> import jax.numpy as jnp
+>>> from closedform.theory import splitting
+>>> drift, kick = lambda s: jnp.array([s[1], 0.0]), lambda s: jnp.array([0.0, -s[0]])
+>>> steps = splitting.sequential, splitting.lie_trotter, splitting.macaron, splitting.strang
+>>> [step(drift, kick).order for step in steps]
+[1, 1, 1, 2]
+>>> splitting.lie_trotter(drift, kick).field_fn(jnp.array([2.0, 1.0])).tolist()
+[1.0, -0.5]
 """
 
 import math

@@ -1,50 +1,101 @@
 r"""Attention as interacting particles: how tokens on a sphere cluster, when, into how many groups, and at what energy.
 
-Formula. n tokens on the unit sphere, P_x y = y - <x, y> x, temperature 1/beta, Z_i = sum_j e^(beta <x_i, x_j>):
+Formula. $n$ tokens on the unit sphere, $P_x y = y - \langle x, y \rangle x$, temperature $1/\beta$,
+$Z_i = \sum_j e^{\beta \langle x_i, x_j \rangle}$, with softmax (SA) or unnormalised (USA):
 
-    softmax (SA)         x_i' = P_(x_i) sum_j e^(beta <x_i, x_j>) x_j/Z_i
-    unnormalised (USA)   x_i' = P_(x_i) sum_j e^(beta <x_i, x_j>) x_j/n
+$$
+\begin{align*}
+x_i' &= P_{x_i} \sum_j e^{\beta \langle x_i, x_j \rangle} x_j/Z_i \qquad \text{(SA)} \\
+x_i' &= P_{x_i} \sum_j e^{\beta \langle x_i, x_j \rangle} x_j/n \qquad \text{(USA)}
+\end{align*}
+$$
 
-  all pairs at one inner product gamma: it stays one, and in both flows it runs along one path, at a clock l of its own:
-    SA    gamma' = 2 e^(beta gamma) (1 - gamma) ((n - 1) gamma + 1)/(e^beta + (n - 1) e^(beta gamma))
-    USA   gamma' = (2/n) e^(beta gamma) (1 - gamma) ((n - 1) gamma + 1)
-    l = ln[(1 + (n - 1) gamma)/(1 - gamma)] - its start;    beta = 0: l = 2 t, from 0: gamma = (e^(2t) - 1)/(e^(2t) + n - 1)
-  the time from gamma = 0 to g, with the exponential integrals Ei and E1:
-    t_SA  = (1/(2n)) {(n - 1) l + Ei(beta) - Ei(beta (1 - g)) + e^(beta n/(n-1)) [E1(beta/(n-1)) - E1(beta/(n-1) + beta g)]}
-    t_USA = (1/2) {e^-beta [Ei(beta) - Ei(beta (1 - g))] + e^(beta/(n-1)) [E1(beta/(n-1)) - E1(beta/(n-1) + beta g)]}
-  a layer x_i <- normalise(x_i + eta sum_j softmax_j x_j), with Z = e^beta + (n-1) e^(beta g), u = 1 + eta e^beta/Z,
-  v = eta e^(beta g)/Z:
-    g <- {u^2 g + 2uv(1 + (n-2)g) + v^2 [(n-2)(1 + (n-1)g) + g]}/{u^2 + 2uv(n-1)g + v^2 (n-1)(1 + (n-2)g)}
-  energy E = (1/(2 beta n^2)) sum_ij e^(beta <x_i, x_j>) rises: USA dE/dt = (1/n) sum |x_i'|^2, SA (1/n^2) sum Z_i |x_i'|^2
-  on the circle, a wave of k periods on uniform tokens grows at sigma_k = k^2 I_k(beta)/beta (USA), over I_0(beta) more (SA)
+All pairs at one inner product $\gamma$: it stays one,
 
-Regime. Equiangular tokens: exact for every n, beta and time. Circle: n -> infinity, and waves that are still small. Independent
-uniform tokens come to be equiangular, with gamma = 0 at the start, as d -> infinity at a fixed n.
+$$
+\begin{align*}
+\gamma' &= \frac{2 e^{\beta \gamma} (1 - \gamma) ((n - 1) \gamma + 1)}{e^\beta + (n - 1) e^{\beta \gamma}} \qquad \text{(SA)} \\
+\gamma' &= \frac{2}{n} e^{\beta \gamma} (1 - \gamma) ((n - 1) \gamma + 1) \qquad \text{(USA)}
+\end{align*}
+$$
 
-    paper symbol   | name here            | shape      | meaning
-    ---------------|----------------------|------------|-------------------------------------------------------------------
-    n, d           | num_tokens, dim      | any        | tokens, >= 2; their dimension (n equiangular ones need n - 1 or n)
-    beta           | beta                 | any        | inverse temperature, >= 0
-    t              | time                 | any        | of the flow: one layer of step eta is eta
-    gamma(t)       | inner_product        | any        | of any two tokens, cosine of their angle, in [-1/(n-1), 1]
-    gamma(0), g    | initial, level       | any        | at time 0; the one to be hit
-    1 - gamma      | delta                | any        | distance from one cluster
-    x_i            | tokens               | token dim  | unit vectors
-    eta            | step_size            | any        | of a layer
-    k, sigma_k     | mode, growth rate    | mode       | periods round the circle; of the amplitude
+and in both flows it runs along one path, at a clock $l$ of its own:
 
-Factors. V = I, Q = K = I. softmax=True is SA, softmax=False USA, which is faster by a factor of about Z/n. At last 1 - gamma
-falls as e^(-2t) (SA) and e^(-2 e^beta t) (USA); gamma leaves 0 at the slope 2/(e^beta + n - 1) and 2/n.
+$$
+l = \ln \frac{1 + (n - 1) \gamma}{1 - \gamma} - \text{its start}
+$$
 
-Source. B. Geshkovski, C. Letrouit, Y. Polyanskiy, P. Rigollet, arXiv 2312.10794: the flows, the equiangular equations and
-the energy of USA, read in a public formalisation of its statements [L], not in the paper; no equation number is known to
-us. The closed forms, the energy of SA, the layer and the growth rates are derived here [D], none is the paper's, and so is
-any start but gamma = 0. Cf. G. Bruno et al., arXiv 2410.23228, for clusters in any dimension (recalled).
+At $\beta = 0$, $l = 2 t$, and from 0, $\gamma = (e^{2 t} - 1)/(e^{2 t} + n - 1)$. The time from $\gamma = 0$ to $g$, with the
+exponential integrals $\operatorname{Ei}$ and $E_1$:
 
-Finite size. None for equiangular tokens. Uniform ones, n = 8 and beta = 1: inner products are off gamma(t) by at most 0.3 at
-d = 64 and 0.1 at d = 1024, then less [D]; proved is 2 c^(n t) sqrt(log d/d), c = e^(10 max(1, beta)) [L], which says nothing at
-such sizes. The number of clusters is the fastest mode, which finite draws scatter about by one or so. The time that is left
-in a metastable state falls below rounding: in float32 gamma(t) at beta > 20 is uncertain just where it leaves it.
+$$
+\begin{align*}
+t_{\text{SA}} &= \frac{1}{2 n} \left\{ (n - 1)\, l + \operatorname{Ei}(\beta) - \operatorname{Ei}(\beta (1 - g))
++ e^{\frac{\beta n}{n - 1}}
+\left[ E_1\left(\tfrac{\beta}{n - 1}\right) - E_1\left(\tfrac{\beta}{n - 1} + \beta g\right) \right] \right\} \\
+t_{\text{USA}} &= \frac{1}{2} \left\{ e^{-\beta} \left[ \operatorname{Ei}(\beta) - \operatorname{Ei}(\beta (1 - g)) \right]
++ e^{\frac{\beta}{n - 1}}
+\left[ E_1\left(\tfrac{\beta}{n - 1}\right) - E_1\left(\tfrac{\beta}{n - 1} + \beta g\right) \right] \right\}
+\end{align*}
+$$
+
+A layer $x_i \leftarrow \operatorname{normalise}(x_i + \eta \sum_j \operatorname{softmax}_j x_j)$, with
+$Z = e^\beta + (n - 1) e^{\beta g}$, $u = 1 + \eta e^\beta/Z$, $v = \eta e^{\beta g}/Z$:
+
+$$
+g \leftarrow
+\frac{u^2 g + 2 u v (1 + (n - 2) g) + v^2 [(n - 2) (1 + (n - 1) g) + g]}
+{u^2 + 2 u v (n - 1) g + v^2 (n - 1) (1 + (n - 2) g)}
+$$
+
+The energy $E = \frac{1}{2 \beta n^2} \sum_{ij} e^{\beta \langle x_i, x_j \rangle}$ rises:
+
+$$
+\frac{dE}{dt} = \frac{1}{n} \sum_i \|x_i'\|^2 \quad \text{(USA)}, \qquad
+\frac{dE}{dt} = \frac{1}{n^2} \sum_i Z_i \|x_i'\|^2 \quad \text{(SA)}
+$$
+
+On the circle, a wave of $k$ periods on uniform tokens grows at $\sigma_k = k^2 I_k(\beta)/\beta$ (USA), over $I_0(\beta)$ more
+(SA).
+
+Regime. Equiangular tokens: exact for every $n$, $\beta$ and time. Circle: $n \to \infty$, and waves that are still small.
+Independent uniform tokens come to be equiangular, with $\gamma = 0$ at the start, as $d \to \infty$ at a fixed $n$.
+
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $n$, $d$ | `num_tokens`, `dim` | any | tokens, $\ge 2$; their dimension ($n$ equiangular ones need $n - 1$ or $n$) |
+| $\beta$ | `beta` | any | inverse temperature, $\ge 0$ |
+| $t$ | `time` | any | of the flow: one layer of step $\eta$ is $\eta$ |
+| $\gamma(t)$ | `inner_product` | any | of any two tokens, cosine of their angle, in $[-1/(n - 1), 1]$ |
+| $\gamma(0)$, $g$ | `initial`, `level` | any | at time 0; the one to be hit |
+| $1 - \gamma$ | `delta` | any | distance from one cluster |
+| $x_i$ | `tokens` | token dim | unit vectors |
+| $\eta$ | `step_size` | any | of a layer |
+| $k$, $\sigma_k$ | mode, growth rate | mode | periods round the circle; of the amplitude |
+
+Factors. $V = I$, $Q = K = I$. `softmax=True` is SA, `softmax=False` USA, which is faster by a factor of about $Z/n$. At last
+$1 - \gamma$ falls as $e^{-2 t}$ (SA) and $e^{-2 e^\beta t}$ (USA); $\gamma$ leaves 0 at the slope $2/(e^\beta + n - 1)$ and
+$2/n$.
+
+Source. B. Geshkovski, C. Letrouit, Y. Polyanskiy, P. Rigollet, arXiv 2312.10794: the flows, the equiangular equations and the
+energy of USA, read in a public formalisation of its statements [L], not in the paper; no equation number is known to us. The
+closed forms, the energy of SA, the layer and the growth rates are derived here [D], none is the paper's, and so is any start
+but $\gamma = 0$. Cf. G. Bruno et al., arXiv 2410.23228, for clusters in any dimension (recalled).
+
+Finite size. None for equiangular tokens. Uniform ones, $n = 8$ and $\beta = 1$: inner products are off $\gamma(t)$ by at most
+0.3 at $d = 64$ and 0.1 at $d = 1024$, then less [D]; proved is $2 c^{n t} \sqrt{(\log d)/d}$, $c = e^{10 \max(1, \beta)}$ [L],
+which says nothing at such sizes. The number of clusters is the fastest mode, which finite draws scatter about by one or so. The
+time that is left in a metastable state falls below rounding: in float32 $\gamma(t)$ at $\beta > 20$ is uncertain just where it
+leaves it.
+
+Example. Eight tokens at right angles, six layers of step 1: at $\beta = 0$ they are one cluster, at $\beta = 4$ hardly nearer
+to one another.
+
+>>> from closedform.theory.token_clustering import layer_inner_products
+>>> [round(float(g), 3) for g in layer_inner_products(6, 8, 0.0, 1.0)]
+[0.0, 0.273, 0.652, 0.887, 0.97, 0.992, 0.998]
+>>> [round(float(g), 3) for g in layer_inner_products(6, 8, 4.0, 1.0)]
+[0.0, 0.018, 0.038, 0.063, 0.093, 0.131, 0.178]
 """
 
 import math
