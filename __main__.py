@@ -425,6 +425,7 @@ def _report(words: list[str]) -> int:
         raise UsageError(f"no results in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
     write_bytes(chosen.output, report(entries, _shown(chosen.results)).encode())
     print(_shown(chosen.output))
+    return 0
 
 
 def _cite(words: list[str]) -> int:

@@ -8,9 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ..sweeps import Experiment, find, load, names, provenance, sweep
+from ..sweeps import Experiment, agrees, compare, find, load, names, provenance, sweep
 from ..sweeps.digest import source_digest
-from ..sweeps.errors import UsageError
 from ..sweeps.execution import cores
 from ..sweeps.runner import manifest, request
 from ..sweeps.stored import Stored
@@ -46,35 +45,41 @@ def _loaded(experiment: Experiment, config: Any, over: dict[str, tuple], results
 
 
 def collect(
-    results: Sequence[Path], small: Path, say: Callable[[str], None] = print, chosen: Sequence[str] | None = None
+    results: Sequence[Path], own: Path, say: Callable[[str], None] = print, chosen: Sequence[str] | None = None
 ) -> dict[str, tuple[Stored, bool]]:
-    """{experiment: (its result, whether it is of small sizes)}; what is in no folder of `results` is computed into `small`.
+    """{experiment: (its result, whether it is of small sizes)}; what is in no folder of `results` is computed into `own`.
 
+    Small sizes are a test of the code; where they are too small for what the experiment allows, its own sizes are computed.
     Each is computed in a process of its own, so that the memory that it took is known.
     """
     wanted = names() if chosen is None else list(chosen)
-    found: dict[str, tuple[Stored, bool]] = {}
-    for name in wanted:
-        for folder in results:
-            if name not in found and (stored := stored_default(name, folder)) is not None:
-                found[name] = stored, False
-        if name not in found and (stored := stored_small(name, small)) is not None:
-            found[name] = stored, True
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        say(f"computing {len(missing)} experiments at small sizes")
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max(1, min(cores(), len(missing))), context, max_tasks_per_child=1) as pool:
-        for name, _ in zip(missing, pool.map(_compute, missing, [small] * len(missing)), strict=True):
-            stored = stored_small(name, small)
-            if stored is None:
-                raise UsageError(f"{name}: cannot be computed at small sizes")
-            found[name] = stored, True
-            say(name)
+    found = {name: kept for name in wanted if (kept := _kept(name, [*results, own], own)) is not None}
+    for small in (True, False):
+        missing = [name for name in wanted if name not in found]
+        if missing:
+            say(f"computing {len(missing)} experiments at {'small' if small else 'their own'} sizes: {', '.join(missing)}")
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(max(1, min(cores(), len(missing))), context, max_tasks_per_child=1) as pool:
+            for name, _ in zip(missing, pool.map(_compute, missing, [own] * len(missing), [small] * len(missing)), strict=True):
+                if (kept := _kept(name, [own], own)) is not None:
+                    found[name] = kept
     return {name: found[name] for name in wanted}
 
 
-def _compute(name: str, results: Path) -> None:
+def _kept(name: str, results: Sequence[Path], small: Path) -> tuple[Stored, bool] | None:
+    """The first result at the experiment's own sizes, else one at small sizes that agrees."""
+    for folder in results:
+        if (stored := stored_default(name, folder)) is not None:
+            return stored, False
+    stored = stored_small(name, small)
+    if stored is None or stored.result is None or not agrees(compare(stored.experiment, stored.result)):
+        return None
+    return stored, True
+
+
+def _compute(name: str, results: Path, small: bool) -> None:
     experiment = find(name)
-    config, over = experiment.default_config("quick"), small_grid(experiment)
-    sweep(experiment.module, config, over=over, seeds=_SEEDS, results=results, progress=False, say=lambda message: None)
+    config, over, seeds = experiment.default_config(), experiment.grid, experiment.seeds
+    if small:
+        config, over, seeds = experiment.default_config("quick"), small_grid(experiment), _SEEDS
+    sweep(experiment.module, config, over=over, seeds=seeds, results=results, progress=False, say=lambda message: None)
