@@ -42,5 +42,5 @@ def draw(result):
         axes.set_xticks(places, names, rotation=40, ha="right")
     middle.set_ylabel("slope of the drift")
     right.set(ylabel=f"left under weight decay {config['weight_decay']:g}", ylim=(0, 1))
-    _style.legend(left, result["simulation"].sizes["seed"], "predicted slope", point="gradient descent", loc="lower right")
+    _style.legend(left, result["simulation"].sizes["seed"], "predicted slope", point="gradient descent", above=True, ncols=2)
     return figure

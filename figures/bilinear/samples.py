@@ -15,7 +15,7 @@ def draw(result):
     axes.plot([], [], color=_style.COLOURS[2], marker=_style.MARKERS[2], markersize=3.2, markerfacecolor="white", linestyle="")
     axes.lines[-1].set_label("test, Gaussian inputs")
     axes.axhline(config["noise"], color="0.6", linewidth=0.7, zorder=0)
-    axes.set(xscale="log", yscale="log", xlabel="training examples $n$", ylabel="mean square error, noise included")
+    axes.set(xscale="log", yscale="log", xlabel="training examples $n$", ylabel="mean square error with noise")
     axes.set_xticks(samples, [str(n) for n in samples])
     axes.minorticks_off()
     _style.legend(axes, result["simulation"].sizes["seed"], "theory, sphere", point="ridge fit")

@@ -32,5 +32,5 @@ def draw(result):
     last.set(xlabel="hidden units over inputs $h/d$", xscale="log", yscale="log")
     last.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
     last.minorticks_off()
-    _style.legend(last, result["simulation"].sizes["seed"], "law", point="networks")
+    _style.legend(last, result["simulation"].sizes["seed"], "law", point="networks", above=True, ncols=5)
     return figure

@@ -47,8 +47,7 @@ def draw(result):
     for axes in figure.axes:
         axes.set_xlabel("layer (first of two)")
         axes.set_xticks(layers)
-    for axes in (accuracy, unit_accuracy, unit_change):
-        axes.legend()
+    unit_accuracy.legend()
     effective.legend()
     _style.legend(change, simulation.sizes["seed"], "leading order", point="stacks", loc="upper right", bbox_to_anchor=(1, 0.8))
     return figure
