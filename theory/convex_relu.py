@@ -42,7 +42,8 @@ count takes rows in general position; $N$ and the gap certify globally only if `
 | $n$, $r$ | `num_samples`, `rank` | `()`, int | examples; rank of $X$ (generic $X$: $\min(n, d)$) |
 | $X$, $y$ | `x`, `y` | `sample dim`, .. | data in rows; targets (labels $\pm 1$ in the last section) |
 | $D_i$ (diagonals) | `patterns` | `sample pattern` | 1 where $x_k \cdot u \ge 0$, else 0 |
-| $G_i$, $\operatorname{Proj}_{K_i}$ | `rows`, `cone_projection` | `sample dim` | cone of $G_i u \ge 0$; Euclidean projection onto it |
+| $G_i$ | `rows` | `sample dim` | the cone $\{u \,:\, G_i u \ge 0\}$ |
+| $\operatorname{Proj}_{K_i}$ | `cone_projection` | `dim` | Euclidean projection onto it |
 | $\nu$, $N(\nu)$ | `nu`, `dual_norm` | `sample`, `()` | dual variable; its norm, dual to that of the program |
 | $\beta$, $\beta_{\max}$ | `beta`, `beta_max` | `()` | weight decay; the least one with a zero optimum |
 | $y_+$, $y_-$, $h$ | | `sample` | $\max(y, 0)$, $\max(-y, 0)$; Huber function of width $\beta$ |
