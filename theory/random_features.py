@@ -8,8 +8,9 @@ $$
 \begin{align*}
 n &= z + \frac{\delta}{\kappa}, \qquad k = z + \frac{k \kappa}{\gamma}: \qquad
     \gamma\, (n - z(\gamma)) \left(1 - \frac{z(\gamma)}{k}\right) = \delta \\
-\text{test} &= \frac{\sum v \left[(1 - L) - \frac{\kappa \lambda}{(\lambda + \gamma)^2} \frac{k}{k - q}\right] + \sigma^2}
-    {1 - \frac{q (k - 2 z) + z^2}{n (k - q)}} \\
+\text{test} &= \frac{\displaystyle
+    \sum v \left[(1 - L) - \frac{\kappa \lambda}{(\lambda + \gamma)^2} \frac{k}{k - q}\right] + \sigma^2}
+    {\displaystyle 1 - \frac{q (k - 2 z) + z^2}{n (k - q)}} \\
 \text{train} &= \left(\frac{\delta}{n \kappa}\right)^2 \text{test}
 \end{align*}
 $$
@@ -82,8 +83,9 @@ Example. Double descent: with little ridge the test error peaks where there are 
 >>> from closedform.theory.harmonics import Spectrum
 >>> from closedform.theory.random_features import risk
 >>> spectrum = Spectrum(jnp.array([1.0, 0.1]), jnp.array([10.0, 1000.0]), 0.0)
->>> curve = [risk(100, k, 0.1, spectrum, jnp.array([1.0, 0.0]), 0.1).test for k in (25, 50, 100, 200, 400, jnp.inf)]
->>> [round(float(test), 1) for test in curve]
+>>> power, noise = jnp.array([1.0, 0.0]), 0.1
+>>> curve = [risk(100, k, 0.1, spectrum, power, noise) for k in (25, 50, 100, 200, 400, jnp.inf)]
+>>> [round(float(one.test), 1) for one in curve]
 [1.2, 1.5, 9.4, 1.0, 0.6, 0.4]
 """
 
