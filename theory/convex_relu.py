@@ -30,9 +30,9 @@ N(\nu) &= \max_{i,\; s = \pm 1} \left|\operatorname{Proj}_{K_i}(s X^\top D_i \nu
 \end{align*}
 $$
 
-If $X X^\top = 1$, $p^* = h(|y_+|) + h(|y_-|)$, and $h(|y|)$ without the cones, where $h(z) = z^2/2$ up to $\beta$, then
-$\beta z - \beta^2/2$. The worst margin in $|\delta|_\infty \le \varepsilon$ is $y f - \varepsilon |\nabla f|_1$ where no
-activation changes.
+If $X X^\top = 1$, then $p^* = h(|y_+|) + h(|y_-|)$, and $h(|y|)$ without the cones, where $h(z) = z^2/2$ up to $\beta$,
+beyond it $\beta z - \beta^2/2$. The worst margin in $|\delta|_\infty \le \varepsilon$ is $y f - \varepsilon |\nabla f|_1$ where
+no activation changes.
 
 Regime. Exact for every $n$, $d$ and width of at least the number of nonzero $v_i$, $w_i$ of an optimum ($n + 1$ suffices). The
 count takes rows in general position; $N$ and the gap certify globally only if `patterns` are all $P$ of them.

@@ -20,7 +20,7 @@ fluctuates by $O(\text{width}^{-1/2})$, and $T$ is off by $O(1/\text{width})$ in
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
 | $L$ | `depth` | static | hidden layers: depth 0 is linear, depth 1 one hidden layer |
-| $f$; $K$, $\dot{K}$ | `activation` | functions | `gaussian.Activation`: dual, derivative_dual |
+| $f$; $K$, $\dot{K}$ | `activation` | functions | `gaussian.Activation`: `dual`, `derivative_dual` |
 | $\sigma_w^2$, $\sigma_b^2$ | `weight_variance`, `bias_variance` | `()` | of all layers alike, the readout included |
 | $\vert x\vert^2/d$, $x \cdot y/d$ | `variance_1`, `variance_2`, `covariance` | any | second moments of the inputs |
 | $\Sigma$, $K$ (NNGP) | `Kernels.nngp` | any | $S_{L+1}$ |

@@ -42,7 +42,7 @@ The tail as ridge, and the direction of Newton's method that always converges, a
 Finite size. For kernels of random-feature attention ($d = 8$, 4 keys) the prediction is within 1 to 7 % of simulations for
 $n = 16$ to 1024; for $e^{a t}$ on $\{-1, 1\}^d$ within 3 % at $d = 12$, 5 % at $d = 10$, and at $d = 8$, where samples repeat,
 18 %. The root is found to rounding: 1e-13 relative in float64, but where $n - q$ nearly cancels (ridge 0 and $n$ close to the
-number of modes). At ridge 0 and $n$ above the number of modes $\kappa = 0$: least squares, with a test error of
+number of modes). At ridge 0 and $n$ above the number of modes, $\kappa = 0$: least squares, with a test error of
 $\sigma^2 n/(n - \text{rank})$.
 
 Example. Without ridge the fit interpolates, and the learnabilities of the 100 modes add up to the number of samples:

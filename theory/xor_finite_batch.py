@@ -68,7 +68,7 @@ Source. M. Glasgow, arXiv 2309.15111, for the setting: abstract and public revie
 derived here [D]. Two choices were made after seeing the comparison below: to keep $R^2 F^2$ and to drop the noise of $a$.
 
 Finite size. $\text{Samples}/d$ to 10 % error for $\eta = \theta = 0.2$, $p = 256$ and the same initial weights: predicted,
-96 draws, SE 0.24-0.29 (at $\kappa = 0.5$ 0.12), then SGD with its SE, 48 seeds (32 at $d = 256$):
+96 draws, SE 0.24-0.29 (at $\kappa = 0.5$: 0.12), then SGD with its SE, 48 seeds (32 at $d = 256$):
 
 | $\kappa$ | $d = 32$ | SGD | $d = 64$ | SGD | $d = 128$ | SGD | $d = 256$ | SGD |
 |---|---|---|---|---|---|---|---|---|
@@ -80,7 +80,7 @@ Low by 0-3 % up to $\kappa = 0.2$ and by 2-5 % at 0.5. In part that is cancellat
 (high up to $\kappa = 0.2$, low at 0.5) but the spread of the four margins 15-25 % low, and smaller errors come too early:
 5 % by 2-4 % and 2 % by 5-7 % at $\kappa = 0.2$, by 3-6 % and 5-8 % at 0.5. The deviation over seeds is 0-35 % low up to
 $\kappa = 0.2$ and up to 40 % high at 0.5. After the collapse of $s$ the shared part fails: at $d = 64$, $p = 512$, $m = 4096$,
-$\eta = \theta = 0.1$ $\sigma$ is up to 7 times low by $t = 30$, when it is under 1 % of the margin.
+$\eta = \theta = 0.1$, $\sigma$ is up to 7 times low by $t = 30$, when it is under 1 % of the margin.
 
 Example. At the start the neurons share no noise: the standard deviation of the output falls as $1/\sqrt{p}$ in all clusters.
 
