@@ -1,46 +1,80 @@
 r"""Two-layer ReLU networks as a convex program: counts, the dual norm that certifies a global optimum, closed forms.
 
-Formula. For n examples in the rows of X, targets y and weight decay beta the network and its convex program agree,
+Formula. For $n$ examples in the rows of $X$, targets $y$ and weight decay $\beta$ the network and its convex program agree,
 
-    p* = min_{u,alpha} 1/2 |sum_j relu(X u_j) alpha_j - y|^2 + (beta/2) sum_j (|u_j|^2 + alpha_j^2)
-       = min_{v,w}     1/2 |sum_i D_i X (v_i - w_i) - y|^2 + beta sum_i (|v_i| + |w_i|),    v_i, w_i in K_i
-       = max_nu        nu.y - |nu|^2/2    subject to    N(nu) = max_{|u| <= 1} |nu.relu(X u)| <= beta
+$$
+\begin{align*}
+p^* &= \min_{u, \alpha}\; \frac{1}{2} \left|\sum_j \operatorname{relu}(X u_j) \alpha_j - y\right|^2
+    + \frac{\beta}{2} \sum_j \left(|u_j|^2 + \alpha_j^2\right) \\
+&= \min_{v_i, w_i \in K_i}\; \frac{1}{2} \left|\sum_i D_i X (v_i - w_i) - y\right|^2
+    + \beta \sum_i \left(|v_i| + |w_i|\right) \\
+&= \max_{\nu}\; \nu \cdot y - \frac{|\nu|^2}{2}
+    \quad \text{subject to} \quad N(\nu) = \max_{|u| \le 1} |\nu \cdot \operatorname{relu}(X u)| \le \beta
+\end{align*}
+$$
 
-over the P activation patterns D_i = diag 1[X u >= 0] with their cones K_i = {u: G_i u >= 0}, G_i = (2 D_i - 1) X, and
+over the $P$ activation patterns $D_i = \operatorname{diag} \mathbf{1}[X u \ge 0]$ with their cones
+$K_i = \{u \,:\, G_i u \ge 0\}$, $G_i = (2 D_i - 1) X$. Their number is
 
-    P = 2 sum_{k<r} C(n-1, k) <= 2 r (e(n-1)/r)^r             beta_max = N(y): the zero network is optimal from there on
-    N(nu) = max over i and s = +-1 of |Proj_{K_i}(s X' D_i nu)|
-    gap(c) = objective - (c r.y - c^2 |r|^2/2),               c = min(1, beta/N(r)),  r = y - yhat
-    p* = h(|y_+|) + h(|y_-|)  if X X' = 1, and h(|y|) without the cones: h(z) = z^2/2 up to beta, then beta z - beta^2/2
-    worst margin in |delta|_inf <= eps = y f - eps |grad f|_1 where no activation changes
+$$
+P = 2 \sum_{k < r} \binom{n - 1}{k} \le 2 r \left(\frac{e (n - 1)}{r}\right)^r
+$$
 
-Regime. Exact for every n, d and width of at least the number of nonzero v_i, w_i of an optimum (n + 1 suffices). The
-count takes rows in general position; N and the gap certify globally only if `patterns` are all P of them.
+The zero network is optimal from $\beta_{\max} = N(y)$ on. With the residual $r = y - \hat{y}$,
 
-    paper symbol        | name here             | shape          | meaning
-    --------------------|-----------------------|----------------|----------------------------------------------------
-    n, r                | num_samples, rank     | (), int        | examples; rank of X (generic X: min(n, d))
-    X, y                | x, y                  | sample dim, .. | data in rows; targets (labels +-1 in the last section)
-    D_i (diagonals)     | patterns              | sample pattern | 1 where x_k.u >= 0, else 0
-    G_i, Proj_{K_i}     | rows, cone_projection | sample dim     | the cone {u: G_i u >= 0}; Euclidean projection onto it
-    nu, N(nu)           | nu, dual_norm         | sample, ()     | dual variable; its norm, dual to that of the program
-    beta, beta_max      | beta, beta_max        | ()             | weight decay; the least one with a zero optimum
-    y_+, y_- , h        |                       | sample         | max(y, 0), max(-y, 0); Huber function of width beta
-    P_s, psi, xi        | scenario_bound        | ()             | sampled patterns; failure and violation probability
-    eps                 | eps                   | ()             | l_inf radius of the attack on each input
+$$
+\begin{align*}
+N(\nu) &= \max_{i,\; s = \pm 1} \left|\operatorname{Proj}_{K_i}(s X^\top D_i \nu)\right| \\
+\text{gap}(c) &= \text{objective} - \left(c\, r \cdot y - \frac{c^2 |r|^2}{2}\right),
+    \qquad c = \min\left(1, \frac{\beta}{N(r)}\right)
+\end{align*}
+$$
 
-Factors. Loss 1/2 |yhat - y|^2, a sum over examples, not a mean; penalty (beta/2)(|u|^2 + alpha^2) on the network, which
-is beta |v| on v = u alpha at the balance |u| = |alpha|. The hinge is a mean over examples. No bias.
+If $X X^\top = 1$, then $p^* = h(|y_+|) + h(|y_-|)$, and $h(|y|)$ without the cones, where $h(z) = z^2/2$ up to $\beta$,
+beyond it $\beta z - \beta^2/2$. The worst margin in $|\delta|_\infty \le \varepsilon$ is $y f - \varepsilon |\nabla f|_1$ where
+no activation changes.
+
+Regime. Exact for every $n$, $d$ and width of at least the number of nonzero $v_i$, $w_i$ of an optimum ($n + 1$ suffices). The
+count takes rows in general position; $N$ and the gap certify globally only if `patterns` are all $P$ of them.
+
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $n$, $r$ | `num_samples`, `rank` | `()`, int | examples; rank of $X$ (generic $X$: $\min(n, d)$) |
+| $X$, $y$ | `x`, `y` | `sample dim`, .. | data in rows; targets (labels $\pm 1$ in the last section) |
+| $D_i$ (diagonals) | `patterns` | `sample pattern` | 1 where $x_k \cdot u \ge 0$, else 0 |
+| $G_i$ | `rows` | `sample dim` | the cone $\{u \,:\, G_i u \ge 0\}$ |
+| $\operatorname{Proj}_{K_i}$ | `cone_projection` | `dim` | Euclidean projection onto it |
+| $\nu$, $N(\nu)$ | `nu`, `dual_norm` | `sample`, `()` | dual variable; its norm, dual to that of the program |
+| $\beta$, $\beta_{\max}$ | `beta`, `beta_max` | `()` | weight decay; the least one with a zero optimum |
+| $y_+$, $y_-$, $h$ | | `sample` | $\max(y, 0)$, $\max(-y, 0)$; Huber function of width $\beta$ |
+| $P_s$, $\psi$, $\xi$ | `scenario_bound` | `()` | sampled patterns; failure and violation probability |
+| $\varepsilon$ | `eps` | `()` | $\ell_\infty$ radius of the attack on each input |
+
+Factors. Loss $\frac{1}{2} |\hat{y} - y|^2$, a sum over examples, not a mean; penalty $\frac{\beta}{2} (|u|^2 + \alpha^2)$ on
+the network, which is $\beta |v|$ on $v = u \alpha$ at the balance $|u| = |\alpha|$. The hinge is a mean over examples. No bias.
 
 Source. Y. Bai, T. Gautam, S. Sojoudi, arXiv 2201.01965, and M. Pilanci, T. Ergen, arXiv 2002.10553. Read: abstracts and a
-report that restates the program [S], which gives the program, the bound on P and n + 1; the first author's public code [C]
-for the 1/2 and the sum. Recalled, not re-read [Q]: the hinge, and the scenario bound (psi and xi may be swapped in the
-paper). Derived here [D]: the count, the dual, N, the gap, beta_max, the closed forms and the worst margin. The body of
+report that restates the program [S], which gives the program, the bound on $P$ and $n + 1$; the first author's public code [C]
+for the 1/2 and the sum. Recalled, not re-read [Q]: the hinge, and the scenario bound ($\psi$ and $\xi$ may be swapped in the
+paper). Derived here [D]: the count, the dual, $N$, the gap, $\beta_{\max}$, the closed forms and the worst margin. The body of
 the paper was not read: no equation or table number of it is known to us, and no number in this file is the paper's.
 
-Finite size. None in the formulas; sizes only cost. A subset of the patterns makes N a lower bound, and the gap may then
-be too small: 200,000 random directions found 90 of the 92 patterns of n = 10, d = 3. Projections are exact to rounding
-(in float64 1e-12 of |q| or better, 1e-16/w in a cone of width w); each pivot costs O(sample dim + dim^3).
+Finite size. None in the formulas; sizes only cost. A subset of the patterns makes $N$ a lower bound, and the gap may then
+be too small: 200,000 random directions found 90 of the 92 patterns of $n = 10$, $d = 3$. Projections are exact to rounding
+(in float64 1e-12 of $|q|$ or better, $10^{-16}/w$ in a cone of width $w$); each pivot costs
+$O(\text{sample dim} + \text{dim}^3)$.
+
+Example. The gap of the zero network, here exactly how far it is above the optimum, vanishes at $\beta_{\max}$:
+
+>>> import jax.numpy as jnp
+>>> from closedform.theory import convex_relu
+>>> x, y = jnp.eye(2), jnp.array([3.0, 4.0])
+>>> patterns = jnp.array([[1, 1, 0, 0], [1, 0, 1, 0]])
+>>> norm = convex_relu.dual_norm(y, x, patterns)  # beta_max
+>>> [float(convex_relu.duality_gap(y @ y / 2, y, y, beta, norm)) for beta in (5.0, 4.0)]
+[0.0, 0.5]
+>>> float(y @ y / 2 - convex_relu.whitened_optimum(y, 4.0))
+0.5
 """
 
 import math

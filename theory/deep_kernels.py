@@ -1,31 +1,44 @@
 r"""Kernels of infinitely wide fully connected networks: the Gaussian process at the start, and the tangent kernel.
 
-Formula. For inputs with second moments v(x) = |x|^2/d and c(x, y) = x.y/d, and the activation's K(v, v', c) = E f(A) f(B),
-dK(v, v', c) = E f'(A) f'(B) over centred Gaussians of these variances and this covariance,
+Formula. For inputs with second moments $v(x) = |x|^2/d$ and $c(x, y) = x \cdot y/d$, and the activation's
+$K(v, v', c) = \mathbb{E} f(A) f(B)$, $\dot{K}(v, v', c) = \mathbb{E} f'(A) f'(B)$ over centred Gaussians of these variances and
+this covariance,
 
-    S_1 = sigma_w^2 c + sigma_b^2,                         T_1 = S_1
-    S_{l+1} = sigma_w^2 K(S_l) + sigma_b^2,                T_{l+1} = S_{l+1} + sigma_w^2 dK(S_l) T_l,      l = 1..L
+$$
+\begin{align*}
+S_1 &= \sigma_w^2 c + \sigma_b^2, & T_1 &= S_1 \\
+S_{l+1} &= \sigma_w^2 K(S_l) + \sigma_b^2, & T_{l+1} &= S_{l+1} + \sigma_w^2 \dot{K}(S_l)\, T_l, \qquad l = 1, \dots, L
+\end{align*}
+$$
 
-where K(S_l) stands for K(S_l(x, x), S_l(y, y), S_l(x, y)). The outputs of the network are jointly normal with covariance
-S_{L+1} at the start (NNGP); under gradient flow they move by the constant kernel T_{L+1} (NTK).
+where $K(S_l)$ stands for $K(S_l(x, x), S_l(y, y), S_l(x, y))$. The outputs of the network are jointly normal with covariance
+$S_{L+1}$ at the start (NNGP); under gradient flow they move by the constant kernel $T_{L+1}$ (NTK).
 
-Regime. Every width -> infinity at fixed depth, inputs and number of examples. The kernel of a network of finite widths
-fluctuates by O(width^(-1/2)), and T is off by O(1/width) in the mean.
+Regime. Every width $\to \infty$ at fixed depth, inputs and number of examples. The kernel of a network of finite widths
+fluctuates by $O(\text{width}^{-1/2})$, and $T$ is off by $O(1/\text{width})$ in the mean.
 
-    paper symbol            | name here       | shape    | meaning
-    ------------------------|-----------------|----------|----------------------------------------------------------
-    L                       | depth           | static   | hidden layers: depth 0 is linear, depth 1 one hidden layer
-    f; K, dK                | activation      | functions| gaussian.Activation: dual, derivative_dual
-    sigma_w^2, sigma_b^2    | weight_variance, bias_variance | () | of all layers alike, the readout included
-    |x|^2/d, x.y/d          | variance_1, variance_2, covariance | any | second moments of the inputs
-    Sigma, K (NNGP)         | Kernels.nngp    | any      | S_{L+1}
-    Theta (NTK)             | Kernels.ntk     | any      | T_{L+1}
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $L$ | `depth` | static | hidden layers: depth 0 is linear, depth 1 one hidden layer |
+| $f$; $K$, $\dot{K}$ | `activation` | functions | `gaussian.Activation`: `dual`, `derivative_dual` |
+| $\sigma_w^2$, $\sigma_b^2$ | `weight_variance`, `bias_variance` | `()` | of all layers alike, the readout included |
+| $\vert x\vert^2/d$, $x \cdot y/d$ | `variance_1`, `variance_2`, `covariance` | any | second moments of the inputs |
+| $\Sigma$, $K$ (NNGP) | `Kernels.nngp` | any | $S_{L+1}$ |
+| $\Theta$ (NTK) | `Kernels.ntk` | any | $T_{L+1}$ |
 
-Factors. NTK parametrisation: h_1 = sigma_w W_1 x/sqrt(d) + sigma_b b_1, h_{l+1} = sigma_w W_{l+1} f(h_l)/sqrt(width)
-+ sigma_b b_{l+1}, all entries of W, b standard normal, output h_{L+1}. The readout has a bias of the same variance.
-Theta(x, y) = sum over all parameters, first layer, readout and biases included, of d h_{L+1}(x) d h_{L+1}(y). With
-another parametrisation the NTK is another one, or a multiple; the NNGP is the same. Training the readout
-alone gives S_{L+1} in place of T_{L+1}. Kernels of inputs normalised to |x| = 1 lack the 1/d: give them moments.
+Factors. NTK parametrisation, all entries of $W$, $b$ standard normal, output $h_{L+1}$:
+
+$$
+\begin{align*}
+h_1 &= \frac{\sigma_w W_1 x}{\sqrt{d}} + \sigma_b b_1 \\
+h_{l+1} &= \frac{\sigma_w W_{l+1} f(h_l)}{\sqrt{\text{width}}} + \sigma_b b_{l+1}
+\end{align*}
+$$
+
+The readout has a bias of the same variance. $\Theta(x, y)$ is the sum over all parameters, first layer, readout and biases
+included, of $\partial h_{L+1}(x)\, \partial h_{L+1}(y)$. With another parametrisation the NTK is another one, or a multiple;
+the NNGP is the same. Training the readout alone gives $S_{L+1}$ in place of $T_{L+1}$. Kernels of inputs normalised to
+$|x| = 1$ lack the $1/d$: give them moments.
 
 Source. R. M. Neal, 1996, and C. K. I. Williams, "Computing with infinite networks", 1997 (depth 1); Y. Cho, L. K. Saul,
 "Kernel methods for deep learning", 2009 (the recursion for ReLU); J. Lee et al., "Deep neural networks as Gaussian
@@ -34,10 +47,22 @@ Tangents", 2020 (its conventions of Dense layers in "ntk" parametrisation are th
 checked against wide networks. No equation number is quoted.
 
 Finite size. Derived here [D]: with one hidden layer both kernels are right in the mean at every width. Deeper, the mean is
-off by b/width; for the NNGP of two layers b = tr(H C)/2, H the Hessian of the last layer's map, C the covariance of a unit.
-Found at sigma_w^2 = 1.6, sigma_b^2 = 0.3, relative to the kernel: b = -0.06 (NNGP) and 0.1 (NTK) for relu of depth 2;
-0.1 and 0.3 for erf, up to 0.5 (NTK) for relu, of depth 4: below 1 % at width 64. One network fluctuates far more, by 2 to
-3.5 (relu), 1 to 2 (erf) over sqrt(width). Training moves the kernel by O(1/width) for outputs of order 1 (recalled).
+off by $b/\text{width}$; for the NNGP of two layers $b = \operatorname{tr}(H C)/2$, $H$ the Hessian of the last layer's map, $C$
+the covariance of a unit. Found at $\sigma_w^2 = 1.6$, $\sigma_b^2 = 0.3$, relative to the kernel: $b = -0.06$ (NNGP) and 0.1
+(NTK) for relu of depth 2; 0.1 and 0.3 for erf, up to 0.5 (NTK) for relu, of depth 4: below 1 % at width 64. One network
+fluctuates far more, by 2 to 3.5 (relu), 1 to 2 (erf) over $\sqrt{\text{width}}$. Training moves the kernel by
+$O(1/\text{width})$ for outputs of order 1 (recalled).
+
+Example. Two orthogonal inputs through ReLU layers that keep the variance: depth makes their correlation tend to 1.
+
+>>> from closedform.theory import deep_kernels
+>>> for depth in (0, 1, 4, 16):
+...     kernels = deep_kernels.fully_connected(1.0, 1.0, 0.0, depth=depth, weight_variance=2.0)
+...     print(depth, round(float(kernels.nngp / 2), 3))  # 2 is the variance
+0 0.0
+1 0.318
+4 0.681
+16 0.929
 """
 
 from typing import NamedTuple

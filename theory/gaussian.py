@@ -1,46 +1,86 @@
 r"""Jointly Gaussian pairs: orthant probabilities, products of ReLUs, Hermite series and dual activations.
 
-Formula. For standard normal A, B of correlation rho, with q = sqrt(1 - rho^2), phi and Phi the normal density and
-distribution function, and phi_2 = exp(-(h^2 - 2 rho h k + k^2)/(2 q^2))/(2 pi q) the density of the pair,
+Formula. For standard normal $A$, $B$ of correlation $\rho$, with $q = \sqrt{1 - \rho^2}$, $\phi$ and $\Phi$ the normal density
+and distribution function, the pair has the density $\phi_2$ and the distribution function $\Phi_2$, by Owen's function $T$,
 
-    Phi_2(h, k; rho) = P(A <= h, B <= k) = [Phi(h) + Phi(k)]/2 - T(h, (k/h - rho)/q) - T(k, (h/k - rho)/q) - [hk < 0]/2
-    T(h, a) = (1/2 pi) int_0^a exp(-h^2 (1 + x^2)/2)/(1 + x^2) dx                        (Owen's function)
-    J_0 = 1/4 + arcsin(rho)/(2 pi)                                                       E 1[A > 0] 1[B > 0]
-    J_1 = [q + (pi/2 + arcsin rho) rho]/(2 pi),            dJ_1/drho = J_0               E relu(A) relu(B)
-    J_2 = [3 q rho + (pi/2 + arcsin rho)(1 + 2 rho^2)]/(2 pi),   dJ_2/drho = 4 J_1       E relu(A)^2 relu(B)^2
+$$
+\begin{align*}
+\phi_2 &= \frac{1}{2\pi q}\, \exp\left(-\frac{h^2 - 2\rho h k + k^2}{2 q^2}\right) \\
+\Phi_2(h, k; \rho) &= P(A \le h, B \le k) \\
+&= \frac{\Phi(h) + \Phi(k)}{2} - T\left(h, \frac{k/h - \rho}{q}\right) - T\left(k, \frac{h/k - \rho}{q}\right)
+    - \frac{\mathbf{1}[h k < 0]}{2} \\
+T(h, a) &= \frac{1}{2\pi} \int_0^a \frac{e^{-h^2 (1 + x^2)/2}}{1 + x^2}\, dx
+\end{align*}
+$$
 
-For means m_i and standard deviations s_i, h = m_1/s_1, k = m_2/s_2,
+The means $J_0$ of $\mathbf{1}[A > 0]\, \mathbf{1}[B > 0]$, $J_1$ of $\operatorname{relu}(A) \operatorname{relu}(B)$ and $J_2$
+of $\operatorname{relu}(A)^2 \operatorname{relu}(B)^2$ are
 
-    E relu(A) relu(B) = (m_1 m_2 + rho s_1 s_2) Phi_2(h, k; rho) + m_1 s_2 phi(k) Phi((h - rho k)/q)
-                      + m_2 s_1 phi(h) Phi((k - rho h)/q) + s_1 s_2 q^2 phi_2(h, k; rho)
+$$
+\begin{align*}
+J_0 &= \frac{1}{4} + \frac{\arcsin\, \rho}{2\pi} \\
+J_1 &= \frac{q + \left(\frac{\pi}{2} + \arcsin\, \rho\right) \rho}{2\pi}, \qquad \frac{dJ_1}{d\rho} = J_0 \\
+J_2 &= \frac{3 q \rho + \left(\frac{\pi}{2} + \arcsin\, \rho\right) (1 + 2\rho^2)}{2\pi}, \qquad \frac{dJ_2}{d\rho} = 4 J_1
+\end{align*}
+$$
 
-and for centred A, B of variances v_i and covariance c, K(v_1, v_2, c) = E f(A) f(B) has, for every f,
+For means $m_i$ and standard deviations $s_i$, $h = m_1/s_1$, $k = m_2/s_2$,
 
-    dK/dc = E f'(A) f'(B),   dK/dv_1 = [E A f'(A) f(B) - c E f'(A) f'(B)]/(2 v_1),   K(1, 1, rho) = sum_k c_k^2 rho^k
+$$
+\begin{align*}
+\mathbb{E} \operatorname{relu}(A) \operatorname{relu}(B)
+    &= (m_1 m_2 + \rho s_1 s_2)\, \Phi_2(h, k; \rho) \\
+&\quad + m_1 s_2\, \phi(k)\, \Phi\left(\frac{h - \rho k}{q}\right)
+    + m_2 s_1\, \phi(h)\, \Phi\left(\frac{k - \rho h}{q}\right) \\
+&\quad + s_1 s_2 q^2\, \phi_2(h, k; \rho)
+\end{align*}
+$$
 
-Regime. Exact for every correlation in [-1, 1] and variance >= 0. Correlations beyond +-1 by rounding count as +-1.
+and for centred $A$, $B$ of variances $v_i$ and covariance $c$, $K(v_1, v_2, c) = \mathbb{E} f(A) f(B)$ has, for every $f$,
 
-    paper symbol       | name here                     | shape       | meaning
-    -------------------|-------------------------------|-------------|-----------------------------------------------
-    rho                | correlation                   | any         | correlation of A and B
-    h, k               | h, k                          | any         | thresholds, in standard deviations
-    m_i, s_i           | mean_i, std_i                 | any         | mean and standard deviation
-    v_i, c             | variance_i, covariance        | any         | second moments of a centred pair
-    J_n (cos = rho)    | arc_cosine(n, rho)            | any         | J_n of Cho and Saul, over 2 pi
-    f, f'              | activation_fn                 | elementwise | activation and its derivative
-    c_k                | hermite_coefficients          | term        | E f(Z) He_k(Z)/sqrt(k!)
-    E f f, E f' f'     | Activation.dual, .derivative_dual | any     | what the NNGP and the NTK take of an activation
+$$
+\begin{align*}
+\frac{\partial K}{\partial c} &= \mathbb{E} f'(A) f'(B) \\
+\frac{\partial K}{\partial v_1} &= \frac{\mathbb{E} A f'(A) f(B) - c\, \mathbb{E} f'(A) f'(B)}{2 v_1} \\
+K(1, 1, \rho) &= \sum_k c_k^2 \rho^k
+\end{align*}
+$$
 
-Factors. arc_cosine(1, 1) = E relu(Z)^2 = 1/2: no He factor 2. Hermite polynomials are orthonormal under N(0, 1).
+Regime. Exact for every correlation in $[-1, 1]$ and variance $\ge 0$. Correlations beyond $\pm 1$ by rounding count as $\pm 1$.
 
-Source. D. B. Owen, "Tables for computing bivariate normal probabilities", 1956 (T, and Phi_2 by it); Y. Cho,
-L. K. Saul, "Kernel methods for deep learning", 2009 (J_n); C. K. I. Williams, "Computing with infinite networks", 1997
-(erf); the derivatives in c are Price's theorem. All recalled, and checked here against numerical integrals, not re-read.
-Derived here [D]: the ReLU product with means, dK/dv by parts, the symmetric quadrature.
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $\rho$ | `correlation` | any | correlation of $A$ and $B$ |
+| $h$, $k$ | `h`, `k` | any | thresholds, in standard deviations |
+| $m_i$, $s_i$ | `mean_i`, `std_i` | any | mean and standard deviation |
+| $v_i$, $c$ | `variance_i`, `covariance` | any | second moments of a centred pair |
+| $J_n$ ($\cos = \rho$) | `arc_cosine(n, rho)` | any | $J_n$ of Cho and Saul, over $2\pi$ |
+| $f$, $f'$ | `activation_fn` | elementwise | activation and its derivative |
+| $c_k$ | `hermite_coefficients` | `term` | $\mathbb{E} f(Z)\, \mathrm{He}_k(Z)/\sqrt{k!}$ |
+| $\mathbb{E} f f$, $\mathbb{E} f' f'$ | `Activation.dual`, `.derivative_dual` | any | what NNGP and NTK take of an activation |
 
-Finite size. None. In float64 the errors found are below 5e-16 for Phi_2 and arc_cosine, over all correlations to +-1
-(absolute: no relative accuracy is kept far in the tails), and 2e-15 of |m_1 m_2| + s_1 s_2 for the ReLU product. In
-float32 they are 1e-7, and 2e-7 for J_2.
+Factors. `arc_cosine(1, 1)` is $\mathbb{E} \operatorname{relu}(Z)^2 = 1/2$: no He factor 2. Hermite polynomials are orthonormal
+under $N(0, 1)$.
+
+Source. D. B. Owen, "Tables for computing bivariate normal probabilities", 1956 ($T$, and $\Phi_2$ by it); Y. Cho,
+L. K. Saul, "Kernel methods for deep learning", 2009 ($J_n$); C. K. I. Williams, "Computing with infinite networks", 1997
+(erf); the derivatives in $c$ are Price's theorem. All recalled, and checked here against numerical integrals, not re-read.
+Derived here [D]: the ReLU product with means, $\partial K/\partial v$ by parts, the symmetric quadrature.
+
+Finite size. None. In float64 the errors found are below 5e-16 for $\Phi_2$ and `arc_cosine`, over all correlations to
+$\pm 1$ (absolute: no relative accuracy is kept far in the tails), and 2e-15 of $|m_1 m_2| + s_1 s_2$ for the ReLU product. In
+float32 they are 1e-7, and 2e-7 for $J_2$.
+
+Example. $\mathbb{E} \operatorname{relu}(A) \operatorname{relu}(B)$ at correlations $-1$, 0 and 1 is 0, $1/(2\pi)$ and 1/2; the
+Hermite series gives the value between.
+
+>>> from closedform.theory import gaussian
+>>> [round(float(gaussian.arc_cosine(1, rho)), 4) for rho in (-1.0, 0.0, 0.5, 1.0)]
+[0.0, 0.1592, 0.3045, 0.5]
+>>> import jax
+>>> coefficients = gaussian.hermite_coefficients(jax.nn.relu, 20)
+>>> round(float(gaussian.hermite_dual(coefficients, 0.5)), 4)
+0.3045
 """
 
 import math

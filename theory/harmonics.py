@@ -1,42 +1,73 @@
 r"""Eigenvalues of dot-product kernels on the sphere, on a product of two spheres and on the hypercube, in closed sums.
 
-Formula. For x, x' uniform on the unit sphere of R^d the modes of k(x.x') are the spherical harmonics of degree r, of B_r
-modes each, and P_r the Gegenbauer polynomial with P_r(1) = 1:
+Formula. For $x$, $x'$ uniform on the unit sphere of $\mathbb{R}^d$ the modes of $k(x \cdot x')$ are the spherical harmonics of
+degree $r$, of $B_r$ modes each, and $P_r$ the Gegenbauer polynomial with $P_r(1) = 1$. With $t$ of density
+$\propto (1 - t^2)^{(d - 3)/2}$ on $[-1, 1]$,
 
-    Lambda_r = E[k(t) P_r(t)],    t with density prop. to (1 - t^2)^((d-3)/2) on [-1, 1],    sum_r B_r Lambda_r = k(1)
-    k(t) = sum_r Lambda_r B_r P_r(t),    B_r = C(d+r-1, r) - C(d+r-3, r-2)
-    (r+d-2) P_{r+1} = (2r+d-2) t P_r - r P_{r-1},    E[P_r P_s] = [r = s]/B_r
-    F(x.x', u.u') on two spheres:    Lambda_rs = E[F(t, tau) P_r(t) P_s(tau)] with t and tau independent, B_r B_s modes
-    f(x) = f(beta.x), |beta| = 1:    power of degree r = B_r E[f(t) P_r(t)]^2
+$$
+\begin{align*}
+\Lambda_r &= \mathbb{E}[k(t) P_r(t)], \qquad \sum_r B_r \Lambda_r = k(1) \\
+k(t) &= \sum_r \Lambda_r B_r P_r(t), \qquad B_r = \binom{d + r - 1}{r} - \binom{d + r - 3}{r - 2} \\
+(r + d - 2) P_{r+1} &= (2 r + d - 2)\, t P_r - r P_{r-1}, \qquad \mathbb{E}[P_r P_s] = \frac{\mathbf{1}[r = s]}{B_r}
+\end{align*}
+$$
 
-and on {-1, 1}^d, with t = x.x'/d, the modes are the parities chi_S = prod_{j in S} x_j, C(d, l) of them at level l = |S|:
+A kernel $F(x \cdot x', u \cdot u')$ on two spheres has $B_r B_s$ modes of each eigenvalue $\Lambda_{rs}$, with $t$ and $\tau$
+independent, and a function $f(x) = f(\beta \cdot x)$, $|\beta| = 1$, has a power in each degree:
 
-    lambda_l = 2^-d sum_j C(d, j) k(1 - 2j/d) K_l(j)/C(d, l),    K_l(j) = sum_i (-1)^i C(j, i) C(d-j, l-i)
+$$
+\begin{align*}
+\Lambda_{rs} &= \mathbb{E}[F(t, \tau) P_r(t) P_s(\tau)] \\
+\text{power of degree } r &= B_r\, \mathbb{E}[f(t) P_r(t)]^2
+\end{align*}
+$$
 
-Regime. Exact for every d >= 2 (hypercube: d >= 1). The expectations are Gauss sums of `num_nodes` nodes: exact for
-polynomials of degree 2 num_nodes - 1 in all, and off by a power of 1/num_nodes for a kernel with a kink or a branch point.
+On $\{-1, 1\}^d$, with $t = x \cdot x'/d$, the modes are the parities $\chi_S = \prod_{j \in S} x_j$, $\binom{d}{l}$ of them at
+level $l = |S|$:
 
-    paper symbol     | name here                  | shape        | meaning
-    -----------------|----------------------------|--------------|-----------------------------------------------------
-    d                | dim                        | int          | dimension of the sphere's space, or of the hypercube
-    P_r, r           | gegenbauer, degree         | any, int     | Gegenbauer polynomial of index (d-2)/2; its degree
-    t, tau           | t; sphere_quadrature       | any          | inner products of unit vectors
-    B(d, r)          | sphere_multiplicity        | int          | harmonics of degree r
-    k, F             | kernel_fn                  | callable     | traceable function of one or two numbers
-    Lambda_r, _rs    | Spectrum.eigenvalues       | degree (s)   | eigenvalue of a degree
-    tau (of 5a, 5b)  | Spectrum.tail              | ()           | trace left to the degrees that were not computed
-    K_l(j)           | walsh_spectrum             | level        | Krawtchouk polynomial
+$$
+\begin{align*}
+\lambda_l &= 2^{-d} \sum_j \binom{d}{j}\, k\left(1 - \frac{2 j}{d}\right) \frac{K_l(j)}{\binom{d}{l}} \\
+K_l(j) &= \sum_i (-1)^i \binom{j}{i} \binom{d - j}{l - i}
+\end{align*}
+$$
+
+Regime. Exact for every $d \ge 2$ (hypercube: $d \ge 1$). The expectations are Gauss sums of `num_nodes` nodes: exact for
+polynomials of degree 2 `num_nodes` - 1 in all, and off by a power of 1/`num_nodes` for a kernel with a kink or a branch point.
+
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $d$ | `dim` | int | dimension of the sphere's space, or of the hypercube |
+| $P_r$, $r$ | `gegenbauer`, `degree` | any, int | Gegenbauer polynomial of index $(d - 2)/2$; its degree |
+| $t$, $\tau$ | `t`; `sphere_quadrature` | any | inner products of unit vectors |
+| $B(d, r)$ | `sphere_multiplicity` | int | harmonics of degree $r$ |
+| $k$, $F$ | `kernel_fn` | callable | traceable function of one or two numbers |
+| $\Lambda_r$, $\Lambda_{rs}$ | `Spectrum.eigenvalues` | degree (s) | eigenvalue of a degree |
+| $\tau$ (of 5a, 5b) | `Spectrum.tail` | `()` | trace left to the degrees that were not computed |
+| $K_l(j)$ | `walsh_spectrum` | `level` | Krawtchouk polynomial |
 
 Factors. The measures are probabilities: an eigenvalue is that of the integral operator under the uniform law, and the
-modes have mean square 1. Inputs have norm 1, and sqrt(d) on the hypercube, where the argument of k is divided by d.
+modes have mean square 1. Inputs have norm 1, and $\sqrt{d}$ on the hypercube, where the argument of $k$ is divided by $d$.
 
 Source. Textbook: K. Atkinson, W. Han, "Spherical harmonics and approximations on the unit sphere" (2012), for the sphere,
 R. O'Donnell, "Analysis of Boolean functions" (2014), for the hypercube. Recalled, not re-read [Q]; the tests derive each
 formula again by brute force. The doubly zonal case is that of the attention kernel of H. Fu, T. Guo, Y. Bai, S. Mei,
 arXiv 2307.11353 (body not read): derived here [D].
 
-Finite size. None in the formulas. Rounding: an eigenvalue is off by about eps E|k|/sqrt(B_r), so that one that is zero by
-symmetry reads 1e-17 or so, of either sign, and a degree's share of the trace is good to 1e-13 + 1e-16 sqrt(B_r) of k(1).
+Finite size. None in the formulas. Rounding: an eigenvalue is off by about $\epsilon\, \mathbb{E}|k|/\sqrt{B_r}$, so that one
+that is zero by symmetry reads 1e-17 or so, of either sign, and a degree's share of the trace is good to
+$10^{-13} + 10^{-16} \sqrt{B_r}$ of $k(1)$.
+
+Example. ReLU as a function of $t$ on the sphere of $\mathbb{R}^3$: beyond degree 1 only even degrees have a part of it, and
+modes and tail make up the trace $k(1) = 1$.
+
+>>> import jax
+>>> from closedform.theory import harmonics
+>>> spectrum = harmonics.sphere_spectrum(jax.nn.relu, 3, 6)
+>>> [round(float(value), 2) + 0.0 for value in spectrum.eigenvalues]  # the sum makes 0.0 of -0.0
+[0.25, 0.17, 0.06, 0.0, -0.01, 0.0]
+>>> round(float(spectrum.multiplicities @ spectrum.eigenvalues + spectrum.tail), 4)
+1.0
 """
 
 import functools

@@ -1,30 +1,54 @@
 r"""Least squares on fixed features under gradient descent: every mode of the kernel is learned at its own rate.
 
-Formula. With features phi, kernel matrix K = Phi Phi^T of the training points, and weights v from 0 on the loss
+Formula. With features $\phi$, kernel matrix $K = \Phi \Phi^\top$ of the training points, and weights $v$ from 0 on the loss
 
-    L(v) = (1/2) sum_a (y_a - phi_a . v)^2 + (delta/2) |v|^2
-    gradient flow     f(x, t) = K_x (K + delta)^(-1) [I - exp(-(K + delta) t)] y
-    gradient descent  f(x, s) = K_x (K + delta)^(-1) [I - (I - eta (K + delta))^s] y,   stable for eta < 2/(lambda_max + delta)
+$$
+L(v) = \frac{1}{2} \sum_a (y_a - \phi_a \cdot v)^2 + \frac{\delta}{2} |v|^2
+$$
 
-As t grows f goes to ridge regression with the ridge delta; for delta = 0 to the interpolant of least norm.
+gradient flow gives $f(x, t)$, and gradient descent, stable for $\eta < 2/(\lambda_{\max} + \delta)$, gives $f(x, s)$:
+
+$$
+\begin{align*}
+f(x, t) &= K_x (K + \delta)^{-1} \left[I - e^{-(K + \delta) t}\right] y \\
+f(x, s) &= K_x (K + \delta)^{-1} \left[I - \left(I - \eta (K + \delta)\right)^s\right] y
+\end{align*}
+$$
+
+As $t$ grows $f$ goes to ridge regression with the ridge $\delta$; for $\delta = 0$ to the interpolant of least norm.
 
 Regime. Exact for a model that is linear in its weights. For a network trained by gradient flow with small steps it holds with
-the tangent kernel as its width goes to infinity (theory.deep_kernels), for the change of the outputs from their start.
+the tangent kernel as its width goes to infinity (`theory.deep_kernels`), for the change of the outputs from their start.
 
-    paper symbol | name here     | shape         | meaning
-    -------------|---------------|---------------|--------------------------------------------------------
-    K, K_x       | gram, cross   | sample sample, test sample | kernel of training points; of test with training points
-    delta        | ridge         | ()            | weight decay of the loss as written
-    t            | time          | any           | learning_rate * steps as the rate goes to 0
-    eta, s       | learning_rate, steps | (), any | step size, number of updates
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $K$ | `gram` | `sample sample` | kernel of training points |
+| $K_x$ | `cross` | `test sample` | of test with training points |
+| $\delta$ | `ridge` | `()` | weight decay of the loss as written |
+| $t$ | `time` | any | learning rate times steps as the rate goes to 0 |
+| $\eta$, $s$ | `learning_rate`, `steps` | `()`, any | step size, number of updates |
 
-Factors. The loss has (1/2) on both terms and is a sum over examples: for sum (y - f)^2 + delta |v|^2 the time counts
-double, for a mean over n examples it is divided by n (and delta multiplied by n).
+Factors. The loss has $\frac{1}{2}$ on both terms and is a sum over examples: for $\sum (y - f)^2 + \delta |v|^2$ the time
+counts double, for a mean over $n$ examples it is divided by $n$ (and $\delta$ multiplied by $n$).
 
 Source. Textbook; for networks A. Jacot, F. Gabriel, C. Hongler, "Neural tangent kernel", 2018, and J. Lee et al., "Wide neural
 networks of any depth evolve as linear models", 2019 (recalled). The ridge is derived here.
 
-Finite size. None for linear models. For networks O(1/width) for outputs of order 1.
+Finite size. None for linear models. For networks $O(1/\text{width})$ for outputs of order 1.
+
+Example. Two modes of eigenvalues 1 and 3: what is not yet learned of them falls as $e^{-t}$ and $e^{-3t}$, here by 1/2 and 1/8
+from line to line.
+
+>>> import jax.numpy as jnp
+>>> from closedform.theory import kernel_dynamics
+>>> gram, y = jnp.diag(jnp.array([1.0, 3.0])), jnp.ones(2)
+>>> for time in (0.0, 1.0, 2.0, 3.0):
+...     flow = kernel_dynamics.gradient_flow(time * jnp.log(2), gram, gram, y)
+...     print([round(float(rest), 4) for rest in y - flow.train])
+[1.0, 1.0]
+[0.5, 0.125]
+[0.25, 0.0156]
+[0.125, 0.002]
 """
 
 from typing import NamedTuple

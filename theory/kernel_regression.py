@@ -1,41 +1,61 @@
 r"""The learning curve of kernel ridge regression, from the eigenvalues of the kernel and the target's power in its modes.
 
-Formula. n samples, ridge delta, a kernel with m_j modes of eigenvalue lambda_j and a further trace tau in the tail, a target
-of mean square v_j on those modes, and noise of variance sigma^2 on the labels:
+Formula. $n$ samples, ridge $\delta$, a kernel with $m_j$ modes of eigenvalue $\lambda_j$ and a further trace $\tau$ in the
+tail, a target of mean square $v_j$ on those modes, and noise of variance $\sigma^2$ on the labels:
 
-    n = sum_j m_j L_j + (delta + tau)/kappa,    L_j = lambda_j/(lambda_j + kappa),    q = sum_j m_j L_j^2
-    test = n/(n - q) [sum_j v_j (1 - L_j)^2 + sigma^2]
-    train = (delta/(n kappa))^2 test
-    |f|^2 = sum_j v_j/lambda_j,  the squared norm of the target in the space of the kernel
+$$
+\begin{align*}
+n &= \sum_j m_j L_j + \frac{\delta + \tau}{\kappa}, \qquad L_j = \frac{\lambda_j}{\lambda_j + \kappa},
+    \qquad q = \sum_j m_j L_j^2 \\
+\text{test} &= \frac{n}{n - q} \left[\sum_j v_j (1 - L_j)^2 + \sigma^2\right] \\
+\text{train} &= \left(\frac{\delta}{n \kappa}\right)^2 \text{test} \\
+|f|^2 &= \sum_j \frac{v_j}{\lambda_j}
+\end{align*}
+$$
 
-L_j is the fraction of a mode's coefficient that is learned. n counts out among the modes: sum_j m_j L_j <= n.
+The last one is the squared norm of the target in the space of the kernel. $L_j$ is the fraction of a mode's coefficient that
+is learned. $n$ counts out among the modes: $\sum_j m_j L_j \le n$.
 
-Regime. n -> infinity with n, sum m L, and delta/kappa of one order, for modes that behave as independent Gaussian features.
-Exact for those in the limit; found to hold within a few per cent for real kernels from n of about 10 on.
+Regime. $n \to \infty$ with $n$, $\sum m L$, and $\delta/\kappa$ of one order, for modes that behave as independent Gaussian
+features. Exact for those in the limit; found to hold within a few per cent for real kernels from $n$ of about 10 on.
 
-    paper symbol | name here     | shape | meaning
-    -------------|---------------|-------|----------------------------------------------------------------
-    n            | num_samples   | ()    | samples, >= 0, a real number
-    delta        | ridge         | ()    | ridge, >= 0; 0 is the interpolating limit
-    lambda, m    | spectrum      | mode  | eigenvalues and multiplicities of the kernel (see harmonics)
-    tau          | spectrum.tail | ()    | trace of the modes left out: a ridge to the others
-    v            | power         | mode  | mean square of the target on all modes of one eigenvalue
-    sigma^2      | noise         | ()    | variance of the label noise
-    kappa        | kappa         | ()    | effective ridge: modes far above it are learned
-    L            | learnability  | mode  | E of the learned coefficient over the true one
-    E_0 = n/(n-q)| overfitting   | ()    | overfitting coefficient, >= 1
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $n$ | `num_samples` | `()` | samples, $\ge 0$, a real number |
+| $\delta$ | `ridge` | `()` | ridge, $\ge 0$; 0 is the interpolating limit |
+| $\lambda$, $m$ | `spectrum` | `mode` | eigenvalues and multiplicities of the kernel (see `harmonics`) |
+| $\tau$ | `spectrum.tail` | `()` | trace of the modes left out: a ridge to the others |
+| $v$ | `power` | `mode` | mean square of the target on all modes of one eigenvalue |
+| $\sigma^2$ | `noise` | `()` | variance of the label noise |
+| $\kappa$ | `kappa` | `()` | effective ridge: modes far above it are learned |
+| $L$ | `learnability` | `mode` | $\mathbb{E}$ of the learned coefficient over the true one |
+| $E_0 = n/(n - q)$ | `overfitting` | `()` | overfitting coefficient, $\ge 1$ |
 
-Factors. The fit is (K + delta I)^-1 y: delta is not divided by n. The test error is that on noisy labels, so it includes
-sigma^2 (at n = 0 it is the total power plus sigma^2). A target's power outside of the given modes adds to sigma^2.
+Factors. The fit is $(K + \delta I)^{-1} y$: $\delta$ is not divided by $n$. The test error is that on noisy labels, so it
+includes $\sigma^2$ (at $n = 0$ it is the total power plus $\sigma^2$). A target's power outside of the given modes adds to
+$\sigma^2$.
 
 Source. Eigenlearning, J. Simon, M. Dickens, D. Karkada, M. DeWeese, TMLR 2023, arXiv 2110.03922; the same as A. Canatar,
 B. Bordelon, C. Pehlevan, Nature Communications 2021. Formulas recalled, checked against public code [C]; body not re-read.
 The tail as ridge, and the direction of Newton's method that always converges, are derived here [D].
 
-Finite size. For kernels of random-feature attention (d = 8, 4 keys) the prediction is within 1 to 7 % of simulations for n = 16
-to 1024; for exp(a t) on {-1, 1}^d within 3 % at d = 12, 5 % at d = 10, and at d = 8, where samples repeat, 18 %. The root is
-found to rounding: 1e-13 relative in float64, but where n - q nearly cancels (ridge 0 and n close to the number of modes). At
-ridge 0 and n above the number of modes kappa = 0: least squares, with a test error of sigma^2 n/(n - rank).
+Finite size. For kernels of random-feature attention ($d = 8$, 4 keys) the prediction is within 1 to 7 % of simulations for
+$n = 16$ to 1024; for $e^{a t}$ on $\{-1, 1\}^d$ within 3 % at $d = 12$, 5 % at $d = 10$, and at $d = 8$, where samples repeat,
+18 %. The root is found to rounding: 1e-13 relative in float64, but where $n - q$ nearly cancels (ridge 0 and $n$ close to the
+number of modes). At ridge 0 and $n$ above the number of modes, $\kappa = 0$: least squares, with a test error of
+$\sigma^2 n/(n - \text{rank})$.
+
+Example. Without ridge the fit interpolates, and the learnabilities of the 100 modes add up to the number of samples:
+
+>>> import jax.numpy as jnp
+>>> from closedform.theory.harmonics import Spectrum
+>>> from closedform.theory.kernel_regression import learning_curve
+>>> spectrum = Spectrum(jnp.array([1.0, 0.1]), jnp.array([10.0, 90.0]), 0.0)
+>>> curve = learning_curve(20, 0.0, spectrum, jnp.array([0.5, 0.5]))
+>>> round(float(spectrum.multiplicities @ curve.learnability), 3), float(curve.train)
+(20.0, 0.0)
+>>> [round(float(learned), 2) for learned in curve.learnability]
+[0.64, 0.15]
 """
 
 from typing import NamedTuple

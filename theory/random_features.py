@@ -1,52 +1,92 @@
 r"""Ridge regression on finitely many random features: the risk, also of features that come in heads, and on given data.
 
-Formula. n samples, k random features of a kernel with m_j modes of eigenvalue lambda_j and tail tau, ridge delta, a target of
-mean square v_j on those modes, label noise sigma^2. With L = lambda/(lambda + gamma), z = sum m L + tau/gamma, q = sum m L^2:
+Formula. $n$ samples, $k$ random features of a kernel with $m_j$ modes of eigenvalue $\lambda_j$ and tail $\tau$, ridge
+$\delta$, a target of mean square $v_j$ on those modes, label noise $\sigma^2$. With $L = \lambda/(\lambda + \gamma)$,
+$z = \sum m L + \tau/\gamma$, $q = \sum m L^2$, `risk` is
 
-    n = z + delta/kappa,   k = z + k kappa/gamma:   gamma (n - z(gamma)) (1 - z(gamma)/k) = delta
-    test = {sum v [(1-L) - kappa lambda/(lambda+gamma)^2 k/(k-q)] + sigma^2} / {1 - [q(k-2z) + z^2]/[n(k-q)]}        `risk`
-    train = (delta/(n kappa))^2 test
+$$
+\begin{align*}
+n &= z + \frac{\delta}{\kappa}, \qquad k = z + \frac{k \kappa}{\gamma}: \qquad
+    \gamma\, (n - z(\gamma)) \left(1 - \frac{z(\gamma)}{k}\right) = \delta \\
+\text{test} &= \frac{\displaystyle
+    \sum v \left[(1 - L) - \frac{\kappa \lambda}{(\lambda + \gamma)^2} \frac{k}{k - q}\right] + \sigma^2}
+    {\displaystyle 1 - \frac{q (k - 2 z) + z^2}{n (k - q)}} \\
+\text{train} &= \left(\frac{\delta}{n \kappa}\right)^2 \text{test}
+\end{align*}
+$$
 
-M heads, each of several blocks of features that are independent given what the head shares: groups c of weight p_c, n_c
-features a block, eigenvalues L_c and tails tau_c (sum_c p_c L_c: those of the kernel). With l = kappa + A,
+$M$ heads, each of several blocks of features that are independent given what the head shares: groups $c$ of weight $p_c$,
+$n_c$ features a block, eigenvalues $L_c$ and tails $\tau_c$ ($\sum_c p_c L_c$: those of the kernel). With $\ell = \kappa + A$
+and $' = d/d\kappa$, `grouped_risk` is
 
-    A = sum_c p_c w_c L_c,  1/w_c = 1 + [sum m L_c/l + tau_c/kappa]/(n_c M),  n = sum m A/l + [delta + sum p_c w_c tau_c]/kappa
-    Q = sum m (A^2 + kappa^2 A')/l^2 + sum_c p_c w_c' tau_c,   ' = d/dkappa
-    test = n/(n - Q) [sum v kappa^2 (1 + A')/l^2 + sigma^2],   train = (delta/(n kappa))^2 test              `grouped_risk`
+$$
+\begin{align*}
+A &= \sum_c p_c w_c L_c, \qquad
+    \frac{1}{w_c} = 1 + \frac{1}{n_c M} \left[\sum \frac{m L_c}{\ell} + \frac{\tau_c}{\kappa}\right] \\
+n &= \sum \frac{m A}{\ell} + \frac{1}{\kappa} \left[\delta + \sum_c p_c w_c \tau_c\right] \\
+Q &= \sum \frac{m (A^2 + \kappa^2 A')}{\ell^2} + \sum_c p_c w_c' \tau_c \\
+\text{test} &= \frac{n}{n - Q} \left[\sum \frac{v \kappa^2 (1 + A')}{\ell^2} + \sigma^2\right], \qquad
+    \text{train} = \left(\frac{\delta}{n \kappa}\right)^2 \text{test}
+\end{align*}
+$$
 
-Given data with kernel matrix K (n x n), the row K_x of a test point and G = (K + gamma)^-1, over the features:
+Given data with kernel matrix $K$ ($n \times n$), the row $K_x$ of a test point and $G = (K + \gamma)^{-1}$, over the features
+`given_data` is
 
-    delta = gamma (1 - tr[K G]/k),   gamma' = d gamma/d delta = 1/(1 - tr[(K G)^2]/k)
-    mean f(x) = K_x G y,   var f(x) = (gamma'/k) (y^T G K G y) (K_xx - 2 K_x G K_x^T + K_x G K G K_x^T)             `given_data`
-    train = (gamma^2/n) [|G y|^2 + (gamma'/k) tr[K G^2] (y^T G K G y)]
+$$
+\begin{align*}
+\delta &= \gamma \left(1 - \frac{\operatorname{tr}[K G]}{k}\right), \qquad
+    \gamma' = \frac{d\gamma}{d\delta} = \frac{1}{1 - \operatorname{tr}[(K G)^2]/k} \\
+\operatorname{mean} f(x) &= K_x G y \\
+\operatorname{var} f(x) &= \frac{\gamma'}{k} (y^\top G K G y)
+    \left(K_{xx} - 2 K_x G K_x^\top + K_x G K G K_x^\top\right) \\
+\text{train} &= \frac{\gamma^2}{n} \left[|G y|^2 + \frac{\gamma'}{k} \operatorname{tr}[K G^2]\, (y^\top G K G y)\right]
+\end{align*}
+$$
 
-Regime. n and k (or M) -> infinity at fixed ratios, modes and features that behave as independent Gaussians: features iid with
-the given covariance. k = inf is allowed and is kernel ridge regression; groups: p = 1, n_c = 1, M = k is `risk`.
+Regime. $n$ and $k$ (or $M$) $\to \infty$ at fixed ratios, modes and features that behave as independent Gaussians: features
+iid with the given covariance. $k = \infty$ is allowed and is kernel ridge regression; groups: $p = 1$, $n_c = 1$, $M = k$ is
+`risk`.
 
-    paper symbol   | name here             | shape    | meaning
-    ---------------|-----------------------|----------|-------------------------------------------------------------
-    n, k, M        | num_samples, num_features, num_heads | () | samples; features; heads (real numbers)
-    delta          | ridge                 | ()       | ridge, >= 0
-    lambda, m, tau | spectrum              | mode, () | of the kernel (see harmonics)
-    v, sigma^2     | power, noise          | mode, () | target's mean square by mode; variance of the label noise
-    kappa, gamma   | Risk.kappa, Risk.gamma| ()       | effective ridges: of the samples; of samples and features
-    p_c, n_c       | Groups.weights, .block_size | group | weight of a group; its features in one head's block
-    L_c            | Groups.eigenvalues    | group mode | eigenvalues of the kernel of group c
-    w_c            | kappa/Risk.gamma      | group    | what finitely many heads leave of group c, in (0, 1]
-    K, K_x, K_xx   | gram, cross, diagonal | sample sample, test sample, test | kernel matrices
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $n$, $k$ | `num_samples`, `num_features` | `()` | samples; features (real numbers) |
+| $M$ | `num_heads` | `()` | heads (a real number) |
+| $\delta$ | `ridge` | `()` | ridge, $\ge 0$ |
+| $\lambda$, $m$, $\tau$ | `spectrum` | `mode`, `()` | of the kernel (see `harmonics`) |
+| $v$ | `power` | `mode` | target's mean square by mode |
+| $\sigma^2$ | `noise` | `()` | variance of the label noise |
+| $\kappa$, $\gamma$ | `Risk.kappa`, `Risk.gamma` | `()` | effective ridges: of the samples; of samples and features |
+| $p_c$, $n_c$ | `Groups.weights`, `.block_size` | `group` | weight of a group; its features in one head's block |
+| $L_c$ | `Groups.eigenvalues` | `group mode` | eigenvalues of the kernel of group $c$ |
+| $w_c$ | `kappa/Risk.gamma` | `group` | what finitely many heads leave of group $c$, in $(0, 1]$ |
+| $K$ | `gram` | `sample sample` | kernel matrix of the samples |
+| $K_x$ | `cross` | `test sample` | of test points with samples |
+| $K_{xx}$ | `diagonal` | `test` | of each test point with itself |
 
-Factors. Features carry 1/sqrt(k), or heads 1/sqrt(M), so that the kernel is their limit; the ridge is not divided by n. The
-test error is that on noisy labels. The tail belongs into z: added to the ridge it would miss that it needs features too.
+Factors. Features carry $1/\sqrt{k}$, or heads $1/\sqrt{M}$, so that the kernel is their limit; the ridge is not divided by $n$.
+The test error is that on noisy labels. The tail belongs into $z$: added to the ridge it would miss that it needs features too.
 
 Source. `risk`: J. Simon, D. Karkada, N. Ghosh, M. Belkin, arXiv 2311.14646, checked against its public code [C]; proved for
 general features by L. Defilippis, B. Loureiro, T. Misiakiewicz, arXiv 2405.15699. Mean and effective ridge of `given_data`:
 A. Jacot, B. Simsek, F. Spadaro, C. Hongler, F. Gabriel, arXiv 2002.08404. Recalled, bodies not re-read [Q]. Derived here [D]:
 the tail, `grouped_risk`, the variance and training error of `given_data`, the forms without cancellation, the methods.
 
-Finite size. `risk` with k = M d against heads of random-feature attention without augmentation (d = 8, 4 keys): mostly within
-5 %, at worst 9 %; `grouped_risk` with augmentation: 0 to 13 % low, worst at M d = n. `given_data` is for Gaussian features:
-corrections of order 1/k. Near the peak (k close to n, small ridge) single draws scatter widely. Ridge 0 is the limit, if the
-modes outnumber samples and features; it is infinite where these are equal.
+Finite size. `risk` with $k = M d$ against heads of random-feature attention without augmentation ($d = 8$, 4 keys): mostly
+within 5 %, at worst 9 %; `grouped_risk` with augmentation: 0 to 13 % low, worst at $M d = n$. `given_data` is for Gaussian
+features: corrections of order $1/k$. Near the peak ($k$ close to $n$, small ridge) single draws scatter widely. Ridge 0 is the
+limit, if the modes outnumber samples and features; it is infinite where these are equal.
+
+Example. Double descent: with little ridge the test error peaks where there are as many features as the 100 samples.
+
+>>> import jax.numpy as jnp
+>>> from closedform.theory.harmonics import Spectrum
+>>> from closedform.theory.random_features import risk
+>>> spectrum = Spectrum(jnp.array([1.0, 0.1]), jnp.array([10.0, 1000.0]), 0.0)
+>>> power, noise = jnp.array([1.0, 0.0]), 0.1
+>>> curve = [risk(100, k, 0.1, spectrum, power, noise) for k in (25, 50, 100, 200, 400, jnp.inf)]
+>>> [round(float(one.test), 1) for one in curve]
+[1.2, 1.5, 9.4, 1.0, 0.6, 0.4]
 """
 
 from typing import NamedTuple

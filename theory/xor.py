@@ -1,44 +1,66 @@
 r"""One neuron under minibatch SGD on XOR while the network's output is small: phase 1, its length, noise and rates.
 
-Formula. Each neuron (w, a) moves alone. With alpha = w.mu_1, beta = w.mu_2, s = |w_perp|, and s g for w_perp.x_perp,
+Formula. Each neuron $(w, a)$ moves alone. With $\alpha = w \cdot \mu_1$, $\beta = w \cdot \mu_2$, $s = |w_\perp|$, and $s g$
+for $w_\perp \cdot x_\perp$,
 
-    d alpha/dt =  (a/2) erf(alpha/(s sqrt 2))
-    d beta /dt = -(a/2) erf(beta /(s sqrt 2))
-    d s    /dt =  (a/2) [phi(alpha/s) - phi(beta/s)] + kappa a^2/(2 s)
-    d a    /dt =  (1/2) [psi(alpha, s) - alpha/2 - psi(beta, s) + beta/2],        psi(u, s) = E relu(u + s g)
+$$
+\begin{align*}
+\frac{d\alpha}{dt} &= \frac{a}{2} \operatorname{erf}\left(\frac{\alpha}{s \sqrt{2}}\right) \\
+\frac{d\beta}{dt} &= -\frac{a}{2} \operatorname{erf}\left(\frac{\beta}{s \sqrt{2}}\right) \\
+\frac{ds}{dt} &= \frac{a}{2} \left[\phi\left(\frac{\alpha}{s}\right) - \phi\left(\frac{\beta}{s}\right)\right]
+    + \frac{\kappa a^2}{2 s} \\
+\frac{da}{dt} &= \frac{1}{2} \left[\psi(\alpha, s) - \frac{\alpha}{2} - \psi(\beta, s) + \frac{\beta}{2}\right],
+    \qquad \psi(u, s) = \mathbb{E} \operatorname{relu}(u + s g)
+\end{align*}
+$$
 
-For a > 0 alpha grows and beta decays as exp(+-lambda t) until alpha = s, at T = ln(d)/(2 lambda) - 1.21 for large d.
-Then s and beta collapse to 0 in finite time and alpha = sqrt(2) a grows as exp(t/(2 sqrt 2)). For a < 0 the roles of
-alpha and beta swap.
+For $a > 0$, $\alpha$ grows and $\beta$ decays as $e^{\pm\lambda t}$ until $\alpha = s$, at $T = \ln(d)/(2\lambda) - 1.21$ for
+large $d$. Then $s$ and $\beta$ collapse to 0 in finite time and $\alpha = \sqrt{2} a$ grows as $e^{t/(2\sqrt{2})}$. For
+$a < 0$ the roles of $\alpha$ and $\beta$ swap.
 
-Regime. d -> infinity (w_perp.x_perp becomes Gaussian), eta -> 0 at fixed t, theta -> 0 (no output), and either the
-batch m -> infinity (kappa = 0) or m of order eta d (kappa fixed, at most about 1: `noise_moments` keeps a fixed).
+Regime. $d \to \infty$ ($w_\perp \cdot x_\perp$ becomes Gaussian), $\eta \to 0$ at fixed $t$, $\theta \to 0$ (no output), and
+either the batch $m \to \infty$ ($\kappa = 0$) or $m$ of order $\eta d$ ($\kappa$ fixed, at most about 1: `noise_moments` keeps
+$a$ fixed).
 
-    paper symbol    | name here                        | shape | meaning
-    ----------------|----------------------------------|-------|------------------------------------------------------
-    d, eta, m       | dim, learning_rate, batch_size   | any   | input dimension, step size, fresh examples per step
-    theta           | init_scale                       | any   | |w| = |a| at the start
-    t               | time                             | any   | eta * step (gradient-flow time)
-    w.mu_1, w.mu_2  | Neuron.alpha, Neuron.beta        | any   | mu_1 = e_1 - e_2 (y = +1), mu_2 = e_1 + e_2 (y = -1)
-    |w_perp|, a     | Neuron.s, Neuron.a               | any   | norm of the coordinates 3..d; output weight
-    kappa (ours)    | noise                            | any   | eta d/(2 m)
-    psi, phi (ours) | gaussian.relu_mean, .normal_pdf  | any   | E relu(u + s g); standard normal density
-    lambda (ours)   | BOOLEAN_RATES.small_signal       | ()    | phi(0) = 1/sqrt(2 pi) = 0.398942
-    S, V, U (ours)  | Moments.perp, .signal, .opposite | any   | E s^2, E sig^2, E opp^2; sig = alpha if a > 0 else beta
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $d$, $\eta$, $m$ | `dim`, `learning_rate`, `batch_size` | any | input dimension, step size, fresh examples per step |
+| $\theta$ | `init_scale` | any | $\vert w\vert = \vert a\vert$ at the start |
+| $t$ | `time` | any | $\eta$ times step (gradient-flow time) |
+| $w \cdot \mu_1$ | `Neuron.alpha` | any | $\mu_1 = e_1 - e_2$ ($y = +1$) |
+| $w \cdot \mu_2$ | `Neuron.beta` | any | $\mu_2 = e_1 + e_2$ ($y = -1$) |
+| $\vert w_\perp\vert$, $a$ | `Neuron.s`, `Neuron.a` | any | norm of the coordinates 3 to $d$; output weight |
+| $\kappa$ (ours) | `noise` | any | $\eta d/(2 m)$ |
+| $\psi$ (ours) | `gaussian.relu_mean` | any | $\mathbb{E} \operatorname{relu}(u + s g)$ |
+| $\phi$ (ours) | `gaussian.normal_pdf` | any | standard normal density |
+| $\lambda$ (ours) | `BOOLEAN_RATES.small_signal` | `()` | $\phi(0) = 1/\sqrt{2\pi} = 0.398942$ |
+| $S$ (ours) | `Moments.perp` | any | $\mathbb{E} s^2$ |
+| $V$ (ours) | `Moments.signal` | any | $\mathbb{E}\, \text{sig}^2$; sig is $\alpha$ if $a > 0$ else $\beta$ |
+| $U$ (ours) | `Moments.opposite` | any | $\mathbb{E}\, \text{opp}^2$; opp is the other one |
 
-Factors. f(x) = (1/p) sum_j a_j relu(w_j.x). Loss 2 log(1 + exp(-y f)): -dloss/df = y at f = 0; without the 2 every rate
-halves. Updates -eta p dL/dw_j, -eta p dL/da_j: the 1/p of f cancels. alpha = sqrt(2) |w_sig|, and so
-|w|^2 = alpha^2/2 + beta^2/2 + s^2. The drift is homogeneous of degree 1 in (alpha, beta, s, a).
+Factors. $f(x) = \frac{1}{p} \sum_j a_j \operatorname{relu}(w_j \cdot x)$. Loss $2\, \log(1 + e^{-y f})$:
+$-d\,\text{loss}/df = y$ at $f = 0$; without the 2 every rate halves. Updates $-\eta p\, dL/dw_j$, $-\eta p\, dL/da_j$: the
+$1/p$ of $f$ cancels. $\alpha = \sqrt{2} |w_\text{sig}|$, and so $|w|^2 = \alpha^2/2 + \beta^2/2 + s^2$. The drift is
+homogeneous of degree 1 in $(\alpha, \beta, s, a)$.
 
 Source. M. Glasgow, "SGD Finds then Tunes Features in Two-Layer Neural Networks with near-Optimal Sample Complexity",
-arXiv 2309.15111. Read [S], in its abstract and public reviews: a first phase of Theta(log(d)/eta) steps, with
-negligible output and neurons that evolve independently. Recalled, not re-read [Q]: the 1/p, the 2 in the loss, the
+arXiv 2309.15111. Read [S], in its abstract and public reviews: a first phase of $\Theta(\log(d)/\eta)$ steps, with
+negligible output and neurons that evolve independently. Recalled, not re-read [Q]: the $1/p$, the 2 in the loss, the
 start on the sphere. The body was not read. Every formula and number in this file is derived here [D], none is the
 paper's, and no equation number is known to us.
 
 Finite size. Against enumeration of the hypercube, for 100 neurons uniform on the unit sphere, the drift is off by 0.016
-(rms over components; at worst 0.10) at d = 10 and by 0.007 (0.06) at d = 16. `phase1_margin` takes alpha << s and falls
-short later: at d = 512 by 2 % at t = 4, 10 % at t = 6. Once margins near 1 the drift is too fast: see xor_mean_field.
+(rms over components; at worst 0.10) at $d = 10$ and by 0.007 (0.06) at $d = 16$. `phase1_margin` takes $\alpha \ll s$ and
+falls short later: at $d = 512$ by 2 % at $t = 4$, 10 % at $t = 6$. Once margins near 1 the drift is too fast: see
+`xor_mean_field`.
+
+Example. At a typical start the signal grows and its opposite decays at the rate $\lambda = 1/\sqrt{2\pi}$:
+
+>>> from closedform.theory import xor
+>>> start = xor.typical_start(10_000)
+>>> velocity = xor.drift(start)
+>>> round(float(velocity.alpha / start.alpha), 3), round(float(velocity.beta / start.beta), 3)
+(0.399, -0.399)
 """
 
 import math

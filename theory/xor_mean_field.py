@@ -1,40 +1,64 @@
 r"""The XOR network as a closed system of neurons in the plane of the label, with its output: phase 2, margins and loss.
 
-Formula. Because w_perp stays isotropic over the neurons, the output depends on x through the sign pair mu = (x_1, x_2)
-alone. A neuron is (w_1, w_2, s, a), and over the four sign pairs, with labels y,
+Formula. Because $w_\perp$ stays isotropic over the neurons, the output depends on $x$ through the sign pair
+$\mu = (x_1, x_2)$ alone. A neuron is $(w_1, w_2, s, a)$, and over the four sign pairs, with labels $y$,
 
-    f(mu) = mean_j a_j psi(w_j.mu, s_j),     g(mu) = 2/(1 + exp(y f)),     loss = mean_mu 2 log(1 + exp(-y f))
-    d w/dt = (a/4) sum_mu y g Phi(w.mu/s) mu
-    d s/dt = (a/4) sum_mu y g phi(w.mu/s)
-    d a/dt = (1/4) sum_mu y g psi(w.mu, s)
+$$
+\begin{align*}
+f(\mu) &= \operatorname{mean}_j\; a_j\, \psi(w_j \cdot \mu, s_j), \qquad g(\mu) = \frac{2}{1 + e^{y f}} \\
+\text{loss} &= \operatorname{mean}_\mu\; 2\, \log\left(1 + e^{-y f}\right) \\
+\frac{dw}{dt} &= \frac{a}{4} \sum_\mu y\, g\, \Phi\left(\frac{w \cdot \mu}{s}\right) \mu \\
+\frac{ds}{dt} &= \frac{a}{4} \sum_\mu y\, g\, \phi\left(\frac{w \cdot \mu}{s}\right) \\
+\frac{da}{dt} &= \frac{1}{4} \sum_\mu y\, g\, \psi(w \cdot \mu, s)
+\end{align*}
+$$
 
-which is -p times the gradient of the loss. Once the signals dominate, the margin gamma of each cluster moves alone:
+which is $-p$ times the gradient of the loss. Once the signals dominate, the margin $\gamma$ of each cluster moves alone:
 
-    d gamma/dt = sqrt(2) gamma/(1 + exp gamma),   F(gamma(t)) = F(gamma(0)) + t,   F(g) = (ln g + Ei(g))/sqrt 2
+$$
+\begin{align*}
+\frac{d\gamma}{dt} &= \frac{\sqrt{2} \gamma}{1 + e^\gamma} \\
+F(\gamma(t)) &= F(\gamma(0)) + t, \qquad F(g) = \frac{\ln\, g + \operatorname{Ei}(g)}{\sqrt{2}}
+\end{align*}
+$$
 
-so that the smaller margin catches up and gamma tends to ln(sqrt(2) t ln t): the length of phase 2 is a log log of d.
+so that the smaller margin catches up and $\gamma$ tends to $\ln(\sqrt{2} t\, \ln\, t)$: the length of phase 2 is a log log of
+$d$.
 
-Regime. Width p, dimension d and batch size -> infinity, and eta -> 0 at fixed t (`euler` keeps a finite eta). F takes
-in addition neurons that are all signal: w along one mu, s = 0, |a| = |w|.
+Regime. Width $p$, dimension $d$ and batch size $\to \infty$, and $\eta \to 0$ at fixed $t$ (`euler` keeps a finite $\eta$).
+$F$ takes in addition neurons that are all signal: $w$ along one $\mu$, $s = 0$, $|a| = |w|$.
 
-    paper symbol    | name here                | shape         | meaning
-    ----------------|--------------------------|---------------|--------------------------------------------------------
-    p               | neuron                   |               | number of hidden units, an axis
-    w_{1:2}         | Neurons.w                | neuron 2      | weights to the coordinates that make the label
-    |w_perp|, a     | Neurons.s, Neurons.a     | neuron        | norm of the other weights; output weight
-    mu, y           | CLUSTERS, LABELS         | 4 2, 4        | +mu_1, -mu_1 (label +1), +mu_2, -mu_2 (label -1)
-    f, gamma        | outputs, margins         | 4             | output at each cluster, and y times it
-    eta, t          | learning_rate, time      | (), any       | step size; eta * step (gradient-flow time)
-    d, theta        | dim, init_scale          | ()            | input dimension; |w| = |a| at the start
-    gamma(t), F     | margin, margin_time      | any           | phase-2 margin and the time it takes, up to a constant
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $p$ | `neuron` | | number of hidden units, an axis |
+| $w_{1:2}$ | `Neurons.w` | `neuron 2` | weights to the coordinates that make the label |
+| $\vert w_\perp\vert$, $a$ | `Neurons.s`, `Neurons.a` | `neuron` | norm of the other weights; output weight |
+| $\mu$, $y$ | `CLUSTERS`, `LABELS` | `4 2`, `4` | $+\mu_1$, $-\mu_1$ (label $+1$), $+\mu_2$, $-\mu_2$ (label $-1$) |
+| $f$, $\gamma$ | `outputs`, `margins` | `4` | output at each cluster, and $y$ times it |
+| $\eta$, $t$ | `learning_rate`, `time` | `()`, any | step size; $\eta$ times step (gradient-flow time) |
+| $d$, $\theta$ | `dim`, `init_scale` | `()` | input dimension; $\vert w\vert = \vert a\vert$ at the start |
+| $\gamma(t)$, $F$ | `margin`, `margin_time` | any | phase-2 margin and the time it takes, up to a constant |
 
-Factors. As in xor: f carries 1/p and the updates p; the loss carries a 2, so g = 1 at f = 0, where this is xor's drift.
+Factors. As in `xor`: $f$ carries $1/p$ and the updates $p$; the loss carries a 2, so $g = 1$ at $f = 0$, where this is `xor`'s
+drift.
 
 Source. M. Glasgow, arXiv 2309.15111: abstract and public reviews read [S], body not. [S]: in phase 2 the margins of the
-four clusters grow and become balanced, within Theta(log log(d)/eta) steps. Every formula here is derived here [D].
+four clusters grow and become balanced, within $\Theta(\log\,\log(d)/\eta)$ steps. Every formula here is derived here [D].
 
-Finite size. At d = 64, p = 512, batch 4096, eta = 0.1, theta = 0.1 and equal initial weights SGD's loss is 1 % above
-`euler` at the same eta, up to t = 28; the eta -> 0 curve is another one, up to 8 % lower. In SGD s keeps a noise floor.
+Finite size. At $d = 64$, $p = 512$, batch 4096, $\eta = 0.1$, $\theta = 0.1$ and equal initial weights SGD's loss is 1 % above
+`euler` at the same $\eta$, up to $t = 28$; the $\eta \to 0$ curve is another one, up to 8 % lower. In SGD $s$ keeps a noise
+floor.
+
+Example. Two clusters start with margins 0.1 and 1: the ratio of their margins tends to 1.
+
+>>> from closedform.theory import xor_mean_field
+>>> for time in (0.0, 3.0, 10.0, 100.0):
+...     small, large = (float(xor_mean_field.margin(time, start)) for start in (0.1, 1.0))
+...     print(round(small, 2), round(large, 2), round(small / large, 2))
+0.1 1.0 0.1
+0.61 2.11 0.29
+2.88 3.59 0.8
+6.57 6.63 0.99
 """
 
 import math
