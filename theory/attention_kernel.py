@@ -52,7 +52,7 @@ Factors. A network of $M$ heads carries $1/\sqrt{M}$, so that $K$ is the limit o
 belongs to the eigenvalues with $s \ge 1$ and not to the multiplicities. A target's powers sum to its variance, which is 1.
 
 Source. Setting: Fu, Guo, Bai and Mei, arXiv 2307.11353 (abstract and a summary read, body not). Kernel, spectrum and powers are
-derived here; $g$: Cho and Saul 2009.
+derived here; $g$: Cho and Saul 2009, papers.nips.cc/paper/3628-kernel-methods-for-deep-learning.
 
 Finite size. At $M$ heads a kernel entry scatters by $1/\sqrt{M}$, and the risk is that of `theory.random_features`: with $M d$
 features for heads without augmentation, by `groups` with it.

@@ -40,11 +40,12 @@ included, of $\partial h_{L+1}(x)\, \partial h_{L+1}(y)$. With another parametri
 the NNGP is the same. Training the readout alone gives $S_{L+1}$ in place of $T_{L+1}$. Kernels of inputs normalised to
 $|x| = 1$ lack the $1/d$: give them moments.
 
-Source. R. M. Neal, 1996, and C. K. I. Williams, "Computing with infinite networks", 1997 (depth 1); Y. Cho, L. K. Saul,
-"Kernel methods for deep learning", 2009 (the recursion for ReLU); J. Lee et al., "Deep neural networks as Gaussian
-processes", 2018 (NNGP); A. Jacot, F. Gabriel, C. Hongler, "Neural tangent kernel", 2018 (NTK); R. Novak et al., "Neural
-Tangents", 2020 (its conventions of Dense layers in "ntk" parametrisation are those here). Recalled, not re-read, and
-checked against wide networks. No equation number is quoted.
+Source. R. M. Neal, 1996, doi 10.1007/978-1-4612-0745-0, and C. K. I. Williams, "Computing with infinite networks", 1996,
+papers.nips.cc/paper/1197-computing-with-infinite-networks (depth 1); Y. Cho, L. K. Saul, "Kernel methods for deep learning",
+2009, papers.nips.cc/paper/3628-kernel-methods-for-deep-learning (the recursion for ReLU); J. Lee et al., "Deep neural
+networks as Gaussian processes", 2018, arXiv 1711.00165 (NNGP); A. Jacot, F. Gabriel, C. Hongler, "Neural tangent kernel",
+2018, arXiv 1806.07572 (NTK); R. Novak et al., "Neural Tangents", 2020, arXiv 1912.02803 (its conventions of Dense layers in
+"ntk" parametrisation are those here). Recalled, not re-read, and checked against wide networks. No equation number is quoted.
 
 Finite size. Derived here [D]: with one hidden layer both kernels are right in the mean at every width. Deeper, the mean is
 off by $b/\text{width}$; for the NNGP of two layers $b = \operatorname{tr}(H C)/2$, $H$ the Hessian of the last layer's map, $C$

@@ -49,10 +49,10 @@ polynomials of degree 2 `num_nodes` - 1 in all, and off by a power of 1/`num_nod
 Factors. The measures are probabilities: an eigenvalue is that of the integral operator under the uniform law, and the
 modes have mean square 1. Inputs have norm 1, and $\sqrt{d}$ on the hypercube, where the argument of $k$ is divided by $d$.
 
-Source. Textbook: K. Atkinson, W. Han, "Spherical harmonics and approximations on the unit sphere" (2012), for the sphere,
-R. O'Donnell, "Analysis of Boolean functions" (2014), for the hypercube. Recalled, not re-read [Q]; the tests derive each
-formula again by brute force. The doubly zonal case is that of the attention kernel of H. Fu, T. Guo, Y. Bai, S. Mei,
-arXiv 2307.11353 (body not read): derived here [D].
+Source. Textbook: K. Atkinson, W. Han, "Spherical harmonics and approximations on the unit sphere" (2012), doi
+10.1007/978-3-642-25983-8, for the sphere, R. O'Donnell, "Analysis of Boolean functions" (2014), doi 10.1017/CBO9781139814782,
+for the hypercube. Recalled, not re-read [Q]; the tests derive each formula again by brute force. The doubly zonal case is
+that of the attention kernel of H. Fu, T. Guo, Y. Bai, S. Mei, arXiv 2307.11353 (body not read): derived here [D].
 
 Finite size. None in the formulas. Rounding: an eigenvalue is off by about $\epsilon\, \mathbb{E}|k|/\sqrt{B_r}$, so that one
 that is zero by symmetry reads 1e-17 or so, of either sign, and a degree's share of the trace is good to

@@ -31,8 +31,9 @@ the tangent kernel as its width goes to infinity (`theory.deep_kernels`), for th
 Factors. The loss has $\frac{1}{2}$ on both terms and is a sum over examples: for $\sum (y - f)^2 + \delta |v|^2$ the time
 counts double, for a mean over $n$ examples it is divided by $n$ (and $\delta$ multiplied by $n$).
 
-Source. Textbook; for networks A. Jacot, F. Gabriel, C. Hongler, "Neural tangent kernel", 2018, and J. Lee et al., "Wide neural
-networks of any depth evolve as linear models", 2019 (recalled). The ridge is derived here.
+Source. Textbook; for networks A. Jacot, F. Gabriel, C. Hongler, "Neural tangent kernel", 2018, arXiv 1806.07572, and J. Lee
+et al., "Wide neural networks of any depth evolve as linear models", 2019, arXiv 1902.06720 (recalled). The ridge is derived
+here.
 
 Finite size. None for linear models. For networks $O(1/\text{width})$ for outputs of order 1.
 

@@ -35,9 +35,9 @@ Factors. The fit is $(K + \delta I)^{-1} y$: $\delta$ is not divided by $n$. The
 includes $\sigma^2$ (at $n = 0$ it is the total power plus $\sigma^2$). A target's power outside of the given modes adds to
 $\sigma^2$.
 
-Source. Eigenlearning, J. Simon, M. Dickens, D. Karkada, M. DeWeese, TMLR 2023, arXiv 2110.03922; the same as A. Canatar,
-B. Bordelon, C. Pehlevan, Nature Communications 2021. Formulas recalled, checked against public code [C]; body not re-read.
-The tail as ridge, and the direction of Newton's method that always converges, are derived here [D].
+Source. Eigenlearning, J. Simon, M. Dickens, D. Karkada, M. DeWeese, TMLR 2023, arXiv 2110.03922; the same as A. Canatar, B.
+Bordelon, C. Pehlevan, Nature Communications 2021, arXiv 2006.13198. Formulas recalled, checked against public code [C]; body
+not re-read. The tail as ridge, and the direction of Newton's method that always converges, are derived here [D].
 
 Finite size. For kernels of random-feature attention ($d = 8$, 4 keys) the prediction is within 1 to 7 % of simulations for
 $n = 16$ to 1024; for $e^{a t}$ on $\{-1, 1\}^d$ within 3 % at $d = 12$, 5 % at $d = 10$, and at $d = 8$, where samples repeat,

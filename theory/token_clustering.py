@@ -331,7 +331,8 @@ def circle_growth_rates(num_modes: int, beta: Numbers, softmax: bool = True) -> 
         here = 1 / (2 * k + beta_**2 * above)  # over beta
         return here, here
 
-    # start: I_k/I_(k-1) between beta/(k + sqrt(k^2 + beta^2)) and beta/(k - 1 + sqrt((k + 1)^2 + beta^2)), Amos 1974
+    # start (Amos 1974, doi 10.1090/S0025-5718-1974-0333287-7):
+    # I_k/I_(k-1) between beta/(k + sqrt(k^2 + beta^2)) and beta/(k - 1 + sqrt((k + 1)^2 + beta^2))
     start = 1 / (highest + 0.5 + jnp.sqrt((highest + 1.5) ** 2 + beta_**2))
     modes = jnp.arange(highest, 0, -1, dtype=beta_.dtype)
     ratios = jax.lax.scan(ratio, start, modes)[1][::-1][:num_modes]

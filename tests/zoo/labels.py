@@ -18,7 +18,7 @@ def _ticks(axis):
 
 
 def words(figure):
-    """(text, box in pixels, rotation) of everything that is written in a figure: titles, labels, ticks, annotations, legends."""
+    """(text, box in pixels, rotation) of all that is written in a figure: titles, labels, ticks, annotations, legends."""
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.canvas.draw()
     found = [*figure.texts]  # titles and labels of the whole figure are among them
