@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..sweeps.digest import _targets
+from ..sweeps.digest import import_targets
 from ..sweeps.errors import UsageError
 from . import modules
 
 OWN = "closedform"  # the entry of this package
 _FILE = Path(__file__).with_name("references.bib")
-_CITED = ("theory", "models", "solvers")  # what a module owes its formulas to, if it imports them
+_CITED = ("theory", "solvers")  # what a module owes its numbers to, if it imports them; a model may stem from anywhere
 _ARXIV = re.compile(r"\barxiv(?::|\.org/abs/|\s)\s*(\d{4}\.\d{4,5})", flags=re.IGNORECASE)
 _DOI = re.compile(r"\bdoi(?::|\.org/|\s)\s*(10\.\d{4,9}/[^\s\"'<>`]+)", flags=re.IGNORECASE)
 _ACCENTS = {"'": "\u0301", "`": "\u0300", "^": "\u0302", '"': "\u0308", "~": "\u0303", "c": "\u0327", "v": "\u030c"}
@@ -111,14 +111,14 @@ def cited_by(text: str) -> list[str]:
 def citations(name: str) -> list[str]:
     """The keys behind a module (theory/xor, experiments/xor/phases): its own first, then those of what it imports itself.
 
-    Of the imports count theory, models and solvers, also where a private module of the same folder imports them.
+    Of the imports count theory and solvers, also where a private module of the same folder imports them.
     """
     path = modules.ROOT / f"{name}.py"
     return list(dict.fromkeys(key for source in (path, *_behind_file(path)) for key in _cited_in(source)))
 
 
 def _behind_file(path: Path) -> Iterator[Path]:
-    """The private siblings that a file imports and the theory, models and solvers that it and they import."""
+    """The private siblings that a file imports and the theory and solvers that it and they import."""
     for target in _imports(path):
         if target.parent == path.parent and re.match(r"_[^_]", target.name):
             yield target
@@ -130,7 +130,7 @@ def _behind_file(path: Path) -> Iterator[Path]:
 @functools.cache
 def _imports(path: Path) -> list[Path]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    return [target for node in ast.walk(tree) for target in _targets(path, node) if target.is_file()]
+    return [target for node in ast.walk(tree) for target in import_targets(path, node) if target.is_file()]
 
 
 @functools.cache

@@ -165,11 +165,12 @@ def imported_files(start: Path) -> set[Path]:
             continue
         found.add(path)
         for node in ast.walk(ast.parse(path.read_text())):
-            queue += [target for target in _targets(path, node) if target.is_file()]
+            queue += [target for target in import_targets(path, node) if target.is_file()]
     return found
 
 
-def _targets(path: Path, node: ast.AST) -> Iterable[Path]:
+def import_targets(path: Path, node: ast.AST) -> Iterable[Path]:
+    """Files of this package, or beside `path`, that a statement of that file may import; not all of them exist."""
     if isinstance(node, ast.ImportFrom):
         module = (node.module or "").split(".")
         if node.level:

@@ -62,12 +62,12 @@ Regime. Exact for every correlation in $[-1, 1]$ and variance $\ge 0$. Correlati
 Factors. `arc_cosine(1, 1)` is $\mathbb{E} \operatorname{relu}(Z)^2 = 1/2$: no He factor 2. Hermite polynomials are orthonormal
 under $N(0, 1)$.
 
-Source. D. B. Owen, "Tables for computing bivariate normal probabilities", 1956 ($T$, and $\Phi_2$ by it); Y. Cho, L. K. Saul,
-"Kernel methods for deep learning", 2009, papers.nips.cc/paper/3628-kernel-methods-for-deep-learning ($J_n$); C. K. I.
-Williams, "Computing with infinite networks", 1996, papers.nips.cc/paper/1197-computing-with-infinite-networks (erf); the
-derivatives in $c$ are Price's theorem (doi 10.1109/TIT.1958.1057444). All recalled, and checked here against numerical
-integrals, not re-read. Derived here [D]: the ReLU product with means, $\partial K/\partial v$ by parts, the symmetric
-quadrature.
+Source. D. B. Owen, "Tables for computing bivariate normal probabilities", 1956, doi 10.1214/aoms/1177728074 ($T$, and
+$\Phi_2$ by it); Y. Cho, L. K. Saul, "Kernel methods for deep learning", 2009,
+papers.nips.cc/paper/3628-kernel-methods-for-deep-learning ($J_n$); C. K. I. Williams, "Computing with infinite networks",
+1996, papers.nips.cc/paper/1197-computing-with-infinite-networks (erf); the derivatives in $c$ are Price's theorem (doi
+10.1109/TIT.1958.1057444). All recalled, and checked here against numerical integrals, not re-read. Derived here [D]: the ReLU
+product with means, $\partial K/\partial v$ by parts, the symmetric quadrature.
 
 Finite size. None. In float64 the errors found are below 5e-16 for $\Phi_2$ and `arc_cosine`, over all correlations to
 $\pm 1$ (absolute: no relative accuracy is kept far in the tails), and 2e-15 of $|m_1 m_2| + s_1 s_2$ for the ReLU product. In

@@ -173,11 +173,12 @@ def test_own_papers_stand_first_then_those_of_direct_imports(tmp_path, monkeypat
     files = {
         "theory/law": '"""Law. arXiv 2309.15111"""\nfrom . import deep',
         "theory/deep": '"""Deep. arXiv 2305.03452"""',
-        "models/net": '"""Net. arXiv 2410.08417"""',
+        "solvers/fit": '"""Fit. arXiv 2410.08417"""',
+        "models/net": '"""Net. arXiv 2212.06011"""',
         "tasks/data": '"""Data. arXiv 2307.11353"""',
-        "experiments/new/_shared": '"""Shared. arXiv 1412.6572"""\nfrom ...models import net',
+        "experiments/new/_shared": '"""Shared. arXiv 1412.6572"""\nfrom ...solvers import fit',
         "experiments/new/one": '"""One. arXiv 1706.06083"""\n'
-        "from ...tasks import data\nfrom ...theory import law\nfrom . import _shared",
+        "from ...tasks import data\nfrom ...models import net\nfrom ...theory import law\nfrom . import _shared",
         "experiments/new/two": '"""Two."""',
     }
     for name, text in files.items():
@@ -230,7 +231,7 @@ def test_what_is_printed_can_be_appended_to_a_file(capsys):
 
 def test_plain_is_a_line_each(capsys):
     assert command_line.main(["cite", "--plain", "models/bilinear_classifier"]) == 0
-    first, _, last = capsys.readouterr().out.splitlines()
+    first, last = capsys.readouterr().out.splitlines()
     title = "Bilinear MLPs Enable Weight-Based Mechanistic Interpretability"
     assert first == f"Michael T. Pearce et al., {title}, International Conference on Learning Representations, 2025"
     assert last.startswith("The closedform developers, closedform: ")
