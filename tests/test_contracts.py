@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import closedform
+from closedform.gallery.markup import markdown
 
 ROOT = Path(closedform.__file__).parent
-FOLDERS = ("models", "tasks", "theory", "solvers", "sweeps", "experiments", "figures", "benchmarks")
+FOLDERS = ("models", "tasks", "theory", "solvers", "sweeps", "experiments", "figures", "gallery", "benchmarks")
 
 
 def modules(*folders):
@@ -40,6 +41,7 @@ MAY_IMPORT = {
     "solvers": {"solvers", "models", "theory"},  # a solver that proves its answer needs the bound that theory states
     "experiments": {"experiments", "models", "tasks", "solvers", "theory", "sweeps"},
     "figures": {"figures", "sweeps"},
+    "gallery": {"gallery", "sweeps", "figures"},
 }
 
 
@@ -75,7 +77,7 @@ def test_every_module_says_what_it_is(name):
     assert ast.get_docstring(ast.parse(source)), f"{name} has no module docstring"
 
 
-@pytest.mark.parametrize("name", modules("models", "tasks", "theory", "solvers", "sweeps"))
+@pytest.mark.parametrize("name", modules("models", "tasks", "theory", "solvers", "sweeps", "gallery"))
 def test_doctests(name):
     with jax.enable_x64(False):
         results = doctest.testmod(load(name))
@@ -88,6 +90,28 @@ def test_public_functions_are_documented(name):
     for attribute, value in vars(module).items():
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not attribute.startswith("_"):
             assert inspect.getdoc(value), f"{name}.{attribute} has no docstring"
+
+
+@pytest.mark.parametrize("name", modules("models", "tasks", "theory", "solvers", "experiments"))
+def test_docstrings_are_markdown_that_can_be_drawn(name):
+    """Every formula becomes MathML, and no backslash of one was taken for a control character."""
+    document = inspect.getdoc(load(name)) or ""
+    assert not set(document) & set("\a\b\t\v\f\r"), "a docstring with LaTeX is raw: r before its quotes"
+    assert markdown(document)
+    assert "$" not in document.split("\n")[0], "the first line is printed by terminals"
+
+
+@pytest.mark.parametrize("name", modules("models", "theory", "experiments"))
+def test_docstrings_display_a_formula(name):
+    assert '<div class="math block">' in markdown(inspect.getdoc(load(name)) or "")
+
+
+@pytest.mark.parametrize("name", modules("models", "theory"))
+def test_docstrings_end_with_an_example(name):
+    document = inspect.getdoc(load(name)) or ""
+    head, _, example = document.rpartition("\nExample.")
+    assert head, "no paragraph that begins with Example."
+    assert doctest.DocTestParser().get_examples(example)
 
 
 # --- models ----------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,63 @@
+"""What modules say of themselves."""
+
+import pytest
+
+from closedform.gallery import modules
+from closedform.sweeps import UsageError, find, names
+
+
+def test_the_parts_of_a_primitive_are_its_docstring():
+    parts = modules.sections("theory/xor")
+    assert list(parts) == ["", "About", "Formula", "Regime", "Factors", "Source", "Finite size", "Example"]
+    assert parts[""].startswith("One neuron under minibatch SGD on XOR")
+    assert "paper symbol" in parts["Regime"]
+    assert ">>> " in parts["Example"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_is_read_from_the_source_is_what_the_module_says(name):
+    about = modules.read_about(modules.document(f"experiments/{name}"))
+    assert about == find(name).about()
+    assert about.claim.endswith(".")
+    assert "$$" in about.body
+    assert "Cost" not in about.source
+
+
+def test_uses_and_users_are_two_sides_of_one_thing():
+    assert {"theory/xor_mean_field", "models/two_layer", "tasks/xor"} <= set(modules.uses("experiments/xor/phases"))
+    for folder in modules.PRIMITIVES:
+        for name in modules.names(folder):
+            assert all(name in modules.uses(user) for user in modules.users(name))
+    assert modules.users("theory/token_clustering") == [
+        f"experiments/token_clustering/{name}" for name in ("circle_clusters", "energy", "equiangular", "phase_diagram")
+    ]
+
+
+def test_every_experiment_rests_on_a_theory():
+    assert all(any(used.startswith("theory/") for used in modules.uses(f"experiments/{name}")) for name in names())
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("xor/phases", ["experiments/xor/phases"]),
+        ("experiments/xor/phases.py", ["experiments/xor/phases"]),
+        ("theory.xor", ["theory/xor"]),
+        ("closedform.theory.xor", ["theory/xor"]),
+        ("layer_reorder", [f"experiments/layer_reorder/{name}" for name in ("slopes", "sublayers", "trained", "windows")]),
+    ],
+)
+def test_a_person_names_modules(text, found):
+    assert modules.resolve(text) == found
+
+
+def test_a_name_of_nothing_is_told_with_the_nearest():
+    with pytest.raises(UsageError, match="xor/phasis.*nearest: xor/phases"):
+        modules.resolve("xor/phasis")
+
+
+def test_code_is_that_of_the_functions_alone():
+    text = modules.code("experiments/xor/phases", ["predict"])
+    assert text.startswith("def predict(")
+    assert "def observe" not in text
+    assert modules.functions("experiments/xor/phases")[:1] == ["init"]
