@@ -2,25 +2,58 @@
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide"
+from closedform.sweeps import agreement, find
+from closedform.sweeps.config import as_dict, replace
+from closedform.sweeps.plan import cell_name
+
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "guide"
+
+
+def programs(page):
+    return re.findall(r"```python\n(.*?)```", (GUIDE / f"{page}.md").read_text(), flags=re.DOTALL)
 
 
 def program(page):
-    (text,) = re.findall(r"```python\n(.*?)```", (GUIDE / f"{page}.md").read_text(), flags=re.DOTALL)
+    (text,) = programs(page)
     return text
 
 
-def call(*command, folder, code=0):
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "COLUMNS": "160"}
+def commands(page):
+    """Every `closedform ...` of a page, as words, in order."""
+    lines = re.findall(r"^    closedform ((?:.*\\\n)*.*)$", (GUIDE / f"{page}.md").read_text(), flags=re.MULTILINE)
+    return [line.replace("\\\n", " ").split() for line in lines if not line.startswith(":")]
+
+
+def printed_on(page, first):
+    """The indented block of a page that begins with these words, without its indentation."""
+    blocks = re.findall(r"(?:^    .*\n)+", (GUIDE / f"{page}.md").read_text(), flags=re.MULTILINE)
+    (block,) = (block for block in blocks if block.strip().startswith(first))
+    return [line[4:] for line in block.splitlines()]
+
+
+def numbers(text):
+    return [float(number) for number in re.findall(r"(?<![\w.])[-+]?\d+\.\d+(?:e[-+]\d+)?", text)]
+
+
+def call(*command, folder, code=0, **variables):
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "COLUMNS": "160", **variables}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == code, done.stderr
+    assert done.returncode == code, done.stderr + done.stdout
     return done
+
+
+def closedform(*words, folder, code=0, **variables):
+    return call(sys.executable, "-m", "closedform", *words, folder=folder, code=code, **variables)
 
 
 def test_sweep_your_own_model(tmp_path):
@@ -51,10 +84,11 @@ def test_links_and_commands_of_a_page_exist(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (GUIDE / target).exists(), target
     source = Path(command_line.__file__).read_text()
-    known = {name.replace("_", "-") for name in re.findall(r"^    (\w+): ", source, flags=re.MULTILINE)}
-    commands = re.findall(r"^    closedform .*(?:\\\n.*)*", text, flags=re.MULTILINE)
-    for option in set(re.findall(r" --([a-z-]+)", "\n".join(commands))):
-        assert option in known, option
+    known = {"help", "config"} | {name.replace("_", "-") for name in re.findall(r"^    (\w+): ", source, flags=re.MULTILINE)}
+    for words in commands(page):
+        assert f'"{words[0]}": _{words[0]},' in source, words[0]
+        for option in re.findall(r" --([a-z-]+)", " ".join(words)):
+            assert option in known, option
 
 
 def test_global_optimum(tmp_path):
@@ -84,3 +118,163 @@ def test_learning_curve(tmp_path):
     )
     assert all(abs(a / b - 1) < 0.15 for a, b in zip(simulated, predicted, strict=True))  # ten data sets
     assert simulated != predicted
+
+
+def test_reproduce(tmp_path):
+    """The commands of the page in their order, at the quick size: what each prints, leaves and does not compute again."""
+    page = commands("reproduce")
+    assert " ".join(words[0] for words in page) == "list reproduce reproduce reproduce agree run run run reproduce run"
+    listed, first, again, more, table, explain, other, wrong, preset, noisy = page
+    assert "xor/phases" in closedform(*listed, folder=tmp_path).stdout
+
+    quick = ["--preset", "quick"]
+    done = closedform(*first, *quick, folder=tmp_path)
+    fields = ("signal", "opposite", "perp_norm", "readout")
+    assert all(field in done.stdout for field in fields)
+    assert done.stdout.count("agrees") == len(fields)
+    figures = [tmp_path / f"results/xor/phases-quick.{suffix}" for suffix in ("png", "pdf")]
+    assert [line for line in done.stdout.splitlines() if line.startswith("results")] == [
+        str(path.relative_to(tmp_path)) for path in figures
+    ]
+    drawn = [path.read_bytes() for path in figures]
+    (stored,) = tmp_path.glob("results/xor/phases/*/*.nc")
+    written = stored.stat().st_mtime_ns
+
+    assert again == first
+    assert closedform(*again, *quick, folder=tmp_path).stdout == done.stdout
+    assert [path.read_bytes() for path in figures] == drawn
+    assert stored.stat().st_mtime_ns == written
+
+    text = program("reproduce").replace('run("xor/phases")', f'run("xor/phases", {find("xor/phases").module.QUICK})')
+    (tmp_path / "read.py").write_text(text)
+    mean, error, predicted = numbers(call(sys.executable, "read.py", folder=tmp_path).stdout)
+    assert abs(mean - predicted) < 5 * error + 0.02 * predicted
+    assert stored.stat().st_mtime_ns == written
+
+    assert more[-2:] == ["--seeds", "16"]
+    sixteen = closedform(*more, *quick, folder=tmp_path).stdout
+    assert len(re.findall(r" 16   agrees", sixteen)) == len(fields)
+    assert closedform(*table, *quick, folder=tmp_path).stdout.strip() in sixteen
+
+    assert "input dimension, paper d (default: 64)" in closedform(*explain, folder=tmp_path).stdout
+    made = closedform(*other, *quick, folder=tmp_path).stdout
+    assert [Path(line).suffix for line in made.splitlines() if line.startswith("results")] == [".nc", ".png", ".pdf"]
+    assert all((tmp_path / line).exists() for line in made.splitlines() if line.startswith("results"))
+    config = replace(find("xor/phases").default_config(), {"model.dim": 100})
+    cell = cell_name("xor/phases", 0, as_dict(config))
+    assert f"{cell[:2]}/{cell}-" in printed_on("reproduce", "results/xor/phases/")[0]
+
+    said = closedform(*wrong, folder=tmp_path, code=2).stderr.strip()
+    assert said == printed_on("reproduce", "closedform: unknown")[0]
+    assert preset[2:] == quick
+
+    small = find("xor/samples").module.QUICK
+    overrides = [word for path, value in small.items() for word in (f"--config.{path}", str(value)) if path != "noise"]
+    sizes = closedform(*noisy, *overrides, "--seeds", "2", folder=tmp_path)
+    assert "no verdict" not in sizes.stdout
+
+
+def test_agreement(tmp_path):
+    """By hand and by the table, the same numbers; a hundred seeds do not find the wrong formula, a thousand do."""
+    (tmp_path / "variance.py").write_text(program("agreement"))
+    by_hand = call(sys.executable, "variance.py", folder=tmp_path).stdout.splitlines()
+    on_page = printed_on("agreement", "100 seeds")
+    assert [line.split()[-1] for line in by_hand] == ["agrees", "agrees", "agrees", "DISAGREES"]
+    for line, other in zip(by_hand, on_page, strict=True):
+        assert numbers(line) == pytest.approx(numbers(other), rel=0.05)  # the deviations have two digits
+        assert line.split()[-1] == other.split()[-1]
+    (command,) = commands("agreement")
+    table = closedform(*command, folder=tmp_path, code=1).stdout.splitlines()
+    for field, verdict in (("right", "agrees"), ("wrong", "DISAGREES")):
+        (row,) = (line for line in table if f" {field} " in line)
+        (shown,) = (line for line in printed_on("agreement", "experiment") if f" {field} " in line)
+        (hand,) = (line for line in by_hand if line.startswith(f"1000 seeds, {field}"))
+        assert numbers(row) == pytest.approx(numbers(shown), rel=0.05)
+        assert numbers(row)[-4:] == numbers(hand)  # mean, standard error, deviation, allowance
+        assert row.split()[-1] == shown.split()[-1] == verdict
+    closedform("run", "variance.py:simulate", "--seeds", "100", folder=tmp_path)  # exit code 0
+
+
+def test_the_odds_on_the_agreement_page():
+    """How often a right prediction is refused: the normal law with many seeds, Student's with eight."""
+    text = (GUIDE / "agreement.md").read_text()
+    once_in = [1 / (2 * law.sf(z)) for law in (stats.norm, stats.t(7)) for z in (agreement.Z_NUMBER, agreement.Z_CURVE)]
+    assert once_in == pytest.approx([16_000, 1.7e6, 190, 640], rel=0.03)
+    for words in ("once in 16,000 numbers", "once in 1.7 million points", "once in 190 numbers or 640 points"):
+        assert words in " ".join(text.split())
+
+
+def test_precision(tmp_path):
+    """The numbers of the page, from its program: float64 to their digits, what float32 gets wrong in its order of magnitude."""
+    _, measure, bits = programs("precision")
+    (tmp_path / "measure.py").write_text(measure)
+    found = call(sys.executable, "measure.py", folder=tmp_path).stdout.splitlines()
+    page = printed_on("precision", "float32")
+    assert len(found) == len(page) == 14
+    precise = False
+    for line, other in zip(found, page, strict=True):
+        precise |= line == "float64"
+        for here, there in zip(numbers(line), numbers(other), strict=True):
+            if precise:
+                assert here == pytest.approx(there, rel=0.06)  # two digits
+            else:
+                assert there / 3 - 1e-7 <= here <= 3 * there + 1e-7
+    assert numbers(found[6])[-1] > 5 * numbers(found[13])[-1]  # the test error that stopped falling
+
+    (tmp_path / "bits.py").write_text(bits)
+    together = call(sys.executable, "bits.py", folder=tmp_path).stdout
+    assert "one by one: the same bits" in together
+    assert float(re.findall(r"off by (\S+) at most", together)[0]) < 1e-5
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the tracked files that is imported as closedform: its folder, and the variables that make it so."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("no git checkout")
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).exists():
+            (tmp_path / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / "checkout" / name)
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "closedform").symlink_to(tmp_path / "checkout", target_is_directory=True)
+    return tmp_path / "checkout", {"PYTHONPATH": str(tmp_path / "path")}
+
+
+def test_add_a_paper(checkout):
+    """The page's files in a copy of the repository: reproduced, drawn, accepted by the contract tests, and seen to fail."""
+    folder, variables = checkout
+    text = (GUIDE / "add_a_paper.md").read_text()
+    for line in re.findall(r"^    ((?:mkdir|touch) .*)$", text, flags=re.MULTILINE):
+        call(*line.split(), folder=folder)
+    files = re.findall(r"^`([\w/]+\.py)`\n\n```python\n(.*?)```", text, flags=re.MULTILINE | re.DOTALL)
+    assert [path.split("/")[0] for path, _ in files] == ["theory", "models", "experiments", "figures"]
+    for path, source in files:
+        assert not (folder / path).exists()
+        (folder / path).write_text(source)
+    reproduce, refresh = commands("add_a_paper")
+
+    table = closedform(*reproduce, folder=folder, **variables)
+    assert table.stdout.count("agrees") == 6
+    assert "1 compilation" in table.stderr
+    assert (folder / "results/online_regression/learning_rates.png").stat().st_size > 10_000
+
+    (tests,) = re.findall(r"^    pytest (.*)$", text, flags=re.MULTILINE)
+    pytest_ = (sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider")
+    checked = call(*pytest_, *shlex.split(tests), folder=folder, **variables)
+    assert re.search(r"\b19 passed", checked.stdout)
+    call(sys.executable, "-m", "ruff", "check", *[path for path, _ in files], folder=folder)
+    call(sys.executable, "-m", "ruff", "format", "--check", *[path for path, _ in files], folder=folder)
+
+    theory = folder / files[0][0]
+    right = theory.read_text()
+    wrong = right.replace("return eta * sigma**2", "return 2 * eta * sigma**2")
+    assert wrong != right
+    theory.write_text(wrong)
+    stale = closedform(*reproduce, folder=folder, **variables)
+    assert "stale" in stale.stderr
+    assert "DISAGREES" not in stale.stdout
+    broken = closedform(*refresh, folder=folder, code=1, **variables)
+    assert broken.stdout.count("DISAGREES") == 3
+    assert broken.stdout.count("agrees") == 3
