@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import xarray
 
 Z_NUMBER, Z_CURVE = 4.0, 5.0
+_NOTHING_LEFT = ("no verdict (0 seeds)", "no verdict (failed)")
 
 
 class Row(NamedTuple):
@@ -95,8 +96,8 @@ def compare(experiment: Experiment, result: xarray.DataTree) -> list[Row]:
 
 
 def agrees(rows: Iterable[Row]) -> bool:
-    """True if no row disagrees and none is without a verdict because every seed diverged."""
-    return all(row.verdict != "DISAGREES" for row in rows)
+    """True if no row disagrees and none is without a verdict because every seed diverged or the cell failed."""
+    return all(row.verdict != "DISAGREES" and row.verdict not in _NOTHING_LEFT for row in rows)
 
 
 def swept_axes(result: xarray.DataTree) -> list[str]:

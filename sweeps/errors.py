@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_SHOWN = 60  # names in a message
+
 
 class UsageError(ValueError):
     """A request that cannot be met: one line that names what was given and what is allowed. The command line exits with 2."""
@@ -26,5 +28,7 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UsageError:
     """
     known = sorted(known)
     nearest = difflib.get_close_matches(given, known, n=3, cutoff=0.5)
-    hint = f"nearest: {', '.join(nearest)} (all: {', '.join(known)})" if nearest else f"known: {', '.join(known)}"
+    shown = ", ".join(known[:_SHOWN]) + (f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
+    all_of_them = f" (all: {shown})" if len(known) <= _SHOWN else ""
+    hint = f"nearest: {', '.join(nearest)}{all_of_them}" if nearest else f"known: {shown}"
     return UsageError(f"unknown {kind} {given!r}; {hint}")

@@ -176,7 +176,9 @@ def test_reproduce_then_agree_computes_nothing_twice(capsys, monkeypatch):
     assert capsys.readouterr().out.strip() == first[: first.index("results/")].strip()
 
 
-@pytest.mark.parametrize(("verdict", "code"), [("agrees", 0), ("DISAGREES", 1), ("no verdict (1 seed)", 0)])
+@pytest.mark.parametrize(
+    ("verdict", "code"), [("agrees", 0), ("DISAGREES", 1), ("no verdict (1 seed)", 0), ("no verdict (failed)", 1)]
+)
 def test_a_disagreement_is_exit_code_1(verdict, code, monkeypatch, capsys):
     row = sweeps.Row("a/b", "", "x", "", 1.0, 2.0, 0.1, 0.4, 1, 0, 8, (3,), verdict)
     monkeypatch.setattr(sweeps, "compare", lambda *_: [row])

@@ -263,7 +263,7 @@ def test_add_a_paper(checkout):
     (tests,) = re.findall(r"^    pytest (.*)$", text, flags=re.MULTILINE)
     pytest_ = (sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider")
     checked = call(*pytest_, *shlex.split(tests), folder=folder, **variables)
-    assert re.search(r"\b19 passed", checked.stdout)
+    assert int(re.findall(r"\b(\d+) passed", checked.stdout)[0]) >= 19
     call(sys.executable, "-m", "ruff", "check", *[path for path, _ in files], folder=folder)
     call(sys.executable, "-m", "ruff", "format", "--check", *[path for path, _ in files], folder=folder)
 

@@ -33,10 +33,6 @@ def test_uses_and_users_are_two_sides_of_one_thing():
     ]
 
 
-def test_every_experiment_rests_on_a_theory():
-    assert all(any(used.startswith("theory/") for used in modules.uses(f"experiments/{name}")) for name in names())
-
-
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -60,4 +56,4 @@ def test_code_is_that_of_the_functions_alone():
     text = modules.code("experiments/xor/phases", ["predict"])
     assert text.startswith("def predict(")
     assert "def observe" not in text
-    assert modules.functions("experiments/xor/phases")[:1] == ["init"]
+    assert {"predict", "predict_noiseless", "observe"} <= set(modules.functions("experiments/xor/phases"))
