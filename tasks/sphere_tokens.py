@@ -1,19 +1,31 @@
-"""A query and a set of keys, all uniform on the unit sphere, with targets that are means over the keys.
+r"""A query and a set of keys, all uniform on the unit sphere, with targets that are means over the keys.
 
-    f(x) = (1/N) sum_i <x_0, x_i>^p <beta, x_i>^q,   centred and scaled to unit variance by its exact moments
+$$
+f(x) = \frac{1}{N} \sum_i \langle x_0, x_i \rangle^p \langle \beta, x_i \rangle^q
+$$
 
-An example is an array (1 + N, d): row 0 is the query x_0, the others the keys. The direction beta is the first basis
-vector, which is no restriction, as the tokens have no preferred direction.
+centred and scaled to unit variance by its exact moments. An example is an array $(1 + N, d)$: row 0 is the query $x_0$, the
+others the keys. The direction $\beta$ is the first basis vector, which is no restriction, as the tokens have no preferred
+direction.
 
-| target | p | q | what it asks for |
+| target | $p$ | $q$ | what it asks for |
 |---|---|---|---|
-| LINEAR | 0 | 1 | one direction of the mean key |
-| QUADRATIC | 0 | 2 | second moments of the keys |
-| CORRELATION | 1 | 0 | the mean key along the query |
-| GATED | 1 | 1 | a direction of the keys, weighted by their correlation with the query |
+| `LINEAR` | 0 | 1 | one direction of the mean key |
+| `QUADRATIC` | 0 | 2 | second moments of the keys |
+| `CORRELATION` | 1 | 0 | the mean key along the query |
+| `GATED` | 1 | 1 | a direction of the keys, weighted by their correlation with the query |
 
-Source: the families of Fu, Guo, Bai and Mei, arXiv 2307.11353 (recalled); moments by Isserlis' theorem (doi
-10.1093/biomet/12.1-2.134) on the sphere (derived).
+Source: the families of Fu, Guo, Bai and Mei, arXiv 2307.11353 (recalled); moments by Isserlis' theorem
+(doi 10.1093/biomet/12.1-2.134) on the sphere (derived).
+
+Example. A target of odd $p$ changes its sign with the query:
+
+>>> import jax
+>>> from closedform.tasks import sphere_tokens
+>>> x = sphere_tokens.sample(jax.random.key(0), num_samples=1, num_keys=4, dim=8)[0]
+>>> f = sphere_tokens.evaluate(sphere_tokens.CORRELATION, x)
+>>> x.shape, bool(sphere_tokens.evaluate(sphere_tokens.CORRELATION, x.at[0].multiply(-1)) == -f)
+((5, 8), True)
 """
 
 from math import comb, factorial, prod
