@@ -32,7 +32,8 @@ Example. Two gates make four blocks of the ReLU program, each pattern with eithe
 
 >>> import jax.numpy as jnp
 >>> from closedform.solvers import program
->>> made = program.relu_program(jnp.eye(2), [3.0, 4.0], gates=[[1.0, 1.0], [1.0, -1.0]], beta=1.0)
+>>> gates = jnp.array([[1.0, 1.0], [1.0, -1.0]])
+>>> made = program.relu_program(jnp.eye(2), jnp.array([3.0, 4.0]), gates, beta=1.0)
 >>> made.active.tolist(), made.sign.tolist()
 ([[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 1.0, 0.0]], [1.0, 1.0, -1.0, -1.0])
 """
