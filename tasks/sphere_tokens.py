@@ -18,14 +18,13 @@ direction.
 Source: the families of Fu, Guo, Bai and Mei, arXiv 2307.11353 (recalled); moments by Isserlis' theorem
 (doi 10.1093/biomet/12.1-2.134) on the sphere (derived).
 
-Example. A target of odd $p$ changes its sign with the query:
+Example. Both of two keys in three dimensions are $\beta$: their mean is at $\sqrt{6}$ standard deviations, $1/\sqrt{N d}$ each.
 
->>> import jax
+>>> import jax.numpy as jnp
 >>> from closedform.tasks import sphere_tokens
->>> x = sphere_tokens.sample(jax.random.key(0), num_samples=1, num_keys=4, dim=8)[0]
->>> f = sphere_tokens.evaluate(sphere_tokens.CORRELATION, x)
->>> x.shape, bool(sphere_tokens.evaluate(sphere_tokens.CORRELATION, x.at[0].multiply(-1)) == -f)
-((5, 8), True)
+>>> x = jnp.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+>>> round(float(sphere_tokens.evaluate(sphere_tokens.LINEAR, x)), 4)
+2.4495
 """
 
 from math import comb, factorial, prod
