@@ -1,18 +1,34 @@
-"""The alternating direction method of multipliers for the ReLU program with squared loss, factorised once.
+r"""The alternating direction method of multipliers for the ReLU program with squared loss, factorised once.
 
-With copies u = v of the weights, slacks s >= 0 of the cones, scaled duals lam, nu and penalty rho,
+With copies $u = v$ of the weights, slacks $s \ge 0$ of the cones, scaled duals $\lambda$, $\nu$ and penalty $\rho$, where $F$
+maps weights to outputs and $G_b = (2 D_b - 1)\, x$, a step solves
 
-    u   <- solve (1 + F'F/rho + G'G) u = F'y/rho + v - lam + G'(s - nu)
-    v_b <- (1 - beta/(rho ||u_b + lam_b||))_+ (u_b + lam_b),     s <- (G u + nu)_+
-    lam <- lam + kappa (u - v),                                  nu <- nu + kappa (G u - s)
+$$
+\left(1 + \frac{F^\top F}{\rho} + G^\top G\right) u = \frac{F^\top y}{\rho} + v - \lambda + G^\top (s - \nu)
+$$
 
-The paper factors the (2 dim P) x (2 dim P) matrix. It need not be formed: G_b'G_b = x'x for every pattern, so that the
-matrix is blockdiag(M, .., M) + F'F/rho with one M = 1 + x'x, and F M^-1 F' = (x M^-1 x') * (D D') entry by entry. Two
-Cholesky factors, dim x dim and sample x sample, serve all patterns: n^2 P + n^3/3 flops once in place of (2 dim P)^3/3,
-and O(n dim P + n^2) a step. The iterates are the paper's.
+for $u$, and then
+
+$$
+\begin{align*}
+v_b &\leftarrow \left(1 - \frac{\beta}{\rho\, \|u_b + \lambda_b\|}\right)_+ (u_b + \lambda_b), & s &\leftarrow (G u + \nu)_+ \\
+\lambda &\leftarrow \lambda + \kappa\, (u - v), & \nu &\leftarrow \nu + \kappa\, (G u - s)
+\end{align*}
+$$
+
+The paper factors the $(2 d P) \times (2 d P)$ matrix, of $d$ inputs and $P$ patterns. It need not be formed:
+$G_b^\top G_b = x^\top x$ for every pattern, so that the matrix is
+
+$$
+\operatorname{blockdiag}(M, \ldots, M) + \frac{F^\top F}{\rho}, \qquad M = 1 + x^\top x
+$$
+
+with one $M$, and $F M^{-1} F^\top = (x M^{-1} x^\top) \odot (D D^\top)$ entry by entry. Two Cholesky factors, $d \times d$ and
+$n \times n$ for $n$ samples, serve all patterns: $n^2 P + n^3/3$ flops once in place of $(2 d P)^3/3$, and $O(n d P + n^2)$ a
+step. The iterates are the paper's.
 
 Source: Bai, Gautam and Sojoudi, arXiv 2201.01965, Algorithm 3.1, as restated in public code and a student report; the
-factorisation and the lower bound are derived here. kappa = gamma_a/rho in the paper's letters.
+factorisation and the lower bound are derived here. $\kappa = \gamma_a/\rho$ in the paper's letters.
 """
 
 from typing import NamedTuple

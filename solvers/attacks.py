@@ -1,15 +1,17 @@
-"""Attacks on a two-layer network: inputs moved in an l_inf box so that the margin y f falls.
+r"""Attacks on a two-layer network: inputs moved in an l_inf box so that the margin y f falls.
 
-    fgsm    x - r sign(y grad f(x))                                    one step, to a corner of the box
-    pgd     x <- the box's nearest point to x - step r sign(y grad f(x))    many steps
+| attack | new point | steps |
+|---|---|---|
+| `fgsm` | $x - r \operatorname{sign}(y \nabla f(x))$ | one, to a corner of the box |
+| `pgd` | $x \leftarrow$ the box's nearest point to $x - \text{step} \; r \operatorname{sign}(y \nabla f(x))$ | many |
 
-with r the radius of the box along each input (0: this input is not attacked). Every loss that falls with the margin has this
+with $r$ the radius of the box along each input (0: this input is not attacked). Every loss that falls with the margin has this
 sign of its gradient, except that a hinge has none beyond a margin of 1: there an attack on the loss would stay where it is,
-and one on the margin does not. Where no activation changes in the box, f is linear there and one step of either reaches the
+and one on the margin does not. Where no activation changes in the box, $f$ is linear there and one step of either reaches the
 worst case; elsewhere both give a lower bound of the harm that the box can do.
 
-The box is not cut to the range of the data, [0, 1] for pixels, unless `within` asks for it: the worst case of solvers.robust
-is over the whole box.
+The box is not cut to the range of the data, $[0, 1]$ for pixels, unless `within` asks for it: the worst case of
+`solvers.robust` is over the whole box.
 
 Source: FGSM: Goodfellow, Shlens and Szegedy, arXiv 1412.6572; PGD: Madry et al., arXiv 1706.06083 (both recalled).
 """

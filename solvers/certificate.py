@@ -1,11 +1,18 @@
-"""How far a network is from the global optimum: a lower bound from the dual, by all patterns or by a search.
+r"""How far a network is from the global optimum: a lower bound from the dual, by all patterns or by a search.
 
-For the outputs f of any network let nu = -l'(f) and N(nu) = max over ||u|| <= 1 of |nu . relu(x u)|. Scaled by
-c = min(1, beta/N), nu is feasible in the dual, so that no network of any width is better than dual(c nu), and the gap is
-what the network may yet gain. At an optimum N(nu) = beta. With every pattern N is exact, and the bound a proof. The search
-ascends |nu . relu(x u)| from many starts; it gives N from below, so its bound is conditional on having found the top.
+For the outputs $f$ of any network let
 
-Source: derived from the dual of Pilanci and Ergen, arXiv 2002.10553; see theory.convex_relu.
+$$
+\nu = -\ell'(f), \qquad N(\nu) = \max_{\|u\| \le 1} |\nu \cdot \operatorname{relu}(x u)|, \qquad
+c = \min\left(1, \frac{\beta}{N}\right)
+$$
+
+Scaled by $c$, $\nu$ is feasible in the dual, so that no network of any width is better than $\text{dual}(c\, \nu)$, and the gap
+is what the network may yet gain. At an optimum $N(\nu) = \beta$. With every pattern $N$ is exact, and the bound a proof. The
+search ascends $|\nu \cdot \operatorname{relu}(x u)|$ from many starts; it gives $N$ from below, so its bound is conditional on
+having found the top.
+
+Source: derived from the dual of Pilanci and Ergen, arXiv 2002.10553; see `theory.convex_relu`.
 """
 
 from typing import NamedTuple

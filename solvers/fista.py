@@ -1,14 +1,20 @@
-"""Accelerated proximal gradient with restarts (R-FISTA): the gated program, the ReLU program, the Lasso over neurons.
+r"""Accelerated proximal gradient with restarts (R-FISTA): the gated program, the ReLU program, the Lasso over neurons.
 
-    w+ = prox(v - F'l'(F v)/L),   t+ = (1 + sqrt(1 + 4 t^2))/2,   v+ = w+ + ((t - 1)/t+)(w+ - w)
+$$
+\begin{align*}
+w^+ &= \operatorname{prox}\left(v - \frac{F^\top \ell'(F v)}{L}\right) \\
+t^+ &= \frac{1 + \sqrt{1 + 4 t^2}}{2} \\
+v^+ &= w^+ + \frac{t - 1}{t^+} (w^+ - w)
+\end{align*}
+$$
 
-and t = 1 first wherever (v - w+).(w+ - w) > 0: the momentum points uphill. L is raised, and the step taken again, wherever
-||F(w+ - v)||^2 > L ||w+ - v||^2 (the losses here have curvature at most 1), and lowered where that is far from tight. In
-the ReLU program the prox projects each block on its cone and then shortens it, which is exact since a cone contains all
-multiples of its points.
+and $t = 1$ first wherever $(v - w^+) \cdot (w^+ - w) > 0$: the momentum points uphill. $L$ is raised, and the step taken again,
+wherever $\|F (w^+ - v)\|^2 > L\, \|w^+ - v\|^2$ (the losses here have curvature at most 1), and lowered where that is far from
+tight. In the ReLU program the prox projects each block on its cone and then shortens it, which is exact since a cone contains
+all multiples of its points.
 
-Source: Mishkin, Sahiner and Pilanci, arXiv 2202.01331, by the code of its package (whose t update differs: see the
-specification's remark, 1 + sqrt(1 + 4 t^2)/2); the Lasso over sampled neurons is the SCP algorithm of Bai, Gautam and
+Source: Mishkin, Sahiner and Pilanci, arXiv 2202.01331, by the code of its package (whose $t$ update differs: see the
+specification's remark, $1 + \sqrt{1 + 4 t^2}/2$); the Lasso over sampled neurons is the SCP algorithm of Bai, Gautam and
 Sojoudi, arXiv 2201.01965 (its form is recalled).
 """
 

@@ -1,15 +1,17 @@
-"""The global optimum beyond toy sizes: the ReLU program on a growing set of patterns, until the certificate closes.
+r"""The global optimum beyond toy sizes: the ReLU program on a growing set of patterns, until the certificate closes.
 
-A data set of 500 points in ten dimensions has about 1e19 activation patterns (theory.convex_relu.pattern_count); an optimum
+A data set of 500 points in ten dimensions has about 1e19 activation patterns (`theory.convex_relu.pattern_count`); an optimum
 needs a hundred or so. On a fixed random sample of patterns the program is only an upper bound, and a poor one. So, in rounds:
 
-1. search for the neurons that violate the dual constraint |nu . relu(x u)| <= beta most, and add them to the network;
+1. search for the neurons that violate the dual constraint $|\nu \cdot \operatorname{relu}(x u)| \le \beta$ most, and add them
+   to the network;
 2. train the network for a while by gradient descent, which carries neurons from cell to cell;
 3. solve the ReLU program on the patterns of all these neurons, which is the optimum over their cells, to high accuracy;
-4. certify. Stop when objective - bound is small; else go on from the merged neurons of the solution.
+4. certify. Stop when `objective - bound` is small; else go on from the merged neurons of the solution.
 
 The objective never rises. The answer is optimal within the gap, on condition that the search has found the largest
 violation; where all patterns can be listed, `certificate.certify` turns this into a proof.
+
 Source: derived here; adding the atom of the largest dual violation is column generation, and moving atoms between exact
 solves is known for measures as sliding Frank-Wolfe (Denoyelle et al., Inverse Problems 2020, arXiv 1811.06416; recalled).
 """

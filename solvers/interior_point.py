@@ -1,18 +1,21 @@
-"""Primal-dual interior point for the gated and the ReLU program: ten to thirty steps to eight digits.
+r"""Primal-dual interior point for the gated and the ReLU program: ten to thirty steps to eight digits.
 
-Each norm is a second-order cone (t_b, weights_b), |weights_b| <= t_b, and each pattern a polyhedral cone with slacks a = G
-weights >= 0 and multipliers z >= 0. Steps are Mehrotra's predictor-corrector in the scaling of Nesterov and Todd (as in
-Vandenberghe, "The CVXOPT linear and quadratic cone program solvers", 2010,
-www.seas.ucla.edu/~vandenbe/publications/coneprog.pdf). What is ours is the linear algebra: with A_b the curvature of block b
-alone, a small dim x dim matrix, the Newton matrix is blockdiag(A) + F' l'' F, so that one Cholesky factor of the sample x
-sample matrix
+Each norm is a second-order cone $(t_b, w_b)$, $\|w_b\| \le t_b$, with $w$ the `weights`, and each pattern a polyhedral cone
+with slacks $a = G w \ge 0$ and multipliers $z \ge 0$. Steps are Mehrotra's predictor-corrector in the scaling of Nesterov and
+Todd (as in Vandenberghe, "The CVXOPT linear and quadratic cone program solvers", 2010,
+www.seas.ucla.edu/~vandenbe/publications/coneprog.pdf). What is ours is the linear algebra: with $A_b$ the curvature of block
+$b$ alone, a small $d \times d$ matrix (`dim`), the Newton matrix is $\operatorname{blockdiag}(A) + F^\top \ell'' F$, so that
+one Cholesky factor of the $n \times n$ matrix (of the $n$ samples)
 
-    1 + sqrt(l'') ( sum_b D_b x A_b^-1 x' D_b ) sqrt(l'')
+$$
+1 + \sqrt{\ell''} \left(\sum_b D_b\, x A_b^{-1} x^\top D_b\right) \sqrt{\ell''}
+$$
 
-solves it, at 2 n^2 dim blocks flops for the ReLU program. In the gated program A_b is a multiple of 1 minus a rank-one
-matrix, and 4 n^2 blocks flops suffice. A general cone solver factors a sparse matrix of size dim * blocks instead.
+solves it, at $2 n^2 d B$ flops for the ReLU program with $B$ blocks. In the gated program $A_b$ is a multiple of 1 minus a
+rank-one matrix, and $4 n^2 B$ flops suffice. A general cone solver factors a sparse matrix of size $d B$ instead.
 
-The dual point is nu = -l'(f) with the multipliers z, scaled until |F_b' nu + G_b' z_b| <= beta holds for every block.
+The dual point is $\nu = -\ell'(f)$ with the multipliers $z$, scaled until
+$\|F_b^\top \nu + G_b^\top z_b\| \le \beta$ holds for every block.
 """
 
 from collections.abc import Callable

@@ -1,13 +1,22 @@
-"""Convex losses of a vector of outputs, each with the dual function that turns its gradient into a lower bound.
+r"""Convex losses of a vector of outputs, each with the dual function that turns its gradient into a lower bound.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
-| l(yhat, y) | value(outputs, y) | () | summed over the examples, except hinge: the mean |
-| nu | minus the gradient of value | (n,) | dual variable; squared loss: the residual y - yhat |
-| -l*(-nu) | dual(nu, y) | () | min over outputs of value(outputs, y) + nu . outputs; -inf where unbounded |
+| $\ell(\hat{y}, y)$ | `value(outputs, y)` | () | summed over the examples, except hinge: the mean |
+| $\nu$ | minus the gradient of `value` | (n,) | dual variable; squared loss: the residual $y - \hat{y}$ |
+| $-\ell^*(-\nu)$ | `dual(nu, y)` | () | $\min_{\hat{y}} [\ell(\hat{y}, y) + \nu \cdot \hat{y}]$; $-\infty$ where unbounded |
 
 Source: Bai, Gautam and Sojoudi, arXiv 2201.01965, by its public code: the 1/2 of the squared loss, the sum in place of a
 mean, and the factor 2 on the logit are read there, the mean of the hinge is recalled. The duals are derived here.
+
+Example. At minus the gradient the minimum in the last line is attained, at the outputs themselves:
+
+>>> import jax.numpy as jnp
+>>> from closedform.solvers.losses import squared
+>>> outputs, y = jnp.array([1.0, 1.0]), jnp.array([3.0, 4.0])
+>>> nu = squared.dual_point(outputs, y)
+>>> float(squared.dual(nu, y)), float(squared.value(outputs, y) + nu @ outputs)
+(11.5, 11.5)
 """
 
 from collections.abc import Callable

@@ -1,17 +1,41 @@
-"""The convex program of a two-layer ReLU network, its solution, and the loop that stops on a verified gap.
+r"""The convex program of a two-layer ReLU network, its solution, and the loop that stops on a verified gap.
 
-    minimise over weights   loss( sum_b sign_b D_b x weights_b , y ) + beta sum_b ||weights_b||
-    ReLU program:           subject to (2 D_b - 1) x weights_b >= 0, every pattern with either sign
-    gated program:          no constraints, every pattern once with sign +1
+With a column $w_b$ of `weights`, a sign $\sigma_b$ and a pattern $D_b$ for each block,
 
-The ReLU program has the value of the non-convex problem, loss + (beta/2) sum_j (||u_j||^2 + alpha_j^2), if it holds all
-activation patterns; with some of them it is an upper bound; the gated program with the same gates is below it. Every
-method here is a pair of pure functions `init`, `step` on a NamedTuple of arrays, with `measure` giving an objective that
+$$
+\text{minimise over } w \qquad
+\text{loss}\left(\sum_b \sigma_b D_b\, x w_b,\; y\right) + \beta \sum_b \|w_b\|
+$$
+
+in two versions:
+
+| program | subject to | blocks |
+|---|---|---|
+| ReLU | $(2 D_b - 1)\, x w_b \ge 0$ | every pattern with either sign |
+| gated | no constraints | every pattern once with sign $+1$ |
+
+The ReLU program has the value of the non-convex problem,
+
+$$
+\text{loss} + \frac{\beta}{2} \sum_j \left(\|u_j\|^2 + \alpha_j^2\right)
+$$
+
+if it holds all activation patterns; with some of them it is an upper bound; the gated program with the same gates is below it.
+Every method here is a pair of pure functions `init`, `step` on a NamedTuple of arrays, with `measure` giving an objective that
 some point attains and a lower bound that a dual point proves. Their difference is the verified gap; `solve` stops on it.
-All of it may be mapped over beta, y or whole programs by `vmap`.
+All of it may be mapped over $\beta$, $y$ or whole programs by `vmap`.
 
 Source: Pilanci and Ergen, arXiv 2002.10553; Bai, Gautam and Sojoudi, arXiv 2201.01965; gated: Mishkin, Sahiner and
 Pilanci, arXiv 2202.01331 (abstracts and public code read; duals derived here).
+
+Example. Two gates make four blocks of the ReLU program, each pattern with either sign:
+
+>>> import jax.numpy as jnp
+>>> from closedform.solvers import program
+>>> gates = jnp.array([[1.0, 1.0], [1.0, -1.0]])
+>>> made = program.relu_program(jnp.eye(2), jnp.array([3.0, 4.0]), gates, beta=1.0)
+>>> made.active.tolist(), made.sign.tolist()
+([[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 1.0, 0.0]], [1.0, 1.0, -1.0, -1.0])
 """
 
 from collections.abc import Callable

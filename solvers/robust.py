@@ -1,17 +1,24 @@
-"""Training against the worst case: the ReLU program with every input free to move in an l_inf box, for three losses.
+r"""Training against the worst case: the ReLU program with every input free to move in an l_inf box, for three losses.
 
-    minimise  loss of the worst margins  y_k f_k - sum_i r_i |g_ki|  +  beta sum_b ||weights_b||
-    where     g_k = sum_b sign_b D_kb weights_b,  f_k = x_k . g_k
-    subject to  (2 D_kb - 1) x_k . weights_b >= sum_i r_i |weights_ib|  for all k, b
+With the slopes $g_k$ of the output in the inputs, a column $w_b$ of `weights`, a sign $\sigma_b$ and a pattern $D_b$ for each
+block,
 
-with r the radius of the box along each input (0: this input is not attacked). The constraint keeps every activation in the
+$$
+\begin{align*}
+\text{minimise} \quad & \text{loss of the worst margins } \left(y_k f_k - \sum_i r_i |g_{ki}|\right) + \beta \sum_b \|w_b\| \\
+\text{where} \quad & g_k = \sum_b \sigma_b D_{kb} w_b, \qquad f_k = x_k \cdot g_k \\
+\text{subject to} \quad & (2 D_{kb} - 1)\, x_k \cdot w_b \ge \sum_i r_i |w_{ib}| \quad \text{for all } k, b
+\end{align*}
+$$
+
+with $r$ the radius of the box along each input (0: this input is not attacked). The constraint keeps every activation in the
 box, where the network is then linear: so the objective is the worst case of the network exactly. It is a restriction: its
-value is an upper bound of the robust optimum over all networks, and can be poor. Without the box (r = 0) it is the ReLU
+value is an upper bound of the robust optimum over all networks, and can be poor. Without the box ($r = 0$) it is the ReLU
 program, with the hinge as one of the losses.
 
-By the method of multipliers on copies u of the weights: v for the norms, (s, c) for the constraints of a block, g for the
-examples. The linear step is solved by two eigenvalue decompositions, of x'x and of sign D'D sign, once: its matrix is a
-Kronecker sum. The others are one-dimensional monotone equations, for all blocks or examples at once.
+By the method of multipliers on copies $u$ of the weights: $v$ for the norms, $(s, c)$ for the constraints of a block, $g$ for
+the examples. The linear step is solved by two eigenvalue decompositions, of $x^\top x$ and of $\sigma D^\top D \sigma$, once:
+its matrix is a Kronecker sum. The others are one-dimensional monotone equations, for all blocks or examples at once.
 
 Source: Bai, Gautam and Sojoudi, arXiv 2201.01965 (the hinge program as recalled, its checks and the other losses derived
 here; the algorithm and its lower bound are ours).

@@ -1,8 +1,20 @@
-"""All pairs of independent random bits, each with one Boolean operation: AND, OR or XOR of every two inputs.
+r"""All pairs of independent random bits, each with one Boolean operation: AND, OR or XOR of every two inputs.
 
-    x in {0, 1}^dim, each 1 with the given probability;   y_ij = table[x_i + x_j], one output for every i < j
+Inputs $x \in \{0, 1\}^d$, each 1 with the given probability, and one output for every $i < j$:
+
+$$
+y_{ij} = \text{table}[x_i + x_j]
+$$
 
 Source: toy task of Pearce, Dooms, Rigg, Oramas and Sharkey, arXiv 2410.08417 (its published code: probability 0.3, 4 inputs).
+
+Example. XOR of the pairs (0, 1), (0, 2), (1, 2) of three bits:
+
+>>> import jax.numpy as jnp
+>>> from closedform.tasks import boolean_pairs
+>>> table = jnp.array(boolean_pairs.TABLES["xor"])
+>>> boolean_pairs.evaluate(table, jnp.array([1.0, 0.0, 1.0])).tolist()
+[1.0, 0.0, 1.0]
 """
 
 import itertools

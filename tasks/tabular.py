@@ -1,9 +1,9 @@
-"""Two real data sets with two classes, small enough to be shipped by scikit-learn, so that nothing is downloaded.
+r"""Two real data sets with two classes, small enough to be shipped by scikit-learn, so that nothing is downloaded.
 
-| function | examples | dim | y = +1 | y = -1 | inputs |
+| function | examples | dim | $y = +1$ | $y = -1$ | inputs |
 |---|---|---|---|---|---|
-| digits_3_vs_8 | 357 | 64 | 174 eights | 183 threes | ink of 8 x 8 pixels, in [0, 1] by steps of 1/16; 10 are always 0 |
-| breast_cancer | 569 | 30 | 357 benign | 212 malignant | measurements of cell nuclei, in their own units |
+| `digits_3_vs_8` | 357 | 64 | 174 eights | 183 threes | ink of $8 \times 8$ pixels, in $[0, 1]$ by 1/16; 10 are always 0 |
+| `breast_cancer` | 569 | 30 | 357 benign | 212 malignant | measurements of cell nuclei, in their own units |
 
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (its test part), UCI 1998, doi 10.24432/C50P49;
 W. Wolberg, O. Mangasarian, N. Street and W. Street, Breast Cancer Wisconsin (Diagnostic), UCI 1993, doi 10.24432/C5DW2B. Both

@@ -1,6 +1,13 @@
-"""Regression on the outputs of a random two-layer ReLU network, with noise.
+r"""Regression on the outputs of a random two-layer ReLU network, with noise.
 
-    x ~ N(0, 1)^dim,   y = num_neurons^-1/2 sum_j b_j relu(w_j . x) + noise,   w_j ~ N(0, 1/dim)^dim, b_j ~ N(0, 1)
+With $m$ neurons (`num_neurons`) and $d$ inputs (`dim`),
+
+$$
+\begin{align*}
+y &= \frac{1}{\sqrt{m}} \sum_j b_j \operatorname{relu}(w_j \cdot x) + \text{noise} \\
+x &\;\sim\; N(0, 1)^d, \qquad w_j \;\sim\; N(0, 1/d)^d, \qquad b_j \;\sim\; N(0, 1)
+\end{align*}
+$$
 
 Source: the usual teacher of the teacher-student setting.
 """

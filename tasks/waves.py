@@ -1,8 +1,20 @@
-"""A small regression problem by formula, the same on every machine: what the convex programs are checked on.
+r"""A small regression problem by formula, the same on every machine: what the convex programs are checked on.
 
-    x_ij = sin(1.3 i j + 0.7 i + 2.1 j + shift),   y_i = 1.5 cos(0.9 i + shift),   i, j from 1
+$$
+\begin{align*}
+x_{ij} &= \sin(1.3\, i j + 0.7\, i + 2.1\, j + \text{shift}) \\
+y_i &= 1.5 \cos(0.9\, i + \text{shift})
+\end{align*}
+$$
 
-The points are in general position and the targets follow no network. Source: ours.
+with $i$, $j$ from 1. The points are in general position and the targets follow no network. Source: ours.
+
+Example. Three points in the plane:
+
+>>> from closedform.tasks import waves
+>>> x, y = waves.points(3, 2)
+>>> x.shape, y.round(3).tolist()
+((3, 2), [0.932, -0.341, -1.356])
 """
 
 import numpy as np

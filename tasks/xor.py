@@ -1,8 +1,16 @@
-"""XOR as a two-sparse parity: x uniform on {-1, +1}^d with label y = -x_1 x_2, and its Gaussian variants.
+r"""XOR as a two-sparse parity: x uniform on {-1, +1}^d with label y = -x_1 x_2, and its Gaussian variants.
 
 Source: Glasgow, arXiv 2309.15111 (Boolean data); the Gaussian variants are those of the follow-ups. Labels do not
-depend on coordinates 3..d. The four clusters are the values of (x_1, x_2): +-mu_1 = +-(1, -1) with label +1 and
-+-mu_2 = +-(1, 1) with label -1.
+depend on coordinates $3, \ldots, d$. The four clusters are the values of $(x_1, x_2)$: $\pm\mu_1 = \pm(1, -1)$ with label $+1$
+and $\pm\mu_2 = \pm(1, 1)$ with label $-1$.
+
+Example. The label is a parity of two of the five coordinates:
+
+>>> import jax
+>>> from closedform.tasks import xor
+>>> x, y = xor.sample(jax.random.key(0), num_samples=8, dim=5)
+>>> x.shape, bool((y == -x[:, 0] * x[:, 1]).all())
+((8, 5), True)
 """
 
 from collections.abc import Callable
