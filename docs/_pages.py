@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
 from closedform.gallery import bibliography, collection, modules, pages
@@ -38,6 +39,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("experiments_shown", None, "env")
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_displayed_formula, None))
     app.connect("builder-inited", write_pages)
+    app.connect("doctree-read", refer_exactly)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -54,6 +56,13 @@ def _displayed_formula(translator: Any, node: nodes.math_block) -> None:
         f'<div class="math" tabindex="0" role="region" aria-label="formula">{formula(node.astext(), display=True)}</div>'
     )
     raise nodes.SkipNode
+
+
+def refer_exactly(app: Sphinx, tree: nodes.document) -> None:
+    """A name in a signature is one of its own module or a whole one, never that of any module which has one like it."""
+    for reference in tree.findall(addnodes.pending_xref):
+        if not reference.get("refspecific", True):
+            del reference["refspecific"]
 
 
 # --- what is written --------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def test_a_person_names_modules(text, found):
 
 
 def test_a_name_of_nothing_is_told_with_the_nearest():
-    with pytest.raises(UsageError, match="xor/phasis.*nearest: xor/phases"):
+    with pytest.raises(UsageError, match=r"xor/phasis.*nearest: xor/phases"):
         modules.resolve("xor/phasis")
 
 
