@@ -5,7 +5,8 @@ x_{l+1} = [x_l] + B_l(x_l, x_l), \qquad f(x_0) = H x_L
 $$
 
 with the term in brackets, the residual connection, or without it, and a linear head $H$. Without it $f$ is homogeneous of
-degree $2^L$, that is $f(c x) = c^{2^L} f(x)$; with it $f$ has the degrees 1 to $2^L$. All layers have the dimension of the input.
+degree $2^L$, that is $f(c x) = c^{2^L} f(x)$; with it $f$ has the degrees 1 to $2^L$. All layers have the dimension of the
+input.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
