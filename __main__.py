@@ -418,7 +418,7 @@ def _report(words: list[str]) -> int:
     if not chosen.results.is_dir():
         raise UsageError(f"results: no folder {chosen.results}; first: closedform reproduce xor")
     entries = []
-    for stored in stored_results(chosen.results, chosen.experiment):
+    for stored in sorted(stored_results(chosen.results, chosen.experiment), key=lambda stored: stored.experiment.name):
         entries.append(entry(stored))
         print(f"{entries[-1].name}: {entries[-1].verdict}")
     if not entries:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..sweeps import prediction, statistics
+from ..sweeps.agreement import swept_axes
+from ..sweeps.store import group
 from . import _style
 
 if TYPE_CHECKING:
@@ -20,27 +23,38 @@ _OWN = ("diverged", "failed", "stored")
 
 def draw(result: xarray.DataTree) -> Figure | None:
     """A panel for each field that has an axis; None if no field has."""
-    simulated = result["simulation"]
-    fields = [str(name) for name in simulated.data_vars if name not in _OWN and _axis(simulated[name]) is not None]
+    fields = _fields(result)
     if not fields:
         return None
-    shown = fields[:_PANELS]
-    columns = min(2, len(shown))
-    figure, axes = _style.panels(columns, -(-len(shown) // columns), squeeze=False)
-    for field, panel in zip(shown, axes.flat, strict=False):
+    columns = min(2, len(fields))
+    figure, axes = _style.panels(columns, -(-len(fields) // columns), squeeze=False)
+    for field, panel in zip(fields, axes.flat, strict=False):
         _panel(panel, result, field)
-    for panel in axes.flat[len(shown) :]:
+    for panel in axes.flat[len(fields) :]:
         panel.set_visible(False)
-    seeds = simulated.sizes["seed"]
-    predicted = "prediction" in result.children
-    _style.legend(axes.flat[0], seeds, "theory" if predicted else "simulation", point="simulation")
+    words = "theory" if "prediction" in result.children else "through the means"
+    _style.legend(axes.flat[0], result["simulation"].sizes["seed"], words, above=True, point="simulation", ncols=2)
     return figure
 
 
-def _axis(values: xarray.DataArray) -> str | None:
-    """The axis to draw a field against: one of numbers, the step if there is one, else the longest."""
+def alternative(result: xarray.DataTree) -> str:
+    """What the figure shows, in words."""
+    parts = [f"{_words(field)} against {_words(str(_axis(result, field)))}" for field in _fields(result)]
+    return "; ".join(parts) + "."
+
+
+def _fields(result: xarray.DataTree) -> list[str]:
+    """The fields that are drawn."""
+    names = [str(name) for name in result["simulation"].data_vars if name not in _OWN]
+    return [name for name in names if _axis(result, name) is not None][:_PANELS]
+
+
+def _axis(result: xarray.DataTree, field: str) -> str | None:
+    """The axis to draw a field against: steps, or what was swept, or else its longest; one of numbers."""
+    values, swept = group(result, "simulation")[field], swept_axes(result)
     numeric = [str(axis) for axis in values.dims if axis != "seed" and values.sizes[axis] > 1 and _numbers(values, str(axis))]
-    return "step" if "step" in numeric else max(numeric, key=lambda axis: values.sizes[axis], default=None)
+    order = {axis: (axis == "step", axis in swept, values.sizes[axis]) for axis in numeric}
+    return max(numeric, key=order.__getitem__, default=None)
 
 
 def _numbers(values: xarray.DataArray, axis: str) -> bool:
@@ -48,33 +62,30 @@ def _numbers(values: xarray.DataArray, axis: str) -> bool:
 
 
 def _panel(panel: Axes, result: xarray.DataTree, field: str) -> None:
-    mean, error = statistics(result, field)
-    axis = _axis(mean)
-    assert axis is not None
-    x = mean[axis].values if axis in mean.coords else np.arange(mean.sizes[axis])
-    sides = [part.transpose(axis, ...).values.reshape(len(x), -1) for part in (mean, error)]
-    known = "prediction" in result.children and field in result["prediction"]
-    if known:
-        told = prediction(result, field).broadcast_like(mean).transpose(axis, *mean.transpose(axis, ...).dims[1:])
-        sides.append(told.values.reshape(len(x), -1))
-    for curve in range(min(_CURVES, sides[0].shape[1])):
-        _style.theory(panel, x, sides[-1 if known else 0][:, curve], curve)
-        _style.simulation(panel, x, (sides[0][:, curve], sides[1][:, curve]), curve)
-    panel.set(xlabel=_words(axis), ylabel=_words(field))
-    drawn = np.concatenate([line.get_ydata() for line in panel.lines] or [np.ones(1)])
-    if np.all(x > 0) and x.max() > 30 * x.min():
-        panel.set_xscale("log")
-    if np.all(drawn[np.isfinite(drawn)] > 0) and np.nanmax(drawn) > 30 * np.nanmin(drawn):
-        panel.set_yscale("log")
+    axis = _axis(result, field)
+    mean, error = (part.transpose(axis, ...) for part in statistics(result, field))
+    others = [str(other) for other in mean.dims[1:]]
+    sides = [mean, error]
+    if known := "prediction" in result.children and field in result["prediction"]:
+        sides.append(prediction(result, field).broadcast_like(mean).transpose(*mean.dims))
+    x = mean[axis].values if axis in mean.coords else np.arange(len(mean))
+    for index, place in enumerate(itertools.islice(np.ndindex(*mean.shape[1:]), _CURVES)):
+        curve = [side.values[(slice(None), *place)] for side in sides]
+        label = ", ".join(_label(mean, other, at) for other, at in zip(others, place, strict=True))
+        _style.theory(panel, x, curve[-1 if known else 0], index, label or None)
+        _style.simulation(panel, x, (curve[0], curve[1]), index)
+    panel.set(xlabel=_words(str(axis)), ylabel=_words(field))
+    drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in panel.lines])
+    for values, scale in ((x, panel.set_xscale), (drawn[np.isfinite(drawn)], panel.set_yscale)):
+        if values.size and values.min() > 0 and values.max() > 30 * values.min():
+            scale("log")
+
+
+def _label(values: xarray.DataArray, axis: str, at: int) -> str:
+    """rate = 0.1"""
+    value = values[axis].values[at] if axis in values.coords else at
+    return f"{_words(axis)} = {value:.4g}" if isinstance(value, float | np.floating) else f"{_words(axis)} = {value}"
 
 
 def _words(name: str) -> str:
     return name.replace("_", " ").replace(".", ", ")
-
-
-def alternative(result: Any) -> str:
-    """What the figure shows, in words."""
-    simulated = result["simulation"]
-    fields = [str(name) for name in simulated.data_vars if name not in _OWN and _axis(simulated[name]) is not None]
-    parts = [f"{_words(field)} against {_words(str(_axis(simulated[field])))}" for field in fields[:_PANELS]]
-    return "; ".join(parts)

@@ -12,6 +12,7 @@ from ..sweeps import Experiment, agrees, compare, find, load, names, provenance,
 from ..sweeps.digest import source_digest
 from ..sweeps.execution import cores
 from ..sweeps.runner import manifest, request
+from ..sweeps.store import group
 from ..sweeps.stored import Stored
 
 _SEEDS = 8  # at small sizes
@@ -40,7 +41,7 @@ def _loaded(experiment: Experiment, config: Any, over: dict[str, tuple], results
     result = load(experiment.module, config, over=over, results=results, say=lambda message: None)
     if result is None or provenance(result)["digest"] != source_digest(experiment.module):
         return None
-    seeds = result["simulation"]["seed"].values.tolist()
+    seeds = group(result, "simulation")["seed"].values.tolist()
     return Stored(experiment, {**manifest(plan), "seeds": seeds}, result, {}, stale=False)
 
 

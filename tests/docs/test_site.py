@@ -96,7 +96,7 @@ def test_every_link_leads_to_a_page_and_a_place_on_it(site):
         for tag, attribute in [("a", "href"), ("img", "src"), ("link", "href"), ("script", "src")]:
             for target in [found[attribute] for found in page.find_all(tag) if found.get(attribute)]:
                 if urlparse(target).scheme:
-                    assert urlparse(target).scheme in ("https", "data"), target
+                    assert urlparse(target).scheme in ("https", "http", "data"), target
                     continue
                 file, place = urldefrag(urljoin(here, unquote(target)).split("?")[0])
                 there = site / (file or here)
@@ -240,12 +240,13 @@ def report(tmp_path_factory):
     """A report of an experiment of ours, a single run of it, and a sweep of a function with and without a prediction."""
     folder = tmp_path_factory.mktemp("report")
     (folder / "mine.py").write_text(MINE)
+    (folder / "other.py").write_text(OTHER)
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     for words in (
         f"reproduce {SHOWN[2]} --preset quick",
         f"run {SHOWN[2]} --preset quick --seeds 3 --root-seed 5",
         "sweep mine.py:simulate --over rate=0.1,0.2,0.4 --seeds 50",
-        "sweep mine.py:unpredicted --over rate=0.1,0.2 --seeds 3",
+        "sweep other.py:unpredicted --over rate=0.1,0.2 --seeds 3",
         "report",
     ):
         command = [sys.executable, "-m", "closedform", *words.split()]
@@ -264,12 +265,18 @@ def simulate(key, config):
     return {"mean": config["rate"] + 0.1 * jax.random.normal(key, (config["size"],))}
 
 
-def unpredicted(key, config):
-    return {"level": config["rate"] * jax.random.uniform(key, (5,))}
-
-
 def predict(config):
     return {"mean": config["rate"] + jax.numpy.zeros(config["size"])}
+"""
+
+OTHER = """
+import jax
+
+config = {"rate": 0.1}
+
+
+def unpredicted(key, config):
+    return {"level": config["rate"] * jax.random.uniform(key, (5,))}
 """
 
 
@@ -297,7 +304,7 @@ def test_badges_of_the_report_are_those_of_the_stored_results(browser, report):
         expected[stored.experiment.name] = "no verdict" if not rows else "agrees" if agrees(rows) else "disagrees"
     page, _ = visit(browser, report.as_uri(), 1280)
     assert badges(page) == expected
-    assert expected["mine.simulate"] == "agrees"
-    assert expected["mine.unpredicted"] == "no verdict"
+    assert expected["mine/simulate"] == "agrees"
+    assert expected["other/unpredicted"] == "no verdict"
     assert find(SHOWN[2]).about().claim in page.inner_text("body")
     page.close()
