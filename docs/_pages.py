@@ -185,7 +185,7 @@ def paper_page(paper: str, mine: list[Entry]) -> str:
     cards = "".join(
         pages.part("card", one, f"{one.name.split('/')[1]}.html", f"../../_static/thumbnails/{one.name}.png") for one in mine
     )
-    listed = "\n".join(one.name.split("/")[1] for one in mine)
+    listed = "\n".join("{0} <{0}>".format(one.name.split("/")[1]) for one in mine)
     return "\n".join(
         [
             f"# {title_of(paper)}\n",

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import matplotlib.style
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatterSciNotation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,6 +81,12 @@ def legend(axes: Axes, seeds: int, line: str = "theory", above: bool = False, po
         axes.figure.legend(handles=handles, loc="outside upper center", **options)
     else:
         axes.legend(handles=handles, **options)
+
+
+def decades(*panels: Axes) -> None:
+    """Logarithmic vertical axes of low panels: between decades a label only where less than one is shown."""
+    for axes in panels:
+        axes.yaxis.set_minor_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(0.9, 0.3)))
 
 
 def signed_image(axes: Axes, values: Any, title: str | None = None, numbers: bool = False) -> None:

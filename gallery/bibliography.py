@@ -109,12 +109,14 @@ def cited_by(text: str) -> list[str]:
 
 
 def citations(name: str) -> list[str]:
-    """The keys behind a module (theory/xor, experiments/xor/phases): its own first, then those of what it imports itself.
+    """The keys behind a module: those that its own docstring and comments name.
 
-    Of the imports count theory and solvers, also where a private module of the same folder imports them.
+    Behind an experiment (experiments/xor/phases) stand also those of the theory and the solvers that it imports itself, or
+    that a private module of its folder does.
     """
     path = modules.ROOT / f"{name}.py"
-    return list(dict.fromkeys(key for source in (path, *_behind_file(path)) for key in _cited_in(source)))
+    others = _behind_file(path) if name.startswith("experiments/") else ()
+    return list(dict.fromkeys(key for source in (path, *others) for key in _cited_in(source)))
 
 
 def _behind_file(path: Path) -> Iterator[Path]:

@@ -9,6 +9,7 @@ import pytest
 from closedform.gallery.collection import small_grid
 from closedform.sweeps import Settings, compare, config, find, find_figure, names, prediction, run, statistics, sweep
 from closedform.sweeps.report import save_figure
+from zoo.labels import collisions
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,14 @@ def near(stored, drawn):
     """At least a tenth of the stored numbers, and no fewer than two, are among the drawn ones (a panel may show a part)."""
     found = np.isclose(stored.values.ravel()[:, None], drawn, rtol=1e-9, atol=0).any(axis=1)
     return found.sum() >= min(max(2, stored.size // 10), stored.size)
+
+
+@pytest.mark.parametrize("name", names())
+def test_words_of_a_figure_keep_apart(name, small):
+    figure = find_figure(name)(small(name))
+    found = collisions(figure)
+    plt.close(figure)
+    assert not found
 
 
 @pytest.mark.parametrize("name", names())

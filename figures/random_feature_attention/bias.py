@@ -16,6 +16,7 @@ def draw(result):
             _style.theory(axes, strengths, predicted.isel(target=index), index, _panels.TARGETS[name])
             _style.simulation(axes, strengths, (mean.isel(target=index), error.isel(target=index)), index)
         axes.set(xlabel="mean of the heads $\\alpha$", yscale="log")
+    _style.decades(left, right)
     left.set(ylabel="test error, noise included", title=f"$n = {config['num_samples']}$, $M = {config['model.num_heads']}$")
     right.set(ylabel="training error")
     _style.legend(left, simulated.sizes["seed"], "law given the data", above=True, point="ridge on heads", ncols=3)

@@ -18,6 +18,7 @@ def draw(result):
         axes.set_title(_panels.TARGETS[name])
     _curves(axes_of[5], result, "train", 3, samples)
     _panels.over_samples(axes_of[5], config)
+    _style.decades(*axes_of)
     axes_of[5].set(ylabel="training error", title=_panels.TARGETS["gated"])
     _style.legend(axes_of[0], result["simulation"].sizes["seed"], "law given the data", above=True, point="ridge", ncols=5)
     return figure

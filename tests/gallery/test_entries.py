@@ -1,0 +1,178 @@
+"""What pages show of stored results, and the report of a folder."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from closedform.__main__ import main
+from closedform.figures import _generic
+from closedform.gallery import collection, entries, pages
+from closedform.sweeps import compare, find, sweep
+from closedform.sweeps.stored import stored_results
+from zoo.labels import collisions
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    rate: float = 0.1  # of decay
+    noise_std: float = 0.1
+
+
+def simulate(key, config):
+    import jax
+
+    noise = config.noise_std * jax.random.normal(key, (5,))
+    return {"left": 1 - config.rate * np.arange(4.0) + noise[:4], "sum": config.rate * 2 + noise[4]}
+
+
+def predict(config):
+    return {"left": 1 - config.rate * np.arange(4.0), "sum": config.rate * 2}
+
+
+def wrong(config):
+    return {"left": 1.2 - config.rate * np.arange(4.0), "sum": config.rate * 2}
+
+
+def stored(folder, predict=predict, **options):
+    sweep(simulate, Config(), seeds=8, results=folder, predict=predict, progress=False, say=lambda _: None, **options)
+    (found,) = stored_results(folder)
+    return found
+
+
+def test_an_entry_holds_verdict_figure_config_and_origin(tmp_path):
+    one = entries.entry(stored(tmp_path, over={"rate": (0.1, 0.2)}))
+    assert one.verdict == "agrees"
+    assert one.num_rows == 4
+    assert [(line.field, line.value, line.swept) for line in one.settings] == [
+        ("rate", "0.1, 0.2", True),
+        ("noise_std", "0.1", False),
+    ]
+    assert one.picture.png.startswith(b"\x89PNG")
+    assert one.picture.alternative == "left against rate; sum against rate."
+    origin = dict(one.origin)
+    assert origin["seeds"] == "8 (0 to 7), root seed 0"
+    assert re.fullmatch(r"\d+(\.\d+)? [MG]B at most in the process", origin["memory"])
+    assert "jax" in origin["versions"]
+
+
+def test_a_wrong_prediction_turns_the_badge_red(tmp_path):
+    one = entries.entry(stored(tmp_path, predict=wrong))
+    assert one.verdict == "disagrees"
+    assert 'data-verdict="disagrees"' in pages.part("badge", one)
+    assert "DISAGREES" in pages.part("agreement", one)
+
+
+def test_without_a_prediction_there_is_no_verdict(tmp_path):
+    one = entries.entry(stored(tmp_path, predict=None))
+    assert one.verdict == "no verdict"
+    assert one.rows == []
+    assert "no agreement table" in pages.part("agreement", one)
+
+
+@pytest.mark.parametrize("over", [None, {"rate": (0.1, 0.2, 0.4)}, {"rate": (0.1, 0.2), "noise_std": (0.1, 0.2, 0.3, 0.4)}])
+def test_generic_figure_draws_what_is_stored_and_words_keep_apart(over, tmp_path):
+    found = stored(tmp_path, over=over)
+    figure = _generic.draw(found.result)
+    assert collisions(figure) == []
+    drawn = np.concatenate([np.ravel(line.get_ydata()).astype(float) for line in figure.axes[0].lines])
+    for side in ("simulation", "prediction"):
+        values = found.result[side]["left"].mean("seed") if side == "simulation" else found.result[side]["left"]
+        assert np.isclose(np.ravel(values.values)[0], drawn).any()
+
+
+def test_a_result_of_numbers_alone_has_no_figure(tmp_path):
+    def number(key, config):
+        return {"value": config.rate}
+
+    sweep(number, Config(), seeds=2, results=tmp_path, progress=False, say=lambda _: None)
+    (found,) = stored_results(tmp_path)
+    one = entries.entry(found)
+    assert one.picture is None
+    assert "No figure" in pages.part("figure", one, "")
+
+
+def test_meanings_are_the_comments_of_the_config_and_of_those_nested_in_it():
+    told = entries.meanings(find("xor/phases").module.Config)
+    assert told["model.dim"] == "input dimension, paper d"
+    assert told["batch_size"].startswith("fresh samples per step")
+    assert all(told.values())
+
+
+def test_the_report_names_every_result_once_and_says_where_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "results"
+    sweep(simulate, Config(), seeds=3, results=folder, predict=predict, progress=False, over={"rate": (0.1, 0.2)})
+    sweep(simulate, Config(), seeds=3, results=folder, predict=predict, progress=False, over={"rate": (0.1, 0.3)})
+    assert main(["report"]) == 0
+    assert capsys.readouterr().out.split("\n")[-2] == "report.html"
+    text = (tmp_path / "report.html").read_text()
+    anchors = re.findall(r'<section id="([^"]+)"', text)
+    assert len(anchors) == len(set(anchors)) == 2
+    assert all(f'href="#{anchor}"' in text for anchor in anchors)
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+    assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("report", "results: no folder results; first: closedform reproduce xor"),
+        ("report --results .", "no results in ."),
+        ("report nothing --results .", "no results in . of nothing"),
+    ],
+)
+def test_what_cannot_be_reported_is_told_in_a_line(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 2
+    assert capsys.readouterr().err == f"closedform: {said}\n"
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_text_of_results_is_no_markup(tmp_path):
+    one = entries.entry(stored(tmp_path))._replace(notes=["<script>alert(1)</script>"], name="<b>")
+    page = pages.report([one], "<i>")
+    assert "<script>" not in page
+    assert "&lt;b&gt;" in page
+    assert "<code>&lt;i&gt;</code>" in page
+
+
+def test_small_sizes_that_do_not_suffice_give_way_to_the_experiments_own(tmp_path, monkeypatch):
+    """Where the small result disagrees, the site computes the experiment's own sizes."""
+    computed = []
+
+    def compute(name, results, small):
+        computed.append(small)
+
+    monkeypatch.setattr(collection, "_compute", compute)
+    answers = iter([None, None, ("own sizes", False)])  # nothing stored; small: disagrees; own: there
+    monkeypatch.setattr(collection, "_kept", lambda *_: next(answers))
+
+    class Here:
+        def __init__(self, *_, **__):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        map = staticmethod(map)
+
+    monkeypatch.setattr(collection, "ProcessPoolExecutor", Here)
+    found = collection.collect([], tmp_path, say=lambda _: None, chosen=["xor/phases"])
+    assert found == {"xor/phases": ("own sizes", False)}
+    assert computed == [True, False]
+
+
+def test_a_stored_result_of_the_experiments_own_sizes_comes_first(tmp_path):
+    experiment = find("convex_relu/whitened")
+    options = dict(seeds=2, results=tmp_path, progress=False, say=lambda _: None)
+    assert collection.stored_small("convex_relu/whitened", tmp_path) is None
+    sweep(experiment.module, experiment.default_config("quick"), over=collection.small_grid(experiment), **options)
+    kept = collection.stored_small("convex_relu/whitened", tmp_path)
+    assert kept.asked["seeds"] == [0, 1]
+    assert compare(kept.experiment, kept.result)
+    assert collection.stored_default("convex_relu/whitened", tmp_path) is None
