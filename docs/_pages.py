@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ast
 import html
+import inspect
 import io
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
+from closedform import sweeps
 from closedform.gallery import bibliography, collection, modules, pages
 from closedform.gallery.entries import Entry, Picture, entry
 from closedform.gallery.markup import fenced, formula
@@ -26,11 +27,17 @@ from closedform.gallery.markup import fenced, formula
 HERE = Path(__file__).resolve().parent
 GENERATED = HERE / "_generated"
 FOLDERS = {
-    "theory": ("Theory", "Predictions: pure functions of numbers and arrays."),
+    "theory": (
+        "Theory",
+        "Predictions: pure functions of numbers and arrays. Each page says where a formula comes from: [D] derived here, [P] "
+        "read in the paper, [S] in its abstract or reviews, [C] in public code, [L] in a formalisation of it, [Q] recalled "
+        "and not read again.",
+    ),
     "models": ("Models", "Networks: pure functions `init(key, config)` and `apply(params, x)`."),
     "solvers": ("Solvers", "From data to parameters, other than by steps of an optimizer."),
     "tasks": ("Tasks", "Data: distributions to sample from, and data sets."),
 }
+_CARD = 320  # pixels
 _COMPUTED = ("init", "step", "observe", "steps", "simulate")
 
 
@@ -102,12 +109,11 @@ def write_pages(app: Sphinx) -> None:
 
 
 def thumbnail(picture: Picture) -> bytes:
-    """The same picture at the size of a card: at most 600 pixels for a panel's width of about 240."""
+    """The same picture at twice the height of a card, for fine screens."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(picture.png)).convert("RGB")
-    height = 320
-    image = image.resize((round(image.width * height / image.height), height), Image.Resampling.LANCZOS)
+    image = image.resize((round(image.width * _CARD / image.height), _CARD), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.quantize(64).save(file, format="png", optimize=True)
     return file.getvalue()
@@ -313,10 +319,6 @@ def folder_page(folder: str) -> str:
 
 def engine() -> str:
     """The public names of the sweep engine, each described where it is defined."""
-    import inspect
-
-    from closedform import sweeps
-
     parts = [in_module("closedform.sweeps")]
     for name in sweeps.__all__:
         thing = getattr(sweeps, name)
@@ -330,9 +332,3 @@ def engine() -> str:
             assert isinstance(node, ast.FunctionDef)
             parts.append(_directive("py:function", f"{name}{_signature(node)}", described(text)))
     return "\n".join(parts)
-
-
-def clean() -> None:
-    """Remove everything that `write_pages` writes."""
-    for folder in (*(HERE / name for name in (*FOLDERS, "experiments")), GENERATED):
-        shutil.rmtree(folder, ignore_errors=True)

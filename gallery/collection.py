@@ -8,10 +8,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ..sweeps import Experiment, agrees, compare, find, load, names, provenance, sweep
+from ..sweeps import Experiment, agrees, compare, find, names, provenance, sweep
 from ..sweeps.digest import source_digest
 from ..sweeps.execution import cores
-from ..sweeps.runner import manifest, request
+from ..sweeps.runner import load_plan, manifest, request
 from ..sweeps.store import group
 from ..sweeps.stored import Stored
 
@@ -38,7 +38,7 @@ def stored_small(name: str, results: Path) -> Stored | None:
 
 def _loaded(experiment: Experiment, config: Any, over: dict[str, tuple], results: Path) -> Stored | None:
     plan = request(experiment.module, config, over, False, None, 0, results, None)
-    result = load(experiment.module, config, over=over, results=results, say=lambda message: None)
+    result = load_plan(plan, say=lambda message: None)
     if result is None or provenance(result)["digest"] != source_digest(experiment.module):
         return None
     seeds = group(result, "simulation")["seed"].values.tolist()
