@@ -74,6 +74,7 @@ def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
     if result is None:
         notes.append("Not all of it is computed: closedform status says what is missing.")
     said = {} if result is None else provenance(result)
+    drawn, trouble = (None, "") if result is None else picture(stored, resolution)
     return Entry(
         name=experiment.name,
         anchor=re.sub(r"[^a-z0-9]+", "-", f"{experiment.name} {'-'.join(asked['over'])}".lower()).strip("-"),
@@ -82,9 +83,9 @@ def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
         small=small,
         rows=shown,
         num_rows=len(rows),
-        notes=notes,
+        notes=[*notes, trouble] if trouble else notes,
         settings=_settings(stored),
-        picture=None if result is None else picture(stored, resolution),
+        picture=drawn,
         origin=_origin(said, asked),
     )
 
@@ -96,8 +97,11 @@ def _first_line(experiment: Experiment) -> str:
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
-def picture(stored: Stored, resolution: int) -> Picture | None:
-    """The experiment's own figure where the result has the axes that it draws, else the generic one; None without axes."""
+def picture(stored: Stored, resolution: int) -> tuple[Picture | None, str]:
+    """The experiment's own figure where the result has the axes that it draws, else the generic one; None without axes.
+
+    And what went wrong: a figure that is made for the experiment's own sizes need not know those of a user.
+    """
     import matplotlib
 
     matplotlib.use("agg")
@@ -106,17 +110,19 @@ def picture(stored: Stored, resolution: int) -> Picture | None:
     from ..figures import _generic
 
     assert stored.result is not None
-    own = find_figure(stored.experiment.name) if stored.known else None
-    if own is not None and set(stored.asked["over"]) == set(stored.experiment.grid):
-        figure, words = own(stored.result), document(f"figures/{stored.experiment.name}").split("\n\n")[0]
-    else:
-        figure, words = _generic.draw(stored.result), _generic.alternative(stored.result)
-    if figure is None:
-        return None
+    name, trouble, before = stored.experiment.name, "", plt.get_fignums()
+    own = find_figure(name) if stored.known and set(stored.asked["over"]) == set(stored.experiment.grid) else None
     try:
-        return _drawn(figure, " ".join(words.split()), resolution)
+        if own is not None:
+            try:
+                return _drawn(own(stored.result), document(f"figures/{name}").split("\n\n")[0], resolution), ""
+            except Exception as error:
+                trouble = f"The experiment's own figure cannot show this: {type(error).__name__}: {error}"
+        figure = _generic.draw(stored.result)
+        return None if figure is None else _drawn(figure, _generic.alternative(stored.result), resolution), trouble
     finally:
-        plt.close(figure)
+        for number in set(plt.get_fignums()).difference(before):
+            plt.close(number)
 
 
 _SHOWN = 135  # pixels on a page for an inch of paper: letters of 8 points are then as large as the text
@@ -126,7 +132,7 @@ def _drawn(figure: Figure, words: str, resolution: int) -> Picture:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=resolution, metadata={"Software": None})
     width, height = figure.get_size_inches()
-    return Picture(file.getvalue(), words, round(width * _SHOWN), round(height * _SHOWN))
+    return Picture(file.getvalue(), " ".join(words.split()), round(width * _SHOWN), round(height * _SHOWN))
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

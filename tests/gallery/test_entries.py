@@ -82,6 +82,23 @@ def test_generic_figure_draws_what_is_stored_and_words_keep_apart(over, tmp_path
         assert np.isclose(np.ravel(values.values)[0], drawn).any()
 
 
+def test_a_figure_that_cannot_draw_a_result_gives_way_to_the_generic_one(tmp_path, monkeypatch):
+    def broken(result):
+        raise KeyError("cluster")
+
+    experiment = find("convex_relu/whitened")
+    sweep(
+        experiment.module, experiment.default_config("quick"), seeds=2, over=experiment.grid, results=tmp_path, progress=False
+    )
+    (found,) = stored_results(tmp_path)
+    assert entries.entry(found).notes == []
+    monkeypatch.setattr(entries, "find_figure", lambda name: broken)
+    one = entries.entry(found)
+    assert one.notes == ["The experiment's own figure cannot show this: KeyError: 'cluster'"]
+    assert one.picture is not None
+    assert "against" in one.picture.alternative
+
+
 def test_a_result_of_numbers_alone_has_no_figure(tmp_path):
     def number(key, config):
         return {"value": config.rate}
