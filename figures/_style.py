@@ -19,6 +19,7 @@ COLUMN = 3.25  # inches: one column of a two-column paper
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
+_POINT = {"markersize": 3.2, "markeredgewidth": 0.6, "markerfacecolor": "white"}
 _STYLE = {
     "figure.dpi": 100,
     "savefig.dpi": 300,
@@ -60,9 +61,7 @@ def simulation(axes: Axes, x: Any, statistics: tuple[Any, Any], index: int = 0) 
         yerr=np.nan_to_num(error),
         fmt=MARKERS[index % len(MARKERS)],
         color=COLOURS[index % len(COLOURS)],
-        markersize=3.2,
-        markeredgewidth=0.6,
-        markerfacecolor="white",
+        **_POINT,
         elinewidth=0.7,
         capsize=1.4,
         markevery=every,
@@ -75,12 +74,26 @@ def legend(axes: Axes, seeds: int, line: str = "theory", above: bool = False, po
     """The labelled curves, and what a line and a point are, with the number of seeds; inside or above the panels."""
     marker = Line2D([], [], color="0.35", marker="o", markersize=3.2, markerfacecolor="white", linestyle="")
     marker.set_label(f"{point}, {seeds} seeds ± SE")
-    handles = axes.get_legend_handles_labels()[0]
+    handles = _with_markers(axes)
     handles += [Line2D([], [], color="0.35", label=line), marker]
     if above:
         axes.figure.legend(handles=handles, loc="outside upper center", **options)
     else:
         axes.legend(handles=handles, **options)
+
+
+def _with_markers(axes: Axes) -> list[Any]:
+    """The labelled curves of a panel, each with the marker of the points in its colour: in grey the markers tell them apart."""
+    markers = {line.get_color(): line.get_marker() for line in axes.lines if line.get_marker() in MARKERS}
+    handles: list[Any] = []
+    for handle in axes.get_legend_handles_labels()[0]:
+        marker = markers.pop(handle.get_color(), None) if isinstance(handle, Line2D) else None  # a rival of the colour has none
+        if marker is not None:
+            label, width, line = handle.get_label(), handle.get_linewidth(), handle.get_linestyle()
+            handle = Line2D([], [], color=handle.get_color(), linewidth=width, linestyle=line, label=label, **_POINT)
+            handle.set_marker(marker)
+        handles.append(handle)
+    return handles
 
 
 def decades(*panels: Axes) -> None:
