@@ -270,7 +270,7 @@ def _status(words: list[str]) -> int:
 
     chosen = _parse(Status, words, "status")
     shown = False
-    for one in sweeps_of(chosen.results, chosen.experiment):
+    for one in sweeps_of(chosen.results, _kept_as(chosen.experiment)):
         shown = True
         for line in status_lines(one):
             print(line)
@@ -418,14 +418,26 @@ def _report(words: list[str]) -> int:
     if not chosen.results.is_dir():
         raise UsageError(f"results: no folder {chosen.results}; first: closedform reproduce xor")
     entries = []
-    for stored in sorted(stored_results(chosen.results, chosen.experiment), key=lambda stored: stored.experiment.name):
-        entries.append(entry(stored))
+    for stored in sorted(
+        stored_results(chosen.results, _kept_as(chosen.experiment)), key=lambda stored: stored.experiment.name
+    ):
+        try:
+            entries.append(entry(stored))
+        except Exception as error:  # one result that cannot be shown must not hide the others
+            print(f"closedform: {stored.experiment.name} cannot be shown: {type(error).__name__}: {error}", file=sys.stderr)
+            continue
         print(f"{entries[-1].name}: {entries[-1].verdict}")
     if not entries:
         raise UsageError(f"no results in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
     write_bytes(chosen.output, report(entries, _shown(chosen.results)).encode())
     print(_shown(chosen.output))
     return 0
+
+
+def _kept_as(experiment: str | None) -> str | None:
+    """The name under which results are kept: of a function mine.py:simulate it is mine/simulate."""
+    file, colon, function = (experiment or "").partition(":")
+    return f"{Path(file).stem}/{function}" if colon else experiment
 
 
 def _cite(words: list[str]) -> int:

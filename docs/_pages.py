@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import html
 import inspect
-import io
 import os
 import re
 from pathlib import Path
@@ -21,7 +20,7 @@ from sphinx.application import Sphinx
 
 from closedform import sweeps
 from closedform.gallery import bibliography, collection, modules, pages
-from closedform.gallery.entries import Entry, Picture, entry
+from closedform.gallery.entries import Entry, entry
 from closedform.gallery.markup import fenced, formula
 
 HERE = Path(__file__).resolve().parent
@@ -37,7 +36,6 @@ FOLDERS = {
     "solvers": ("Solvers", "From data to parameters, other than by steps of an optimizer."),
     "tasks": ("Tasks", "Data: distributions to sample from, and data sets."),
 }
-_CARD = 320  # pixels
 _COMPUTED = ("init", "step", "observe", "steps", "simulate")
 
 
@@ -60,7 +58,7 @@ def _inline_formula(translator: Any, node: nodes.math) -> None:
 
 def _displayed_formula(translator: Any, node: nodes.math_block) -> None:
     translator.body.append(
-        f'<div class="math" tabindex="0" role="region" aria-label="formula">{formula(node.astext(), display=True)}</div>'
+        f'<div class="math" tabindex="0" role="group" aria-label="formula">{formula(node.astext(), display=True)}</div>'
     )
     raise nodes.SkipNode
 
@@ -88,7 +86,7 @@ def write_pages(app: Sphinx) -> None:
         wanted[HERE / "experiments" / f"{name}.md"] = experiment_page(one).encode()
         if one.picture:
             wanted[GENERATED / "static" / "figures" / f"{name}.png"] = one.picture.png
-            wanted[GENERATED / "static" / "thumbnails" / f"{name}.png"] = thumbnail(one.picture)
+            wanted[GENERATED / "static" / "thumbnails" / f"{name}.png"] = one.picture.thumbnail
     for paper in sorted({name.split("/")[0] for name in entries}):
         mine = [one for name, one in entries.items() if name.split("/")[0] == paper]
         wanted[HERE / "experiments" / paper / "index.md"] = paper_page(paper, mine).encode()
@@ -106,17 +104,6 @@ def write_pages(app: Sphinx) -> None:
         if not path.exists() or path.read_bytes() != content:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-
-
-def thumbnail(picture: Picture) -> bytes:
-    """The same picture at twice the height of a card, for fine screens."""
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(picture.png)).convert("RGB")
-    image = image.resize((round(image.width * _CARD / image.height), _CARD), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.quantize(64).save(file, format="png", optimize=True)
-    return file.getvalue()
 
 
 def title_of(paper: str) -> str:
@@ -276,7 +263,24 @@ def _class_body(node: ast.ClassDef, text: str) -> str:
     shown = [lines[number].rstrip() for part in fields for number in range(part.lineno - 1, part.end_lineno or part.lineno)]
     indent = min((len(line) - len(line.lstrip()) for line in shown if line), default=0)
     listed = code("\n".join(line[indent:] for line in shown)) if shown else ""
-    return described(ast.get_docstring(node) or "") + "\n\n" + listed
+    return "\n\n".join([described(ast.get_docstring(node) or ""), listed, *map(_method, _public(node))])
+
+
+def _public(node: ast.ClassDef) -> list[ast.FunctionDef]:
+    return [part for part in node.body if isinstance(part, ast.FunctionDef) and not part.name.startswith("_")]
+
+
+def _method(node: ast.FunctionDef) -> str:
+    """A public method or property of a class."""
+    body = described(ast.get_docstring(node) or "")
+    fence = ":" * 5
+    decorators = {one.id for one in node.decorator_list if isinstance(one, ast.Name)}
+    if "property" in decorators:
+        returned = f"\n:type: {ast.unparse(node.returns)}" if node.returns else ""
+        return f"{fence}{{py:property}} {node.name}{returned}\n\n{body}\n{fence}\n"
+    own = ast.unparse(node.args).removeprefix("self, ").removeprefix("cls, ").removeprefix("self").removeprefix("cls")
+    returned = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    return f"{fence}{{py:method}} {node.name}({own}){returned}\n\n{body}\n{fence}\n"
 
 
 def described(document: str) -> str:

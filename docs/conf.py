@@ -40,3 +40,5 @@ pygments_style, pygments_dark_style = "tango", "monokai"
 _folders = os.environ.get("CLOSEDFORM_RESULTS", str(HERE.parent / "results")).split(os.pathsep)
 results_folders = [Path(folder) for folder in _folders if folder]
 experiments_shown = os.environ.get("CLOSEDFORM_EXPERIMENTS")  # a few of them, separated by commas; all if not set
+if experiments_shown and "xor/phases" not in experiments_shown.split(","):
+    raise ValueError(f"CLOSEDFORM_EXPERIMENTS: got {experiments_shown}; allowed: any, but with xor/phases, the front page's")

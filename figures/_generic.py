@@ -39,13 +39,19 @@ def draw(result: xarray.DataTree) -> Figure | None:
 
 def alternative(result: xarray.DataTree) -> str:
     """What the figure shows, in words."""
-    parts = [f"{_words(field)} against {_words(str(_axis(result, field)))}" for field in _fields(result)]
+    parts = []
+    for field in _fields(result):
+        axis, values = str(_axis(result, field)), group(result, "simulation")[field]
+        curves = values.size // (values.sizes["seed"] * values.sizes[axis])
+        left = f" ({_CURVES} of {curves} curves)" if curves > _CURVES else ""
+        parts.append(f"{_words(field)} against {_words(axis)}{left}")
     return "; ".join(parts) + "."
 
 
 def _fields(result: xarray.DataTree) -> list[str]:
     """The fields that are drawn."""
-    names = [str(name) for name in result["simulation"].data_vars if name not in _OWN]
+    simulated = group(result, "simulation")
+    names = [str(name) for name in simulated.data_vars if name not in _OWN and simulated[name].size]
     return [name for name in names if _axis(result, name) is not None][:_PANELS]
 
 

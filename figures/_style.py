@@ -84,15 +84,15 @@ def legend(axes: Axes, seeds: int, line: str = "theory", above: bool = False, po
 
 def _with_markers(axes: Axes) -> list[Any]:
     """The labelled curves of a panel, each with the marker of the points in its colour: in grey the markers tell them apart."""
-    markers = {line.get_color(): line.get_marker() for line in axes.lines if line.get_marker() in MARKERS}
+    markers: dict[Any, Any] = {line.get_color(): line.get_marker() for line in axes.lines if line.get_marker() in MARKERS}
     handles: list[Any] = []
     for handle in axes.get_legend_handles_labels()[0]:
-        marker = markers.pop(handle.get_color(), None) if isinstance(handle, Line2D) else None  # a rival of the colour has none
-        if marker is not None:
-            label, width, line = handle.get_label(), handle.get_linewidth(), handle.get_linestyle()
-            handle = Line2D([], [], color=handle.get_color(), linewidth=width, linestyle=line, label=label, **_POINT)
-            handle.set_marker(marker)
-        handles.append(handle)
+        # a rival of the same colour, further down, has none
+        if isinstance(handle, Line2D) and (marker := markers.pop(handle.get_color(), None)) is not None:
+            look = {"color": handle.get_color(), "linewidth": handle.get_linewidth(), "linestyle": handle.get_linestyle()}
+            handles.append(Line2D([], [], marker=marker, label=handle.get_label(), **look, **_POINT))
+        else:
+            handles.append(handle)
     return handles
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 from ..sweeps import Experiment, agrees, compare, find, names, provenance, sweep
 from ..sweeps.digest import source_digest
+from ..sweeps.errors import UsageError
 from ..sweeps.execution import cores
-from ..sweeps.runner import load_plan, manifest, request
+from ..sweeps.runner import failures, load_plan, manifest, request
 from ..sweeps.store import group
 from ..sweeps.stored import Stored
 
@@ -27,22 +29,26 @@ def small_grid(experiment: Experiment) -> dict[str, tuple]:
 def stored_default(name: str, results: Path) -> Stored | None:
     """The result that `closedform reproduce` keeps, of the sources of now; None where it is not there."""
     experiment = find(name)
-    return _loaded(experiment, experiment.default_config(), experiment.grid, results)
+    return _loaded(experiment, experiment.default_config(), experiment.grid, experiment.seeds, results)
 
 
 def stored_small(name: str, results: Path) -> Stored | None:
     """The same at small sizes."""
     experiment = find(name)
-    return _loaded(experiment, experiment.default_config("quick"), small_grid(experiment), results)
+    return _loaded(experiment, experiment.default_config("quick"), small_grid(experiment), _SEEDS, results)
 
 
-def _loaded(experiment: Experiment, config: Any, over: dict[str, tuple], results: Path) -> Stored | None:
+def _loaded(experiment: Experiment, config: Any, over: dict[str, tuple], seeds: int, results: Path) -> Stored | None:
+    """The stored result with at least so many seeds, of the sources of now."""
     plan = request(experiment.module, config, over, False, None, 0, results, None)
     result = load_plan(plan, say=lambda message: None)
     if result is None or provenance(result)["digest"] != source_digest(experiment.module):
         return None
-    seeds = group(result, "simulation")["seed"].values.tolist()
-    return Stored(experiment, {**manifest(plan), "seeds": seeds}, result, {}, stale=False)
+    kept = group(result, "simulation")["seed"].values.tolist()
+    if len(kept) < seeds:
+        return None
+    failed = Counter(failure.line for failure in failures(plan).values())
+    return Stored(experiment, {**manifest(plan), "seeds": kept}, result, failed, stale=False)
 
 
 def collect(
@@ -64,6 +70,8 @@ def collect(
             for name, _ in zip(missing, pool.map(_compute, missing, [own] * len(missing), [small] * len(missing)), strict=True):
                 if (kept := _kept(name, [own], own)) is not None:
                     found[name] = kept
+    if missing := [name for name in wanted if name not in found]:
+        raise UsageError(f"{', '.join(missing)}: computed, and yet not there; is another program at work in {own}?")
     return {name: found[name] for name in wanted}
 
 
@@ -83,4 +91,5 @@ def _compute(name: str, results: Path, small: bool) -> None:
     config, over, seeds = experiment.default_config(), experiment.grid, experiment.seeds
     if small:
         config, over, seeds = experiment.default_config("quick"), small_grid(experiment), _SEEDS
-    sweep(experiment.module, config, over=over, seeds=seeds, results=results, progress=False, say=lambda message: None)
+    options: dict[str, Any] = {"refresh": True, "progress": False, "say": lambda message: None}
+    sweep(experiment.module, config, over=over, seeds=seeds, results=results, **options)

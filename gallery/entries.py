@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import io
-import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..sweeps import Experiment, Row, agrees, compare, config, find_figure, provenance
+from ..sweeps import Row, agrees, compare, config, find_figure, provenance
 from ..sweeps.experiment import About
 from ..sweeps.memory import text as bytes_text
 from ..sweeps.report import diverged_lines, number, worst_first
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROWS = 60  # of an agreement table on a page; the rest is counted
+_LINES, _VALUES = 10, 12  # notes of one kind, and swept values of a field, that are written out
 
 
 class Setting(NamedTuple):
@@ -31,6 +31,9 @@ class Setting(NamedTuple):
     swept: bool
 
 
+_CARD = 320  # pixels: twice the height of a card's picture, for fine screens
+
+
 class Picture(NamedTuple):
     """A drawn figure."""
 
@@ -39,6 +42,17 @@ class Picture(NamedTuple):
     width: int  # pixels as the page should show it
     height: int
 
+    @property
+    def thumbnail(self) -> bytes:
+        """The same at the size of a card."""
+        from PIL import Image
+
+        image = Image.open(io.BytesIO(self.png)).convert("RGB")
+        image = image.resize((round(image.width * _CARD / image.height), _CARD), Image.Resampling.LANCZOS)
+        file = io.BytesIO()
+        image.quantize(64).save(file, format="png", optimize=True)
+        return file.getvalue()
+
 
 class Entry(NamedTuple):
     """One result."""
@@ -46,7 +60,9 @@ class Entry(NamedTuple):
     name: str
     anchor: str  # unique on a page of many
     about: About
-    verdict: str  # "agrees", "disagrees" or "no verdict"
+    over: str  # "over rate, width" of a sweep
+    computed: bool  # there is something to show
+    verdict: str  # "agrees", "disagrees", "no verdict" or "stale"
     small: bool  # not the sizes that the experiment's allowances are made for
     rows: list[Row]  # of the agreement table, the worst first if there are many
     num_rows: int
@@ -68,18 +84,21 @@ def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
     experiment, result, asked = stored.experiment, stored.result, stored.asked
     rows = [] if result is None else compare(experiment, result)
     shown = worst_first(rows)[:_ROWS] if len(rows) > _ROWS else rows
-    notes = [*diverged_lines(rows), *(f"{count} cells failed: {why}" for why, count in stored.failed.items())]
+    failed = [f"{count} cell{'s' if count > 1 else ''} failed: {why}" for why, count in stored.failed.items()]
+    notes = [*_first(diverged_lines(rows), "cells lost seeds"), *_first(failed, "kinds of failure")]
     if stored.stale:
-        notes.append("Computed by other sources than those of now.")
+        notes.append("Stale: computed by other sources than those of now, which --refresh computes again.")
     if result is None:
-        notes.append("Not all of it is computed: closedform status says what is missing.")
+        notes.append("There are no seeds yet that every cell has.")
     said = {} if result is None else provenance(result)
     drawn, trouble = (None, "") if result is None else picture(stored, resolution)
     return Entry(
         name=experiment.name,
+        over=f"over {', '.join(asked['over'])}" if asked["over"] else "",
+        computed=result is not None,
         anchor=re.sub(r"[^a-z0-9]+", "-", f"{experiment.name} {'-'.join(asked['over'])}".lower()).strip("-"),
-        about=experiment.about() if stored.known else About(_first_line(experiment), "", "", ""),
-        verdict=verdict_of(rows),
+        about=experiment.about() if stored.known else About(_first_line(stored), "", "", ""),
+        verdict="stale" if stored.stale else verdict_of(rows),
         small=small,
         rows=shown,
         num_rows=len(rows),
@@ -90,8 +109,13 @@ def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
     )
 
 
-def _first_line(experiment: Experiment) -> str:
-    return f"A sweep of {experiment.name}."
+def _first_line(stored: Stored) -> str:
+    return f"A {'sweep' if stored.asked['over'] else 'run'} of {stored.experiment.name}."
+
+
+def _first(lines: list[str], what: str) -> list[str]:
+    """The first few of many lines, and how many there are."""
+    return lines if len(lines) <= _LINES else [*lines[:_LINES], f"{len(lines)} {what}; these are the first {_LINES}."]
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------
@@ -118,8 +142,11 @@ def picture(stored: Stored, resolution: int) -> tuple[Picture | None, str]:
                 return _drawn(own(stored.result), document(f"figures/{name}").split("\n\n")[0], resolution), ""
             except Exception as error:
                 trouble = f"The experiment's own figure cannot show this: {type(error).__name__}: {error}"
-        figure = _generic.draw(stored.result)
-        return None if figure is None else _drawn(figure, _generic.alternative(stored.result), resolution), trouble
+        try:
+            figure = _generic.draw(stored.result)
+            return None if figure is None else _drawn(figure, _generic.alternative(stored.result), resolution), trouble
+        except Exception as error:
+            return None, f"It cannot be drawn: {type(error).__name__}: {error}"
     finally:
         for number in set(plt.get_fignums()).difference(before):
             plt.close(number)
@@ -147,12 +174,18 @@ def _settings(stored: Stored) -> list[Setting]:
     return [
         Setting(
             field,
-            ", ".join(map(_value, over[field])) if field in over else _value(value),
+            _values(over[field]) if field in over else _value(value),
             comments.get(field, ""),
             field in over,
         )
         for field, value in stored.asked["config"].items()
     ]
+
+
+def _values(values: list[Any]) -> str:
+    if len(values) <= _VALUES:
+        return ", ".join(map(_value, values))
+    return f"{_value(values[0])}, {_value(values[1])}, ..., {_value(values[-1])} ({len(values)} values)"
 
 
 def _value(value: Any) -> str:
@@ -197,7 +230,7 @@ def _origin(said: dict[str, Any], asked: dict[str, Any]) -> list[tuple[str, str]
     if said:
         git = said["git"]
         lines += [
-            ("processor time", f"{_time(said['seconds'])}, all threads together, compiling included"),
+            ("time", f"{_time(said['seconds'])} of its threads, added up, compiling included"),
             ("memory", bytes_text(said["memory"]) + " at most in the process" if said.get("memory") else "not recorded"),
             ("device", said["device"]),
             (
@@ -217,8 +250,8 @@ def _ranges(seeds: list[int]) -> str:
 
 
 def _time(seconds: float) -> str:
-    minutes = math.floor(seconds / 60)
-    return f"{minutes} min {seconds - 60 * minutes:.0f} s" if minutes else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def table_cells(row: Row) -> list[str]:

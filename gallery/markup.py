@@ -7,6 +7,7 @@ import html
 import re
 
 _BAR = '<mo stretchy="false">&#x0007C;</mo>'  # of |x|: as an operator between two things it would keep its distance
+_SCROLLS = ' tabindex="0" role="group" aria-label="formula"'  # by keys, where it is wider than the page
 _NORM = '<mo fence="false" stretchy="false">&#x02016;</mo>'
 
 
@@ -37,7 +38,7 @@ def markdown(text: str) -> str:
     >>> markdown("a *word*")
     '<p>a <em>word</em></p>\n'
     """
-    return _parser().render(fenced(text))
+    return _parser().render(fenced(text)).replace('<div class="math block">', f'<div class="math block"{_SCROLLS}>')
 
 
 def fenced(text: str) -> str:

@@ -44,7 +44,8 @@ def report(entries: Iterable[Entry], folder: str) -> str:
         .render(
             entries=shown,
             sources=[data_address("image/png", entry.picture.png) if entry.picture else "" for entry in shown],
-            counts={verdict: verdicts.count(verdict) for verdict in ("agrees", "disagrees", "no verdict")},
+            thumbnails=[data_address("image/png", entry.picture.thumbnail) if entry.picture else "" for entry in shown],
+            counts={verdict: verdicts.count(verdict) for verdict in ("agrees", "disagrees", "no verdict", "stale")},
             title="Predicted and simulated",
             folder=folder,
             version=importlib.metadata.version("closedform"),

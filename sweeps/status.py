@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Iterator
@@ -44,7 +45,8 @@ def sweeps_of(results: Path, experiment: str | None = None) -> Iterator[SweepSta
     for path in sorted(results.glob("**/sweeps/*.json")):
         name = path.parent.parent.relative_to(results).as_posix()
         if experiment is None or name == experiment or name.startswith(f"{experiment}/"):
-            yield _status(path)
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # no manifest of ours, or a damaged one
+                yield _status(path)
 
 
 def _status(path: Path) -> SweepStatus:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import store
 from .digest import source_digest
+from .errors import UsageError
 from .experiment import Experiment, Field, find, names
 from .plan import Cell, Plan, cell_name, points
 from .runner import load_plan
-from .status import sweeps_of
+from .status import SweepStatus, sweeps_of
 
 if TYPE_CHECKING:
     import xarray
@@ -25,7 +27,7 @@ class Stored(NamedTuple):
     experiment: Experiment  # of a function or a file of the user's: what its result shows of it
     asked: dict[str, Any]  # experiment, config, over, zipped, seeds, root_seed, digest
     result: xarray.DataTree | None  # over the seeds that all cells have; None if there are none
-    failed: dict[str, int]  # {error: cells}
+    failed: Mapping[str, int]  # {error: cells}
     stale: bool  # computed by other sources than those of now
 
     @property
@@ -40,13 +42,25 @@ def stored_results(results: Path, experiment: str | None = None) -> Iterator[Sto
     A result without a module (a function of the user's) is compared without an allowance, as it was when it was computed.
     """
     covered: set[str] = set()
+    requests: dict[str, SweepStatus] = {}  # that differ in more than seeds: of one sweep all seeds are shown
     for sweep in sweeps_of(results, experiment):
-        kinds = [cell.why for cell in sweep.cells if cell.state == "failed"]
+        _check_home(results, sweep.path.parent.parent, sweep.asked["experiment"])
+        same = {key: value for key, value in sweep.asked.items() if key not in ("seeds", "digest", "tasks")}
+        requests[json.dumps(same)] = sweep
+    for sweep in requests.values():
         plan = _plan(results, sweep.asked)
         covered |= {cell.name for cell in plan.cells}
-        yield _stored(plan, sweep.asked, {why: kinds.count(why) for why in dict.fromkeys(kinds)})
+        yield _stored(plan, sweep.asked, Counter(cell.why for cell in sweep.cells if cell.state == "failed"))
     for asked in _single_runs(results, experiment, covered):
         yield _stored(_plan(results, asked), asked, {})
+
+
+def _check_home(results: Path, home: Path, name: str) -> None:
+    """Raise `UsageError` if results of an experiment do not lie where a results folder has them."""
+    if home.relative_to(results).as_posix() != name:
+        raise UsageError(
+            f"results: {home} holds results of {name}; allowed: the folder that --results named when they were made"
+        )
 
 
 def _plan(results: Path, asked: dict[str, Any]) -> Plan:
@@ -75,6 +89,8 @@ def _single_runs(results: Path, experiment: str | None, covered: set[str]) -> It
         tree, _ = store.read_tree(path)
         said = {} if tree is None else store.provenance(tree)
         name = said.get("experiment", "")
+        if tree is not None:
+            _check_home(results, path.parent.parent, name)
         if experiment not in (None, name, name.split("/")[0]):
             continue
         asked = {key: said[key] for key in ("experiment", "config", "root_seed", "digest") if key in said}
@@ -88,14 +104,16 @@ def _single_runs(results: Path, experiment: str | None, covered: set[str]) -> It
     yield from found
 
 
-def _stored(plan: Plan, asked: dict[str, Any], failed: dict[str, int]) -> Stored:
+def _stored(plan: Plan, asked: dict[str, Any], failed: Mapping[str, int]) -> Stored:
     result = load_plan(plan, say=lambda message: None)
     experiment, stale = plan.experiment, False
     if experiment.name in names():
         experiment = find(experiment.name)
-        stale = source_digest(experiment.module) != asked["digest"]
-    elif result is not None:
+        stale = result is not None and store.provenance(result)["digest"] != source_digest(experiment.module)
+    if result is not None and (stale or not experiment.fields):
         experiment = experiment._replace(fields=_fields(result, set(plan.axes)))
+    if result is not None:
+        asked = {**asked, "seeds": store.group(result, "simulation")["seed"].values.tolist()}
     return Stored(experiment, asked, result, failed, stale)
 
 

@@ -40,7 +40,7 @@ count takes rows in general position; $N$ and the gap certify globally only if `
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
 | $n$, $r$ | `num_samples`, `rank` | `()`, int | examples; rank of $X$ (generic $X$: $\min(n, d)$) |
-| $X$, $y$ | `x`, `y` | `sample dim`, .. | data in rows; targets (labels $\pm 1$ in the last section) |
+| $X$, $y$ | `x`, `y` | `sample dim`, .. | data in rows; targets (labels $\pm 1$ for margins) |
 | $D_i$ (diagonals) | `patterns` | `sample pattern` | 1 where $x_k \cdot u \ge 0$, else 0 |
 | $G_i$ | `rows` | `sample dim` | the cone $\{u \,:\, G_i u \ge 0\}$ |
 | $\operatorname{Proj}_{K_i}$ | `cone_projection` | `dim` | Euclidean projection onto it |

@@ -43,7 +43,7 @@ polynomials of degree 2 `num_nodes` - 1 in all, and off by a power of 1/`num_nod
 | $B(d, r)$ | `sphere_multiplicity` | int | harmonics of degree $r$ |
 | $k$, $F$ | `kernel_fn` | callable | traceable function of one or two numbers |
 | $\Lambda_r$, $\Lambda_{rs}$ | `Spectrum.eigenvalues` | degree (s) | eigenvalue of a degree |
-| $\tau$ (of 5a, 5b) | `Spectrum.tail` | `()` | trace left to the degrees that were not computed |
+| $\tau$ | `Spectrum.tail` | `()` | trace left to the degrees that were not computed |
 | $K_l(j)$ | `walsh_spectrum` | `level` | Krawtchouk polynomial |
 
 Factors. The measures are probabilities: an eigenvalue is that of the integral operator under the uniform law, and the

@@ -3,6 +3,7 @@
 The site is built with a few experiments at small sizes. CLOSEDFORM_SITE=FOLDER checks a site that is built already instead.
 """
 
+import ast
 import functools
 import http.server
 import os
@@ -15,6 +16,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlparse
 
 import pytest
 
+from closedform import sweeps
 from closedform.gallery import modules
 from closedform.sweeps import agrees, compare, find, names
 
@@ -108,9 +110,30 @@ def test_every_link_leads_to_a_page_and_a_place_on_it(site):
 def test_every_public_name_of_every_module_is_on_its_page(site):
     for folder in modules.PRIMITIVES:
         for name in modules.names(folder):
-            page = (site / f"{name}.html").read_text()
-            for function in modules.functions(name):
-                assert f'id="closedform.{name.replace("/", ".")}.{function}"' in page, f"{name}: {function}"
+            found = public_names(ast.parse((modules.ROOT / f"{name}.py").read_text()))
+            assert_described(site / f"{name}.html", f"closedform.{name.replace('/', '.')}", found)
+
+
+def test_the_engines_names_are_on_its_page(site):
+    assert_described(site / "engine.html", "closedform.sweeps", sweeps.__all__)
+
+
+def public_names(tree):
+    """Functions, classes with their public methods, and values, by a walk of its own."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        if isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}.{part.name}" for part in node.body if isinstance(part, ast.FunctionDef))
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            yield from (part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store))
+
+
+def assert_described(path, module, found):
+    page = path.read_text()
+    public = [name for name in found if not any(part.startswith("_") for part in name.split("."))]
+    assert public
+    assert [name for name in public if f'id="{module}.{name}"' not in page] == []
 
 
 def test_front_page_shows_every_experiment(site):
@@ -177,6 +200,7 @@ def test_badges_are_those_of_the_agreement_tables(browser, site, address):
     """The front page's badge, the page's own badge and the verdicts of the rows of its table say one thing."""
     page, _ = visit(browser, address, 1280)
     front = badges(page)
+    assert set(SHOWN) <= set(front)
     for name, verdict in front.items():
         page, _ = visit(browser, f"{address}experiments/{name}.html", 1280)
         assert badges(page) == {name: verdict}
@@ -202,16 +226,30 @@ CONTRAST = """() => {
         const [a, b] = [light(numbers(getComputedStyle(element).color)), light(behind(element))];
         return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     };
-    const chosen = ".cf-badge, .cf-claim, .cf-verdict, .cf-lead, h1, h2, main p, article p, .cf-table td";
-    return Math.min(...[...document.querySelectorAll(chosen)].filter(one => one.checkVisibility()).map(ratio));
+    const chosen = ".cf-badge, .cf-claim, .cf-verdict, .cf-lead, h1, h2, main p, article p, th, dt, figcaption, .cf-table td";
+    const seen = [...document.querySelectorAll(chosen)].filter(one => one.checkVisibility());
+    return [seen.length, Math.min(...seen.map(ratio))];
 }"""
+
+
+def assert_readable(page):
+    seen, least = page.evaluate(CONTRAST)
+    assert seen > 10
+    assert least >= 4.5
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_in_the_report(browser, report, scheme):
+    page, _ = visit(browser, report.as_uri(), 1280, color_scheme=scheme)
+    assert_readable(page)
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_stand_out_on_a_light_and_a_dark_page(browser, address, scheme):
     for name in ("index.html", f"experiments/{SHOWN[0]}.html"):
         page, _ = visit(browser, address + name, 1280, color_scheme=scheme)
-        assert page.evaluate(CONTRAST) >= 4.5
+        assert_readable(page)
         back = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
         brightness = sum(int(part) for part in back.strip("rgba()").split(",")[:3]) / 3
         assert (brightness > 128) == (scheme == "light")
@@ -298,13 +336,16 @@ def test_report_is_one_file_in_order(browser, report, width):
 def test_badges_of_the_report_are_those_of_the_stored_results(browser, report):
     from closedform.sweeps.stored import stored_results
 
-    expected = {}
+    expected = []
     for stored in stored_results(report.parent / "results"):
         rows = compare(stored.experiment, stored.result)
-        expected[stored.experiment.name] = "no verdict" if not rows else "agrees" if agrees(rows) else "disagrees"
+        expected.append((stored.experiment.name, "no verdict" if not rows else "agrees" if agrees(rows) else "disagrees"))
     page, _ = visit(browser, report.as_uri(), 1280)
-    assert badges(page) == expected
-    assert expected["mine/simulate"] == "agrees"
-    assert expected["other/unpredicted"] == "no verdict"
+    for places in (".cf-card", "section h2"):
+        found = page.query_selector_all(f"{places} [data-verdict]")
+        shown = [(one.get_attribute("data-experiment"), one.get_attribute("data-verdict")) for one in found]
+        assert sorted(shown) == sorted(expected)
+    assert ("mine/simulate", "agrees") in expected
+    assert ("other/unpredicted", "no verdict") in expected
     assert find(SHOWN[2]).about().claim in page.inner_text("body")
     page.close()

@@ -9,7 +9,7 @@ import pytest
 from closedform.__main__ import main
 from closedform.figures import _generic
 from closedform.gallery import collection, entries, pages
-from closedform.sweeps import compare, find, sweep
+from closedform.sweeps import UsageError, compare, find, runner, sweep
 from closedform.sweeps.stored import stored_results
 from zoo.labels import collisions
 
@@ -76,10 +76,14 @@ def test_generic_figure_draws_what_is_stored_and_words_keep_apart(over, tmp_path
     found = stored(tmp_path, over=over)
     figure = _generic.draw(found.result)
     assert collisions(figure) == []
-    drawn = np.concatenate([np.ravel(line.get_ydata()).astype(float) for line in figure.axes[0].lines])
-    for side in ("simulation", "prediction"):
-        values = found.result[side]["left"].mean("seed") if side == "simulation" else found.result[side]["left"]
-        assert np.isclose(np.ravel(values.values)[0], drawn).any()
+    means = found.result["simulation"]["left"].mean("seed")
+    axis = max(over, key=lambda field: len(over[field])) if over else "left_0"
+    assert figure.axes[0].get_xlabel() == axis.replace("_", " ")
+    others = [other for other in means.dims if other != axis]
+    first = dict.fromkeys(others, 0)  # the first curve, as the legend says
+    lines = figure.axes[0].lines
+    np.testing.assert_allclose(lines[0].get_ydata(), found.result["prediction"]["left"].broadcast_like(means).isel(first))
+    np.testing.assert_allclose(lines[1].get_ydata(), means.isel(first), rtol=1e-6)
 
 
 def test_a_figure_that_cannot_draw_a_result_gives_way_to_the_generic_one(tmp_path, monkeypatch):
@@ -147,6 +151,57 @@ def test_what_cannot_be_reported_is_told_in_a_line(words, said, tmp_path, monkey
     assert not (tmp_path / "report.html").exists()
 
 
+def test_results_of_other_sources_are_stale_and_not_green(tmp_path, monkeypatch):
+    experiment = find("convex_relu/whitened")
+    options = dict(seeds=2, over=collection.small_grid(experiment), results=tmp_path, progress=False, say=lambda _: None)
+    with monkeypatch.context() as other:
+        other.setattr(runner, "source_digest", lambda module: "0123456789abcdef")
+        sweep(experiment.module, experiment.default_config("quick"), **options)
+    sweep(experiment.module, experiment.default_config("quick"), **options)  # shows the old ones, and notes the request anew
+    (found,) = stored_results(tmp_path)
+    assert found.stale
+    one = entries.entry(found)
+    assert one.verdict == "stale"
+    assert "other sources" in one.notes[-1]
+    assert collection.stored_small("convex_relu/whitened", tmp_path) is None
+
+
+def test_requests_that_differ_in_seeds_alone_are_shown_once_with_all_seeds(tmp_path):
+    options = dict(results=tmp_path, predict=predict, progress=False, say=lambda _: None, over={"rate": (0.1, 0.2)})
+    for seeds in (4, 16):
+        sweep(simulate, Config(), seeds=seeds, **options)
+    (found,) = stored_results(tmp_path)
+    assert dict(entries.entry(found).origin)["seeds"] == "16 (0 to 15), root seed 0"
+
+
+def test_a_large_sweep_with_many_troubles_stays_a_short_page(tmp_path):
+    rates = [0.1 + 0.001 * index for index in range(200)]
+    one = stored(tmp_path, over={"rate": rates})
+    tree = one.result["simulation"].to_dataset()
+    tree["diverged"][:, 0] = True
+    one.result["simulation"] = tree
+    shown = entries.entry(one._replace(failed={f"cell {index}": 1 for index in range(50)}))
+    assert len(shown.notes) == 2 * 11
+    assert shown.notes[10] == "200 cells lost seeds; these are the first 10."
+    assert shown.num_rows == 400
+    assert len(shown.rows) == 60
+    assert shown.settings[0].value == "0.1, 0.101, ..., 0.299 (200 values)"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a": 1}', "[]"])
+def test_a_foreign_file_among_the_manifests_is_passed_over(text, tmp_path):
+    stored(tmp_path)
+    (tmp_path / "zoo" / "sweeps").mkdir(parents=True)
+    (tmp_path / "zoo" / "sweeps" / "foreign.json").write_text(text)
+    assert len(list(stored_results(tmp_path))) == 1
+
+
+def test_a_part_of_a_results_folder_is_refused(tmp_path):
+    stored(tmp_path / "results")
+    with pytest.raises(UsageError, match="allowed: the folder that --results named"):
+        list(stored_results(tmp_path))
+
+
 def test_text_of_results_is_no_markup(tmp_path):
     one = entries.entry(stored(tmp_path))._replace(notes=["<script>alert(1)</script>"], name="<b>")
     page = pages.report([one], "<i>")
@@ -186,10 +241,10 @@ def test_small_sizes_that_do_not_suffice_give_way_to_the_experiments_own(tmp_pat
 
 def test_a_stored_result_of_the_experiments_own_sizes_comes_first(tmp_path):
     experiment = find("convex_relu/whitened")
-    options = dict(seeds=2, results=tmp_path, progress=False, say=lambda _: None)
+    options = dict(seeds=8, results=tmp_path, progress=False, say=lambda _: None)
     assert collection.stored_small("convex_relu/whitened", tmp_path) is None
     sweep(experiment.module, experiment.default_config("quick"), over=collection.small_grid(experiment), **options)
     kept = collection.stored_small("convex_relu/whitened", tmp_path)
-    assert kept.asked["seeds"] == [0, 1]
+    assert kept.asked["seeds"] == list(range(8))
     assert compare(kept.experiment, kept.result)
     assert collection.stored_default("convex_relu/whitened", tmp_path) is None

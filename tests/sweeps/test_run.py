@@ -202,7 +202,7 @@ def test_digest_ignores_comments_docstrings_and_tolerances(tmp_path):
 
 def test_digest_follows_imports_inside_the_package():
     module = find("xor/phases").module
-    imported = {path.name for path in digest_module._imported(digest_module._ROOT / "experiments/xor/phases.py")}
+    imported = {path.name for path in digest_module.imported_files(digest_module._ROOT / "experiments/xor/phases.py")}
     assert {"phases.py", "_training.py", "two_layer.py", "xor_mean_field.py", "xor.py"} <= imported
     assert len(digest_module.source_digest(module)) == 16
 
