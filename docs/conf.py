@@ -26,6 +26,7 @@ bibtex_bibfiles = ["../gallery/references.bib"]
 
 html_theme = "furo"
 html_title = "closedform"
+(HERE / "_generated" / "static").mkdir(parents=True, exist_ok=True)  # the figures come later, the path is checked now
 html_static_path = ["_static", "../gallery/static", "_generated/static"]
 html_css_files = ["closedform.css", "site.css"]
 html_show_sphinx = False
