@@ -74,11 +74,12 @@ def _panel(panel: Axes, result: xarray.DataTree, field: str) -> None:
     sides = [mean, error]
     if known := "prediction" in result.children and field in result["prediction"]:
         sides.append(prediction(result, field).broadcast_like(mean).transpose(*mean.dims))
+    guide = {} if known or "prediction" not in result.children else {"linestyle": ":"}  # beside theory, no line of theory
     x = mean[axis].values if axis in mean.coords else np.arange(len(mean))
     for index, place in enumerate(itertools.islice(np.ndindex(*mean.shape[1:]), _CURVES)):
         curve = [side.values[(slice(None), *place)] for side in sides]
         label = ", ".join(_label(mean, other, at) for other, at in zip(others, place, strict=True))
-        _style.theory(panel, x, curve[-1 if known else 0], index, label or None)
+        _style.theory(panel, x, curve[-1 if known else 0], index, label or None, **guide)
         _style.simulation(panel, x, (curve[0], curve[1]), index)
     panel.set(xlabel=_words(str(axis)), ylabel=_words(field))
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in panel.lines])

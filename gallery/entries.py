@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import io
+import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROWS = 60  # of an agreement table on a page; the rest is counted
-_LINES, _VALUES = 10, 12  # notes of one kind, and swept values of a field, that are written out
+_LINES, _VALUES, _CHANGES = 10, 12, 4  # notes of one kind, swept values, changed fields that are written out
 
 
 class Setting(NamedTuple):
@@ -60,7 +61,7 @@ class Entry(NamedTuple):
     name: str
     anchor: str  # unique on a page of many
     about: About
-    over: str  # "over rate, width" of a sweep
+    asked: str  # what tells it from other results of the experiment: "dim=100, root seed 5, over rate"; "" for its own sizes
     computed: bool  # there is something to show
     verdict: str  # "agrees", "disagrees", "no verdict" or "stale"
     small: bool  # not the sizes that the experiment's allowances are made for
@@ -94,7 +95,7 @@ def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
     drawn, trouble = (None, "") if result is None else picture(stored, resolution)
     return Entry(
         name=experiment.name,
-        over=f"over {', '.join(asked['over'])}" if asked["over"] else "",
+        asked=_asked(stored),
         computed=result is not None,
         anchor=re.sub(r"[^a-z0-9]+", "-", f"{experiment.name} {'-'.join(asked['over'])}".lower()).strip("-"),
         about=experiment.about() if stored.known else About(_first_line(stored), "", "", ""),
@@ -107,6 +108,22 @@ def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
         picture=drawn,
         origin=_origin(said, asked),
     )
+
+
+def _asked(stored: Stored) -> str:
+    """Values that are not the experiment's own, and what was swept beside its own grid."""
+    asked, own = stored.asked, config.as_dict(stored.experiment.default_config()) if stored.known else {}
+    changed = {
+        path: value
+        for path, value in asked["config"].items()
+        if path in own and path not in asked["over"] and json.dumps(own[path]) != json.dumps(value)
+    }
+    parts = [f"{path}={_value(value)}" for path, value in changed.items()]
+    parts = [*parts[:_CHANGES], f"{len(parts) - _CHANGES} more"] if len(parts) > _CHANGES else parts
+    parts += [f"root seed {asked['root_seed']}"] if asked["root_seed"] else []
+    if asked["over"] and set(asked["over"]) != set(stored.experiment.grid if stored.known else ()):
+        parts.append(f"over {', '.join(asked['over'])}")
+    return ", ".join(parts)
 
 
 def _first_line(stored: Stored) -> str:

@@ -9,8 +9,8 @@ import pytest
 from closedform.__main__ import main
 from closedform.figures import _generic
 from closedform.gallery import collection, entries, pages
-from closedform.sweeps import UsageError, compare, find, runner, sweep
-from closedform.sweeps.stored import stored_results
+from closedform.sweeps import UsageError, compare, config, find, runner, sweep
+from closedform.sweeps.stored import Stored, stored_results
 from zoo.labels import collisions
 
 
@@ -119,6 +119,19 @@ def test_meanings_are_the_comments_of_the_config_and_of_those_nested_in_it():
     assert told["model.dim"] == "input dimension, paper d"
     assert told["batch_size"].startswith("fresh samples per step")
     assert all(told.values())
+
+
+def test_what_was_asked_tells_results_of_one_experiment_apart(tmp_path):
+    experiment = find("convex_relu/whitened")
+    (path, values), *_ = experiment.grid.items()
+    own = experiment.module.Config()
+    asked = {"config": config.as_dict(own), "over": {}, "root_seed": 0, "seeds": [0], "zipped": False}
+    one = Stored(experiment, asked, None, {}, False)
+    assert entries.entry(one).asked == ""
+    assert entries.entry(one._replace(asked={**asked, "over": {path: values}})).asked == ""
+    field, value = next((name, value) for name, value in asked["config"].items() if isinstance(value, int) and name != path)
+    changed = {**asked, "config": {**asked["config"], field: value + 1}, "root_seed": 5, "over": {"other": (1,)}}
+    assert entries.entry(one._replace(asked=changed)).asked == f"{field}={value + 1}, root seed 5, over other"
 
 
 def test_the_report_names_every_result_once_and_says_where_it_is(tmp_path, monkeypatch, capsys):
