@@ -22,6 +22,7 @@ def draw(result):
         for side in (-1, 1):
             axes.axvline(side * float(edges.isel(at)), color="0.6", linewidth=0.7, zorder=0)
         axes.set(title=f"$h/d$ = {ratio:g}", xlabel="eigenvalue (lines: edges)", yscale="log")
+    _style.decades(*panels)
     panels[0].set_ylabel("share of eigenvalues in a bin")
     last = panels[-1]
     for index, (field, label) in enumerate(
