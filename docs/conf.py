@@ -9,7 +9,10 @@ import os
 import sys
 from pathlib import Path
 
+import closedform
+
 HERE = Path(__file__).resolve().parent
+GALLERY = os.path.relpath(Path(closedform.__file__).resolve().parent / "gallery", HERE)
 sys.path.insert(0, str(HERE))
 
 project = "closedform"
@@ -22,12 +25,12 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nitpicky = False  # names in signatures are those of jax and jaxtyping too
 exclude_patterns = ["_build", "_generated/*.md", "_generated/results"]
-bibtex_bibfiles = ["../gallery/references.bib"]
+bibtex_bibfiles = [f"{GALLERY}/references.bib"]
 
 html_theme = "furo"
 html_title = "closedform"
 (HERE / "_generated" / "static").mkdir(parents=True, exist_ok=True)  # the figures come later, the path is checked now
-html_static_path = ["_static", "../gallery/static", "_generated/static"]
+html_static_path = ["_static", f"{GALLERY}/static", "_generated/static"]
 html_css_files = ["closedform.css", "site.css"]
 html_show_sphinx = False
 html_copy_source = False

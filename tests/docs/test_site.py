@@ -36,7 +36,7 @@ def site(tmp_path_factory):
     written = shutil.ignore_patterns("_build", "_generated", "experiments", *modules.PRIMITIVES)
     shutil.copytree(ROOT / "docs", sources, ignore=written)
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "CLOSEDFORM_RESULTS": "", "CLOSEDFORM_EXPERIMENTS": ",".join(SHOWN)}
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "2", str(sources), str(folder / "html")]
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", str(sources), str(folder / "html")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=540, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return folder / "html"
