@@ -234,10 +234,10 @@ def public_names(name: str) -> list[str]:
             body = described(ast.get_docstring(node) or "")
             parts.append(_directive("py:function", f"{node.name}{_signature(node)}", body))
         elif isinstance(node, ast.Assign | ast.AnnAssign):
-            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            if isinstance(target, ast.Name) and not target.id.startswith("_"):
-                lines = text.split("\n")[node.lineno - 1 : node.end_lineno]
-                parts.append(_directive("py:data", target.id, code("\n".join(lines))))
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            lines = text.split("\n")[node.lineno - 1 : node.end_lineno]
+            found = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+            parts += [_directive("py:data", one, code("\n".join(lines))) for one in found if not one.startswith("_")]
     return parts
 
 

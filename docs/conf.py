@@ -31,6 +31,7 @@ html_theme = "furo"
 html_title = "closedform"
 (HERE / "_generated" / "static").mkdir(parents=True, exist_ok=True)  # the figures come later, the path is checked now
 html_static_path = ["_static", f"{GALLERY}/static", "_generated/static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["closedform.css", "site.css"]
 html_show_sphinx = False
 html_copy_source = False

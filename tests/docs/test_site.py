@@ -126,7 +126,8 @@ def public_names(tree):
         if isinstance(node, ast.ClassDef):
             yield from (f"{node.name}.{part.name}" for part in node.body if isinstance(part, ast.FunctionDef))
         if isinstance(node, ast.Assign | ast.AnnAssign):
-            yield from (part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store))
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name))
 
 
 def assert_described(path, module, found):
