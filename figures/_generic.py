@@ -9,6 +9,7 @@ import numpy as np
 
 from ..sweeps import prediction, statistics
 from ..sweeps.agreement import swept_axes
+from ..sweeps.experiment import ENGINE_FIELDS
 from ..sweeps.store import group
 from . import _style
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANELS, _CURVES = 6, 4  # a result with more of them shows the first
-_OWN = ("diverged", "failed", "stored")
 
 
 def draw(result: xarray.DataTree) -> Figure | None:
@@ -51,7 +51,7 @@ def alternative(result: xarray.DataTree) -> str:
 def _fields(result: xarray.DataTree) -> list[str]:
     """The fields that are drawn."""
     simulated = group(result, "simulation")
-    names = [str(name) for name in simulated.data_vars if name not in _OWN and simulated[name].size]
+    names = [str(name) for name in simulated.data_vars if name not in ENGINE_FIELDS and simulated[name].size]
     return [name for name in names if _axis(result, name) is not None][:_PANELS]
 
 

@@ -26,20 +26,17 @@ def small_grid(experiment: Experiment) -> dict[str, tuple]:
     return {path: (quick[path], values[0]) if path in quick else values[:2] for path, values in experiment.grid.items()}
 
 
-def stored_default(name: str, results: Path) -> Stored | None:
-    """The result that `closedform reproduce` keeps, of the sources of now; None where it is not there."""
+def _sizes(experiment: Experiment, small: bool) -> tuple[Any, dict[str, tuple], int]:
+    """Config, grid and seeds: the experiment's own, or small ones."""
+    if small:
+        return experiment.default_config("quick"), small_grid(experiment), _SEEDS
+    return experiment.default_config(), experiment.grid, experiment.seeds
+
+
+def stored_sizes(name: str, results: Path, small: bool) -> Stored | None:
+    """The stored result of those sizes, with at least so many seeds, of the sources of now; None where it is not there."""
     experiment = find(name)
-    return _loaded(experiment, experiment.default_config(), experiment.grid, experiment.seeds, results)
-
-
-def stored_small(name: str, results: Path) -> Stored | None:
-    """The same at small sizes."""
-    experiment = find(name)
-    return _loaded(experiment, experiment.default_config("quick"), small_grid(experiment), _SEEDS, results)
-
-
-def _loaded(experiment: Experiment, config: Any, over: dict[str, tuple], seeds: int, results: Path) -> Stored | None:
-    """The stored result with at least so many seeds, of the sources of now."""
+    config, over, seeds = _sizes(experiment, small)
     plan = request(experiment.module, config, over, False, None, 0, results, None)
     result = load_plan(plan, say=lambda message: None)
     if result is None or provenance(result)["digest"] != source_digest(experiment.module):
@@ -75,12 +72,12 @@ def collect(
     return {name: found[name] for name in wanted}
 
 
-def _kept(name: str, results: Sequence[Path], small: Path) -> tuple[Stored, bool] | None:
+def _kept(name: str, results: Sequence[Path], own: Path) -> tuple[Stored, bool] | None:
     """The first result at the experiment's own sizes, else one at small sizes that agrees."""
     for folder in results:
-        if (stored := stored_default(name, folder)) is not None:
+        if (stored := stored_sizes(name, folder, small=False)) is not None:
             return stored, False
-    stored = stored_small(name, small)
+    stored = stored_sizes(name, own, small=True)
     if stored is None or stored.result is None or not agrees(compare(stored.experiment, stored.result)):
         return None
     return stored, True
@@ -88,8 +85,6 @@ def _kept(name: str, results: Sequence[Path], small: Path) -> tuple[Stored, bool
 
 def _compute(name: str, results: Path, small: bool) -> None:
     experiment = find(name)
-    config, over, seeds = experiment.default_config(), experiment.grid, experiment.seeds
-    if small:
-        config, over, seeds = experiment.default_config("quick"), small_grid(experiment), _SEEDS
+    config, over, seeds = _sizes(experiment, small)
     options: dict[str, Any] = {"refresh": True, "progress": False, "say": lambda message: None}
     sweep(experiment.module, config, over=over, seeds=seeds, results=results, **options)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..sweeps import Row, agrees, compare, config, find_figure, provenance
 from ..sweeps.experiment import About
 from ..sweeps.memory import text as bytes_text
-from ..sweeps.report import diverged_lines, number, worst_first
+from ..sweeps.report import diverged_lines, worst_first
 from ..sweeps.stored import Stored
 from .modules import document
 
@@ -269,13 +269,3 @@ def _ranges(seeds: list[int]) -> str:
 def _time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-
-
-def table_cells(row: Row) -> list[str]:
-    """A row of the agreement table as texts: predicted, simulated, standard error, deviation, allowed."""
-    return [
-        number(row.predicted),
-        f"{number(row.simulated)} ± {row.standard_error:.1g}",
-        f"{row.deviation:+.1e}",
-        f"{row.allowed:.1e}",
-    ]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ..sweeps.digest import imported_files
 from ..sweeps.errors import unknown
-from ..sweeps.experiment import About, read_about
 
 ROOT = Path(__file__).resolve().parent.parent
 PRIMITIVES = ("theory", "models", "solvers", "tasks")
@@ -34,11 +33,6 @@ def sections(name: str) -> dict[str, str]:
     claim, _, rest = document(name).partition("\n\n")
     parts = _HEAD.split(rest)
     return {"": " ".join(claim.split()), "About": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
-
-
-def about(experiment: str) -> About:
-    """The docstring of an experiment (xor/phases), in its parts."""
-    return read_about(document(f"experiments/{experiment}"))
 
 
 def code(name: str, functions: list[str]) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .entries import Entry, table_cells
+from ..sweeps.report import numbers
+from .entries import Entry
 from .markup import markdown
 
 HERE = Path(__file__).resolve().parent
@@ -25,7 +26,7 @@ def _templates() -> Any:
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    found.filters |= {"markdown": lambda text: Markup(markdown(text)), "table_cells": table_cells}
+    found.filters |= {"markdown": lambda text: Markup(markdown(text)), "numbers": numbers}
     return found
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from . import config as config_
 from .errors import UsageError, unknown
 
+ENGINE_FIELDS = ("diverged", "failed", "stored")  # that the engine adds to what an experiment measures
 _PACKAGE = __name__.split(".")[0]
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -155,7 +156,7 @@ def _read(name: str, module: ModuleType) -> Experiment:
         drawn=hasattr(module, "init"),
         conditional=hasattr(module, "predict") and "state" in inspect.signature(module.predict).parameters,
     )
-    for field in {"diverged", "failed", "stored", "cell", "seed", "step"} & set(fields):
+    for field in {*ENGINE_FIELDS, "cell", "seed", "step"} & set(fields):
         raise UsageError(f"{name}: Result.{field}: that name belongs to the engine; choose another")
     for field in sorted(set(fields) & {axis for one in fields.values() for axis in one.axes}):
         raise UsageError(f"{name}: Result.{field}: an axis has that name too; choose another for one of the two")

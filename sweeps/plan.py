@@ -20,7 +20,7 @@ import numpy as np
 
 from . import config as config_
 from .errors import UsageError
-from .experiment import Experiment, check, recorded_steps
+from .experiment import ENGINE_FIELDS, Experiment, check, recorded_steps
 from .programs import precision, wants_float64
 
 FILES = 256  # a larger grid writes several cells a file, so that this many files hold it ...
@@ -113,7 +113,7 @@ def make_plan(
     if zipped and len(set(lengths.values())) > 1:
         raise UsageError(f"paired fields need lists of one length; got {', '.join(f'{p}: {n}' for p, n in lengths.items())}")
     zipped = zipped and bool(axes)
-    taken = {"seed", "step", "cell", "point", "diverged", "failed", "stored", *experiment.fields}
+    taken = {"seed", "step", "cell", "point", *ENGINE_FIELDS, *experiment.fields}
     taken |= {axis for field in experiment.fields.values() for axis in field.axes}
     for path in axes:
         if path in taken:
@@ -150,6 +150,13 @@ def points(axes: Mapping[str, Sequence[Any]], zipped: bool) -> Iterator[dict[str
         return
     for values in zip(*axes.values(), strict=True) if zipped else itertools.product(*axes.values()):
         yield dict(zip(axes, values, strict=True))
+
+
+def cells_asked(asked: Mapping[str, Any]) -> list[Cell]:
+    """The cells of a request that was noted (see `runner.manifest`), of its plain values alone: without their configs."""
+    name, root_seed, base = asked["experiment"], asked["root_seed"], asked["config"]
+    grid = points(asked["over"], asked["zipped"])
+    return [Cell(point, None, cell_name(name, root_seed, {**base, **point})) for point in grid]
 
 
 def cell_name(experiment: str, root_seed: int, values: Mapping[str, Any]) -> str:

@@ -27,6 +27,12 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def numbers(row: Row) -> list[str]:
+    """Of a row of the agreement table: predicted, simulated ± standard error, deviation and allowance, as texts."""
+    simulated = f"{number(row.simulated)} ± {row.standard_error:.1g}"
+    return [number(row.predicted), simulated, f"{row.deviation:+.1e}", f"{row.allowed:.1e}"]
+
+
 def agreement_table(rows: Sequence[Row]) -> rich.table.Table:
     """One line a row: predicted, simulated +- standard error, deviation, allowance, verdict, at the worst point."""
     import rich.box
@@ -46,10 +52,7 @@ def agreement_table(rows: Sequence[Row]) -> rich.table.Table:
             "" if name == last else name,
             row.field,
             row.at,
-            number(row.predicted),
-            f"{number(row.simulated)} ± {row.standard_error:.1g}",
-            f"{row.deviation:+.1e}",
-            f"{row.allowed:.1e}",
+            *numbers(row),
             f"{row.agreeing}/{row.points}",
             str(row.seeds),
             f"[{style}]{row.verdict}[/]",

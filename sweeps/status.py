@@ -14,7 +14,7 @@ import numpy as np
 from . import claims, store
 from .assemble import tables
 from .job import Failure, recorded_failures
-from .plan import cell_name, points
+from .plan import cells_asked
 
 
 class CellStatus(NamedTuple):
@@ -51,16 +51,16 @@ def sweeps_of(results: Path, experiment: str | None = None) -> Iterator[SweepSta
 
 def _status(path: Path) -> SweepStatus:
     asked, home = json.loads(path.read_text()), path.parent.parent
-    grid = [*points(asked["over"], asked["zipped"])]
-    names = [cell_name(asked["experiment"], asked["root_seed"], {**asked["config"], **point}) for point in grid]
+    grid = cells_asked(asked)
+    names = [cell.name for cell in grid]
     files, seeds = store.headers(home, names, aside=False)[0], asked["seeds"]
     have = tables(files, names, seeds).get(asked["digest"], np.zeros((len(names), len(seeds)), bool))
     running = _running(home)
     failed = recorded_failures(home, asked["digest"])
     done = have.sum(axis=1)
     cells = [
-        _cell(point, int(done[index]), len(seeds), running.get(name), failed.get(name))
-        for index, (point, name) in enumerate(zip(grid, names, strict=True))
+        _cell(cell.at, int(done[index]), len(seeds), running.get(cell.name), failed.get(cell.name))
+        for index, cell in enumerate(grid)
     ]
     return SweepStatus(path, asked, cells)
 

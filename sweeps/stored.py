@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import store
 from .digest import source_digest
 from .errors import UsageError
-from .experiment import Experiment, Field, find, names
-from .plan import Cell, Plan, cell_name, points
+from .experiment import ENGINE_FIELDS, Experiment, Field, find, names
+from .plan import Plan, cells_asked
 from .runner import load_plan
 from .status import SweepStatus, sweeps_of
 
@@ -66,13 +66,9 @@ def _check_home(results: Path, home: Path, name: str) -> None:
 def _plan(results: Path, asked: dict[str, Any]) -> Plan:
     """The plan of a request, made of its plain values: no experiment is imported, no value is checked again."""
     name, axes = asked["experiment"], {path: tuple(map(_plain, values)) for path, values in asked["over"].items()}
-    cells = [
-        Cell(point, None, cell_name(name, asked["root_seed"], {**asked["config"], **point}))
-        for point in points(axes, asked["zipped"])
-    ]
     nobody = Experiment(name, ModuleType(name), {}, dynamics=False, drawn=False, conditional=False)
     folder = results.absolute()
-    return Plan(nobody, cells, asked["seeds"], asked["root_seed"], axes, asked["zipped"], folder, asked["digest"])
+    return Plan(nobody, cells_asked(asked), asked["seeds"], asked["root_seed"], axes, asked["zipped"], folder, asked["digest"])
 
 
 def _plain(value: Any) -> Any:
@@ -119,12 +115,11 @@ def _stored(plan: Plan, asked: dict[str, Any], failed: Mapping[str, int]) -> Sto
 
 def _fields(result: xarray.DataTree, swept: set[str]) -> dict[str, Field]:
     """What a result says of the fields of the experiment that made it."""
-    own = {"diverged", "failed", "stored"}
     predicted = store.group(result, "prediction") if "prediction" in result.children else {}
     return {
         str(name): Field(
             tuple(str(axis) for axis in array.dims if axis not in {*swept, "seed", "step", "point"}), name in predicted
         )
         for name, array in store.group(result, "simulation").data_vars.items()
-        if name not in own
+        if name not in ENGINE_FIELDS
     }

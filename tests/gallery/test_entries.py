@@ -176,7 +176,7 @@ def test_results_of_other_sources_are_stale_and_not_green(tmp_path, monkeypatch)
     one = entries.entry(found)
     assert one.verdict == "stale"
     assert "other sources" in one.notes[-1]
-    assert collection.stored_small("convex_relu/whitened", tmp_path) is None
+    assert collection.stored_sizes("convex_relu/whitened", tmp_path, small=True) is None
 
 
 def test_requests_that_differ_in_seeds_alone_are_shown_once_with_all_seeds(tmp_path):
@@ -255,9 +255,9 @@ def test_small_sizes_that_do_not_suffice_give_way_to_the_experiments_own(tmp_pat
 def test_a_stored_result_of_the_experiments_own_sizes_comes_first(tmp_path):
     experiment = find("convex_relu/whitened")
     options = dict(seeds=8, results=tmp_path, progress=False, say=lambda _: None)
-    assert collection.stored_small("convex_relu/whitened", tmp_path) is None
+    assert collection.stored_sizes("convex_relu/whitened", tmp_path, small=True) is None
     sweep(experiment.module, experiment.default_config("quick"), over=collection.small_grid(experiment), **options)
-    kept = collection.stored_small("convex_relu/whitened", tmp_path)
+    kept = collection.stored_sizes("convex_relu/whitened", tmp_path, small=True)
     assert kept.asked["seeds"] == list(range(8))
     assert compare(kept.experiment, kept.result)
-    assert collection.stored_default("convex_relu/whitened", tmp_path) is None
+    assert collection.stored_sizes("convex_relu/whitened", tmp_path, small=False) is None

@@ -4,6 +4,7 @@ import pytest
 
 from closedform.gallery import modules
 from closedform.sweeps import UsageError, find, names
+from closedform.sweeps.experiment import read_about
 
 
 def test_the_parts_of_a_primitive_are_its_docstring():
@@ -16,7 +17,7 @@ def test_the_parts_of_a_primitive_are_its_docstring():
 
 @pytest.mark.parametrize("name", names())
 def test_what_is_read_from_the_source_is_what_the_module_says(name):
-    about = modules.read_about(modules.document(f"experiments/{name}"))
+    about = read_about(modules.document(f"experiments/{name}"))
     assert about == find(name).about()
     assert about.claim.endswith(".")
     assert "$$" in about.body
