@@ -1,0 +1,268 @@
+"""Arguments of public functions: any kind of number or array becomes a float array; shapes and ranges are checked by name.
+
+A function under `takes` states shapes in its annotations and ranges in the decorator. Before its first line runs,
+
+- numbers, lists, numpy and jax arrays, integers and booleans among them, become jax arrays of one floating dtype: the widest
+  of the floating arrays that were given, or jax's default where there is none;
+- shapes are held against the annotations, across arguments: an axis has one name and one size;
+- values that are known, not traced, are held against the ranges. NaN is in no range;
+- arguments annotated `int` become Python integers.
+
+What does not fit raises ValueError, in one line that names the argument, what was given and what is allowed.
+
+>>> from jaxtyping import Array, ArrayLike, Float, Real
+>>> @takes(rate=above(0))
+... def decay(time: Real[ArrayLike, "*time"], rate: Real[ArrayLike, ""]) -> Float[Array, "*time"]:
+...     return jnp.exp(-rate * time)
+>>> [round(float(value), 3) for value in decay([0, 1], 2)]
+[1.0, 0.135]
+>>> decay(1.0, -1.0)
+Traceback (most recent call last):
+ValueError: rate must be above 0, got -1.0
+>>> decay(1.0, [1.0, 2.0])
+Traceback (most recent call last):
+ValueError: rate must be a single number, got shape (2,); vmap over further axes
+"""
+
+import functools
+import inspect
+import math
+import operator
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# ------------------------------------------------------------------------------------------------------------- ranges
+
+
+class Range(NamedTuple):
+    """An interval of legal values; an end is excluded where it is open."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether all values lie in the interval; NaN does not."""
+        v = np.asarray(value, float)
+        above = v > self.low if self.low_open else v >= self.low
+        below = v < self.high if self.high_open else v <= self.high
+        return bool(np.all(above & below))
+
+    def __str__(self) -> str:
+        ends = []
+        if self.low > -math.inf:
+            ends.append(f"{'above' if self.low_open else 'at least'} {self.low:g}")
+        if self.high < math.inf:
+            ends.append(f"{'below' if self.high_open else 'at most'} {self.high:g}")
+        if self.high_open and self.high == math.inf:
+            ends.append("finite")
+        return " and ".join(ends) or "a number"
+
+
+def at_least(low: float, *, finite: bool = False) -> Range:
+    """low <= value; infinity is legal unless `finite`."""
+    return Range(low=low, high_open=finite)
+
+
+def above(low: float, *, finite: bool = False) -> Range:
+    """low < value; infinity is legal unless `finite`."""
+    return Range(low=low, low_open=True, high_open=finite)
+
+
+def between(low: float, high: float, *, low_open: bool = False, high_open: bool = False) -> Range:
+    """low <= value <= high; an open end is excluded."""
+    return Range(low, high, low_open, high_open)
+
+
+FINITE = Range(low_open=True, high_open=True)
+
+
+def require(allowed: Range, **arguments: Any) -> None:
+    """Raises ValueError for an argument that is known, not traced, and has a value out of range."""
+    for name, value in arguments.items():
+        if not isinstance(value, Tracer) and not allowed.holds(value):
+            raise ValueError(f"{name} must be {allowed}, got {_shown(value)}")
+
+
+# ---------------------------------------------------------------------------------------------------------- decorator
+
+
+def takes(**ranges: Any) -> Callable[[F], F]:
+    """Converts and checks the arguments of the function below it, as the module says; ranges by the names of the arguments.
+
+    The range of a NamedTuple of arrays is a NamedTuple of ranges (or of None).
+    """
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        strangers = set(ranges) - set(signature.parameters)
+        if strangers:
+            raise TypeError(f"{function.__name__} takes no argument {', '.join(sorted(strangers))}")
+
+        @functools.cache
+        def annotations() -> dict[str, Any]:
+            return typing.get_type_hints(function, include_extras=True)
+
+        @functools.wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            bound.arguments.update(_converted(bound.arguments, annotations(), ranges))
+            return function(*bound.args, **bound.kwargs)
+
+        checked.ranges = ranges  # pyright: ignore[reportAttributeAccessIssue]
+        return typing.cast(F, checked)
+
+    return decorate
+
+
+class _Leaf(NamedTuple):
+    value: Any  # a jax or numpy array, or a Python number or (nested) list as float64 numpy array
+    weak: bool  # it does not decide the dtype
+    axes: str
+
+
+def _converted(arguments: Mapping[str, Any], annotations: Mapping[str, Any], ranges: Mapping[str, Any]) -> dict[str, Any]:
+    leaves: dict[str, _Leaf] = {}
+    whole: dict[str, Any] = {}
+    for name, value in arguments.items():
+        annotation, allowed = annotations.get(name), ranges.get(name)
+        axes = _axes(annotation)
+        if value is None:
+            continue
+        if axes is not None:
+            leaves[name] = _leaf(name, value, axes, allowed)
+        elif annotation is int:
+            whole[name] = _whole(name, value)
+            if allowed is not None:
+                require(allowed, **{name: whole[name]})
+        elif _holds_arrays(annotation) and isinstance(value, tuple):
+            hints = typing.get_type_hints(annotation, include_extras=True)
+            for field, part in zip(annotation._fields, value, strict=True):
+                if part is not None and (axes := _axes(hints[field])) is not None:
+                    label = f"{name}.{field}"
+                    leaves[label] = _leaf(label, part, axes, getattr(allowed, field, None))
+    dtype = jnp.result_type(float, *(leaf.value for leaf in leaves.values() if not leaf.weak))
+    sizes: dict[str, tuple[Any, str]] = {}
+    for label, leaf in leaves.items():
+        _fit(label, leaf.axes, np.shape(leaf.value), sizes)
+    arrays = {label: jnp.asarray(leaf.value, dtype) for label, leaf in leaves.items()}
+    for name, value in arguments.items():
+        parts = {label.partition(".")[2]: array for label, array in arrays.items() if label.startswith(f"{name}.")}
+        if parts:
+            whole[name] = value._replace(**parts)
+        elif name in arrays:
+            whole[name] = arrays[name]
+    return whole
+
+
+def as_floats(*values: Any) -> list[Array]:
+    """`values` as arrays of one floating dtype, that of the floating arrays among them; all else follows.
+
+    >>> [str(value.dtype) for value in as_floats(jnp.float16(1), [1, 2], True, 0.5)]
+    ['float16', 'float16', 'float16', 'float16']
+    """
+    leaves = [_leaf("value", value, "...", None) for value in values]
+    dtype = jnp.result_type(float, *(leaf.value for leaf in leaves if not leaf.weak))
+    return [jnp.asarray(leaf.value, dtype) for leaf in leaves]
+
+
+def _leaf(name: str, value: Any, axes: str, allowed: Range | None) -> _Leaf:
+    array, weak = value, False
+    if not isinstance(value, jax.Array):
+        plain = type(value) in (bool, int, float) or isinstance(value, (list, tuple))
+        traced = plain and any(isinstance(part, jax.Array) for part in jax.tree.leaves(value))
+        try:
+            array = jnp.asarray(value) if traced else np.asarray(value, np.float64) if plain else np.asarray(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must be numbers, got {_shown(value)}") from None
+        weak = plain and not traced
+    if jnp.issubdtype(array.dtype, jnp.complexfloating) or not (
+        jnp.issubdtype(array.dtype, jnp.number) or array.dtype == np.bool_
+    ):
+        raise ValueError(f"{name} must be real numbers, got {_shown(value)} of dtype {array.dtype}")
+    if allowed is not None:
+        require(allowed, **{name: array})
+    return _Leaf(array, weak or not jnp.issubdtype(array.dtype, jnp.floating), axes)
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        traced = isinstance(value, Tracer)
+        given = "a traced value: pass it as a static argument" if traced else _shown(value)
+        raise ValueError(f"{name} must be a whole number, got {given}") from None
+
+
+# ----------------------------------------------------------------------------------------------------- shapes by name
+
+
+@functools.cache
+def _axes(annotation: Any) -> str | None:
+    """The axes that an annotation of real numbers or floats names; None for every other annotation."""
+    for part in (annotation, *typing.get_args(annotation)):
+        kinds = getattr(part, "dtypes", None)
+        if kinds is not None and hasattr(part, "dim_str"):
+            return part.dim_str if any(str(kind).startswith("float") for kind in kinds) and not _complex(kinds) else None
+    return None
+
+
+def _complex(kinds: Any) -> bool:
+    return any(str(kind).startswith("complex") for kind in kinds)
+
+
+@functools.cache
+def _holds_arrays(annotation: Any) -> bool:
+    return inspect.isclass(annotation) and issubclass(annotation, tuple) and hasattr(annotation, "_fields")
+
+
+def _fit(label: str, axes: str, shape: tuple[int, ...], sizes: dict[str, tuple[Any, str]]) -> None:
+    """Holds a shape against the names of its axes and the sizes that earlier arguments gave to them."""
+    names = axes.split()
+    spread = next((i for i, name in enumerate(names) if name == "..." or name.startswith("*")), None)
+    fixed = len(names) - (spread is not None)
+    expected = f"({', '.join(name.replace('#', '') for name in names)}{',' if len(names) == 1 else ''})"
+    if len(shape) < fixed or (spread is None and len(shape) > fixed):
+        if not names:
+            raise ValueError(f"{label} must be a single number, got shape {shape}; vmap over further axes")
+        raise ValueError(f"{label} must have the shape {expected}, got {shape}")
+    for i, name in enumerate(names):
+        if i == spread:
+            given: Any = shape[i : i + len(shape) - fixed]
+            key, broadcast = name.lstrip("*#"), "#" in name
+            if name == "..." or key.startswith("_"):
+                continue
+        else:
+            given = shape[i if spread is None or i < spread else i - len(names)]
+            key, broadcast = name.lstrip("#"), "#" in name
+            if key.isdecimal() and given != int(key):
+                raise ValueError(f"{label} must have the shape {expected}, got {shape}")
+            if not key.isidentifier() or key.startswith("_"):
+                continue
+        known, origin = sizes.get(key, (given, label))
+        if broadcast:
+            try:
+                either = np.broadcast_shapes(known, given)
+            except ValueError:
+                raise ValueError(f"{label} must broadcast with {origin}, got shapes {shape} and {known}") from None
+            sizes[key] = either, origin
+        elif known != given:
+            raise ValueError(f"{label} must have the shape {expected} with {key} = {known} as in {origin}, got {shape}")
+        else:
+            sizes[key] = given, origin
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
