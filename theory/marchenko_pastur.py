@@ -58,11 +58,12 @@ Example. The mass and the first three moments at $c = 1/4$: 1, 1, $1 + c$ and $1
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact, Num, Real
 
-from .gaussian import as_floats
+from .numerics.arguments import above, as_floats, takes
 
 Numbers = Real[ArrayLike, "*#shape"]
 
 
+@takes(ratio=above(0, finite=True), variance=above(0, finite=True))
 def support(ratio: Numbers, variance: Numbers = 1.0) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """The edges a <= b of the continuous part.
 
@@ -73,6 +74,7 @@ def support(ratio: Numbers, variance: Numbers = 1.0) -> tuple[Float[Array, "*sha
     return s2 * (1 - jnp.sqrt(c)) ** 2, s2 * (1 + jnp.sqrt(c)) ** 2
 
 
+@takes(ratio=above(0, finite=True))
 def atom(ratio: Numbers) -> Float[Array, "*shape"]:
     """The mass at 0: max(0, 1 - 1/c).
 
@@ -83,6 +85,7 @@ def atom(ratio: Numbers) -> Float[Array, "*shape"]:
     return jnp.maximum(0, 1 - 1 / c)
 
 
+@takes(ratio=above(0, finite=True), variance=above(0, finite=True))
 def density(x: Numbers, ratio: Numbers, variance: Numbers = 1.0) -> Float[Array, "*shape"]:
     """f(x) without the atom: its integral is min(1, 1/c). At c = 1 it diverges as x -> 0.
 
@@ -96,6 +99,7 @@ def density(x: Numbers, ratio: Numbers, variance: Numbers = 1.0) -> Float[Array,
     return jnp.where(inside, jnp.sqrt((b - safe) * (safe - a)) / (2 * jnp.pi * c * s2 * safe), 0)
 
 
+@takes(ratio=above(0, finite=True), variance=above(0, finite=True))
 def cdf(x: Numbers, ratio: Numbers, variance: Numbers = 1.0) -> Float[Array, "*shape"]:
     """F(x), the share of eigenvalues up to x, with the atom.
 
@@ -115,6 +119,7 @@ def cdf(x: Numbers, ratio: Numbers, variance: Numbers = 1.0) -> Float[Array, "*s
     return continuous + jnp.where(x_ >= 0, atom(c), 0)
 
 
+@takes(ratio=above(0, finite=True), variance=above(0, finite=True))
 def stieltjes(z: Num[ArrayLike, "*#shape"], ratio: Numbers, variance: Numbers = 1.0) -> Inexact[Array, "*shape"]:
     """m(z) = E 1/(x - z): at complex z off the real axis, or real z outside of the support and the atom (NaN inside).
 
@@ -126,6 +131,7 @@ def stieltjes(z: Num[ArrayLike, "*#shape"], ratio: Numbers, variance: Numbers = 
     return _transform(z, ratio, variance, 1)
 
 
+@takes(ratio=above(0, finite=True), variance=above(0, finite=True))
 def companion_stieltjes(z: Num[ArrayLike, "*#shape"], ratio: Numbers, variance: Numbers = 1.0) -> Inexact[Array, "*shape"]:
     """mm(z) = E 1/(x - z) over the eigenvalues of X^T X/n, n in number.
 

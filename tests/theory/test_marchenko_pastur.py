@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from closedform.theory import marchenko_pastur
+from zoo.calls import Call
 from zoo.checks import rejected
 
 density, cdf, stieltjes, companion_stieltjes = map(
@@ -132,3 +133,16 @@ def test_derivatives_and_dtypes():
     results = (density(one, 0.5, 1.0), cdf(one, 0.5, 1.0), stieltjes(-one, 0.5, 1.0), support(one), atom(one))
     assert {leaf.dtype for leaf in jax.tree.leaves(results)} == {jnp.dtype("float32")}
     assert stieltjes(jnp.complex64(1j), 0.5, 1.0).dtype == jnp.complex64
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+LAW = {"ratio": 0.3, "variance": 1.5}
+CALLS = [
+    Call(marchenko_pastur.support, LAW, scaling={"variance": 1}, degree=1),
+    Call(marchenko_pastur.atom, {"ratio": 2.5}),
+    Call(marchenko_pastur.density, {"x": np.array([0.7, 1.6]), **LAW}, scaling={"x": 1, "variance": 1}, degree=-1),
+    Call(marchenko_pastur.cdf, {"x": np.array([0.7, 1.6]), **LAW}, scaling={"x": 1, "variance": 1}),
+    Call(marchenko_pastur.stieltjes, {"z": -1.4, **LAW}, scaling={"z": 1, "variance": 1}, degree=-1),
+    Call(marchenko_pastur.companion_stieltjes, {"z": -1.4, **LAW}, scaling={"z": 1, "variance": 1}, degree=-1),
+]

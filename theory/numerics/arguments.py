@@ -29,7 +29,7 @@ import inspect
 import math
 import operator
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -46,8 +46,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Range(NamedTuple):
     """An interval of legal values; an end is excluded where it is open."""
 
-    low: float = -math.inf
-    high: float = math.inf
+    low: int | float = -math.inf
+    high: int | float = math.inf
     low_open: bool = False
     high_open: bool = False
 
@@ -69,17 +69,17 @@ class Range(NamedTuple):
         return " and ".join(ends) or "a number"
 
 
-def at_least(low: float, *, finite: bool = False) -> Range:
+def at_least(low: int | float, *, finite: bool = False) -> Range:
     """low <= value; infinity is legal unless `finite`."""
     return Range(low=low, high_open=finite)
 
 
-def above(low: float, *, finite: bool = False) -> Range:
+def above(low: int | float, *, finite: bool = False) -> Range:
     """low < value; infinity is legal unless `finite`."""
     return Range(low=low, low_open=True, high_open=finite)
 
 
-def between(low: float, high: float, *, low_open: bool = False, high_open: bool = False) -> Range:
+def between(low: int | float, high: int | float, *, low_open: bool = False, high_open: bool = False) -> Range:
     """low <= value <= high; an open end is excluded."""
     return Range(low, high, low_open, high_open)
 
@@ -127,9 +127,18 @@ def takes(**ranges: Any) -> Callable[[F], F]:
 
 
 class _Leaf(NamedTuple):
-    value: Any  # a jax or numpy array, or a Python number or (nested) list as float64 numpy array
+    value: Any  # a jax or numpy array: of float64 where a Python number or a (nested) list was given
     weak: bool  # it does not decide the dtype
     axes: str
+
+    def cast(self, dtype: Any) -> Array:
+        """As an array of the floating dtype, or of the complex one of its precision."""
+        is_complex = jnp.issubdtype(self.value.dtype, jnp.complexfloating)
+        return jnp.asarray(self.value, jnp.result_type(dtype, jnp.complex64) if is_complex else dtype)
+
+
+def _common_dtype(leaves: Iterable[_Leaf]) -> Any:
+    return jnp.result_type(float, *(jnp.finfo(leaf.value.dtype).dtype for leaf in leaves if not leaf.weak))
 
 
 def _converted(arguments: Mapping[str, Any], annotations: Mapping[str, Any], ranges: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,26 +146,26 @@ def _converted(arguments: Mapping[str, Any], annotations: Mapping[str, Any], ran
     whole: dict[str, Any] = {}
     for name, value in arguments.items():
         annotation, allowed = annotations.get(name), ranges.get(name)
-        axes = _axes(annotation)
+        axes = axes_of(annotation)
         if value is None:
             continue
         if axes is not None:
-            leaves[name] = _leaf(name, value, axes, allowed)
+            leaves[name] = _leaf(name, value, axes, allowed, takes_complex(annotation))
         elif annotation is int:
             whole[name] = _whole(name, value)
             if allowed is not None:
                 require(allowed, **{name: whole[name]})
         elif _holds_arrays(annotation) and isinstance(value, tuple):
-            hints = typing.get_type_hints(annotation, include_extras=True)
+            hints = _fields(annotation)
             for field, part in zip(annotation._fields, value, strict=True):
-                if part is not None and (axes := _axes(hints[field])) is not None:
+                if part is not None and (axes := axes_of(hints[field])) is not None:
                     label = f"{name}.{field}"
                     leaves[label] = _leaf(label, part, axes, getattr(allowed, field, None))
-    dtype = jnp.result_type(float, *(leaf.value for leaf in leaves.values() if not leaf.weak))
+    dtype = _common_dtype(leaves.values())
     sizes: dict[str, tuple[Any, str]] = {}
     for label, leaf in leaves.items():
         _fit(label, leaf.axes, np.shape(leaf.value), sizes)
-    arrays = {label: jnp.asarray(leaf.value, dtype) for label, leaf in leaves.items()}
+    arrays = {label: leaf.cast(dtype) for label, leaf in leaves.items()}
     for name, value in arguments.items():
         parts = {label.partition(".")[2]: array for label, array in arrays.items() if label.startswith(f"{name}.")}
         if parts:
@@ -173,27 +182,29 @@ def as_floats(*values: Any) -> list[Array]:
     ['float16', 'float16', 'float16', 'float16']
     """
     leaves = [_leaf("value", value, "...", None) for value in values]
-    dtype = jnp.result_type(float, *(leaf.value for leaf in leaves if not leaf.weak))
-    return [jnp.asarray(leaf.value, dtype) for leaf in leaves]
+    dtype = _common_dtype(leaves)
+    return [leaf.cast(dtype) for leaf in leaves]
 
 
-def _leaf(name: str, value: Any, axes: str, allowed: Range | None) -> _Leaf:
+def _leaf(name: str, value: Any, axes: str, allowed: Range | None, complex_too: bool = False) -> _Leaf:
     array, weak = value, False
     if not isinstance(value, jax.Array):
-        plain = type(value) in (bool, int, float) or isinstance(value, (list, tuple))
+        plain = type(value) in (bool, int, float, complex) or isinstance(value, (list, tuple))
         traced = plain and any(isinstance(part, jax.Array) for part in jax.tree.leaves(value))
         try:
-            array = jnp.asarray(value) if traced else np.asarray(value, np.float64) if plain else np.asarray(value)
+            array = jnp.asarray(value) if traced else np.asarray(value)
+            if plain and not traced and array.dtype.kind != "c":
+                array = array.astype(np.float64)  # also whole numbers beyond 64 bits
         except (TypeError, ValueError):
             raise ValueError(f"{name} must be numbers, got {_shown(value)}") from None
         weak = plain and not traced
-    if jnp.issubdtype(array.dtype, jnp.complexfloating) or not (
-        jnp.issubdtype(array.dtype, jnp.number) or array.dtype == np.bool_
-    ):
-        raise ValueError(f"{name} must be real numbers, got {_shown(value)} of dtype {array.dtype}")
+    is_complex, is_real = jnp.issubdtype(array.dtype, jnp.complexfloating), array.dtype == np.bool_
+    is_real |= jnp.issubdtype(array.dtype, jnp.number) and not is_complex
+    if not is_real and not (is_complex and complex_too):
+        raise ValueError(f"{name} must be {'' if complex_too else 'real '}numbers, got {_shown(value)} of dtype {array.dtype}")
     if allowed is not None:
         require(allowed, **{name: array})
-    return _Leaf(array, weak or not jnp.issubdtype(array.dtype, jnp.floating), axes)
+    return _Leaf(array, weak or not jnp.issubdtype(array.dtype, jnp.inexact), axes)
 
 
 def _whole(name: str, value: Any) -> int:
@@ -209,22 +220,33 @@ def _whole(name: str, value: Any) -> int:
 
 
 @functools.cache
-def _axes(annotation: Any) -> str | None:
-    """The axes that an annotation of real numbers or floats names; None for every other annotation."""
+def axes_of(annotation: Any) -> str | None:
+    """The axes in the jaxtyping annotation of real (or any) numbers; None for every other annotation."""
+    part = _array_type(annotation)
+    return None if part is None else part.dim_str
+
+
+@functools.cache
+def takes_complex(annotation: Any) -> bool:
+    part = _array_type(annotation)
+    return part is not None and any(str(kind).startswith("complex") for kind in part.dtypes)
+
+
+def _array_type(annotation: Any) -> Any:
     for part in (annotation, *typing.get_args(annotation)):
-        kinds = getattr(part, "dtypes", None)
-        if kinds is not None and hasattr(part, "dim_str"):
-            return part.dim_str if any(str(kind).startswith("float") for kind in kinds) and not _complex(kinds) else None
+        if hasattr(part, "dim_str") and any(str(kind).startswith("float") for kind in part.dtypes):
+            return part
     return None
-
-
-def _complex(kinds: Any) -> bool:
-    return any(str(kind).startswith("complex") for kind in kinds)
 
 
 @functools.cache
 def _holds_arrays(annotation: Any) -> bool:
     return inspect.isclass(annotation) and issubclass(annotation, tuple) and hasattr(annotation, "_fields")
+
+
+@functools.cache
+def _fields(annotation: Any) -> dict[str, Any]:
+    return typing.get_type_hints(annotation, include_extras=True)
 
 
 def _fit(label: str, axes: str, shape: tuple[int, ...], sizes: dict[str, tuple[Any, str]]) -> None:

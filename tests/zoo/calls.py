@@ -1,0 +1,508 @@
+"""Typical calls of public functions of theory, and what must hold of each of them at every legal argument.
+
+A test file of theory exports `CALLS`, at least one `Call` of each public function of its module. The function itself says what
+is legal (`takes`: shapes in annotations, ranges in the decorator); a call adds typical values, further cases that matter, how
+the result scales, and how to draw random arguments that hang together.
+"""
+
+import functools
+import inspect
+import math
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from closedform.theory.numerics.arguments import Range, axes_of, takes_complex
+
+SCALES = (1e-12, 1e12)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One typical call. Floats and numpy arrays of floats are the numbers of the call; all else is static."""
+
+    function: Callable
+    arguments: Mapping[str, Any]
+    of: Callable | None = None  # the public function that this is a call of, where `function` wraps its result
+    label: str = ""  # tells two calls of one function apart
+    edges: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # legal values of one argument, for its range's ends
+    cases: Sequence[Mapping[str, Any]] = ()  # further legal values of several arguments together
+    scaling: Mapping[str, float] = field(default_factory=dict)  # f(s^p x) = s^degree f(x): the power p of each argument
+    degree: float | Sequence[float] = 0.0  # the same for all leaves of the result, or one for each
+    scales: Sequence[float] = SCALES
+    draw: Callable[[np.random.Generator], Mapping[str, Any]] | None = None  # random legal arguments; by default each alone
+    directions: Mapping[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = field(default_factory=dict)
+    # ^ a random legal direction of an array whose entries hang together (a symmetric matrix, a unit vector)
+    fixed: Sequence[str] = ()  # arguments in which there is no derivative, with the reason in a comment
+    kinks: Sequence[str] = ()  # labels of cases at which the function has a kink: no derivative is asked for
+    differentiable: bool = True
+    rounding: float = 1.0  # allowed error of float32 over the house's, with the reason in a comment
+    single: Callable[[Mapping[str, Any]], bool] = lambda arguments: True  # where float32 is promised: ranges of the docstring
+
+    @property
+    def name(self) -> str:
+        function = self.of or self.function
+        module = function.__module__.removeprefix("closedform.theory.")
+        return f"{module}.{function.__name__}" + (f"[{self.label}]" if self.label else "")
+
+
+@dataclass(frozen=True)
+class Case:
+    label: str
+    arguments: dict[str, Any]
+
+
+# ---------------------------------------------------------------------------------------------------------------- cases
+
+
+def ranges_of(call: Call) -> dict[str, Range]:
+    """Ranges of single arguments, and of fields of NamedTuples as name.field."""
+    found: dict[str, Range] = {}
+    for name, allowed in getattr(call.function, "ranges", {}).items():
+        if isinstance(allowed, Range):
+            found[name] = allowed
+        else:
+            found |= {f"{name}.{part}": one for part, one in allowed._asdict().items() if one is not None}
+    return found
+
+
+def _parts(name: str, value: Any) -> dict[str, Any]:
+    """The numbers in an argument: itself, or the fields of a NamedTuple as name.field."""
+    if isinstance(value, (float, np.ndarray)):
+        return {name: value}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        fields = ((f"{name}.{part}", one) for part, one in value._asdict().items())
+        return {label: one for label, one in fields if isinstance(one, (float, np.ndarray))}
+    return {}
+
+
+def numbers(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {label: part for name, value in arguments.items() for label, part in _parts(name, value).items()}
+
+
+def with_numbers(arguments: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with some of their numbers replaced."""
+    changed = dict(arguments)
+    for label, value in values.items():
+        name, _, part = label.partition(".")
+        changed[name] = changed[name]._replace(**{part: value}) if part else value
+    return changed
+
+
+def _edge_values(allowed: Range, typical: Any) -> list[float]:
+    """The ends of a range, points close to them, and infinity where it is legal; in the size of the typical value."""
+    size = float(np.max(np.abs(typical))) or 1.0
+    values = []
+    if math.isfinite(allowed.low):
+        values += [allowed.low + 1e-9 * size] if allowed.low_open else [allowed.low, allowed.low + 1e-9 * size]
+    if math.isfinite(allowed.high):
+        values += [allowed.high - 1e-9 * size] if allowed.high_open else [allowed.high, allowed.high - 1e-9 * size]
+    elif not allowed.high_open:
+        values += [math.inf]
+    return values
+
+
+def edge_cases(call: Call) -> list[Case]:
+    cases = []
+    typical, ranges = numbers(call.arguments), ranges_of(call)
+    for label, value in typical.items():
+        if label in call.edges:
+            extra = list(call.edges[label])
+        else:
+            extra = _edge_values(ranges[label], value) if label in ranges else []
+        for edge in extra:
+            if np.ndim(value) == 0 or np.ndim(edge):
+                cases.append(Case(f"{label}={np.array2string(np.asarray(edge), threshold=4)}", {label: edge}))
+            else:
+                one = np.array(value, float)
+                one.flat[0] = edge
+                cases.append(Case(f"{label}[0]={edge}", {label: one}))
+                cases.append(Case(f"{label}={edge}", {label: np.full_like(one, edge)}))
+        if np.ndim(value) == 1 and len(value) > 1 and label not in call.directions:
+            cases.append(Case(f"{label} repeated", {label: np.full_like(value, value[0])}))
+    cases += [Case(f"case {i}", dict(case)) for i, case in enumerate(call.cases)]
+    return [Case(case.label, with_numbers(call.arguments, case.arguments)) for case in cases]
+
+
+def scaled_cases(call: Call) -> list[Case]:
+    if not call.scaling:
+        return []
+    typical = numbers(call.arguments)
+    unknown = set(call.scaling) - set(typical)
+    assert not unknown, f"scaling names {unknown}, numbers are {set(typical)}"
+    return [
+        Case(f"scale {s:g}", with_numbers(call.arguments, {n: np.asarray(typical[n]) * s**p for n, p in call.scaling.items()}))
+        for s in call.scales
+    ]
+
+
+def random_cases(call: Call, count: int, seed: int = 0) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    cases = []
+    for i in range(count):
+        if call.draw is not None:
+            values = dict(call.draw(rng))
+        else:
+            values = {label: _drawn(value, ranges_of(call).get(label, Range()), rng)
+                      for label, value in numbers(call.arguments).items() if label not in call.directions}  # fmt: skip
+        cases.append(Case(f"random {i}", with_numbers(call.arguments, values)))
+    return cases
+
+
+def _drawn(typical: Any, allowed: Range, rng: np.random.Generator) -> np.ndarray:
+    """Around the typical value, each entry by a factor of its own between 1/100 and 100, within the range."""
+    value = np.asarray(typical, float)
+    factor = 10.0 ** rng.uniform(-2, 2, value.shape)
+    if math.isfinite(allowed.low) and math.isfinite(allowed.high):
+        return rng.uniform(allowed.low, allowed.high, value.shape)
+    if math.isfinite(allowed.low):
+        above = value - allowed.low
+        return allowed.low + np.where(above == 0, 1, above) * factor
+    return value * factor
+
+
+# ------------------------------------------------------------------------------------------------------------- programs
+
+
+def _leaves(result: Any) -> list[Any]:
+    return [leaf for leaf in jax.tree.leaves(result) if hasattr(leaf, "dtype")]
+
+
+def _floating(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+class _Program:
+    """The call as one compiled function of its numbers, for many cases at once; with slopes by reverse mode if asked."""
+
+    def __init__(self, call: Call, dtype: Any, slopes: bool):
+        self.dtype, self.labels = dtype, list(numbers(call.arguments))
+
+        def values(parts: Sequence[Any]) -> list[Any]:
+            return _leaves(call.function(**with_numbers(call.arguments, dict(zip(self.labels, parts, strict=True)))))
+
+        def sums(parts: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+            """A random combination of the entries of each leaf that are finite; and the leaves."""
+            rng, out = np.random.default_rng(1), values(parts)
+            weights = [rng.uniform(0.5, 1, leaf.shape) * rng.choice([-1, 1], leaf.shape) for leaf in out]
+            pairs = zip(weights, out, strict=True)
+            return [one_sum(weight, leaf) if _floating(leaf) else jnp.zeros((), dtype) for weight, leaf in pairs], out
+
+        def one_sum(weight: Any, leaf: Any) -> Any:
+            return jnp.sum(jnp.asarray(weight, dtype) * jnp.where(jnp.isfinite(leaf), leaf, 0))
+
+        def both(*parts: Any) -> tuple[Any, Any, Any]:
+            if not slopes:
+                return values(parts), None, None
+            _, pull, out = jax.vjp(sums, parts, has_aux=True)
+            units = np.eye(len(out))
+            chosen, _ = sums(parts)
+            return out, chosen, [pull([jnp.asarray(one, dtype) for one in unit])[0] for unit in units]
+
+        self.run = jax.jit(jax.vmap(both))
+
+    def __call__(self, cases: Sequence[Case]) -> tuple[Any, Any, Any]:
+        stacked = [np.stack([np.asarray(numbers(case.arguments)[label], float) for case in cases]) for label in self.labels]
+        return jax.tree.map(np.asarray, self.run(*[jnp.asarray(part, self.dtype) for part in stacked]))
+
+
+# --------------------------------------------------------------------------------------------------------------- checks
+
+
+@np.errstate(all="ignore")
+def problems(call: Call, num_random: int = 8, seed: int = 0) -> list[str]:
+    """All that is wrong with a function, one line each. To be run under x64."""
+    found = _refusals(call)
+    if not numbers(call.arguments):
+        return found + _static(call)
+    typical = Case("typical", dict(call.arguments))
+    cases = [typical, *edge_cases(call), *scaled_cases(call), *random_cases(call, num_random, seed)]
+    found += _kinds(call, typical)
+    double = _Program(call, jnp.float64, call.differentiable)
+    out, sums, jacobian = double(cases)
+    found += _no_nan(cases, out)
+    found += _like_eager(call, cases, out, jacobian)
+    found += _homogeneous(call, cases, out)
+    found += _single(call, cases, double)
+    if call.differentiable:
+        found += _slopes(call, cases, double, out, sums, jacobian)
+    return found
+
+
+def _static(call: Call) -> list[str]:
+    """A function of static arguments alone: finite, and in the default precision."""
+    found = []
+    for x64, wanted in ((True, "float64"), (False, "float32")):
+        with jax.enable_x64(x64):
+            leaves = _leaves(call.function(**call.arguments))
+        found += [f"dtype {leaf.dtype} with x64 {x64}" for leaf in leaves if leaf.dtype not in (wanted, "int32", "int64")]
+        found += ["not finite" for leaf in leaves if not np.all(np.isfinite(leaf))]
+    return found
+
+
+def _no_nan(cases: Sequence[Case], out: Any) -> list[str]:
+    found = []
+    for i, case in enumerate(cases):
+        if any(np.isnan(leaf[i]).any() for leaf in out):
+            found.append(f"{case.label}: NaN in {[np.round(leaf[i], 4).ravel()[:8].tolist() for leaf in out]} ({_brief(case)})")
+    if not all(np.isfinite(leaf[0]).all() for leaf in out):
+        found.append("typical: not finite")
+    return found
+
+
+def _size(leaf: Any) -> float:
+    return float(np.max(np.abs(leaf), initial=0.0, where=np.isfinite(leaf)))
+
+
+def _condition(case: Case, jacobian: Any, labels: Sequence[str], leaf: int, i: int) -> float:
+    """sum |x_k df/dx_k|: what relative errors of the arguments, as large as 1, do to a combination of the entries of a leaf."""
+    if jacobian is None:
+        return 0.0
+    values, total = numbers(case.arguments), 0.0
+    for k, label in enumerate(labels):
+        x, slope = np.abs(np.asarray(values[label], float)), np.abs(jacobian[leaf][k][i])
+        usable = np.isfinite(x) & np.isfinite(slope)
+        total += float(np.sum(np.where(usable, x, 0) * np.where(usable, slope, 0)))
+    return total
+
+
+def _differs(a: Any, b: Any, allowed: float) -> bool:
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    finite = np.isfinite(a) & np.isfinite(b)
+    near = np.abs(np.where(finite, a, 0) - np.where(finite, b, 0)) <= allowed
+    return not np.all(np.where(finite, near, (a == b) | (np.isnan(a) & np.isnan(b))))
+
+
+def _like_eager(call: Call, cases: Sequence[Case], out: Any, jacobian: Any) -> list[str]:
+    """Compiled and vmapped against one call after the other, by hand."""
+    found, labels = [], list(numbers(call.arguments))
+    for i, case in list(enumerate(cases))[:4]:
+        try:
+            eager = _leaves(call.function(**case.arguments))
+        except Exception as error:
+            found.append(f"{case.label}: eager raises {_said(error)}")
+            continue
+        for k, (one, batch) in enumerate(zip(eager, out, strict=True)):
+            allowed = 1e-9 * (_size(batch[i]) + _condition(case, jacobian, labels, k, i))
+            if _differs(one, batch[i], allowed):
+                found.append(f"{case.label}: eager {np.asarray(one).ravel()[:4]}, vmapped {batch[i].ravel()[:4]}")
+    return found
+
+
+def _kinds(call: Call, typical: Case) -> list[str]:
+    """Lists, numpy and jax arrays, integers, booleans and both precisions give the same numbers."""
+    found = []
+    values = numbers(typical.arguments)
+    with jax.enable_x64(False):
+        for kind, cast in (("numpy", np.float32), ("jax", lambda v: jnp.asarray(v, jnp.float32))):
+            leaves = _leaves(call.function(**with_numbers(typical.arguments, {n: cast(v) for n, v in values.items()})))
+            wrong = {str(leaf.dtype) for leaf in leaves} - {"float32", "int32"}
+            found += [f"results of float32 arrays of {kind} are {wrong}"] if wrong else []
+    lists = with_numbers(typical.arguments, {n: np.asarray(v).tolist() for n, v in values.items()})
+    arrays = with_numbers(typical.arguments, {n: jnp.asarray(v, float) for n, v in values.items()})
+    found += _same(call, "lists", lists, _leaves(call.function(**arrays)))
+    for integer in (int, bool):
+        for label, value in values.items():
+            rounded = np.asarray(value).round() if integer is int else np.ones(np.shape(value))
+            whole = rounded.astype(integer) if np.ndim(value) else integer(rounded)
+            try:  # rounding may leave the range
+                expected = _leaves(call.function(**with_numbers(typical.arguments, {label: jnp.asarray(rounded, float)})))
+            except ValueError:
+                continue
+            found += _same(call, f"{label} as {integer.__name__}", with_numbers(typical.arguments, {label: whole}), expected)
+    return found
+
+
+def _same(call: Call, kind: str, arguments: Mapping[str, Any], expected: Sequence[Any]) -> list[str]:
+    try:
+        given = _leaves(call.function(**arguments))
+    except Exception as error:
+        return [f"{kind}: raises {_said(error)}"]
+    for one, other in zip(given, expected, strict=True):
+        if one.dtype != other.dtype or _differs(one, other, 1e-12 * _size(np.asarray(other))):
+            shown = f"{np.asarray(other).ravel()[:4]} ({other.dtype})"
+            return [f"{kind}: {np.asarray(one).ravel()[:4]} ({one.dtype}), as floats {shown}"]
+    return []
+
+
+def _homogeneous(call: Call, cases: Sequence[Case], out: Any) -> list[str]:
+    found = []
+    degrees = [call.degree] * len(out) if isinstance(call.degree, (int, float)) else list(call.degree)
+    for i, case in enumerate(cases):
+        if case.label.startswith("scale "):
+            s = float(case.label.removeprefix("scale "))
+            for degree, leaf in zip(degrees, out, strict=True):
+                expected = leaf[0] * s**degree
+                if _differs(leaf[i], expected, 1e-8 * _size(expected)):
+                    found.append(f"{case.label}: {leaf[i].ravel()[:4]}, by homogeneity {expected.ravel()[:4]}")
+    return found
+
+
+def _single(call: Call, cases: Sequence[Case], double: _Program) -> list[str]:
+    """float32 against float64 at the same (float32) arguments, within what their rounding explains."""
+    rounded = []
+    for case in cases:
+        values = {label: np.float32(value).astype(float) for label, value in numbers(case.arguments).items()}
+        one = Case(case.label, with_numbers(case.arguments, values))
+        if call.single(one.arguments) and _legal(call, one):
+            rounded.append(one)
+    if not rounded:
+        return []
+    padded = rounded + rounded[:1] * (len(cases) - len(rounded))
+    out, _, jacobian = double(padded)
+    with jax.enable_x64(False):
+        single, _, _ = _Program(call, jnp.float32, slopes=False)(padded)
+    found, labels, eps = [], list(numbers(call.arguments)), float(np.finfo(np.float32).eps)
+    for i, case in enumerate(rounded):
+        for k, (one, exact) in enumerate(zip(single, out, strict=True)):
+            allowed = 256 * call.rounding * eps * (_size(exact[i]) + _condition(case, jacobian, labels, k, i)) + 1e-36
+            kept = exact[i].astype(np.float32) if _floating(exact) else exact[i]
+            if _differs(one[i], kept, allowed):
+                shown = f"float32 {one[i].ravel()[:4]}, float64 {exact[i].ravel()[:4]}, allowed {allowed:.1e}"
+                found.append(f"{case.label}: {shown} ({_brief(case)})")
+    return found
+
+
+def _legal(call: Call, case: Case) -> bool:
+    values = numbers(case.arguments)
+    return all(allowed.holds(values[label]) for label, allowed in ranges_of(call).items() if label in values)
+
+
+def _brief(case: Case) -> str:
+    shown = {n: np.array2string(np.asarray(v), precision=6, threshold=5) for n, v in numbers(case.arguments).items()}
+    return " ".join(", ".join(f"{n}={v}" for n, v in shown.items()).split())
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:150]}"
+
+
+def _direction(call: Call, case: Case, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], bool]:
+    """A random direction that stays legal, in units of the arguments; and whether only one side of the point is legal."""
+    ranges, typical, one_sided = ranges_of(call), numbers(call.arguments), False
+    direction = {}
+    for label, value in numbers(case.arguments).items():
+        x = np.asarray(value, float)
+        if label in call.fixed:
+            direction[label] = np.zeros_like(x)
+            continue
+        if label in call.directions:
+            direction[label] = call.directions[label](x, rng)
+            continue
+        allowed = ranges.get(label, Range())
+        below, above = x - allowed.low, allowed.high - x
+        reach = np.minimum(np.where(below > 0, below, np.inf), np.where(above > 0, above, np.inf))
+        usual = np.max(np.abs(typical[label])) or 1.0
+        size = np.minimum(np.where(x != 0, np.abs(x), usual), reach)
+        step = np.where(np.isfinite(x), size, 0) * rng.uniform(0.5, 1, x.shape) * rng.choice([-1, 1], x.shape)
+        step = np.where(x == allowed.low, np.abs(step), np.where(x == allowed.high, -np.abs(step), step))
+        one_sided |= bool(np.any(np.isfinite(x) & ((x == allowed.low) | (x == allowed.high))))
+        direction[label] = step
+    return direction, one_sided
+
+
+def _slopes(call: Call, cases: Sequence[Case], double: _Program, out: Any, sums: Any, jacobian: Any) -> list[str]:
+    """Reverse mode along a random direction against differences, which are one-sided at the ends of ranges.
+
+    Of four steps one must agree. Where differences grow without bound as the step falls, the slope is infinite, and what is
+    returned for it is the function's choice, but not NaN.
+    """
+    rng = np.random.default_rng(7)
+    found, labels = [], double.labels
+    directions = [_direction(call, case, rng) for case in cases]
+
+    def shifted(h: float) -> np.ndarray:
+        moved = []
+        for case, (direction, _) in zip(cases, directions, strict=True):
+            values = {n: np.asarray(v, float) + h * direction[n] for n, v in numbers(case.arguments).items()}
+            moved.append(Case("", with_numbers(case.arguments, values)))
+        return np.stack(double(moved)[1])  # leaf case
+
+    steps = (1e-3, 1e-4, 1e-5, 1e-6)
+    forth, twice, back = ({h: shifted(factor * h) for h in steps} for factor in (1, 2, -1))
+    for i, case in enumerate(cases):
+        if case.label in call.kinks:
+            continue
+        direction, one_sided = directions[i]
+        for leaf in range(len(out)):
+            if not _floating(out[leaf]) or not np.all(np.isfinite(out[leaf][i])):
+                continue
+            pairs = [(jacobian[leaf][k][i], direction[label]) for k, label in enumerate(labels)]
+            if any(np.isnan(g[d != 0]).any() for g, d in pairs):
+                found.append(f"{case.label}: NaN gradient of leaf {leaf} ({_brief(case)})")
+                continue
+            slope = float(sum(np.sum(np.where(d != 0, g, 0) * d) for g, d in pairs))
+            size = _size(out[leaf][i]) * out[leaf][i].size
+            differences, agrees = [], False
+            for h in steps:
+                start, one, two, before = sums[leaf][i], forth[h][leaf, i], twice[h][leaf, i], back[h][leaf, i]
+                difference = float((4 * one - two - 3 * start) / (2 * h) if one_sided else (one - before) / (2 * h))
+                differences.append(difference)
+                allowed = 1e-4 * max(abs(slope), abs(difference)) + 1e-14 * size / h + 1e-290
+                agrees |= math.isfinite(difference) and abs(difference - slope) <= allowed
+            sizes = np.abs(differences)
+            if not agrees and not np.all(sizes[1:] > 1.5 * sizes[:-1]):
+                shown = ", ".join(f"{d:.6g}" for d in differences)
+                found.append(f"{case.label}: slope {slope:.6g} of leaf {leaf}, by differences {shown} ({_brief(case)})")
+    return found
+
+
+def _refusals(call: Call) -> list[str]:
+    """What is out of range, of a wrong shape or no real number is refused in one line that begins with the argument."""
+    if not hasattr(call.function, "ranges"):
+        return [] if call.of is not None else ["not under `takes`: nothing is checked"]
+    found, names = [], tuple({label.partition(".")[0] for label in (*numbers(call.arguments), *ranges_of(call))})
+    for label, value in _wrong(call):
+        try:
+            call.function(**with_numbers(call.arguments, {label: value}))
+        except ValueError as error:
+            if not str(error).startswith(names) or "\n" in str(error):
+                found.append(f"{label} = {str(value)[:60]}: no line that begins with the argument: {str(error)[:120]}")
+        except Exception as error:
+            found.append(f"{label} = {str(value)[:60]}: {_said(error)}")
+        else:
+            found.append(f"{label} = {' '.join(str(value).split())[:60]}: accepted")
+    return found
+
+
+def _wrong(call: Call) -> list[tuple[str, Any]]:
+    wrong: list[tuple[str, Any]] = []
+    for label, allowed in ranges_of(call).items():
+        name, _, part = label.partition(".")
+        value = getattr(call.arguments[name], part) if part else call.arguments[name]
+        below = [] if allowed.low == -math.inf else [allowed.low if allowed.low_open else allowed.low - 1]
+        beyond = [] if allowed.high == math.inf else [allowed.high if allowed.high_open else allowed.high + 1]
+        if isinstance(value, int):
+            wrong += [(label, int(one)) for one in below + beyond]
+        elif isinstance(value, (float, np.ndarray)):
+            beyond += [math.inf] if allowed.high_open and allowed.high == math.inf else []
+            wrong += [(label, np.full(np.shape(value), one)) for one in (*below, *beyond, math.nan)]
+    for label, value in numbers(call.arguments).items():
+        wrong += [(label, "three")] + (
+            [] if takes_complex(_annotation(call, label)) else [(label, np.asarray(value) * (1 + 1j))]
+        )
+        if not _any_axes(call, label):
+            wrong.append((label, np.stack([np.asarray(value, float)] * 7)))
+    return wrong
+
+
+def _any_axes(call: Call, label: str) -> bool:
+    """Whether the annotation admits further axes, or none is known."""
+    axes = axes_of(_annotation(call, label))
+    return axes is None or "*" in axes or "..." in axes
+
+
+def _annotation(call: Call, label: str) -> Any:
+    name, _, part = label.partition(".")
+    annotation = _hints(inspect.unwrap(call.function)).get(name)
+    return _hints(annotation).get(part) if part else annotation
+
+
+@functools.cache
+def _hints(thing: Any) -> dict[str, Any]:
+    return typing.get_type_hints(thing, include_extras=True)
