@@ -134,7 +134,8 @@ class _Leaf(NamedTuple):
     def cast(self, dtype: Any) -> Array:
         """As an array of the floating dtype, or of the complex one of its precision."""
         is_complex = jnp.issubdtype(self.value.dtype, jnp.complexfloating)
-        return jnp.asarray(self.value, jnp.result_type(dtype, jnp.complex64) if is_complex else dtype)
+        double = dtype == jnp.float64
+        return jnp.asarray(self.value, (jnp.complex128 if double else jnp.complex64) if is_complex else dtype)
 
 
 def _common_dtype(leaves: Iterable[_Leaf]) -> Any:
