@@ -88,33 +88,44 @@ Hermite series gives the value between.
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.scipy.special import erf as error_function
 from jax.scipy.special import ndtr
 from jaxtyping import Array, ArrayLike, Float, Real
 
+from .numerics.arguments import FINITE, Range, as_floats, at_least, between, require, takes
+
+Number = Real[ArrayLike, ""]
 Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together
 Floats = Float[Array, "*shape"]
 DualFn = Callable[[Numbers, Numbers, Numbers], Float[Array, "..."]]  # of variance_1, variance_2, covariance
 ElementwiseFn = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 
+ROUNDING = 1e-5  # what a correlation may exceed 1 by, as a sum of 1e4 products in float32 may: it counts as 1
+CORRELATION = between(-1 - ROUNDING, 1 + ROUNDING)
+FINITE_SIZE = at_least(0, finite=True)
+ANY = Range()  # infinity too, but not NaN
+
 
 # ------------------------------------------------------------------------------------------------- bivariate normal
 
 
-def bivariate_normal_cdf(h: Numbers, k: Numbers, correlation: Numbers) -> Float[Array, "..."]:
+@takes(h=ANY, k=ANY, correlation=CORRELATION)
+def bivariate_normal_cdf(h: Numbers, k: Numbers, correlation: Numbers) -> Float[Array, "*shape"]:
     """Phi_2(h, k; rho) = P(A <= h, B <= k) for standard normal A, B; Owen's formula, elementwise.
 
-    Differentiable. At |rho| = 1 its slope in rho is 0, or infinite on h = rho k; there too 0 is returned.
+    Thresholds may be infinite. Differentiable. At |rho| = 1 its slope in rho is 0, or infinite on h = rho k; there too 0 is
+    returned.
 
     >>> [round(float(bivariate_normal_cdf(0.0, 0.0, rho)), 6) for rho in (-1.0, -0.5, 0.0, 0.5, 1.0)]
     [0.0, 0.166667, 0.25, 0.333333, 0.5]
     """
-    x, y, rho = jnp.broadcast_arrays(*as_floats(h, k, correlation))
+    x, y, rho = _together(h, k, correlation)
     return _bivariate_normal_cdf(jnp.clip(x, -40, 40), jnp.clip(y, -40, 40), rho)
 
 
@@ -134,7 +145,7 @@ def _bivariate_normal_cdf(h: Floats, k: Floats, correlation: Floats) -> Floats:
 def _bivariate_normal_cdf_jvp(primals, tangents):
     h, k, correlation = primals
     q, u, v = _conditional(h, k, correlation)
-    slopes = normal_pdf(h) * _cdf(u), normal_pdf(k) * _cdf(v), _reciprocal(q) * normal_pdf(h) * normal_pdf(u)
+    slopes = _pdf(h) * _cdf(u), _pdf(k) * _cdf(v), _reciprocal(q) * _pdf(h) * _pdf(u)
     return _bivariate_normal_cdf(*primals), _directional(slopes, tangents)
 
 
@@ -148,7 +159,7 @@ def _conditional(h: Floats, k: Floats, correlation: Floats) -> tuple[Floats, Flo
     difference = k - sign * h
     difference = jnp.where(jnp.abs(difference) <= 4 * jnp.finfo(q.dtype).eps * (jnp.abs(h) + jnp.abs(k)), 0, difference)
     u, v = difference + (sign - rho) * h, (sign - rho) * k - sign * difference
-    return q, standardize(u, q), standardize(v, q)
+    return q, _standardized(u, q), _standardized(v, q)
 
 
 # The integrand of T is even, bounded by 1 in |Im x| < 1, and has poles at +-i. So 2 m nodes on [-a, a], |a| <= 1, err by
@@ -195,7 +206,8 @@ def _directional(slopes: Sequence[Floats], tangents: Sequence[Floats]) -> Floats
 # -------------------------------------------------------------------------------------------------- moments of ReLUs
 
 
-def arc_cosine(degree: int, correlation: Numbers) -> Float[Array, "..."]:
+@takes(degree=between(0, 2), correlation=CORRELATION)
+def arc_cosine(degree: int, correlation: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
     """J_degree = E relu(A)^degree relu(B)^degree for standard normal A, B; degree 0 (steps), 1 or 2.
 
     Exact and with exact slopes at +-1; that of degree 0 is infinite there, and 0 is returned: it multiplies the vanishing
@@ -204,30 +216,42 @@ def arc_cosine(degree: int, correlation: Numbers) -> Float[Array, "..."]:
     >>> [round(float(arc_cosine(1, c)), 6) for c in (-1.0, 0.0, 1.0)], float(arc_cosine(0, 1.0)), float(arc_cosine(2, 1.0))
     ([0.0, 0.159155, 0.5], 0.5, 1.5)
     """
-    (rho,) = as_floats(correlation)
-    return {0: _step_product, 1: _relu_product_centred, 2: _square_product}[degree](rho)
+    (rho,) = _together(correlation)
+    return (_step_product, _relu_product_centred, _square_product)[degree](rho)
 
 
-def relu_product(mean_1: Numbers, mean_2: Numbers, std_1: Numbers, std_2: Numbers, correlation: Numbers) -> Float[Array, "..."]:
+@takes(mean_1=FINITE, mean_2=FINITE, std_1=FINITE_SIZE, std_2=FINITE_SIZE, correlation=CORRELATION)
+def relu_product(
+    mean_1: Numbers, mean_2: Numbers, std_1: Numbers, std_2: Numbers, correlation: Numbers
+) -> Float[Array, "*shape"]:
     """E relu(A) relu(B) for a Gaussian pair of any means, std >= 0 and |correlation| <= 1, elementwise.
 
-    For zero means std_1 std_2 arc_cosine(1, rho), which is faster.
+    For zero means std_1 std_2 arc_cosine(1, rho), which is faster. Errors as in "Finite size" above; (|m_1| + s_1)(|m_2| + s_2)
+    must be a number of the dtype: below 3e38 in float32.
 
     >>> round(float(relu_product(0.3, -0.5, 1.0, 0.7, 0.6)), 6)
     0.131286
     """
-    return _relu_product(*jnp.broadcast_arrays(*as_floats(mean_1, mean_2, std_1, std_2, correlation)))
+    return _relu_product(*_together(mean_1, mean_2, std_1, std_2, correlation))
 
 
-def relu_mean(mean: Numbers, std: Numbers) -> Float[Array, "..."]:
-    """E relu(m + s Z) = m Phi(m/s) + s phi(m/s), for s >= 0.
+@takes(mean=ANY, std=FINITE_SIZE)
+def relu_mean(mean: Numbers, std: Numbers) -> Float[Array, "*shape"]:
+    """E relu(m + s Z) = m Phi(m/s) + s phi(m/s), for s >= 0; the mean may be infinite.
+
+    RELUMEANDOC
 
     >>> round(float(relu_mean(0.0, 1.0)), 6), float(relu_mean(2.0, 0.0)), float(relu_mean(-2.0, 0.0))
     (0.398942, 2.0, 0.0)
     """
-    m, s = as_floats(mean, std)
-    ratio = standardize(m, s)
-    return m * ndtr(ratio) + s * normal_pdf(ratio)
+    m, s = _together(mean, std)
+    infinite = jnp.isinf(m)
+    return jnp.where(infinite, jnp.maximum(m, 0), _relu_mean(jnp.where(infinite, 0, m), s))
+
+
+def _relu_mean(m: Floats, s: Floats) -> Floats:
+    ratio = _standardized(m, s)
+    return m * ndtr(ratio) + s * _pdf(ratio)
 
 
 @jax.custom_jvp
@@ -235,29 +259,33 @@ def relu_mean(mean: Numbers, std: Numbers) -> Float[Array, "..."]:
 def _relu_product(mean_1: Floats, mean_2: Floats, std_1: Floats, std_2: Floats, correlation: Floats) -> Floats:
     rho, h, k, q, u, v = _standard_pair(mean_1, mean_2, std_1, std_2, correlation)
     second = (mean_1 * mean_2 + rho * std_1 * std_2) * _bivariate_normal_cdf(h, k, rho)
-    edges = mean_1 * std_2 * normal_pdf(k) * _cdf(v) + mean_2 * std_1 * normal_pdf(h) * _cdf(u)
-    return second + edges + std_1 * std_2 * q * normal_pdf(h) * normal_pdf(u)  # q phi_2 = phi(h) phi(u)
+    edges = mean_1 * std_2 * _pdf(k) * _cdf(v) + mean_2 * std_1 * _pdf(h) * _cdf(u)
+    return second + edges + std_1 * std_2 * q * _pdf(h) * _pdf(u)  # q phi_2 = phi(h) phi(u)
 
 
 @_relu_product.defjvp
 def _relu_product_jvp(primals, tangents):
-    """By parts: d/dm_1 = E 1[A > 0] relu(B), d/ds_1 = phi(h) E[relu(B) | A = 0] + rho s_2 Phi_2, d/drho = s_1 s_2 Phi_2."""
+    """By parts: d/dm_1 = E 1[A > 0] relu(B), d/ds_1 = phi(h) E[relu(B) | A = 0] + rho s_2 Phi_2, d/drho = s_1 s_2 Phi_2.
+
+    Given A = 0, B has mean m_2 - rho s_2 h and deviation s_2 q: of the thresholds held within +-40 only h enters, where
+    phi(h) is 0 unless it is m_1/s_1.
+    """
     mean_1, mean_2, std_1, std_2, _ = primals
     rho, h, k, q, u, v = _standard_pair(*primals)
     orthant = _bivariate_normal_cdf(h, k, rho)
-    edge_1, edge_2 = normal_pdf(h) * _cdf(u), normal_pdf(k) * _cdf(v)
+    edge_1, edge_2 = _pdf(h) * _cdf(u), _pdf(k) * _cdf(v)
     slopes = (
         mean_2 * orthant + std_2 * (edge_2 + rho * edge_1),
         mean_1 * orthant + std_1 * (edge_1 + rho * edge_2),
-        std_2 * (normal_pdf(h) * relu_mean(k - rho * h, q) + rho * orthant),
-        std_1 * (normal_pdf(k) * relu_mean(h - rho * k, q) + rho * orthant),
+        _pdf(h) * _relu_mean(mean_2 - rho * std_2 * h, std_2 * q) + rho * std_2 * orthant,
+        _pdf(k) * _relu_mean(mean_1 - rho * std_1 * k, std_1 * q) + rho * std_1 * orthant,
         std_1 * std_2 * orthant,
     )
     return _relu_product(*primals), _directional(slopes, tangents)
 
 
 def _standard_pair(mean_1: Floats, mean_2: Floats, std_1: Floats, std_2: Floats, correlation: Floats):
-    h, k = standardize(mean_1, std_1), standardize(mean_2, std_2)
+    h, k = _standardized(mean_1, std_1), _standardized(mean_2, std_2)
     return jnp.clip(correlation, -1, 1), h, k, *_conditional(h, k, correlation)
 
 
@@ -302,9 +330,14 @@ def _arcsine(x: Floats) -> Floats:
 
     For |x| > 1/2 by arcsin |x| = pi/2 - 2 arcsin sqrt((1 - |x|)/2).
     """
+    return _angle(x, (1 - jnp.minimum(jnp.abs(x), 1)) / 2)
+
+
+def _angle(x: Floats, complement: Floats) -> Floats:
+    """arcsin x, given also (1 - |x|)/2: it decides near |x| = 1, where x has lost it."""
     size = jnp.minimum(jnp.abs(x), 1)
     small = size <= 0.5
-    z = jnp.where(small, size**2, (1 - size) / 2)
+    z = jnp.where(small, size**2, complement)
     t, total = 8 * z - 1, jnp.zeros_like(z)
     for coefficient in reversed(_ARCSINE[14 if x.dtype == jnp.float64 else 7]):
         total = total * t + coefficient
@@ -330,9 +363,8 @@ def _reciprocal(x: Floats) -> Floats:
 # ---------------------------------------------------------------------------------------------------- Hermite series
 
 
-def hermite_coefficients(
-    activation_fn: ElementwiseFn, num_terms: int, kinks: tuple[float, ...] = (0.0,)
-) -> Float[Array, "term"]:
+@takes(num_terms=at_least(1))
+def hermite_coefficients(activation_fn: ElementwiseFn, num_terms: int, kinks: Sequence[float] = (0.0,)) -> Float[Array, "term"]:
     """c_k = E f(Z) h_k(Z), k < num_terms, h_k = He_k/sqrt(k!) orthonormal under N(0, 1); f works elementwise.
 
     Gauss-Legendre between the `kinks`, the points at which f is not smooth, and +-13. Errors found: 2e-15 for relu and
@@ -341,12 +373,14 @@ def hermite_coefficients(
     >>> [round(float(c), 6) for c in hermite_coefficients(lambda x: jnp.maximum(x, 0), 3)]
     [0.398942, 0.5, 0.282095]
     """
-    nodes, weights = _hermite_rule(num_terms, tuple(sorted(kinks)))
-    values = activation_fn(jnp.asarray(nodes, float))
+    require(FINITE, kinks=kinks)
+    nodes, weights = _hermite_rule(num_terms, tuple(sorted(float(np.clip(kink, -13, 13)) for kink in kinks)))
+    values = jnp.broadcast_to(jnp.asarray(activation_fn(jnp.asarray(nodes, float)), float), nodes.shape)  # steps, constants
     return jnp.sum(jnp.asarray(weights, float) * values[None], axis=1)
 
 
-def hermite_dual(coefficients: Float[Array, "term"], correlation: Numbers) -> Float[Array, "..."]:
+@takes(coefficients=FINITE, correlation=CORRELATION)
+def hermite_dual(coefficients: Real[ArrayLike, "term"], correlation: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
     """E f(A) f(B) = sum_k c_k^2 rho^k, for standard normal A, B and f = sum_k c_k h_k.
 
     >>> float(hermite_dual(jnp.array([1.0, 0.0, 2.0]), 0.5))
@@ -376,37 +410,31 @@ def _hermite_rule(num_terms: int, kinks: tuple[float, ...]) -> tuple[np.ndarray,
 class Activation(NamedTuple):
     """What infinitely wide layers take of an activation f: elementwise functions of variance_1, variance_2, covariance.
 
-    Differentiable also for variance 0 and covariance^2 = variance_1 variance_2 (where a slope is infinite: 0).
+    Variances >= 0 and |covariance| <= sqrt(variance_1 variance_2). Differentiable also for variance 0 and at
+    covariance^2 = variance_1 variance_2 (where a slope is infinite: 0).
     """
 
     dual: DualFn  # E f(A) f(B)
     derivative_dual: DualFn  # E f'(A) f'(B)
 
 
-def _correlation(v1: Array, v2: Array, c: Array) -> Array:
-    """c/sqrt(v_1 v_2), 0 if that is 0/0; within 4 eps of +-1 it counts as +-1: an error e there costs J_0 sqrt(2 e)/(2 pi)."""
-    scale = _sqrt(v1 * v2)
-    ratio = c / jnp.where(scale == 0, 1, scale)
-    near = jnp.abs(ratio) > 1 - 4 * float(jnp.finfo(ratio.dtype).eps)
-    return ratio + jax.lax.stop_gradient(jnp.where(near, jnp.sign(ratio) - ratio, 0))
+def leaky_relu(slope: Number) -> Activation:
+    """f(z) = z for z > 0, slope z otherwise: relu for 0, the absolute value for -1, linear for 1.
+
+    Of variances that are both 0 the correlation counts as 1, as of equal numbers; of one that is 0, as 0.
+    """
+    _checked_slope(slope)
+    return _leaky_relu(slope)
 
 
-def leaky_relu(slope: Real[ArrayLike, ""]) -> Activation:
-    """f(z) = z for z > 0, slope z otherwise: relu for 0, the absolute value for -1, linear for 1."""
-
-    def dual(variance_1: Numbers, variance_2: Numbers, covariance: Numbers) -> Float[Array, "..."]:
-        v1, v2, c, a = as_floats(variance_1, variance_2, covariance, slope)
-        return (1 - a) ** 2 * _sqrt(v1 * v2) * _relu_product_centred(_correlation(v1, v2, c)) + a * c
-
-    def derivative_dual(variance_1: Numbers, variance_2: Numbers, covariance: Numbers) -> Float[Array, "..."]:
-        v1, v2, c, a = as_floats(variance_1, variance_2, covariance, slope)
-        return (1 - a) ** 2 * _step_product(_correlation(v1, v2, c)) + a
-
-    return Activation(dual, derivative_dual)
+@takes(slope=FINITE)
+def _checked_slope(slope: Number) -> Array:
+    return jnp.asarray(slope)
 
 
+@takes(num_nodes=at_least(2))
 def by_quadrature(activation_fn: ElementwiseFn, num_nodes: int = 64) -> Activation:
-    """Any smooth elementwise f, by num_nodes^2 evaluations for each entry; f' by jax.grad, dK/dv by parts.
+    """Any smooth elementwise f, by num_nodes^2 evaluations for each entry; f' by jax.grad, dK/dv by parts or f''.
 
     The trapezoidal rule on |z| <= 9, in both directions of A/s_1 = x cos t + y sin t, B/s_2 = x cos t - y sin t with
     cos 2t = rho: for Gaussians its error falls exponentially, as exp(-4 pi^2/step^2) or, for a pole at +-i p of f, as
@@ -414,25 +442,16 @@ def by_quadrature(activation_fn: ElementwiseFn, num_nodes: int = 64) -> Activati
     4e-13 and 3e-11 with 64; for gelu and sine 1e-15 with 64. For relu 5e-5 and 1e-2: at kinks take a closed form.
     """
     derivative_fn = _elementwise_grad(activation_fn)
-    return Activation(
-        partial(_pair_mean, activation_fn, activation_fn, num_nodes),
-        partial(_pair_mean, derivative_fn, derivative_fn, num_nodes),
-    )
-
-
-def _pair_mean(
-    f: ElementwiseFn, g: ElementwiseFn, num_nodes: int, variance_1: Numbers, variance_2: Numbers, covariance: Numbers
-) -> Float[Array, "..."]:
-    """E f(A) g(B)."""
-    return _pair_quadrature(f, g, num_nodes, *jnp.broadcast_arrays(*as_floats(variance_1, variance_2, covariance)))
+    return Activation(*(_closed_form(partial(_pair_quadrature, f, f, num_nodes)) for f in (activation_fn, derivative_fn)))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def _pair_quadrature(f: ElementwiseFn, g: ElementwiseFn, num_nodes: int, v1: Floats, v2: Floats, c: Floats) -> Floats:
+    """E f(A) g(B)."""
     points = np.linspace(-9, 9, num_nodes)
     weights = np.exp(-(points**2) / 2)
     nodes, shares = jnp.asarray(points, c.dtype), jnp.asarray(weights / weights.sum(), c.dtype)
-    rho = jnp.clip(_correlation(v1, v2, c), -1, 1)
+    rho = _correlation(v1, v2, c)
     cosine, sine_y = _sqrt((1 + rho) / 2), _sqrt((1 - rho) / 2)[..., None] * _along_last(nodes, c.ndim)
     s1, s2, y_shares = _sqrt(v1)[..., None], _sqrt(v2)[..., None], _along_last(shares, c.ndim)
 
@@ -447,12 +466,21 @@ def _pair_quadrature(f: ElementwiseFn, g: ElementwiseFn, num_nodes: int, v1: Flo
 
 @_pair_quadrature.defjvp
 def _pair_quadrature_jvp(f, g, num_nodes, primals, tangents):
+    """dK/dc = E f' g'; dK/dv_1 = (E A f'(A) g(B) - c E f' g')/(2 v_1), which a kink does not spoil, = E f'' g/2.
+
+    By parts the rounding is eps/sqrt(v_1) of numbers of order 1: below v_1 = eps^(2/3), where it passes eps^(2/3), by f''.
+    """
     v1, v2, c = primals
     mean = partial(_pair_quadrature, num_nodes=num_nodes, v1=v1, v2=v2, c=c)
     df, dg = _elementwise_grad(f), _elementwise_grad(g)
     by_c = mean(df, dg)
-    by_v1 = (mean(lambda z: z * df(z), g) - c * by_c) / 2 * _reciprocal(v1)
-    by_v2 = (mean(f, lambda z: z * dg(z)) - c * by_c) / 2 * _reciprocal(v2)
+
+    def by_variance(v: Floats, other: Floats, by_parts: Floats, smooth: Floats) -> Floats:
+        small = v < float(jnp.finfo(v.dtype).eps) ** (2 / 3) * jnp.maximum(other, 1)
+        return jnp.where(small, smooth, (by_parts - c * by_c) / jnp.where(small, 1, v)) / 2
+
+    by_v1 = by_variance(v1, v2, mean(lambda z: z * df(z), g), mean(_elementwise_grad(df), g))
+    by_v2 = by_variance(v2, v1, mean(f, lambda z: z * dg(z)), mean(f, _elementwise_grad(dg)))
     return mean(f, g), by_v1 * tangents[0] + by_v2 * tangents[1] + by_c * tangents[2]
 
 
@@ -465,63 +493,244 @@ def _along_last(x: Float[Array, "n"], ndim: int) -> Float[Array, "..."]:
 
 
 def _closed_form(formula_fn: Callable[[Array, Array, Array], Array]) -> DualFn:
-    def dual(variance_1: Numbers, variance_2: Numbers, covariance: Numbers) -> Float[Array, "..."]:
-        return formula_fn(*as_floats(variance_1, variance_2, covariance))
+    compiled = jax.jit(formula_fn)
+
+    @takes(variance_1=FINITE_SIZE, variance_2=FINITE_SIZE, covariance=FINITE)
+    def dual(variance_1: Numbers, variance_2: Numbers, covariance: Numbers) -> Float[Array, "*shape"]:
+        require_covariance(variance_1, variance_2, covariance)
+        return compiled(*_together(variance_1, variance_2, covariance))
 
     return dual
 
 
-def _determinant(v1: Array, v2: Array, c: Array) -> Array:
-    """(1 + 2 v_1)(1 + 2 v_2) - 4 c^2, without cancellation of its large terms."""
-    return 1 + 2 * (v1 + v2) + 4 * (v1 * v2 - c**2)
+# ------------------------------------------------------------------------------------- activations: homogeneous functions
 
 
-def _exponential(v1: Array, v2: Array, c: Array) -> Array:
-    return jnp.exp(c - (v1 + v2) / 2)
+def _geometric_mean(v1: Floats, v2: Floats) -> Floats:
+    """sqrt(v_1 v_2): exact where they are equal, and where their product is no number of the dtype."""
+    product, limits = v1 * v2, jnp.finfo(v1.dtype)
+    usual = (product > float(limits.tiny / limits.eps)) & (product < float(limits.max))
+    mean = jnp.where(usual, jnp.sqrt(jnp.where(usual, product, 1)), _sqrt(v1) * _sqrt(v2))
+    return jnp.where(v1 == v2, v1, mean)
 
 
-relu = leaky_relu(0.0)
+@jax.custom_jvp
+def _correlation(v1: Floats, v2: Floats, c: Floats) -> Floats:
+    """c/sqrt(v_1 v_2), for 0/0 0, or 1 if both variances are 0.
 
-# E erf(A) erf(B) = (2/pi) arcsin(2 c/sqrt((1 + 2 v_1)(1 + 2 v_2))) (Williams 1997), and its derivative in c
-erf = Activation(
-    _closed_form(lambda v1, v2, c: 2 / math.pi * _arcsine(2 * c / jnp.sqrt((1 + 2 * v1) * (1 + 2 * v2)))),
-    _closed_form(lambda v1, v2, c: 4 / math.pi / jnp.sqrt(_determinant(v1, v2, c))),
+    Within 4 eps of +-1 it counts as +-1: an error e there costs J_0 sqrt(2 e)/(2 pi).
+    """
+    scale = _geometric_mean(v1, v2)
+    ratio = jnp.where(scale == 0, ((v1 == 0) & (v2 == 0)).astype(c.dtype), c / jnp.where(scale == 0, 1, scale))
+    ratio = jnp.where(jnp.isinf(scale) & jnp.isinf(c), jnp.sign(c), ratio)  # moments of deep networks that overflow
+    return jnp.where(jnp.abs(ratio) > 1 - 4 * float(jnp.finfo(ratio.dtype).eps), jnp.sign(ratio), ratio)
+
+
+@_correlation.defjvp
+def _correlation_jvp(primals, tangents):
+    v1, v2, _ = primals
+    rho = _correlation(*primals)
+    by_c = _reciprocal(_sqrt(v1)) * _reciprocal(_sqrt(v2))
+    return rho, by_c * tangents[2] - rho / 2 * (_reciprocal(v1) * tangents[0] + _reciprocal(v2) * tangents[1])
+
+
+def _deviation_ratio(v1: Floats, v2: Floats) -> Floats:
+    """s_1/s_2, and 0 for s_2 = 0."""
+    return jnp.where(v1 == v2, (v1 > 0).astype(v1.dtype), _sqrt(v1) * _reciprocal(_sqrt(v2)))
+
+
+@jax.custom_jvp
+def _relu_dual(v1: Floats, v2: Floats, c: Floats) -> Floats:
+    return _geometric_mean(v1, v2) * _relu_product_centred(_correlation(v1, v2, c))
+
+
+@_relu_dual.defjvp
+def _relu_dual_jvp(primals, tangents):
+    """d/dc = J_0; d/dv_1 = (J_1 - rho J_0) s_2/(2 s_1) = q s_2/(4 pi s_1)."""
+    v1, v2, _ = primals
+    rho = _correlation(*primals)
+    q = _sqrt((1 - rho) * (1 + rho)) / (4 * math.pi)
+    slopes = q * _deviation_ratio(v2, v1), q * _deviation_ratio(v1, v2), _step_product(rho)
+    return _relu_dual(*primals), _directional(slopes, tangents)
+
+
+def _leaky_relu(slope: Number) -> Activation:
+    def dual(v1: Floats, v2: Floats, c: Floats) -> Floats:
+        v1, v2, c, a = as_floats(v1, v2, c, slope)
+        return (1 - a) ** 2 * _relu_dual(v1, v2, c) + a * c
+
+    def derivative_dual(v1: Floats, v2: Floats, c: Floats) -> Floats:
+        v1, v2, c, a = as_floats(v1, v2, c, slope)
+        # (1 - a)^2 J_0 + a, without cancellation for the absolute value, a = -1
+        return (1 + a) ** 2 / 4 + (1 - a) ** 2 * _arcsine(_correlation(v1, v2, c)) / (2 * math.pi)
+
+    return Activation(_closed_form(dual), _closed_form(derivative_dual))
+
+
+relu = _leaky_relu(0.0)
+
+
+@jax.custom_jvp
+def _squared_relu_dual(v1: Floats, v2: Floats, c: Floats) -> Floats:
+    return v1 * v2 * _square_product(_correlation(v1, v2, c))
+
+
+@_squared_relu_dual.defjvp
+def _squared_relu_dual_jvp(primals, tangents):
+    """d/dc = 4 s_1 s_2 J_1; d/dv_1 = v_2 (J_2 - 2 rho J_1) = v_2 (J_0 + rho q/(2 pi))."""
+    v1, v2, _ = primals
+    rho = _correlation(*primals)
+    share = _step_product(rho) + rho * _sqrt((1 - rho) * (1 + rho)) / (2 * math.pi)
+    return _squared_relu_dual(*primals), _directional((v2 * share, v1 * share, 4 * _relu_dual(*primals)), tangents)
+
+
+squared_relu = Activation(  # f(z) = relu(z)^2, of derivative 2 relu(z)
+    _closed_form(_squared_relu_dual), _closed_form(lambda v1, v2, c: 4 * _relu_dual(v1, v2, c))
 )
 
-# E exp(i(A - B)) = exp(c - (v_1 + v_2)/2) and E exp(i(A + B)) = exp(-c - (v_1 + v_2)/2)
-cosine = Activation(
-    _closed_form(lambda v1, v2, c: (_exponential(v1, v2, c) + _exponential(v1, v2, -c)) / 2),
-    _closed_form(lambda v1, v2, c: (_exponential(v1, v2, c) - _exponential(v1, v2, -c)) / 2),
-)
-sine = Activation(cosine.derivative_dual, cosine.dual)
+# ---------------------------------------------------------------------------------------- activations: bounded functions
+
+
+def _relative_determinant(v1: Floats, v2: Floats, c: Floats) -> Floats:
+    """D/(a_1 a_2) of D = a_1 a_2 - 4 c^2, a_i = 1 + 2 v_i: without the cancellation of v_1 v_2 and c^2.
+
+    D = a_1 + 2 v_2 + 4 (g - |c|)(g + |c|), g = sqrt(v_1 v_2); every factor is divided before it can overflow.
+    """
+    a1, a2, g, size = 1 + 2 * v1, 1 + 2 * v2, _geometric_mean(v1, v2), jnp.abs(c)
+    scale = jnp.sqrt(a1) * jnp.sqrt(a2)
+    return 1 / a2 + 2 * v2 / a2 / a1 + 4 * (jnp.maximum(g - size, 0) / scale) * ((g + size) / scale)
+
+
+@jax.custom_jvp
+def _gaussian_dual(v1: Floats, v2: Floats, c: Floats) -> Floats:
+    """D^(-1/2)."""
+    return 1 / (jnp.sqrt(1 + 2 * v1) * jnp.sqrt(1 + 2 * v2) * jnp.sqrt(_relative_determinant(v1, v2, c)))
+
+
+@_gaussian_dual.defjvp
+def _gaussian_dual_jvp(primals, tangents):
+    """dD/2 = a_2 dv_1 + a_1 dv_2 - 4 c dc, times -D^(-3/2) by factors that stay within the range of numbers."""
+    v1, v2, c = primals
+    r = _gaussian_dual(*primals)
+    slopes = [_times_cube(factor, r) for factor in (-(1 + 2 * v2), -(1 + 2 * v1), 4 * c)]
+    return r, _directional(slopes, tangents)
+
+
+def _times_cube(x: Floats, r: Floats) -> Floats:
+    """x r^3, by products that stay in the range of numbers where r^3 does not."""
+    return x * r * r * r
+
+
+@jax.custom_jvp
+def _erf_dual(v1: Floats, v2: Floats, c: Floats) -> Floats:
+    """(2/pi) arcsin x, x = 2 c/sqrt(a_1 a_2), with (1 - |x|)/2 = (1 - x^2)/(2 (1 + |x|)) and 1 - x^2 = D/(a_1 a_2)."""
+    x = 2 * c / jnp.sqrt(1 + 2 * v1) / jnp.sqrt(1 + 2 * v2)
+    return 2 / math.pi * _angle(x, _relative_determinant(v1, v2, c) / (2 * (1 + jnp.abs(x))))
+
+
+@_erf_dual.defjvp
+def _erf_dual_jvp(primals, tangents):
+    """d arcsin x = dx/sqrt(1 - x^2), sqrt(1 - x^2) = sqrt(D/(a_1 a_2)), dx/x = dc/c - dv_1/a_1 - dv_2/a_2."""
+    v1, v2, c = primals
+    by_c = 4 / math.pi * _gaussian_dual(*primals)
+    slopes = -c / (1 + 2 * v1) * by_c, -c / (1 + 2 * v2) * by_c, by_c
+    return _erf_dual(*primals), _directional(slopes, tangents)
+
+
+# E erf(A) erf(B) (Williams 1997), and its derivative in c
+erf = Activation(_closed_form(_erf_dual), _closed_form(lambda v1, v2, c: 4 / math.pi * _gaussian_dual(v1, v2, c)))
 
 # f(z) = exp(-z^2): the Gaussian integral, and its derivative in c
 gaussian = Activation(
-    _closed_form(lambda v1, v2, c: 1 / jnp.sqrt(_determinant(v1, v2, c))),
-    _closed_form(lambda v1, v2, c: 4 * c / _determinant(v1, v2, c) ** 1.5),
+    _closed_form(_gaussian_dual), _closed_form(lambda v1, v2, c: _times_cube(4 * c, _gaussian_dual(v1, v2, c)))
 )
 
-# f(z) = relu(z)^2, of derivative 2 relu(z)
-squared_relu = Activation(
-    _closed_form(lambda v1, v2, c: v1 * v2 * _square_product(_correlation(v1, v2, c))),
-    lambda variance_1, variance_2, covariance: 4 * relu.dual(variance_1, variance_2, covariance),
-)
+
+# E exp(i(A - B)) = exp(c - m) and E exp(i(A + B)) = exp(-c - m), m = (v_1 + v_2)/2 >= |c|: cos cos is half their sum,
+# sin sin half their difference.
+def _wave_parts(v1: Floats, v2: Floats, c: Floats) -> tuple[Floats, Floats]:
+    """exp(|c| - m)/2 and -2 |c|."""
+    size = jnp.abs(c)
+    return jnp.exp(((size - v1) + (size - v2)) / 2) / 2, -2 * size
+
+
+@jax.custom_jvp
+def _cosine_dual(v1: Floats, v2: Floats, c: Floats) -> Floats:
+    half, exponent = _wave_parts(v1, v2, c)
+    return half * (1 + jnp.exp(exponent))
+
+
+@jax.custom_jvp
+def _sine_dual(v1: Floats, v2: Floats, c: Floats) -> Floats:
+    half, exponent = _wave_parts(v1, v2, c)
+    return -jnp.sign(c) * half * jnp.expm1(exponent)
+
+
+@_cosine_dual.defjvp
+def _cosine_dual_jvp(primals, tangents):
+    value, other = _cosine_dual(*primals), _sine_dual(*primals)
+    return value, other * tangents[2] - value / 2 * (tangents[0] + tangents[1])
+
+
+@_sine_dual.defjvp
+def _sine_dual_jvp(primals, tangents):
+    value, other = _sine_dual(*primals), _cosine_dual(*primals)
+    return value, other * tangents[2] - value / 2 * (tangents[0] + tangents[1])
+
+
+cosine = Activation(_closed_form(_cosine_dual), _closed_form(_sine_dual))
+sine = Activation(cosine.derivative_dual, cosine.dual)
 
 
 # --------------------------------------------------------------------------------------------- shared with other topics
 
 
-def normal_pdf(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+@takes()
+def normal_pdf(x: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
     """phi(x), the standard normal density."""
+    (z,) = _together(x)
+    return _pdf(z)
+
+
+def _pdf(x: Floats) -> Floats:
     return jnp.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
 
 
-def standardize(value: Float[Array, "*#shape"], std: Float[Array, "*#shape"]) -> Float[Array, "*#shape"]:
-    """value/std held within +-40, where phi is 0 and Phi 0 or 1 to the last bit: finite down to std = 0."""
-    return value / jnp.maximum(std, jnp.abs(value) / 40 + float(jnp.finfo(std.dtype).tiny) ** 0.3)
+@takes(std=at_least(0))
+def standardize(value: Numbers, std: Numbers) -> Float[Array, "*shape"]:
+    """value/std held within +-40, where phi is 0 and Phi 0 or 1 to the last bit: finite down to std = 0, and 0 for 0/0.
+
+    The slopes are those of value/std within the bounds, and 0 on and beyond them.
+    """
+    return _standardized(*_together(value, std))
 
 
-def as_floats(*values: Real[ArrayLike, "..."]) -> list[Array]:
-    """`values` as arrays of one floating dtype: that of the floating arrays among them, which integers follow."""
-    floating = [value for value in values if jnp.issubdtype(jnp.result_type(value), jnp.floating)]
-    return [jnp.asarray(value, jnp.result_type(float, *floating)) for value in values]
+@jax.custom_jvp
+def _standardized(value: Floats, std: Floats) -> Floats:
+    inside = jnp.abs(value) < 40 * std
+    return jnp.where(inside, value / jnp.where(inside, std, 1), 40 * jnp.sign(value))
+
+
+@_standardized.defjvp
+def _standardized_jvp(primals, tangents):
+    """(dvalue - ratio dstd)/std: neither a square of std, which may leave the range of numbers, nor a floor below it."""
+    value, std = primals
+    inside = jnp.abs(value) < 40 * std
+    ratio = _standardized(value, std)
+    return ratio, jnp.where(inside, (tangents[0] - ratio * tangents[1]) / jnp.where(inside, std, 1), 0)
+
+
+def require_covariance(variance_1: Any, variance_2: Any, covariance: Any) -> None:
+    """Raises ValueError where values that are known, not traced, have covariance^2 > variance_1 variance_2 beyond rounding."""
+    if any(isinstance(value, Tracer) for value in (variance_1, variance_2, covariance)):
+        return
+    v1, v2, c = (np.asarray(value, float) for value in (variance_1, variance_2, covariance))
+    excess = np.abs(c) - (1 + ROUNDING) * np.sqrt(v1) * np.sqrt(v2)
+    if np.any(excess > 0):
+        worst = np.broadcast_to(c, excess.shape)[np.unravel_index(np.argmax(excess), excess.shape)]
+        raise ValueError(f"covariance must be at most sqrt(variance_1 variance_2) in size, got {worst:g}")
+
+
+def _together(*values: Any) -> list[Array]:
+    """As floating arrays of one dtype and of the shape to which they broadcast."""
+    return jnp.broadcast_arrays(*as_floats(*values))

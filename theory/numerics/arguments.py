@@ -24,6 +24,7 @@ Traceback (most recent call last):
 ValueError: rate must be a single number, got shape (2,); vmap over further axes
 """
 
+import collections.abc
 import functools
 import inspect
 import math
@@ -234,7 +235,8 @@ def takes_complex(annotation: Any) -> bool:
 
 
 def _array_type(annotation: Any) -> Any:
-    for part in (annotation, *typing.get_args(annotation)):
+    parts = () if typing.get_origin(annotation) is collections.abc.Callable else typing.get_args(annotation)
+    for part in (annotation, *parts):
         if hasattr(part, "dim_str") and any(str(kind).startswith("float") for kind in part.dtypes):
             return part
     return None
