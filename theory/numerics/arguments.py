@@ -139,7 +139,8 @@ class _Leaf(NamedTuple):
 
 
 def _common_dtype(leaves: Iterable[_Leaf]) -> Any:
-    return jnp.result_type(float, *(jnp.finfo(leaf.value.dtype).dtype for leaf in leaves if not leaf.weak))
+    with jax.numpy_dtype_promotion("standard"):  # mixed precisions are legal here, also where a caller forbids them elsewhere
+        return jnp.result_type(float, *(jnp.finfo(leaf.value.dtype).dtype for leaf in leaves if not leaf.weak))
 
 
 def _converted(arguments: Mapping[str, Any], annotations: Mapping[str, Any], ranges: Mapping[str, Any]) -> dict[str, Any]:
