@@ -189,7 +189,7 @@ def as_floats(*values: Any) -> list[Array]:
 
 
 def _leaf(name: str, value: Any, axes: str, allowed: Range | None, complex_too: bool = False) -> _Leaf:
-    array, weak = value, False
+    array, weak = value, getattr(value, "weak_type", False)  # a Python number that jit has traced
     if not isinstance(value, jax.Array):
         plain = type(value) in (bool, int, float, complex) or isinstance(value, (list, tuple))
         traced = plain and any(isinstance(part, jax.Array) for part in jax.tree.leaves(value))
