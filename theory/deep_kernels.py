@@ -73,9 +73,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from . import gaussian
-from .gaussian import Activation, Numbers, as_floats
+from .gaussian import Activation, Number, Numbers, require_covariance
+from .numerics.arguments import FINITE, at_least, takes
 
-Number = Real[ArrayLike, ""]
+WHOLE, SIZE = at_least(0), at_least(0, finite=True)
 
 
 class Kernels(NamedTuple):
@@ -85,9 +86,10 @@ class Kernels(NamedTuple):
     ntk: Float[Array, "*pair"]  # T_{L+1}, the kernel of gradient flow
 
 
+@takes(x=FINITE, y=FINITE, depth=WHOLE, weight_variance=SIZE, bias_variance=SIZE)
 def gram(
-    x: Float[Array, "sample dim"],
-    y: Float[Array, "other dim"] | None = None,
+    x: Real[ArrayLike, "sample dim"],
+    y: Real[ArrayLike, "other dim"] | None = None,
     activation: Activation = gaussian.relu,
     depth: int = 1,
     weight_variance: Number = 1.0,
@@ -96,8 +98,10 @@ def gram(
     """Both kernels between the rows of x and those of y, by default of x: (sample, other).
 
     One product of matrices, then elementwise functions by blocks that stay in the cache; of x with itself, only those on
-    one side of the diagonal. The activation and the depth are static under jit.
+    one side of the diagonal. The activation and the depth are static under jit. A row of x that stands in y too has a
+    correlation of 1 up to a rounding error e, which costs the NTK of ReLU sqrt(e): GRAMCLAIM. gram(x) makes none.
     """
+    x, y = _with_coordinates(x=x), None if y is None else _with_coordinates(y=y)
     (left, tall), (right, wide) = _padded(x), _padded(x if y is None else y)
     products = jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
     if y is None:
@@ -111,7 +115,7 @@ def gram(
         v1 = jax.lax.dynamic_slice(variance_1, (row,), (tall,))[:, None]
         v2 = jax.lax.dynamic_slice(variance_2, (column,), (wide,))[None]
         c = jax.lax.dynamic_slice(products, (row, column), (tall, wide)) / x.shape[1]
-        return fully_connected(v1, v2, c, activation, depth, weight_variance, bias_variance)
+        return _recursion(v1, v2, c, activation, depth, weight_variance, bias_variance)
 
     def whole(blocks: Float[Array, "block row column"]) -> Float[Array, "sample other"]:
         at = dict(zip(corners, blocks, strict=True))
@@ -125,14 +129,23 @@ def gram(
 
 def _padded(x: Float[Array, "sample dim"]) -> tuple[Float[Array, "padded dim"], int]:
     """Rows of zeros added so that at most eight blocks of equal size, 256 or a bit less if so few do, make up the whole."""
-    blocks = min(8, -(-len(x) // 256))
-    size = -(-len(x) // max(blocks, 1))
+    blocks = max(1, min(8, -(-len(x) // 256)))
+    size = max(1, -(-len(x) // blocks))  # one row of zeros, if there is none
     return jnp.pad(x, ((0, blocks * size - len(x)), (0, 0))), size
 
 
+def _with_coordinates(**inputs: ArrayLike) -> Float[Array, "..."]:
+    ((name, x),) = inputs.items()
+    x = jnp.asarray(x)
+    if x.shape[-1] == 0:
+        raise ValueError(f"{name} must have at least one coordinate, got shape {x.shape}")
+    return x
+
+
+@takes(x=FINITE, y=FINITE, depth=WHOLE, weight_variance=SIZE, bias_variance=SIZE)
 def kernel(
-    x: Float[Array, "dim"],
-    y: Float[Array, "dim"],
+    x: Real[ArrayLike, "dim"],
+    y: Real[ArrayLike, "dim"],
     activation: Activation = gaussian.relu,
     depth: int = 1,
     weight_variance: Number = 1.0,
@@ -143,10 +156,12 @@ def kernel(
     >>> [float(k) for k in kernel(jnp.array([2.0, 0.0]), jnp.array([2.0, 0.0]))]
     [1.0, 2.0]
     """
-    variance_1, variance_2, covariance = (u @ v / len(x) for u, v in ((x, x), (y, y), (x, y)))
-    return fully_connected(variance_1, variance_2, covariance, activation, depth, weight_variance, bias_variance)
+    a, b = _with_coordinates(x=x), _with_coordinates(y=y)
+    moments = (jnp.dot(u, v, precision=jax.lax.Precision.HIGHEST) / len(a) for u, v in ((a, a), (b, b), (a, b)))
+    return _recursion(*moments, activation, depth, weight_variance, bias_variance)
 
 
+@takes(variance_1=SIZE, variance_2=SIZE, covariance=FINITE, depth=WHOLE, weight_variance=SIZE, bias_variance=SIZE)
 def fully_connected(
     variance_1: Numbers,
     variance_2: Numbers,
@@ -163,16 +178,26 @@ def fully_connected(
     >>> [float(k) for k in fully_connected(1.0, 1.0, 1.0, depth=2, weight_variance=2.0)]
     [2.0, 6.0]
     """
-    v1, v2, c, weights, biases = as_floats(variance_1, variance_2, covariance, weight_variance, bias_variance)
+    require_covariance(variance_1, variance_2, covariance)
+    moments = jnp.broadcast_arrays(variance_1, variance_2, covariance)
+    return _recursion(*moments, activation, depth, weight_variance, bias_variance)
+
+
+def _recursion(
+    v1: Array, v2: Array, c: Array, activation: Activation, depth: int, weight_variance: ArrayLike, bias_variance: ArrayLike
+) -> Kernels:
+    """From moments of one rank."""
+    # traced, where the activation refuses no moments: those of deep networks may overflow
+    dual, derivative_dual = jax.jit(activation.dual), jax.jit(activation.derivative_dual)
 
     def layer(second_moment: Array) -> Array:
-        return weights * second_moment + biases
+        return weight_variance * second_moment + bias_variance
 
     v1, v2, nngp = layer(v1), layer(v2), layer(c)
     ntk = nngp
     for _ in range(depth):
-        slope = weights * activation.derivative_dual(v1, v2, nngp)
-        nngp = layer(activation.dual(v1, v2, nngp))
+        slope = weight_variance * derivative_dual(v1, v2, nngp)
+        nngp = layer(dual(v1, v2, nngp))
         ntk = nngp + slope * ntk
-        v1, v2 = (layer(activation.dual(v, v, v)) for v in (v1, v2))
+        v1, v2 = (layer(dual(v, v, v)) for v in (v1, v2))
     return Kernels(nngp, ntk)
