@@ -99,7 +99,8 @@ def gram(
 
     One product of matrices, then elementwise functions by blocks that stay in the cache; of x with itself, only those on
     one side of the diagonal. The activation and the depth are static under jit. A row of x that stands in y too has a
-    correlation of 1 up to a rounding error e, which costs the NTK of ReLU sqrt(e): GRAMCLAIM. gram(x) makes none.
+    correlation of 1 up to rounding, an error e of which costs the NTK of ReLU sqrt(e): 1e-8 was seen, in float32 it may be
+    1e-4. The diagonal of gram(x) has no such error.
     """
     x, y = _with_coordinates(x=x), None if y is None else _with_coordinates(y=y)
     (left, tall), (right, wide) = _padded(x), _padded(x if y is None else y)

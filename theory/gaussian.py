@@ -88,7 +88,7 @@ Hermite series gives the value between.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -241,7 +241,8 @@ def relu_product(
 def relu_mean(mean: Numbers, std: Numbers) -> Float[Array, "*shape"]:
     """E relu(m + s Z) = m Phi(m/s) + s phi(m/s), for s >= 0; the mean may be infinite.
 
-    RELUMEANDOC
+    Errors found are below 2e-16 of |m| + s, in float32 1e-7. Relative to the mean itself, which falls as exp(-m^2/(2 s^2)) in
+    the tail, they are 2e-12 down to m = -10 s and 3e-10 to -37 s; in float32 1e-5 to -3 s and 2e-3 to -12 s.
 
     >>> round(float(relu_mean(0.0, 1.0)), 6), float(relu_mean(2.0, 0.0)), float(relu_mean(-2.0, 0.0))
     (0.398942, 2.0, 0.0)
@@ -367,7 +368,7 @@ def _reciprocal(x: Floats) -> Floats:
 
 
 @takes(num_terms=at_least(1))
-def hermite_coefficients(activation_fn: ElementwiseFn, num_terms: int, kinks: Sequence[float] = (0.0,)) -> Float[Array, "term"]:
+def hermite_coefficients(activation_fn: ElementwiseFn, num_terms: int, kinks: Iterable[Any] = (0.0,)) -> Float[Array, "term"]:
     """c_k = E f(Z) h_k(Z), k < num_terms, h_k = He_k/sqrt(k!) orthonormal under N(0, 1); f works elementwise.
 
     Gauss-Legendre between the `kinks`, the points at which f is not smooth, and +-13. Errors found: 2e-15 for relu and
@@ -376,8 +377,9 @@ def hermite_coefficients(activation_fn: ElementwiseFn, num_terms: int, kinks: Se
     >>> [round(float(c), 6) for c in hermite_coefficients(lambda x: jnp.maximum(x, 0), 3)]
     [0.398942, 0.5, 0.282095]
     """
-    require(FINITE, kinks=kinks)
-    nodes, weights = _hermite_rule(num_terms, tuple(sorted(float(np.clip(kink, -13, 13)) for kink in kinks)))
+    at = np.sort(np.asarray([*kinks], float))
+    require(FINITE, kinks=at)
+    nodes, weights = _hermite_rule(num_terms, np.clip(at, -13, 13))
     values = jnp.broadcast_to(jnp.asarray(activation_fn(jnp.asarray(nodes, float)), float), nodes.shape)  # steps, constants
     return jnp.sum(jnp.asarray(weights, float) * values[None], axis=1)
 
@@ -394,7 +396,7 @@ def hermite_dual(coefficients: Real[ArrayLike, "term"], correlation: Real[ArrayL
     return total
 
 
-def _hermite_rule(num_terms: int, kinks: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _hermite_rule(num_terms: int, kinks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nodes, and the weights of each h_k at them: (node,) and (term, node)."""
     # |h_k| exp(-z^2/4) < 1 and exp(-13^2/4) < 1e-18: nothing is left beyond 13. h_k oscillates with wave number sqrt k.
     points, weights = np.polynomial.legendre.leggauss(128 + 8 * math.isqrt(num_terms))
@@ -421,10 +423,11 @@ class Activation(NamedTuple):
     derivative_dual: DualFn  # E f'(A) f'(B)
 
 
-def leaky_relu(slope: Number) -> Activation:
+def leaky_relu(slope: Any) -> Activation:
     """f(z) = z for z > 0, slope z otherwise: relu for 0, the absolute value for -1, linear for 1.
 
-    Of variances that are both 0 the correlation counts as 1, as of equal numbers; of one that is 0, as 0.
+    Of variances that are both 0 the correlation counts as 1, as of equal numbers; of one that is 0, as 0. The slope is one
+    number, which keeps its digits: it takes the dtype of the variances.
     """
     _checked_slope(slope)
     return _leaky_relu(slope)
@@ -557,15 +560,32 @@ def _relu_dual_jvp(primals, tangents):
     return _relu_dual(*primals), _directional(slopes, tangents)
 
 
+@jax.custom_jvp
+def _absolute_dual(v1: Floats, v2: Floats, c: Floats) -> Floats:
+    """E |A| |B| = (2/pi) s_1 s_2 (q + rho arcsin rho), a sum of positive terms."""
+    rho = _correlation(v1, v2, c)
+    return 2 / math.pi * _geometric_mean(v1, v2) * (_sqrt((1 - rho) * (1 + rho)) + rho * _arcsine(rho))
+
+
+@_absolute_dual.defjvp
+def _absolute_dual_jvp(primals, tangents):
+    v1, v2, _ = primals
+    rho = _correlation(*primals)
+    q = _sqrt((1 - rho) * (1 + rho)) / math.pi
+    slopes = q * _deviation_ratio(v2, v1), q * _deviation_ratio(v1, v2), 2 / math.pi * _arcsine(rho)
+    return _absolute_dual(*primals), _directional(slopes, tangents)
+
+
 def _leaky_relu(slope: Number) -> Activation:
+    """f(z) = (1 + a) z/2 + (1 - a) |z|/2; z and |z| of a centred pair do not correlate."""
+
     def dual(v1: Floats, v2: Floats, c: Floats) -> Floats:
         v1, v2, c, a = as_floats(v1, v2, c, slope)
-        return (1 - a) ** 2 * _relu_dual(v1, v2, c) + a * c
+        return ((1 + a) / 2) ** 2 * c + ((1 - a) / 2) ** 2 * _absolute_dual(v1, v2, c)
 
     def derivative_dual(v1: Floats, v2: Floats, c: Floats) -> Floats:
         v1, v2, c, a = as_floats(v1, v2, c, slope)
-        # (1 - a)^2 J_0 + a, without cancellation for the absolute value, a = -1
-        return (1 + a) ** 2 / 4 + (1 - a) ** 2 * _arcsine(_correlation(v1, v2, c)) / (2 * math.pi)
+        return ((1 + a) / 2) ** 2 + ((1 - a) / 2) ** 2 * (2 / math.pi * _arcsine(_correlation(v1, v2, c)))
 
     return Activation(_closed_form(dual), _closed_form(derivative_dual))
 
@@ -597,11 +617,12 @@ squared_relu = Activation(  # f(z) = relu(z)^2, of derivative 2 relu(z)
 def _relative_determinant(v1: Floats, v2: Floats, c: Floats) -> Floats:
     """D/(a_1 a_2) of D = a_1 a_2 - 4 c^2, a_i = 1 + 2 v_i: without the cancellation of v_1 v_2 and c^2.
 
-    D = a_1 + 2 v_2 + 4 (g - |c|)(g + |c|), g = sqrt(v_1 v_2); every factor is divided before it can overflow.
+    D = a_1 + a_2 - 1 + 4 (g - |c|)(g + |c|), g = sqrt(v_1 v_2). Every factor is scaled before it can overflow, by products: of
+    quotients of quotients XLA makes quotients by products.
     """
-    a1, a2, g, size = 1 + 2 * v1, 1 + 2 * v2, _geometric_mean(v1, v2), jnp.abs(c)
-    scale = jnp.sqrt(a1) * jnp.sqrt(a2)
-    return 1 / a2 + 2 * v2 / a2 / a1 + 4 * (jnp.maximum(g - size, 0) / scale) * ((g + size) / scale)
+    u1, u2, g, size = 1 / (1 + 2 * v1), 1 / (1 + 2 * v2), _geometric_mean(v1, v2), jnp.abs(c)
+    scale = jnp.sqrt(u1) * jnp.sqrt(u2)
+    return u1 + (1 - u1) * u2 + 4 * (scale * jnp.maximum(g - size, 0)) * (scale * (g + size))
 
 
 @jax.custom_jvp

@@ -11,6 +11,7 @@ from scipy import special
 
 from closedform.theory import deep_kernels, gaussian
 from closedform.theory.deep_kernels import Kernels
+from zoo.calls import Call
 
 VARIANCES = {"weight_variance": 1.6, "bias_variance": 0.3}
 INPUTS = np.array([[1.0, 0.2, -0.6], [0.3, 0.9, 0.5]])
@@ -366,3 +367,90 @@ def test_gradients_in_the_inputs():
     total = (value(x + 1e-6 * direction, x + 1e-6 * direction) - value(x - 1e-6 * direction, x - 1e-6 * direction)) / 2e-6
     np.testing.assert_allclose(2 * slope(x, x) @ direction, total, rtol=1e-7)
     assert all(np.isfinite(slope(a, b)).all() for a, b in ((0 * x, y), (x, 0 * y), (0 * x, 0 * y), (x, -x)))
+
+
+# ------------------------------------------------------------------------------------------- every size, every legal input
+
+
+def test_products_of_variances_stay_in_the_range_of_numbers():
+    """ReLU of x with itself: nngp (w/2)^L w, ntk (L + 1) times it; float32 has neither its square nor 2^-200."""
+    deep = jax.jit(deep_kernels.fully_connected, static_argnames=("activation", "depth"))
+    for weights, depth in ((1, 65), (4, 63), (2, 70)):
+        nngp, ntk = deep(*np.ones(3, np.float32), depth=depth, weight_variance=weights)
+        exact = (weights / 2) ** depth * weights
+        assert nngp.dtype == np.float32
+        np.testing.assert_allclose([nngp, ntk], [exact, (depth + 1) * exact], rtol=1e-5)
+    # two inputs 1e-20 and 1e20 times others: both kernels of ReLU are homogeneous in the moments
+    plain = deep(*np.float32([1.0, 2.0, 0.4]), depth=2)
+    for scale in np.float32([1e-20, 1e20]):
+        scaled = deep(*scale * np.float32([1.0, 2.0, 0.4]), depth=2)
+        np.testing.assert_allclose(scaled, np.array(plain) * scale, rtol=1e-5)
+    # what overflows is infinite, not NaN, also where the function is called by hand
+    for activation, depth in ((gaussian.relu, 130), (gaussian.squared_relu, 12)):
+        large = deep_kernels.fully_connected(*np.float32([1.0, 1.0, 0.5]), activation, depth=depth, weight_variance=4)
+        np.testing.assert_array_equal(large, np.inf)
+
+
+def test_gram_of_lists_of_one_row_and_of_none():
+    rows = [[1, 0], [1, 1]]
+    for kernel, expected in zip(deep_kernels.gram(rows), deep_kernels.gram(np.array(rows, float)), strict=True):
+        np.testing.assert_array_equal(kernel, expected)
+    np.testing.assert_allclose(deep_kernels.gram([[2, 0]], depth=True), [[[1.0]], [[2.0]]])
+    np.testing.assert_allclose(deep_kernels.gram([[2, 0]], [[0, 0], [2, 0]], depth=1), [[[0.0, 1.0]], [[0.0, 2.0]]])
+    empty, full = np.zeros((0, 3)), np.ones((2, 3))
+    for x, y, shape in ((empty, None, (0, 0)), (empty, full, (0, 2)), (full, empty, (2, 0))):
+        assert {kernel.shape for kernel in deep_kernels.gram(x, y)} == {shape}
+    # moments broadcast at every depth, also where no layer mixes them
+    for depth in (0, 1):
+        assert {kernel.shape for kernel in deep_kernels.fully_connected([1, 2], [[1.0], [3.0]], 0.5, depth=depth)} == {(2, 2)}
+
+
+def test_what_no_network_has_is_refused():
+    x = np.ones((2, 3))
+    for function, arguments, named, message in (
+        (deep_kernels.gram, (x,), {"depth": -1}, "depth must be at least 0"),
+        (deep_kernels.gram, (x,), {"depth": 1.5}, "depth must be a whole number"),
+        (deep_kernels.gram, (x,), {"weight_variance": -1.0}, "weight_variance must be at least 0"),
+        (deep_kernels.gram, (x,), {"weight_variance": [1.0, 2.0]}, "weight_variance must be a single number"),
+        (deep_kernels.gram, (x[0],), {}, r"x must have the shape \(sample, dim\)"),
+        (deep_kernels.gram, (x, x[:, :2]), {}, r"y must have the shape \(other, dim\) with dim = 3 as in x"),
+        (deep_kernels.gram, (x[:, :0],), {}, "x must have at least one coordinate"),
+        (deep_kernels.kernel, (x[0], x[0, :2]), {}, r"y must have the shape \(dim,\)"),
+        (deep_kernels.kernel, (x[0, :0], x[0, :0]), {}, "x must have at least one coordinate"),
+        (deep_kernels.kernel, (x[0], x[0] * np.nan), {}, "y must be finite"),
+        (deep_kernels.fully_connected, (1, 1, 1.5), {}, "covariance must be at most"),
+        (deep_kernels.fully_connected, (1, -1, 0), {}, "variance_2 must be at least 0"),
+        (deep_kernels.fully_connected, (1, 1, 0), {"bias_variance": np.inf}, "bias_variance must be at least 0 and finite"),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            function(*arguments, **named)
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+
+def drawn(rng):
+    """Variances over 12 decades; correlations up to .99: beyond, differences leave what is legal."""
+    v1, v2 = 10 ** rng.uniform(-6, 6, 2)
+    moments = {"variance_1": v1, "variance_2": v2, "covariance": rng.uniform(-0.99, 0.99) * math.sqrt(v1 * v2)}
+    return {**moments, "weight_variance": rng.uniform(0, 4), "bias_variance": rng.choice([0, 10 ** rng.uniform(-3, 3)])}
+
+
+POINTS = np.array([[1.0, 0.2, -0.6], [0.3, 0.9, 0.5], [-0.4, 0.8, 0.1]])
+PAIR = {"variance_1": 1.3, "variance_2": 0.6, "covariance": -0.4}
+CALLS = [
+    Call(deep_kernels.gram, {"x": POINTS, "y": POINTS[:2] + 0.4, "activation": gaussian.erf, "depth": 1, **VARIANCES}),
+    Call(
+        deep_kernels.kernel,
+        {"x": POINTS[0], "y": POINTS[1], "depth": 2, "weight_variance": 1.6, "bias_variance": 0.0},
+        edges={"bias_variance": (0.0, 1e-3)},
+        scaling={"x": 1, "y": 1},
+        degree=2,
+    ),
+    Call(
+        deep_kernels.fully_connected,
+        {**PAIR, "depth": 2, **VARIANCES},
+        edges={**dict.fromkeys(PAIR, ()), "weight_variance": (0.0, 1e-3), "bias_variance": (0.0, 1e3)},
+        draw=drawn,
+    ),
+]

@@ -11,6 +11,7 @@ import pytest
 from scipy import special, stats
 
 from closedform.theory import gaussian
+from zoo.calls import Call
 from zoo.checks import rejected
 
 bivariate_normal_cdf, relu_product, relu_mean = map(
@@ -286,6 +287,75 @@ def test_relu_mean():
     np.testing.assert_allclose(slopes, [[special.ndtr(0.25), 1, 0], [pdf(0.25), 0, 0]], atol=1e-15)
 
 
+@pytest.mark.parametrize(
+    ("moments", "slope"),
+    [
+        ((0.0, 3.0, 1.0, 0.0, 0.0), 3 / math.sqrt(2 * math.pi)),  # B is 3: 3 d/ds E relu(s Z)
+        ((0.0, 100.0, 1.0, 1.0, 0.0), 100 / math.sqrt(2 * math.pi)),  # B is positive: the same
+        ((0.0, 100.0, 1.0, 1.0, 0.8), 100 / math.sqrt(2 * math.pi) + 0.8 / 2),  # d/ds E relu(s Z) (100 + .8 Z)
+        ((0.0, -100.0, 1.0, 1.0, 0.8), 0),
+        ((0.0, 3.0, 0.0, 0.0, 0.0), 3 / math.sqrt(2 * math.pi)),  # from both deviations 0
+        ((1e3, 2e3, 1.0, 1.0, 0.5), 0.5),  # both positive: E A B = m_1 m_2 + rho s_1 s_2
+    ],
+)
+def test_slopes_in_a_deviation_beyond_forty_deviations(moments, slope):
+    """Thresholds held within +-40 enter no derivative; derived here from E relu(A) B where B > 0."""
+    mean_1, mean_2, std_1, std_2, rho = moments
+    swapped = mean_2, mean_1, std_2, std_1, rho
+    by_std_1, by_std_2 = product_slopes(*np.array([moments, swapped]).T)[2:4]
+    np.testing.assert_allclose([by_std_1[0], by_std_2[1]], slope, rtol=1e-14)
+
+
+def exact_relu_product(mean_1, mean_2, std_1, std_2, rho):
+    """The formula of the module at 30 digits, Phi_2 by Plackett's integral of the density over the angle arcsin rho."""
+    m1, m2, s1, s2, rho = map(mpmath.mpf, (mean_1, mean_2, std_1, std_2, rho))
+    h, k, q = m1 / s1, m2 / s2, mpmath.sqrt(1 - rho**2)
+
+    def density(t):
+        return mpmath.exp(-(h**2 + k**2 - 2 * h * k * mpmath.sin(t)) / (2 * mpmath.cos(t) ** 2)) / (2 * mpmath.pi)
+
+    orthant = mpmath.ncdf(h) * mpmath.ncdf(k) + mpmath.quad(density, mpmath.linspace(0, mpmath.asin(rho), 5))
+    u, v = (k - rho * h) / q, (h - rho * k) / q
+    edges = m1 * s2 * mpmath.npdf(k) * mpmath.ncdf(v) + m2 * s1 * mpmath.npdf(h) * mpmath.ncdf(u)
+    return (m1 * m2 + rho * s1 * s2) * orthant + edges + s1 * s2 * q * mpmath.npdf(h) * mpmath.npdf(u)
+
+
+def test_errors_of_the_relu_product():
+    """Below 5e-16 (float32: 2e-7) of (|m_1| + s_1)(|m_2| + s_2), as promised; of |m_1 m_2| + s_1 s_2 the first is 7e-15."""
+    points = np.array([(-0.01, 21.7, 2.7, 0.12, 0.99), (1e6, 0, 1, 1, 0.3), (-8, -8, 1, 1, 0.5), (1e-9, 2e9, 1e-9, 1, -0.9)])
+    for dtype, bound in ((np.float64, 5e-16), (np.float32, 2e-7)):
+        given = points.astype(dtype)
+        with mpmath.workdps(30):
+            exact = np.array([float(exact_relu_product(*map(float, point))) for point in given])
+        sizes = (np.abs(given[:, 0]) + given[:, 2]) * (np.abs(given[:, 1]) + given[:, 3])
+        values = np.asarray(relu_product(*given.T))
+        assert values.dtype == dtype
+        assert np.all(values >= 0)
+        np.testing.assert_allclose((values - exact) / sizes, 0, atol=bound)
+
+
+def test_relu_mean_in_the_tail_and_at_infinity():
+    """Relative errors as the docstring gives them; infinite means."""
+    for dtype, bounds in ((np.float64, ((-10, 2e-12), (-37, 3e-10))), (np.float32, ((-3, 1.2e-5), (-12, 3e-3)))):
+        for low, bound in bounds:
+            x = np.linspace(low, low / 2, 20).astype(dtype)
+            with mpmath.workdps(40):
+                exact = [float(z * mpmath.ncdf(z) + mpmath.npdf(z)) for z in map(mpmath.mpf, map(float, x))]
+            np.testing.assert_allclose(gaussian.relu_mean(x, dtype(1)), exact, rtol=bound, atol=0)
+    np.testing.assert_array_equal(gaussian.relu_mean([-math.inf, math.inf], 1), [0, math.inf])
+    np.testing.assert_array_equal(jax.vmap(jax.grad(gaussian.relu_mean))(jnp.array([-math.inf, math.inf]), jnp.ones(2)), [0, 1])
+
+
+def test_standardize_has_no_floor():
+    """Homogeneous at every scale, in both precisions, with its slopes; 0 for 0/0."""
+    for dtype, scales in ((np.float64, (1e-300, 1e-12, 1, 1e300)), (np.float32, (1e-36, 1e-12, 1, 1e36))):
+        for scale in map(dtype, scales):
+            value, slopes = jax.value_and_grad(gaussian.standardize, argnums=(0, 1))(dtype(0.75) * scale, dtype(0.5) * scale)
+            np.testing.assert_allclose([value, slopes[0] * scale, slopes[1] * scale], [1.5, 2, -3], rtol=1e-6)
+            np.testing.assert_allclose(gaussian.relu_mean(scale, scale) / scale, special.ndtr(1) + pdf(1), rtol=1e-6)
+    np.testing.assert_array_equal(gaussian.standardize([0, 1, -1, 3, 1], [0, 0, 0, 1e-3, math.inf]), [0, 40, -40, 40, 0])
+
+
 # ---------------------------------------------------------------------------------------------------- Hermite series
 
 
@@ -313,6 +383,19 @@ def test_hermite_coefficients():
     rejected(assert_hermite, lambda f, n: gaussian.hermite_coefficients(f, n) * factorials[:n])  # He_k, not orthonormal
     shifted = gaussian.hermite_coefficients(lambda z: jax.nn.relu(z - 1), 2, kinks=(1.0,))
     np.testing.assert_allclose(shifted, [pdf(1) - special.ndtr(-1), special.ndtr(-1)], atol=1e-14)
+
+
+def test_activations_that_return_no_floats_and_kinks_anywhere():
+    """c_0 = 1/2 and c_1 = phi(0) of the step; a constant; kinks beyond the rule, twice, unsorted, as an array."""
+    step = gaussian.hermite_coefficients(lambda z: z > 0, 2)
+    np.testing.assert_allclose(step, [0.5, pdf(0)], atol=1e-14)
+    assert step.dtype == jnp.float64
+    np.testing.assert_allclose(gaussian.hermite_coefficients(lambda z: 2, 3), [2, 0, 0], atol=1e-13)
+    for kinks in ([50, 0, 0, -13], np.array([0.0, -1e9]), (True, False)):
+        np.testing.assert_allclose(gaussian.hermite_coefficients(jax.nn.relu, 5, kinks), relu_coefficients(5), atol=1e-14)
+    for terms, kinks, message in ((0, (), "num_terms must be at least 1"), (2, [math.nan], "kinks must be finite")):
+        with pytest.raises(ValueError, match=message):
+            gaussian.hermite_coefficients(jax.nn.relu, terms, kinks)
 
 
 def test_hermite_dual():
@@ -413,3 +496,245 @@ def test_dtype_follows_the_input_and_numbers_broadcast():
         assert (result.dtype, result.shape) == (jnp.float32, (3,))
     outer = bivariate_normal_cdf(np.zeros((4, 1)), np.zeros((1, 5)), 0.5)
     np.testing.assert_allclose(outer, np.full((4, 5), 1 / 3), rtol=1e-15)
+
+
+# ------------------------------------------------------------------------------- duals at every size of their arguments
+
+
+def exact_duals(name, v1, v2, c):
+    """E f(A) f(B) and E f'(A) f'(B) at the digits of mpmath."""
+    v1, v2, c = map(mpmath.mpf, (v1, v2, c))
+    scale, a1, a2 = mpmath.sqrt(v1 * v2), 1 + 2 * v1, 1 + 2 * v2
+    determinant, mean = a1 * a2 - 4 * c**2, (v1 + v2) / 2
+    rho = c / scale if scale else mpmath.mpf(1)
+    angle, q = mpmath.pi / 2 + mpmath.asin(rho), mpmath.sqrt(1 - rho**2)
+    j0, j1 = angle / (2 * mpmath.pi), (q + angle * rho) / (2 * mpmath.pi)
+    waves = mpmath.exp(-mean) * mpmath.cosh(c), mpmath.exp(-mean) * mpmath.sinh(c)
+    return {
+        "relu": (scale * j1, j0),
+        "absolute": (4 * scale * j1 - c, 4 * j0 - 1),
+        "squared_relu": (scale**2 * (3 * q * rho + angle * (1 + 2 * rho**2)) / (2 * mpmath.pi), 4 * scale * j1),
+        "erf": (2 / mpmath.pi * mpmath.asin(2 * c / mpmath.sqrt(a1 * a2)), 4 / mpmath.pi / mpmath.sqrt(determinant)),
+        "gaussian": (1 / mpmath.sqrt(determinant), 4 * c / determinant ** mpmath.mpf(1.5)),
+        "cosine": waves,
+        "sine": waves[::-1],
+    }[name]
+
+
+FAR = [(v, v, v) for v in (1e-12, 1e-5, 1.0, 1e5, 1e12)] + [(v, v, -v / 2) for v in (1e-12, 1.0, 1e12)]
+FAR += [(1e-12, 1e12, 0.5), (1e12, 1e-6, -100.0), (1.0, 1.0, 1e-12), (3.0, 2.0, -1e-9), (0.25, 2.25, 0.75), (1e-12, 1e-12, 0.0)]
+TINY = [(1e-20, 1e-20, 1e-20), (1e-20, 1e-20, 5e-21), (1e-30, 1e-10, 5e-21)]  # products below the numbers of float32
+HUGE = [(1e20, 1e20, 1e20), (1e20, 1e20, 5e19), (1e30, 1e10, -5e19)]
+
+
+@pytest.mark.parametrize("name", ["relu", "absolute", "squared_relu", "erf", "gaussian", "cosine", "sine"])
+def test_duals_and_slopes_at_every_size(name):
+    """Values to a few ulp, slopes too: d/dc is E f' f' (Price), d/dv by differences of the exact values at 120 digits."""
+    activation = CLOSED_FORMS[name][0]
+    slopes_fn = jax.jit(jax.vmap(jax.value_and_grad(activation.dual, argnums=(0, 1, 2))))
+    points = np.array(FAR + (TINY + HUGE if name != "squared_relu" else TINY))
+    for dtype, rtol in ((np.float64, 2e-14), (np.float32, 6e-6)):
+        given = points.astype(dtype)
+        value, slopes = slopes_fn(*given.T)
+        found = np.stack(
+            [np.asarray(value), *map(np.asarray, slopes), np.asarray(JITTED[name].derivative_dual(*given.T))], axis=1
+        )
+        assert found.dtype == dtype
+        for point, row in zip(given.astype(float), found.astype(float), strict=True):
+            with mpmath.workdps(120):
+                size = mpmath.sqrt(mpmath.mpf(point[0]) * point[1])
+                on_edge = abs(point[2]) >= size * (1 - 1e-12)
+                exact, by_c = exact_duals(name, *point) if not on_edge else exact_duals(name, *point[:2], size)
+                expected = [exact, None, None, by_c, by_c]
+                for i in (0, 1) if not on_edge or name in ("erf", "gaussian", "cosine", "sine") else ():
+                    step = mpmath.mpf(10) ** -50 * point[i]
+                    ends = [[mpmath.mpf(x) for x in point] for _ in range(2)]
+                    ends[0][i], ends[1][i] = ends[0][i] + step, ends[1][i] - step
+                    expected[1 + i] = (exact_duals(name, *ends[0])[0] - exact_duals(name, *ends[1])[0]) / (2 * step)
+            for label, one, right in zip(("value", "by v1", "by v2", "by c", "derivative"), row, expected, strict=True):
+                if right is not None and abs(right) < 3e38:
+                    # below the least number of the dtype 0 is right; in exp(c - m) the exponent's rounding is an error of c
+                    small = 2e-38 if dtype == np.float32 else 1e-300
+                    assert abs(one - float(right)) <= rtol * abs(float(right)) + small, (label, point, one, float(right))
+
+
+def test_duals_at_variance_zero():
+    """A = 0: f(0) E f(B) and f'(0) E f'(B); two variances of 0 count as equal numbers, whose ReLU slopes are both on."""
+    for name in ("erf", "sine", "cosine", "gaussian", "tanh"):
+        activation, *functions = CLOSED_FORMS[name]
+        for variance in (0.0, 0.8):
+            for function, of in zip(activation, functions, strict=True):
+                scaled = np.vectorize(lambda z, of=of, s=variance**0.5: of(s * z), otypes=[float])
+                np.testing.assert_allclose(function(0.0, variance, 0.0), of(0.0) * expectation(scaled, -14), atol=1e-9)
+    assert float(gaussian.relu.derivative_dual(0, 0, 0)) == 0.5
+    assert float(gaussian.leaky_relu(0.5).derivative_dual(0, 0, 0)) == (1 + 0.5**2) / 2
+    assert float(gaussian.relu.derivative_dual(1e-20, 1e-20, 1e-20)) == 0.5
+
+
+def test_slopes_of_a_quadrature_in_a_variance_of_zero():
+    """dK/dv_1 = E f''(A) f(B)/2: for cos -K/2, for exp +K/2, K in closed form; at and near 0, in both precisions."""
+    cosine, exponential = (gaussian.by_quadrature(f).dual for f in (jnp.cos, jnp.exp))
+    slopes = [jax.jit(jax.vmap(jax.grad(dual, argnums=(0, 1)))) for dual in (cosine, exponential)]
+    small = np.array([0, 1e-300, 1e-20, 1e-12, 1e-11, 1e-9, 1e-7, 1e-4, 1e-2])
+    for dtype, rtol in ((np.float64, 1e-9), (np.float32, 1e-3)):
+        v1, v2, c = (x.astype(dtype) for x in (small, 0 * small + 1, 0.5 * np.sqrt(small)))
+        for slopes_fn, sign, mean in (
+            (slopes[0], -1, np.exp(-(v1 + v2) / 2) * np.cosh(c)),
+            (slopes[1], 1, np.exp((v1 + v2) / 2 + c)),
+        ):
+            for by_v1, by_v2 in (slopes_fn(v1, v2, c), slopes_fn(v2, v1, c)[::-1]):
+                np.testing.assert_allclose(by_v1, sign * mean / 2, rtol=rtol)
+                np.testing.assert_allclose(by_v2, sign * mean / 2, rtol=rtol)
+    np.testing.assert_allclose(jax.grad(cosine)(0.0, 1.0, 0.0), -math.exp(-0.5) / 2, rtol=1e-14)  # -.3033
+
+
+def test_what_no_gaussian_pair_has_is_refused():
+    refusals = [
+        (gaussian.relu.dual, (-1.0, 1.0, 0.0), "variance_1 must be at least 0"),
+        (gaussian.erf.dual, (1.0, math.inf, 0.0), "variance_2 must be at least 0 and finite"),
+        (gaussian.erf.derivative_dual, (1.0, 1.0, 1.1), "covariance must be at most"),
+        (gaussian.gaussian.dual, ([1.0, 0.0], 1.0, -0.5), "covariance must be at most"),
+        (gaussian.sine.dual, (1.0, 1.0, math.nan), "covariance must be finite"),
+        (gaussian.by_quadrature(jnp.tanh).dual, (1, 1, 2), "covariance must be at most"),
+        (gaussian.relu.dual, ([1.0, 2.0], [1.0, 2.0, 3.0], 0.0), "variance_2 must broadcast with variance_1"),
+        (gaussian.arc_cosine, (3, 0.5), "degree must be at least 0 and at most 2"),
+        (gaussian.arc_cosine, (1, 1.1), "correlation must be at least"),
+        (gaussian.relu_product, (0, 0, -1, 1, 0), "std_1 must be at least 0"),
+        (gaussian.relu_mean, (0, math.nan), "std must be at least 0"),
+        (gaussian.bivariate_normal_cdf, (0, 0, -1.5), "correlation must be at least"),
+        (gaussian.leaky_relu, ([0.1, 0.2],), "slope must be a single number"),
+        (gaussian.leaky_relu, (math.nan,), "slope must be finite"),
+        (gaussian.by_quadrature, (jnp.tanh, 1), "num_nodes must be at least 2"),
+        (gaussian.by_quadrature, (jnp.tanh, 32.0), "num_nodes must be a whole number"),
+        (gaussian.hermite_dual, ([1, 2], 2), "correlation must be at least"),
+    ]
+    for function, arguments, message in refusals:
+        with pytest.raises(ValueError, match=f"^{message}"):
+            function(*arguments)
+    assert float(gaussian.relu.dual(1, 1, 1 + 1e-7)) == 0.5  # rounding
+
+
+def test_a_slope_keeps_its_digits_from_one_precision_to_the_other():
+    with jax.enable_x64(False):
+        activation = gaussian.leaky_relu(0.2)
+    np.testing.assert_allclose(activation.derivative_dual(1, 1, 1), (1 + 0.2**2) / 2, rtol=1e-15)
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+PAIR = {"variance_1": 1.3, "variance_2": 0.6, "covariance": -0.4}
+NO_EDGES = dict.fromkeys(PAIR, ())  # a covariance goes with both variances: cases and draws
+ALONE = {"variance_1": 0.0, "variance_2": 0.6, "covariance": 0.0}
+BOTH = {"variance_1": 0.8, "variance_2": 0.8, "covariance": 0.8}
+HOMOGENEOUS = {"scaling": dict.fromkeys(PAIR, 1), "cases": (ALONE, BOTH), "kinks": ("case 0", "case 1")}  # rho = 0/0 and 1
+STDS = {"std_1": np.array([1.0, 0.8]), "std_2": np.array([0.7, 1.5])}
+ENDS = (-1.0, 0.0, 1.0)
+# beyond +-1 a correlation counts as +-1: the slope breaks there; the tests above have the inner one
+AT_ENDS = [f"correlation{at}={end}" for at in ("", "[0]") for end in ENDS if end]
+
+
+def drawn_thresholds(rng):
+    """Not far in the tail of both, where errors are as small as elsewhere, but not as small as the value."""
+    return {"h": rng.uniform(-3, 6, 2), "k": rng.uniform(-3, 6, 2), "correlation": rng.uniform(-0.6, 0.99, 2)}
+
+
+def drawn_moments(rng):
+    stds, z = 10 ** rng.uniform(-6, 6, (2, 2)), rng.uniform(-2, 60, (2, 2))
+    named = {f"{name}_{i + 1}": of[i] for name, of in (("mean", stds * z), ("std", stds)) for i in range(2)}
+    return {**named, "correlation": rng.uniform(-0.6, 0.99, 2)}
+
+
+def drawn_pair(low, high):
+    """Variances between powers of 10, each alone; correlations up to .99: beyond, differences leave what is legal."""
+
+    def draw(rng):
+        v1, v2 = 10 ** rng.uniform(low, high, 2)
+        return {"variance_1": v1, "variance_2": v2, "covariance": rng.uniform(-0.99, 0.99) * math.sqrt(v1 * v2)}
+
+    return draw
+
+
+def duals(name, **more):
+    def both(variance_1, variance_2, covariance):
+        return tuple(function(variance_1, variance_2, covariance) for function in CLOSED_FORMS[name][0])
+
+    both.ranges = gaussian.relu.dual.ranges
+    return Call(both, PAIR, of=gaussian.leaky_relu, label=name, edges=NO_EDGES, draw=drawn_pair(-12, 12), **more)
+
+
+def of_tanh(scale):
+    return gaussian.hermite_coefficients(lambda z: jnp.tanh(jnp.asarray(scale, z.dtype) * z), 12)
+
+
+CALLS = [
+    Call(
+        gaussian.bivariate_normal_cdf,
+        {"h": np.array([0.3, -1.2]), "k": np.array([-0.5, 0.4]), "correlation": np.array([0.6, -0.3])},
+        edges={"h": (0.0, -math.inf, math.inf, 50.0), "k": (0.0, math.inf, -50.0), "correlation": ENDS},
+        kinks=AT_ENDS,
+        draw=drawn_thresholds,
+    ),
+    *(
+        Call(
+            gaussian.arc_cosine,
+            {"degree": degree, "correlation": np.array([0.6, -0.3])},
+            label=str(degree),
+            edges={"correlation": ENDS},
+            kinks=AT_ENDS,
+        )
+        for degree in range(3)
+    ),
+    Call(
+        gaussian.relu_product,
+        {"mean_1": np.array([0.3, -1.0]), "mean_2": np.array([-0.5, 0.4]), **STDS, "correlation": np.array([0.6, -0.3])},
+        scaling=dict.fromkeys(("mean_1", "mean_2", "std_1", "std_2"), 1),
+        degree=2,
+        edges={"correlation": ENDS, "mean_1": (0.0, 100.0, -100.0)},
+        kinks=AT_ENDS,
+        draw=drawn_moments,
+    ),
+    Call(
+        gaussian.relu_mean,
+        {"mean": np.array([0.3, -2.0]), "std": np.array([1.2, 0.5])},
+        scaling={"mean": 1, "std": 1},
+        degree=1,
+        edges={"mean": (0.0, math.inf, -math.inf, -100.0)},
+    ),
+    Call(of_tanh, {"scale": 0.8}, of=gaussian.hermite_coefficients),
+    Call(
+        gaussian.hermite_dual,
+        {"coefficients": np.array([0.4, 0.5, 0.0, -0.2]), "correlation": np.array([0.6, -0.3])},
+        scaling={"coefficients": 1},
+        degree=2,
+    ),
+    Call(
+        lambda slope, **pair: gaussian.leaky_relu(slope).dual(**pair),
+        {"slope": 0.2, **PAIR},
+        of=gaussian.leaky_relu,
+        label="slope",
+        draw=lambda rng: {"slope": 10 * rng.normal(), **drawn_pair(-6, 6)(rng)},
+    ),
+    Call(
+        gaussian.erf.dual,
+        PAIR,
+        of=gaussian.leaky_relu,
+        label="erf",
+        edges=NO_EDGES,
+        draw=drawn_pair(-12, 12),
+        cases=(ALONE,),
+    ),
+    *(duals(name, degree=(1, 0), **HOMOGENEOUS) for name in ("relu", "absolute")),
+    duals("squared_relu", degree=(2, 1), **HOMOGENEOUS),
+    *(duals(name, cases=(ALONE,)) for name in ("gaussian", "sine")),
+    Call(
+        gaussian.by_quadrature(jnp.cos, 48).dual,
+        PAIR,
+        of=gaussian.by_quadrature,
+        edges=NO_EDGES,
+        draw=drawn_pair(-12, 1.5),  # the rule resolves cos(s z) up to s = 6
+        cases=(ALONE, dict.fromkeys(PAIR, 0.0)),
+    ),
+    Call(gaussian.normal_pdf, {"x": np.array([0.3, -2.0])}, edges={"x": (0.0, math.inf, -60.0)}),
+    Call(gaussian.standardize, {"value": np.array([0.3, -2.0]), "std": np.array([1.2, 0.5])}, scaling={"value": 1, "std": 1}),
+]
+NOT_NUMERIC = {gaussian.require_covariance: "raises or returns nothing"}
