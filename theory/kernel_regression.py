@@ -168,15 +168,16 @@ def smallest_ridge(like: Array) -> float:
     return float(jnp.finfo(like.dtype).eps) ** 5
 
 
-def zero_or(far: Array, value: Array) -> Array:
-    """0, with its slope, for what at ridge 0 (where `far` is true) goes to 0 with the ridge."""
-    gone = far & (value < smallest_ridge(value) ** 0.3)
-    return jnp.where(gone, value - jax.lax.stop_gradient(value), value)
+def zero_or(far: Array, value: Array, least: float | None = None) -> Array:
+    """0, with its slope, for what at ridge 0 (where `far` is true) goes to 0 with the ridge: values below `least`."""
+    least = smallest_ridge(value) ** 0.3 if least is None else least
+    return jnp.where(far & (value < least), value - jax.lax.stop_gradient(value), value)
 
 
-def infinite_or(far: Array, value: Array, total: Array) -> Array:
-    """Infinity for what at ridge 0 (where `far` is true) grows without bound, of the size `total` elsewhere."""
-    return jnp.where(far & (value * smallest_ridge(value) ** 0.3 > total), jnp.inf, value)
+def infinite_or(far: Array, value: Array, total: Array, least: float | None = None) -> Array:
+    """Infinity for what at ridge 0 (where `far` is true) grows without bound: values above total/least."""
+    least = smallest_ridge(value) ** 0.3 if least is None else least
+    return jnp.where(far & (value * least > total), jnp.inf, value)
 
 
 def in_units(num_samples: Array, ridge: Array, spectrum: Spectrum) -> tuple[Array, Array, Array, Spectrum]:
@@ -221,7 +222,7 @@ def balanced_trace(
     samples: tuple[Array | float, Array | float] = (1.0, 0.0),
     features: tuple[Array | float, Array | float] = (0.0, 1.0),
 ) -> Array:
-    """g = size kappa, for a trace and a ridge above 0: the root of g u w = ridge, where u and w are left of samples and features.
+    """g = size kappa, for a trace and a ridge above 0: the root of g u w = ridge; u, w are left of samples and features.
 
     With h = 1 - (sum m L + size tail/g)/size, L = size lambda/(size lambda + g), they are u = a h + a' and w = b h + b' for
     (a, a') = `samples` and (b, b') = `features`, pairs of sum 1. The default is kernel regression on `size` samples.
