@@ -95,11 +95,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from .gaussian import as_floats
 from .harmonics import Spectrum
-from .kernel_regression import check_spectrum, descend_to_root, effective_ridge, require_not_negative, require_positive, shares
+from .kernel_regression import POSITIVE, balanced_trace, in_units, infinite_or, left_over, rates, smallest_ridge, unlearned, zero_or
+from .numerics.arguments import FINITE, above, at_least, takes
+from .numerics.symmetric import cleared, diagonal_form, multiplied, solved
 
 Number = Real[ArrayLike, ""]
+NOT_NEGATIVE = at_least(0, finite=True)
 
 
 class Risk(NamedTuple):
@@ -132,7 +134,7 @@ class GivenData(NamedTuple):
 class GramModes(NamedTuple):
     """What `given_data` needs of the data, after one eigendecomposition of the kernel matrix."""
 
-    eigenvalues: Float[Array, "sample"]  # of gram
+    gram: Float[Array, "sample sample"]  # K in its eigenvectors: diagonal, but its derivative is not
     cross: Float[Array, "test sample"]  # K_x in the eigenvectors
     diagonal: Float[Array, "test"]  # K_xx
     y: Float[Array, "sample *target"]  # targets in the eigenvectors
@@ -141,6 +143,14 @@ class GramModes(NamedTuple):
 # -------------------------------------------------------------------------------------------------- independent features
 
 
+@takes(
+    num_samples=at_least(0),
+    num_features=above(0),
+    ridge=at_least(0),
+    spectrum=POSITIVE,
+    power=NOT_NEGATIVE,
+    noise=NOT_NEGATIVE,
+)
 def risk(
     num_samples: Number,
     num_features: Number,
@@ -152,58 +162,70 @@ def risk(
     """Errors of ridge regression on num_features independent features. Differentiable; vmap any argument.
 
     >>> spectrum = Spectrum(jnp.ones(1), jnp.full(1, 1e6), 0.0)  # so many modes that nothing is learned
-    >>> [round(float(risk(100, k, 0.0, spectrum, jnp.ones(1)).test), 3) for k in (50, 200)]  # n/(n - k), k/(k - n)
-    [2.0, 2.0]
+    >>> [round(float(risk(100, k, 0.0, spectrum, jnp.ones(1)).test), 3) for k in (50, 100, 200)]  # n/(n - k), k/(k - n)
+    [2.0, inf, 2.0]
     """
-    n, k, delta, sigma2, v, *rest = as_floats(num_samples, num_features, ridge, noise, power, *spectrum)
-    eigenvalues, multiplicities, tail = check_spectrum(Spectrum(*rest), v)
-    require_not_negative(num_samples=num_samples, ridge=ridge, noise=noise)
-    require_positive(num_features=num_features)
-    none, n = n == 0, jnp.where(n > 0, n, 1)
-
-    def degrees(gamma: Array) -> tuple[Array, Array, Array]:
-        """z, q, and z - q without cancellation."""
-        learned, left = shares(eigenvalues, gamma)
-        beyond = tail / jnp.where(gamma > 0, gamma, 1)
-        q = jnp.sum(multiplicities * learned**2)
-        return jnp.sum(multiplicities * learned) + beyond, q, jnp.sum(multiplicities * learned * left) + beyond
-
-    def excess(gamma: Array) -> Array:
-        z, _, _ = degrees(gamma)
-        return gamma * (n - z) * (1 - z / k) - delta
-
-    def newton(gamma: Array) -> Array:
-        z, q, spread = degrees(gamma)
-        # d(gamma z)/dgamma = q; the excess is convex in gamma where z < min(n, k)
-        slope = (n - q) * (1 - z / k) + (n - z) * spread / k
-        return (gamma * spread * (1 - z / k + (n - z) / k) + delta) / slope
-
-    trace = jnp.sum(multiplicities * eigenvalues) + tail
-    # z <= trace/gamma: at the larger root of (n gamma - trace)(gamma - trace/k) = delta gamma the excess is not negative
-    half = ((1 + n / k) * trace + delta) / (2 * n)
-    gamma = descend_to_root(excess, newton, half + jnp.sqrt(jnp.maximum(half**2 - trace**2 / (n * k), 0)))
-
-    learned, left = shares(eigenvalues, gamma)
-    z, _, spread = degrees(gamma)
-    # n - z and 1 - z/k, of product delta/gamma: the smaller one from the larger
-    product = delta / jnp.where(gamma > 0, gamma, 1)
-    more_features = k >= n
-    samples, features = n - z, 1 - z / k
-    rooted = gamma > 0
-    free_samples = jnp.where(more_features & rooted, product / jnp.where(more_features & rooted, features, 1), samples)
-    free_features = jnp.where(~more_features & rooted, product / jnp.where(~more_features & rooted, samples, 1), features)
-    rest_features = free_features + spread / k  # 1 - q/k
-    bias = jnp.sum(v * (left**2 + left * learned * spread / k / rest_features))
+    unit, n, delta, modes = in_units(num_samples, ridge, spectrum)
+    m, far, finite = modes.multiplicities, delta == 0, jnp.isfinite(num_features)
+    some_n, k = jnp.where(n > 0, n, 1), jnp.where(finite, num_features, 1)
+    # per sample or per feature, of whichever there are fewer, p: then z = p y, n = p/a and k = p/b
+    fewer = n <= num_features
+    p, a, a_rest = jnp.where(fewer, n, k), jnp.where(fewer, 1, k / some_n), jnp.where(fewer, 0, (some_n - k) / some_n)
+    b = jnp.where(fewer, jnp.where(finite, n / k, 0), 1)
+    b_rest = jnp.where(fewer, jnp.where(finite, (k - n) / k, 1), 0)
+    free = delta * a + smallest_ridge(n)
+    trace = balanced_trace(p, free, modes, (a, a_rest), (b, b_rest))  # p gamma
+    rate, left = rates(p, modes, trace)
+    spread = jnp.sum(m * rate * left) + modes.tail / trace  # (z - q)/p
+    u, w = _left_over(p, free, modes, trace, (a, a_rest), (b, b_rest), fewer)  # (n - z)/n, (k - z)/k
+    rest_features = w + b * spread  # 1 - q/k
+    bias = jnp.sum(power * (left**2 + left * p * rate * (b * spread / rest_features)))
     # [(n - q)(k - q) - (z - q)^2]/(n (k - q)), all of whose terms are positive
-    denominator = (free_samples * (free_features + spread / k) + spread * free_features) / (n * rest_features)
-    test = (bias + sigma2) / denominator
-    result = Risk(test, (free_samples / n) ** 2 * test, gamma * free_features, gamma)
-    return _unless_no_samples(none, result, jnp.sum(v) + sigma2, delta / (delta + trace))
+    test = (bias + noise) / (u + a * spread * (w / rest_features))
+    everything = jnp.isinf(num_samples)
+    return _risk(
+        num_samples,
+        ridge,
+        infinite_or(far, test, jnp.sum(power) + noise),
+        zero_or(far, u) ** 2 * test,
+        unit * zero_or(far, trace * w) / jnp.where(p > 0, p, 1),
+        jnp.where(everything & ~finite, 0, unit * zero_or(far | everything, trace) / jnp.where(p > 0, p, 1)),
+    )
+
+
+def _left_over(p: Array, free: Array, modes: Spectrum, trace: Array, a: tuple, b: tuple, fewer: Array) -> tuple[Array, Array]:
+    """u = (n - z)/n and w = (k - z)/k, of product free/trace: as they are where that keeps digits, or both from the product."""
+    rest, subtracted = left_over(p, modes, trace)
+    h, subtracted = rest - modes.tail / trace, subtracted + modes.tail / trace
+    # the smaller one, s, and the other, r + b s
+    fixed, slope = jnp.where(fewer, b[1], a[1]), jnp.where(fewer, b[0], a[0])
+    small = 2 * free / trace / (fixed + jnp.sqrt(fixed**2 + 4 * slope * free / trace))
+    large = fixed + slope * small
+    direct = subtracted <= h
+    u = jnp.where(direct, a[0] * h + a[1], jnp.where(fewer, small, large))
+    w = jnp.where(direct, b[0] * h + b[1], jnp.where(fewer, large, small))
+    return u, w
+
+
+def _risk(num_samples: Array, ridge: Array, test: Array, train: Array, kappa: Array, gamma: Array) -> Risk:
+    """With the effective ridges of no samples, of an infinite ridge, and of infinitely many samples."""
+    none = (num_samples == 0) | jnp.isinf(ridge)
+    kappa = jnp.where(none, jnp.inf, jnp.where(jnp.isinf(num_samples), 0, kappa))
+    return Risk(test, train, kappa, jnp.where(none, jnp.inf, gamma))
 
 
 # --------------------------------------------------------------------------------------------------- features of heads
 
 
+@takes(
+    num_samples=at_least(0),
+    num_heads=above(0),
+    ridge=at_least(0),
+    groups=Groups(NOT_NEGATIVE, above(0, finite=True), NOT_NEGATIVE, NOT_NEGATIVE),
+    multiplicities=NOT_NEGATIVE,
+    power=NOT_NEGATIVE,
+    noise=NOT_NEGATIVE,
+)
 def grouped_risk(
     num_samples: Number,
     num_heads: Number,
@@ -215,7 +237,8 @@ def grouped_risk(
 ) -> Risk:
     """Errors of ridge regression on num_heads heads whose features come in `groups`. Differentiable; vmap any argument.
 
-    All terms of the sums are positive, because multiplicities reach 1e8 and differences would be rounding.
+    All terms of the sums are positive, because multiplicities reach 1e8 and differences would be rounding. Slopes at ridge 0
+    are right where modes outnumber the samples or the features.
 
     >>> one = Groups(jnp.ones(1), jnp.full(1, 8.0), jnp.array([[1.0, 0.1]]))
     >>> counts, power = jnp.array([8.0, 64.0]), jnp.array([0.5, 0.5])
@@ -223,50 +246,60 @@ def grouped_risk(
     >>> bool(jnp.allclose(blocks.test, risk(100, 40, 0.1, Spectrum(one.eigenvalues[0], counts, 0.0), power).test, rtol=1e-4))
     True
     """
-    n, M, delta, sigma2, m, v, *rest = as_floats(num_samples, num_heads, ridge, noise, multiplicities, power, *groups)
-    weights, block_size, eigenvalues, tails = rest
-    _check_groups(Groups(*rest), m, v)
-    require_not_negative(num_samples=num_samples, ridge=ridge, noise=noise)
-    require_positive(num_heads=num_heads)
-    none, n = n == 0, jnp.where(n > 0, n, 1)
-    m, v, L = m.ravel(), v.ravel(), eigenvalues.reshape(len(weights), -1)
-    tails, features = jnp.broadcast_to(tails, weights.shape), block_size * M
+    p, m, v = groups.weights, multiplicities.ravel(), power.ravel()
+    whole = Spectrum(jnp.tensordot(p, groups.eigenvalues, 1), multiplicities, p @ jnp.broadcast_to(groups.tails, p.shape))
+    unit, n, delta, _ = in_units(num_samples, ridge, whole)
+    L, tails = groups.eigenvalues.reshape(len(p), -1) / unit, jnp.broadcast_to(groups.tails, p.shape) / unit
+    least = float(jnp.finfo(n.dtype).eps)  # of u = delta/(n kappa), and the smallest ridge is its square
+    free, far, features = delta + least**2, delta == 0, groups.block_size * num_heads
 
-    # Unknowns kappa and U_c = n_c M (gamma_c - kappa), gamma = kappa/w, ratio = l/kappa: all stay regular at kappa = 0.
-    def parts(unknowns: Array, weights: Array, features: Array, L: Array) -> tuple[Array, Array, Array, Array]:
-        kappa, U = unknowns[0], unknowns[1:]
-        gamma = kappa + U / features
-        return kappa, U, gamma, 1 + (weights / gamma) @ L
+    # Unknowns K = n kappa and U_c = n_c M (gamma_c - kappa), with G = n gamma and ratio = l/kappa: regular at n = 0.
+    def parts(unknowns: Array, n: Array, weights: Array, features: Array, L: Array) -> tuple[Array, Array, Array, Array]:
+        K, U = unknowns[0], unknowns[1:]
+        G = K + n * (U / features)
+        return K, U, G, 1 + n * ((weights / G) @ L)
 
     def fixed_point_map(unknowns: Array, problem: tuple) -> Array:
-        n, delta, m, weights, features, L, tails = problem
-        kappa, U, gamma, ratio = parts(unknowns, weights, features, L)
-        after = (delta + jnp.sum(weights * kappa * U / gamma)) / n  # sum p U/gamma = sum p n_c M (1 - w) = n - delta/kappa
+        n, free, m, weights, features, L, tails = problem
+        K, U, G, ratio = parts(unknowns, n, weights, features, L)
+        after = free + jnp.sum(weights * U * (K / G))  # sum p U/gamma = sum p n_c M (1 - w) = n - delta/kappa
         return jnp.concatenate([after[None], L @ (m / ratio) + tails])
 
     traces = L @ m + tails
-    above = jnp.concatenate([((delta + weights @ traces) / n)[None], traces])
-    unknowns = descend_to_fixed_point(fixed_point_map, above, (n, delta, m, weights, features, L, tails))
-    kappa, U, gamma, ratio = parts(unknowns, weights, features, L)
-    free = jnp.where(delta > 0, delta / jnp.where(delta > 0, kappa, 1), n - jnp.sum(weights * U / gamma))  # delta/kappa
+    start = jnp.concatenate([(free + p @ traces)[None], traces])
+    unknowns = descend_to_fixed_point(fixed_point_map, start, (n, free, m, p, features, L, tails))
+    K, U, G, ratio = parts(unknowns, n, p, features, L)
+    w, left, rate = K / G, 1 / ratio, L / (G[:, None] * ratio[None])
+    rest = 1 - jnp.sum(p * U / G)  # delta/(n kappa)
+    u = jnp.where(rest > 0.25, rest, free / K)
 
-    # w = kappa/gamma solves its equation at every kappa, so w' and e = w/kappa - w' do linear ones, of positive right sides
-    once = m / ratio**2
-    coupling = (L * once[None]) @ L.T * weights[None] / (gamma**2 * features)[:, None]
-    system = jnp.eye(len(weights), dtype=L.dtype) - coupling  # an M-matrix: its inverse is positive
-    slopes = jnp.linalg.solve(system, (L @ once + tails) / (gamma**2 * features))
-    rests = jnp.linalg.solve(system, kappa / gamma**2)
+    # w = kappa/gamma solves its equation at every kappa, so gamma w' and w - kappa w' do linear ones, of positive right sides
+    spread = rate @ (left * m) + tails / G
+    coupling = n**2 * (rate * m[None]) @ (rate * p[:, None]).T / features[:, None]
+    slopes, rests = solved_by_rows(coupling, w + n * spread / features, jnp.stack([n * spread / features, w], axis=1)).T
     # n - Q = delta/kappa + sum m kappa (A - kappa A')/l^2 + tails
-    denominator = (free + jnp.sum(weights * rests * (L @ once + tails))) / n
-    test = (jnp.sum(v * (1 + (weights * slopes) @ L) / ratio**2) + sigma2) / denominator
-    result = Risk(test, (free / n) ** 2 * test, kappa, gamma)
-    return _unless_no_samples(none, result, jnp.sum(v) + sigma2, delta / (delta + weights @ traces))
+    bias = jnp.sum(v * left * (left + n * ((p * slopes) @ rate)))
+    total = jnp.sum(power) + noise
+    test = infinite_or(far, (bias + noise) / (u + jnp.sum(p * rests * spread)), total, 64 * least)
+    # as many samples as features and as modes: the limit is approached as the third root of the ridge
+    counts = jnp.stack([p @ features, jnp.sum(jnp.where(p @ L > 0, m, 0)) + jnp.where(p @ tails > 0, jnp.inf, 0)])
+    level = far & jnp.all(jnp.abs(counts - n) <= 8 * least * n) & (bias + noise > least**0.5 * total)
+    some_n, everything = jnp.where(n > 0, n, 1), jnp.isinf(num_samples)
+    gamma = jnp.where(everything & jnp.isinf(features), 0, unit * zero_or(far | everything, G / some_n))
+    return _risk(
+        num_samples,
+        ridge,
+        jnp.where(level, jnp.inf, test),
+        jnp.where(level | jnp.isinf(test), 0, zero_or(far, u, 64 * least) ** 2 * test),
+        unit * zero_or(far, K) / some_n,
+        gamma,
+    )
 
 
-def _unless_no_samples(none: Array, result: Risk, total: Array, residual: Array) -> Risk:
-    """The result, or its limit as n -> 0: all power and noise, and n kappa tends to the ridge and the trace."""
-    limit = Risk(total, residual**2 * total, jnp.full_like(result.kappa, jnp.inf), jnp.full_like(result.gamma, jnp.inf))
-    return Risk(*(jnp.where(none, at_zero, value) for at_zero, value in zip(limit, result, strict=True)))
+def solved_by_rows(coupling: Array, rest: Array, right: Array) -> Array:
+    """The x of (1 - C) x = right, where all of C, right and of the sums of the rows of 1 - C, given as `rest`, are positive."""
+    apart = coupling * (1 - jnp.eye(len(rest), dtype=rest.dtype))
+    return jnp.linalg.solve(jnp.diag(rest + jnp.sum(apart, axis=1)) - apart, right)
 
 
 def descend_to_fixed_point(map_fn, above: Float[Array, "unknown"], problem) -> Float[Array, "unknown"]:
@@ -279,11 +312,13 @@ def descend_to_fixed_point(map_fn, above: Float[Array, "unknown"], problem) -> F
     def newton(x: Array) -> Array:
         unit = jnp.where(x > 0, x, 1)
         slopes = jax.jacfwd(map_fn)(x, fixed) * unit[None] / unit[:, None]
-        return jnp.maximum(x - unit * jnp.linalg.solve(identity - slopes, (x - map_fn(x, fixed)) / unit), 0)
+        after = x - unit * jnp.linalg.solve(identity - slopes, (x - map_fn(x, fixed)) / unit)
+        # where rounding has the better of it the map itself, which falls too, but not below the root
+        return jnp.where((after > 0) & (after < jnp.inf), after, map_fn(x, fixed))
 
     def falling(state: tuple) -> Array:
         point, after, steps = state
-        return jnp.any(after < point * (1 - 16 * jnp.finfo(point.dtype).eps)) & (steps < 100)
+        return jnp.any(after < point * (1 - 16 * jnp.finfo(point.dtype).eps)) & (steps < 400)
 
     def step(state: tuple) -> tuple:
         return state[1], newton(state[1]), state[2] + 1
@@ -300,23 +335,13 @@ def descend_to_fixed_point(map_fn, above: Float[Array, "unknown"], problem) -> F
     return unit * ratio
 
 
-def _check_groups(groups: Groups, multiplicities: Array, power: Array) -> None:
-    count, modes = groups.eigenvalues.shape[:1], groups.eigenvalues.shape[1:]
-    if groups.weights.shape != count or groups.block_size.shape != count:
-        raise ValueError(
-            f"weights and block_size must have the shape (group,), {count} as of eigenvalues; "
-            f"got {groups.weights.shape} and {groups.block_size.shape}"
-        )
-    if multiplicities.shape != modes or power.shape != modes:
-        raise ValueError(
-            f"multiplicities and power must have the shape of the modes, {modes} as of eigenvalues; "
-            f"got {multiplicities.shape} and {power.shape}"
-        )
-
-
 # -------------------------------------------------------------------------------------------------------- on given data
 
 
+DATA = dict(gram=FINITE, cross=FINITE, diagonal=NOT_NEGATIVE, y=FINITE)
+
+
+@takes(**DATA, ridge=at_least(0), num_features=above(0))
 def given_data(
     gram: Real[ArrayLike, "sample sample"],
     cross: Real[ArrayLike, "test sample"],
@@ -328,7 +353,8 @@ def given_data(
     """Ridge regression on num_features features, Gaussian with the covariance `gram` (cross, diagonal at the test points).
 
     Mean and variance over the features of the prediction at each test point, and the expected training error. Under vmap over
-    ridge and num_features the eigendecomposition is done once; `gram_modes` and `given_modes` are the two steps.
+    ridge and num_features the eigendecomposition is done once; `gram_modes` and `given_modes` are the two steps, and say what
+    counts as rounding.
 
     >>> gram = jnp.array([[2.0, 1.0], [1.0, 2.0]])
     >>> exact = given_data(gram, gram[:1], gram[0, :1], jnp.array([3.0, 0.0]), 1.0, jnp.inf)  # kernel ridge regression
@@ -338,46 +364,73 @@ def given_data(
     return given_modes(gram_modes(gram, cross, diagonal, y), ridge, num_features)
 
 
+@takes(**DATA)
 def gram_modes(
     gram: Real[ArrayLike, "sample sample"],
     cross: Real[ArrayLike, "test sample"],
     diagonal: Real[ArrayLike, "test"],
     y: Real[ArrayLike, "sample *target"],
 ) -> GramModes:
-    """The data in the eigenvectors of `gram`: the costly part of `given_data`, for all ridges and numbers of features."""
-    matrix, rows, squares, targets = as_floats(gram, cross, diagonal, y)
-    eigenvalues, vectors = jnp.linalg.eigh(matrix)
-    return GramModes(jnp.maximum(eigenvalues, 0), rows @ vectors, squares, vectors.T @ targets)
+    """The data in the eigenvectors of `gram`: the costly part of `given_data`, for all ridges and numbers of features.
+
+    Eigenvalues up to n eps times the largest are rounding and count as 0, and so do the components of `cross` there: features
+    of variance 0 covary with nothing. One that is more negative is refused where `gram` is known.
+    """
+    form, vectors = diagonal_form(gram)
+    return GramModes(form, cleared(cross @ vectors, jnp.diagonal(form) == 0), diagonal, vectors.T @ y)
 
 
+@takes(modes=GramModes(FINITE, FINITE, NOT_NEGATIVE, FINITE), ridge=at_least(0), num_features=above(0))
 def given_modes(modes: GramModes, ridge: Number, num_features: Number) -> GivenData:
-    """`given_data` after `gram_modes`. Differentiable in ridge and num_features."""
-    s, cross, diagonal, targets, delta, k = as_floats(*modes, ridge, num_features)
-    require_not_negative(ridge=ridge)
-    require_positive(num_features=num_features)
-    y = targets.reshape(len(s), -1)
+    """`given_data` after `gram_modes`. Differentiable in all arguments, in the kernel matrix once."""
+    s, cross, y = jnp.diagonal(modes.gram), modes.cross, modes.y.reshape(len(modes.y), -1)
+    finite = jnp.isfinite(num_features)
     # tr[K G] = k - k delta/gamma: the equation of kernel regression with k samples; that of the kernel as k -> inf
-    finite = jnp.isfinite(k)
-    some = jnp.where(finite, k, 1)
-    gamma = jnp.where(finite, effective_ridge(some, some * delta, Spectrum(s, jnp.ones_like(s), jnp.zeros_like(delta))), delta)
-    learned, _ = shares(s, gamma)  # K G
-    inverse = 1 / jnp.where(s + gamma > 0, s + gamma, jnp.inf)  # G
-    steepness = 1 / (k - jnp.sum(learned**2))  # gamma'/k
-    energy = steepness * jnp.sum((learned * inverse)[:, None] * y**2, axis=0)
-    mean = cross @ (inverse[:, None] * y)
-    conditional = diagonal - cross**2 @ (inverse * (2 - learned))
-    rest = jnp.sum((inverse[:, None] * y) ** 2, axis=0) + jnp.sum(learned * inverse) * energy
-    shape = targets.shape[1:]
-    variance = jnp.maximum(conditional, 0)[:, None] * energy[None]
-    train = gamma**2 / len(s) * rest
+    whole = Spectrum(s, jnp.ones_like(s), jnp.zeros_like(ridge))
+    unit, k, delta, spectrum = in_units(jnp.where(finite, num_features, 1), ridge, whole)
+    far, free = delta == 0, delta + smallest_ridge(delta)
+    trace = balanced_trace(k, k * free, spectrum)
+    g = jnp.where(finite, trace / k, free)  # gamma in units of the trace of K
+    # a direction in which all data are 0 teaches nothing
+    lost = (far & (s == 0)) | jnp.isinf(ridge)
+    form = modes.gram / unit
+    shifted = form + jnp.diag(jnp.where(lost, jnp.inf, g))
+    dual, image = solved(shifted, y), solved(shifted, cross.T)  # G y, G K_x^T
+    rest = jnp.where(lost[:, None], y, zero_or(far, g) * dual)  # gamma G y
+    learned = multiplied(form, dual)  # K G y
+    mixed = jnp.sum(s / unit * g / (s / unit + g) ** 2)  # tr[gamma G K G]
+    fraction = mixed / k + unlearned(k, k * free, spectrum, trace)
+    steepness = jnp.where(finite, 1 / (k * fraction), 0)  # gamma'/k = 1/(k - tr[(K G)^2])
+    conditional = modes.diagonal / unit - jnp.sum(cross.T * (image + g * solved(shifted, image)), axis=0) / unit**2
+    variance = _variance(far & finite, 1 / fraction, conditional, steepness * jnp.sum(dual * learned, axis=0))
+    train = (jnp.sum(rest**2, axis=0) + mixed * steepness * jnp.sum(rest * learned, axis=0)) / len(s)
+    gamma = jnp.where(jnp.isinf(ridge), jnp.inf, unit * zero_or(far, g))
+    return _given(modes.y, cross @ dual / unit, variance, train, gamma)
+
+
+def _variance(far: Array, excess: Array, conditional: Array, energy: Array) -> Array:
+    """conditional x energy; infinite at the peak, but where nothing is left beyond rounding of what is conditioned on."""
+    rounding = 64 * jnp.finfo(energy.dtype).eps
+    infinite = (conditional > rounding)[:, None] & (energy > 0)[None]
+    peak = far & jnp.isinf(infinite_or(far, excess, jnp.ones_like(excess)))
+    return jnp.where(peak, jnp.where(infinite, jnp.inf, 0), jnp.maximum(conditional, 0)[:, None] * energy[None])
+
+
+def _given(y: Array, mean: Array, variance: Array, train: Array, gamma: Array) -> GivenData:
+    """With the axes of the targets."""
+    shape = y.shape[1:]
     return GivenData(mean.reshape(-1, *shape), variance.reshape(-1, *shape), train.reshape(shape), gamma)
 
 
+@takes(
+    grams=FINITE, crosses=FINITE, diagonals=NOT_NEGATIVE, y=FINITE, ridge=at_least(0), num_heads=above(0),
+    block_size=above(0, finite=True),
+)  # fmt: skip
 def grouped_given_data(
-    grams: Float[Array, "group sample sample"],
-    crosses: Float[Array, "group test sample"],
-    diagonals: Float[Array, "group test"],
-    y: Float[Array, "sample *target"],
+    grams: Real[ArrayLike, "group sample sample"],
+    crosses: Real[ArrayLike, "group test sample"],
+    diagonals: Real[ArrayLike, "group test"],
+    y: Real[ArrayLike, "sample *target"],
     ridge: Number,
     num_heads: Number,
     block_size: Real[ArrayLike, "group"],
@@ -385,7 +438,8 @@ def grouped_given_data(
     """`given_data` for heads whose features come in groups of block_size, with the kernel sum_c grams[c]; gamma per group.
 
     Every feature of group c is Gaussian with covariance grams[c]/block_size[c], independent of all others. num_heads = inf is
-    kernel ridge regression. Some ten inversions of an n x n matrix.
+    kernel ridge regression. Some ten inversions of an n x n matrix. Rounding counts as 0 as in `gram_modes`. Slopes at ridge 0
+    are right where the samples, in directions that are not 0, outnumber the features.
 
     >>> gram = jnp.array([[2.0, 1.0], [1.0, 2.0]])
     >>> one = grouped_given_data(gram[None], gram[None], jnp.diag(gram)[None], jnp.array([3.0, 0.0]), 1.0, 5, jnp.ones(1))
@@ -393,39 +447,45 @@ def grouped_given_data(
     >>> all(bool(jnp.allclose(a, b, rtol=1e-5)) for a, b in zip(one, alone, strict=True))
     True
     """
-    grams, crosses, diagonals, targets, delta, M, sizes = as_floats(grams, crosses, diagonals, y, ridge, num_heads, block_size)
-    require_not_negative(ridge=ridge)
-    require_positive(num_heads=num_heads)
-    n, features, y = len(targets), sizes * M, targets.reshape(len(targets), -1)
-    identity = jnp.eye(n, dtype=y.dtype)
+    form, vectors = diagonal_form(jnp.sum(grams, axis=0), "the sum of grams")
+    null = jnp.diagonal(form) == 0
+    traces = jnp.einsum("caa->c", grams)
+    whole = Spectrum(traces, jnp.ones_like(traces), jnp.zeros_like(ridge))
+    unit, _, delta, _ = in_units(jnp.ones_like(ridge), ridge, whole)
+    least = float(jnp.finfo(y.dtype).eps)  # as in grouped_risk
+    far, free = delta == 0, delta + least**2
+    # in the eigenvectors of the sum, where directions in which all data are 0 are apart
+    grams = cleared(jnp.einsum("ax,cab,by->cxy", vectors, grams, vectors) / unit, null[:, None] | null[None])
+    crosses, diagonals = cleared(crosses @ vectors / unit, null), diagonals / unit
+    targets = vectors.T @ y.reshape(len(y), -1)
+    n, features, identity = len(targets), block_size * num_heads, jnp.eye(len(targets), dtype=y.dtype)
 
     # G = (sum_c w_c K_c + delta)^-1 with 1/w_c = 1 + tr[K_c G]/(n_c M); here gamma_c = delta/w_c and U_c = delta tr[K_c G]
     def inverse(gamma: Array, grams: Array) -> Array:
-        return jnp.linalg.inv(identity + jnp.einsum("c,cab->ab", 1 / gamma, grams))  # delta G
+        return jnp.linalg.inv(identity + jnp.einsum("cab->ab", grams / gamma[:, None, None]))  # delta G
 
     def fixed_point_map(U: Array, problem: tuple) -> Array:
-        delta, features, grams = problem
-        return jnp.einsum("cab,ba->c", grams, inverse(delta + U / features, grams))
+        free, features, grams = problem
+        return jnp.einsum("cab,ba->c", grams, inverse(free + U / features, grams))
 
-    traces = jnp.einsum("caa->c", grams)
-    U = descend_to_fixed_point(fixed_point_map, traces, (delta, features, grams))
-    gamma = delta + U / features
-    D = inverse(gamma, grams)
-    u, across = D @ y, crosses / gamma[:, None, None]  # w_c/delta times the kernels
-    a = jnp.sum(across, axis=0) @ D
-    mean = a @ y
+    U = descend_to_fixed_point(fixed_point_map, traces / unit, (free, features, grams))
+    gamma = free + U / features
+    D, scaled = inverse(gamma, grams), grams / gamma[:, None, None]
+    u = D @ targets
+    a = jnp.sum(crosses / gamma[:, None, None], axis=0) @ D  # w_c/delta times the kernels
 
-    # E[R B R] = G (B + sum_c w_c^2 alpha_c K_c) G for the resolvent R, alpha_c = tr[K_c E[R B R]]/(n_c M)
-    scaled = grams / gamma[:, None, None]
+    # E[R B R] = G (B + sum_c w_c^2 alpha_c K_c) G for the resolvent R, alpha_c = tr[K_c E[R B R]]/(n_c M); here alpha/gamma
     products = jnp.einsum("cab,bd->cad", scaled, D)
-    coupling = jnp.einsum("cab,dba->cd", products, products) / features[:, None] * (gamma[:, None] / gamma[None])
-    system = jnp.eye(len(gamma), dtype=y.dtype) - coupling
-    energy = jnp.einsum("at,cab,bt->ct", u, scaled, u) / gamma[:, None]
+    coupling = jnp.einsum("cab,dba->cd", products, products) / features[:, None]
+    mixed = jnp.einsum("cab,ba->c", products, D) / features
+    energy = jnp.einsum("at,cab,bt->ct", u, scaled, u)
     conditional = diagonals - 2 * jnp.einsum("cxa,xa->cx", crosses, a) + jnp.einsum("xa,cab,xb->cx", a, grams, a)
-    alpha = jnp.linalg.solve(system, jnp.maximum(conditional, 0) / features[:, None])
-    variance = alpha.T @ energy
     # the residual is delta R y: the same with B = 1
-    spread = jnp.linalg.solve(system, jnp.einsum("cab,ba->c", grams, D @ D) / features)
-    train = (jnp.sum(u**2, axis=0) + spread @ energy) / n
-    shape = targets.shape[1:]
-    return GivenData(mean.reshape(-1, *shape), variance.reshape(-1, *shape), train.reshape(shape), gamma)
+    right = jnp.concatenate([jnp.maximum(conditional, 0) / (features * gamma)[:, None], mixed[:, None]], axis=1)
+    alpha = solved_by_rows(coupling, free / gamma + mixed, jnp.concatenate([right, jnp.ones_like(mixed)[:, None]], axis=1))
+    variance, train = alpha[:, :-2].T @ energy, (jnp.sum(u**2, axis=0) + alpha[:, -2] @ energy) / n
+    peak = far & jnp.any(64 * least * alpha[:, -1] > 1)
+    left = jnp.any(conditional > 64 * least, axis=0)[:, None]
+    variance = jnp.where(peak, jnp.where(left & jnp.any(energy > 0, axis=0)[None], jnp.inf, 0), variance)
+    gamma = jnp.where(jnp.isinf(ridge), jnp.inf, unit * zero_or(far, gamma))
+    return _given(y, a @ targets, variance, train, gamma)

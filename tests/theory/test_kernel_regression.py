@@ -9,6 +9,7 @@ import pytest
 from closedform.theory import kernel_regression
 from closedform.theory.harmonics import Spectrum, hypercube, walsh_spectrum
 from closedform.theory.kernel_regression import LearningCurve
+from zoo.calls import Call
 from zoo.checks import rejected
 
 learning_curve = jax.jit(kernel_regression.learning_curve)
@@ -138,7 +139,8 @@ def test_ridgeless_with_more_samples_than_modes_is_least_squares():
         np.testing.assert_allclose(curve.train, (0.2 + 0.1) * (n - 30) / n, rtol=1e-11)
         near = learning_curve(n, 1e-9, modes, power, 0.2)
         np.testing.assert_allclose(near.test, curve.test, rtol=1e-4)
-    assert float(learning_curve(30.0, 0.0, modes, power, 0.2).test) > 1e12
+    peak = learning_curve(30.0, 0.0, modes, power, 0.2)
+    assert [float(value) for value in (peak.test, peak.train, peak.kappa, peak.overfitting)] == [np.inf, 0, 0, np.inf]
 
 
 def test_ridge_to_zero_is_continuous():
@@ -252,9 +254,167 @@ def test_bad_arguments_are_named():
     for argument, message in (
         (dict(num_samples=-1.0), "num_samples must be at least 0, got -1.0"),
         (dict(ridge=-0.1), "ridge must be at least 0, got -0.1"),
-        (dict(noise=float("nan")), "noise must be at least 0, got nan"),
-        (dict(power=POWER[:2]), r"one shape, that of the modes; got eigenvalues \(6,\), multiplicities \(6,\), power \(2,\)"),
+        (dict(noise=float("nan")), "noise must be at least 0 and finite, got nan"),
+        (dict(power=POWER[:2]), r"power must have the shape"),
+        (dict(power=-POWER), "power must be at least 0"),
+        (dict(num_samples=np.array([1.0, 2.0])), "num_samples must be a single number"),
+        (dict(ridge=np.array([1.0, 2.0])), "ridge must be a single number"),
+        (dict(spectrum=spectrum()._replace(eigenvalues=-EIGENVALUES)), r"spectrum.eigenvalues must be at least 0"),
+        (dict(spectrum=spectrum(-0.1)), r"spectrum.tail must be at least 0"),
     ):
         arguments = dict(num_samples=10.0, ridge=0.1, spectrum=spectrum(), power=POWER) | argument
         with pytest.raises(ValueError, match=message):
             kernel_regression.learning_curve(**arguments)
+
+
+# ---------------------------------------------------------------------------------------------------- ends of the ranges
+
+ONES = np.ones(1)
+FIFTY = Spectrum(ONES, 50 * ONES, 0.0)
+
+
+def test_ends_of_the_ranges():
+    """Infinite samples learn all that the kernel sees, an infinite ridge nothing; both: nothing."""
+    for ridge, tail, train in ((0.1, 0.0, 1), (0.1, 0.3, 1 / 16), (0.0, 2e-3, 0), (0.0, 0.0, 1)):
+        curve = learning_curve(np.inf, ridge, spectrum(tail), POWER, 0.3)
+        np.testing.assert_allclose([curve.test, curve.train, curve.overfitting], [0.35, 0.35 * train, 1], rtol=1e-14)
+        np.testing.assert_array_equal(curve.learnability, EIGENVALUES > 0)
+        assert float(curve.kappa) == 0
+        near = learning_curve(1e40, ridge, spectrum(tail), POWER, 0.3)
+        np.testing.assert_allclose(near[:2], curve[:2], rtol=1e-12)
+    for n in (0.0, 50.0, np.inf):
+        curve = learning_curve(n, np.inf, spectrum(), POWER, 0.3)
+        np.testing.assert_allclose([curve.test, curve.train, curve.overfitting], [1.3, 1.3, 1], rtol=1e-14)
+        assert float(curve.kappa) == np.inf
+        np.testing.assert_array_equal(curve.learnability, 0)
+    for n in (0.0, 7.0, np.inf):  # a kernel that is 0 learns nothing
+        curve = learning_curve(n, 0.0, Spectrum(0 * ONES, ONES, 0.0), ONES, 0.3)
+        np.testing.assert_allclose([*curve[:2], curve.learnability[0], curve.overfitting], [1.3, 1.3, 0, 1], rtol=1e-14)
+    tail = learning_curve(10.0, 0.5, Spectrum(0 * ONES, ONES, 1.5), ONES, 0.0)  # a kernel that is all tail
+    np.testing.assert_allclose([tail.test, tail.train, tail.kappa], [1, 1 / 16, 0.2], rtol=1e-13)
+
+
+def test_as_many_samples_as_modes_without_ridge():
+    """Issue 16.13: the fit interpolates noise with an infinite error, and without noise it is right."""
+    for counts in (np.array([50.0]), np.array([10.0, 40.0])):
+        modes = Spectrum(np.linspace(1, 0.1, len(counts)), counts, 0.0)
+        peak = learning_curve(50.0, 0.0, modes, np.ones(len(counts)), 0.25)
+        assert [float(value) for value in (peak.test, peak.train, peak.kappa)] == [np.inf, 0, 0]
+        clean = learning_curve(50.0, 0.0, modes, np.ones(len(counts)), 0.0)
+        np.testing.assert_allclose(clean[:2], 0, atol=1e-30)
+        with mpmath.workdps(60):  # the limit is reached as the root of the ridge
+            near = exact_curve(50.0, mpmath.mpf("1e-40"), modes, np.ones(len(counts)), 0.25)
+        np.testing.assert_allclose(learning_curve(50.0, 1e-40, modes, np.ones(len(counts)), 0.25).test, near.test, rtol=1e-9)
+        assert near.test > 1e18
+        for n in (50 - 1e-9, 50 + 1e-9):
+            expected = exact_curve(n, 0.0, modes, np.ones(len(counts)), 0.25).test if n < 50 else 0.25 * n / (n - 50)
+            np.testing.assert_allclose(learning_curve(n, 0.0, modes, np.ones(len(counts)), 0.25).test, expected, rtol=1e-4)
+
+
+def test_slopes_at_no_samples_and_at_no_ridge():
+    """Issue 16.12. At n = 0: (power + noise) sum m lambda^2/T^2 - 2 sum v lambda/T, T the trace and the ridge."""
+    at = jax.jit(jax.grad(lambda n, modes, power, noise: kernel_regression.learning_curve(n, 0.1, modes, power, noise).test))
+    slope = at(0.0, FIFTY, ONES, 0.25)
+    np.testing.assert_allclose(slope, 1.25 * 50 / 50.1**2 - 2 / 50.1, rtol=1e-13)
+    trace = MULTIPLICITIES @ EIGENVALUES + 0.1 + 2e-3
+    expected = 1.2 * MULTIPLICITIES @ EIGENVALUES**2 / trace**2 - 2 * POWER @ EIGENVALUES / trace
+    np.testing.assert_allclose(at(0.0, spectrum(), POWER, 0.2), expected, rtol=1e-12)
+    # least squares, n = 100 and 50 modes: kappa = ridge/(n - 50) for small ones
+    slope = jax.jit(jax.grad(lambda ridge: kernel_regression.effective_ridge(100.0, ridge, FIFTY)))(0.0)
+    np.testing.assert_allclose(slope, 1 / 50, rtol=1e-13)
+
+
+def test_multiplicities_of_1e8_in_single_precision():
+    modes = Spectrum(np.array([1.0, 1e-3, 1e-7, 1e-12]), np.array([1.0, 1e3, 1e6, 1e8]), 1e-5)
+    power = np.array([0.4, 0.3, 0.2, 0.1])
+    single = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), modes)
+    for n in (3.0, 900.0, 1e4, 1e8):
+        expected = learning_curve(n, 1e-4, modes, power, 0.1)
+        found = learning_curve(jnp.float32(n), 1e-4, single, jnp.asarray(power, jnp.float32), 0.1)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=2e-5)
+
+
+def test_rkhs_norm_leaves_rounding_out():
+    """Issue 16.1: what symmetry makes 0 is 1e-17 over 1e-19 in arithmetic."""
+    power, eigenvalues = np.array([0.5, 0.5, 1e-17, 3e-33]), np.array([0.1, 0.5, 1e-19, 0.0])
+    np.testing.assert_allclose(rkhs_norm(power, eigenvalues), 6, rtol=1e-14)
+    assert float(rkhs_norm(np.array([0.5, 0.5]), np.array([0.1, 0.0]))) == np.inf
+    small = np.array([1.0, 1e-12]), np.array([1.0, 1e-30])  # power that is more than rounding counts
+    np.testing.assert_allclose(rkhs_norm(*small), 1e18, rtol=1e-12)
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+SMALL = Spectrum(np.array([1.0, 0.1, 3e-3]), np.array([2.0, 16.0, 60.0]), 2e-3)
+EDGES = [
+    {"num_samples": 78.0, "ridge": 0.0, "spectrum.tail": 0.0},  # the peak
+    {"num_samples": 200.0, "ridge": 0.0, "spectrum.tail": 0.0},
+    {"num_samples": 18.0, "ridge": 0.0, "spectrum.tail": 0.0},
+    {"num_samples": np.inf, "ridge": np.inf},
+    {"num_samples": np.inf, "ridge": 0.0, "spectrum.tail": 0.0},
+    {"num_samples": 0.0, "ridge": 0.0},
+    {"spectrum.eigenvalues": np.zeros(3), "ridge": 0.0, "spectrum.tail": 0.0},
+    {"spectrum.eigenvalues": np.zeros(3)},
+    {"spectrum.multiplicities": np.array([1.0, 1e4, 1e8])},
+]
+KINKS = ("case 6",)  # kernel, ridge and tail are 0: kappa is homogeneous in them, the slope another in each direction
+
+
+def drawn(rng):
+    """Spectra over many decades; ridges and samples too."""
+    return {
+        "num_samples": 10 ** rng.uniform(-3, 6),
+        "ridge": 10 ** rng.uniform(-12, 4),
+        "spectrum.eigenvalues": 10 ** rng.uniform(-12, 3, 3),
+        "spectrum.multiplicities": (10 ** rng.uniform(0, 8, 3)).round(),
+        "spectrum.tail": 10 ** rng.uniform(-12, 1),
+    }
+
+
+def drawn_curve(rng):
+    return drawn(rng) | {"power": 10 ** rng.uniform(-3, 1, 3), "noise": 10 ** rng.uniform(-6, 1)}
+
+
+KERNEL = {"spectrum.eigenvalues": 1, "spectrum.tail": 1, "ridge": 1}
+CALLS = [
+    Call(
+        kernel_regression.learning_curve,
+        {"num_samples": 30.0, "ridge": 0.1, "spectrum": SMALL, "power": np.array([0.5, 0.3, 0.2]), "noise": 0.1},
+        cases=EDGES,
+        scaling=KERNEL,
+        degree=(0, 0, 1, 0, 0),
+        kinks=KINKS,
+        draw=drawn_curve,
+    ),
+    Call(
+        kernel_regression.effective_ridge,
+        {"num_samples": 30.0, "ridge": 0.1, "spectrum": SMALL},
+        cases=EDGES,
+        scaling=KERNEL,
+        degree=1,
+        kinks=KINKS,
+        draw=drawn,
+    ),
+    Call(
+        kernel_regression.rkhs_norm,
+        {"power": np.array([0.5, 0.3, 0.2]), "eigenvalues": np.array([1.0, 0.1, 3e-3])},
+        scaling={"power": 2, "eigenvalues": 1},
+        degree=1,
+    ),
+]
+SHARED = "takes functions or parts of a calculation; learning_curve, risk and given_data hold its values"
+NOT_NUMERIC = {
+    getattr(kernel_regression, name): SHARED
+    for name in (
+        "smallest_ridge",
+        "zero_or",
+        "infinite_or",
+        "in_units",
+        "rates",
+        "left_over",
+        "unlearned",
+        "balanced_trace",
+        "descend_to_root",
+    )
+} | {getattr(kernel_regression, name): "checks, and returns nothing" for name in ("require_not_negative", "require_positive")}

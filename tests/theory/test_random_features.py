@@ -590,14 +590,22 @@ def test_dtype_follows_the_input():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="num_features must be positive, got -2"):
+    with pytest.raises(ValueError, match=r"num_features must be above 0, got -2\.0"):
         random_features.risk(10.0, -2.0, 0.1, spectrum(), POWER)
-    with pytest.raises(ValueError, match="one shape, that of the modes"):
+    with pytest.raises(ValueError, match=r"num_features must be a single number, got shape \(2,\)"):
+        random_features.risk(10.0, np.array([1.0, 2.0]), 0.1, spectrum(), POWER)
+    with pytest.raises(ValueError, match="power must have the shape"):
         random_features.risk(10.0, 2.0, 0.1, spectrum(), POWER[:2])
-    with pytest.raises(ValueError, match=r"shape \(group,\), \(3,\) as of eigenvalues; got \(3,\) and \(2,\)"):
+    with pytest.raises(ValueError, match=r"groups\.block_size must have the shape \(group,\)|groups\.eigenvalues must"):
         random_features.grouped_risk(9.0, 2.0, 0.1, GROUPS._replace(block_size=np.ones(2)), MULTIPLICITIES, POWER)
-    with pytest.raises(ValueError, match=r"shape of the modes, \(4,\) as of eigenvalues; got \(2,\) and \(2,\)"):
+    with pytest.raises(ValueError, match=r"multiplicities must have the shape"):
         random_features.grouped_risk(9.0, 2.0, 0.1, GROUPS, MULTIPLICITIES[:2], POWER[:2])
+    with pytest.raises(ValueError, match=r"groups\.eigenvalues must be at least 0"):
+        random_features.grouped_risk(9.0, 2.0, 0.1, GROUPS._replace(eigenvalues=-GROUPS.eigenvalues), MULTIPLICITIES, POWER)
+    kernel = np.array([[1.0, 2.0], [2.0, 1.0]])
+    for wrong, message in ((kernel, "gram must not be negative, got the eigenvalue -1"), (np.triu(kernel), "gram must be symm")):
+        with pytest.raises(ValueError, match=message):
+            random_features.given_data(wrong, kernel[:1], kernel[0, :1], np.ones(2), 0.1, 3.0)
 
 
 # ------------------------------------------------------------------------------------- groups of features on given data
