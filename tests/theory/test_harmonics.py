@@ -327,10 +327,10 @@ def test_dtype_is_the_default_one():
         (lambda: harmonics.sphere_multiplicity(3, -2), "degree must be at least 0, got -2"),
         (lambda: harmonics.sphere_quadrature(3, 0), "num_nodes must be at least 1, got 0"),
         (lambda: harmonics.sphere_spectrum(jnp.exp, 3, 90), "num_nodes must be at least the number of degrees, 90; got 80"),
-        (lambda: harmonics.product_spectrum(lambda t, tau: t, 3, 0, 2), "num_degrees must be at least 1, got 0"),
+        (lambda: harmonics.product_spectrum(lambda t, tau: t, 3, 0, 2), "num_degrees_1 must be at least 1, got 0"),
         (lambda: harmonics.walsh_spectrum(jnp.exp, 0), "dim must be at least 1, got 0"),
-        (lambda: harmonics.walsh_transform(np.ones(6)), "power of 2 .* got 6"),
-        (lambda: harmonics.power_by_degree(np.ones(6)), "2\\^d in number.* got 6"),
+        (lambda: harmonics.walsh_transform(np.ones(6)), "values must be 2\\^d in number.* got 6"),
+        (lambda: harmonics.power_by_degree(np.ones(6)), "coefficients must be 2\\^d in number.* got 6"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
