@@ -137,8 +137,8 @@ def spectrum(dim: int, num_keys: int, weight_std: Number = 1.0, augment: bool = 
     """
     s = jnp.asarray(weight_std)
     unit = _of_keys(_unit_spectra(dim, augment, num_degrees), num_keys)
-    eigenvalues, multiplicities, tail = (jnp.asarray(part, s.dtype) for part in unit)
-    return Spectrum(s**2 * eigenvalues, multiplicities, s**2 * tail)
+    counts = jnp.asarray(np.minimum(unit.multiplicities, float(jnp.finfo(s.dtype).max)), s.dtype)
+    return Spectrum(s**2 * jnp.asarray(unit.eigenvalues, s.dtype), counts, s**2 * jnp.asarray(unit.tail, s.dtype))
 
 
 @takes(
@@ -226,10 +226,8 @@ def _spectra(profile_fn: Profile, dim: int, num_degrees: int) -> tuple[Spectrum,
     """The blocks of F, and the tail of its mean over tau, the part of degree 0 in the keys. F is positive definite."""
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         blocks = product_spectrum(profile_fn, dim, num_degrees, num_degrees, NUM_NODES)
-        tau, weights = sphere_quadrature(dim, NUM_NODES)
-        over_keys = sphere_spectrum(
-            lambda t: jnp.sum(weights * profile_fn(jnp.broadcast_to(t, tau.shape), tau)), dim, num_degrees, NUM_NODES
-        )
+        tau, weights = sphere_quadrature(dim, NUM_NODES + 1)  # as many as product_spectrum asks for: one program for both
+        over_keys = sphere_spectrum(lambda t: weights @ jax.vmap(profile_fn, (None, 0))(t, tau), dim, num_degrees, NUM_NODES)
         values, counts, tail = (np.asarray(part) for part in blocks)
         # what the error of the quadrature, in d = 2 and 3, leaves below 0 is 0
         return Spectrum(np.maximum(values, 0), counts, max(float(tail), 0.0)), max(float(over_keys.tail), 0.0)
