@@ -207,10 +207,12 @@ def walsh_spectrum(kernel_fn: KernelFn, dim: int) -> Spectrum:
     >>> spectrum.eigenvalues.round(6).tolist(), spectrum.multiplicities.tolist(), float(spectrum.tail)
     ([1.25, 0.5, 0.125, 0.0, 0.0], [1.0, 4.0, 6.0, 4.0, 1.0], 0.0)
     """
-    levels, transform, counts = _parities(dim)
+    transform, few, counts = _parities(dim)
     values = _evaluated("kernel_fn", kernel_fn, 1 - 2 * np.arange(dim + 1) / dim)
-    few, every = _decomposed(values, values[0], [transform], counts[levels]), _as_default(Spectrum(0 * counts, counts, 0))
-    return every._replace(eigenvalues=every.eigenvalues.at[levels].set(few.eigenvalues), tail=few.tail)
+    eigenvalues, _, tail = _decomposed(values, values[0], [transform], few)
+    low, between = (len(few) + 1) // 2, jnp.zeros(dim + 1 - len(few), eigenvalues.dtype)
+    eigenvalues = jnp.concatenate([eigenvalues[:low], between, eigenvalues[low:]])
+    return _as_default(Spectrum(eigenvalues, counts, tail))
 
 
 @takes()
@@ -418,7 +420,10 @@ def _harmonics(dim: int, num_degrees: int, num_nodes: int) -> tuple[np.ndarray, 
 
 @functools.cache
 def _parities(dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The levels of at most MOST_MODES modes, 2^-d C(d, j) K_l(j)/sqrt(C(d, l)) in row l, column j, and all C(d, l)."""
+    """2^-d C(d, j) K_l(j)/sqrt(C(d, l)) by level and j, for the levels of at most MOST_MODES modes; their C(d, l); all C(d, l).
+
+    The levels are the same number of lowest and of highest ones, or all.
+    """
     counts, here = np.zeros(dim + 1), 1
     for level in range(dim // 2 + 1):
         counts[[level, dim - level]] = _rounded(here)
@@ -441,5 +446,5 @@ def _parities(dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         below, row = row, ((dim - 2 * j) * row - (dim - level + 1) * below) // (level + 1)
     high = [level for level in reversed(low) if 2 * level < dim]
     signs = np.where(np.arange(dim + 1) % 2, -1, 1)  # K_{d-l}(j) = (-1)^j K_l(j)
-    levels = np.array([*low, *[dim - level for level in high]])
-    return levels, np.stack([*rows, *[signs * rows[level] for level in high]]), counts
+    few = np.append(counts[low], counts[high])
+    return np.stack([*rows, *[signs * rows[level] for level in high]]), few, counts
