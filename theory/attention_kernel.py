@@ -109,8 +109,12 @@ def kernel_parts(x: Tokens, y: OtherTokens, weight_std: Number = 1.0, augment: b
 def biased_kernel(
     x: Tokens, y: OtherTokens, weight_std: Number, mean_strength: Number, augment: bool = False
 ) -> Float[Array, ""]:
-    """K(x, y) of two examples for heads with mean mean_strength on the diagonal. A bivariate normal cdf for every pair of
-    keys makes it some ten times slower than `kernel`, whose slopes at a query of 0 it shares."""
+    """K(x, y) of two examples for heads with mean mean_strength on the diagonal.
+
+    Slopes at a query of 0 as in `kernel`. A bivariate normal cdf for every pair of keys makes it some ten times slower. Its
+    error is some eps of the mean of (|m_i m'_j| + s_i s'_j) |<u_i, u'_j>| over the pairs, m and s being the means and the
+    standard deviations above: no relative accuracy is kept where all heads are shut, m far below -s.
+    """
     return jnp.sum(_biased_parts(x, y, weight_std, mean_strength, augment))
 
 
@@ -285,16 +289,13 @@ def _biased_parts(x: Array, y: Array, weight_std: Array, mean_strength: Array, a
     mean_u, mean_v = jnp.broadcast_arrays(mean_u[:, None], mean_v[None])
     std_u, std_v = jnp.broadcast_arrays(std_u[:, None], std_v[None])
 
-    def half(mean: Array, other_mean: Array, other_std: Array) -> Array:
-        """Beside a zero token the part that is odd in it: E[A relu(B)]/2 = [m_A E relu(B) + cov(A, B) P(B > 0)]/2."""
-        positive = ndtr(standardize(other_mean, other_std))
-        return (mean * relu_mean(other_mean, other_std) + weight_std**2 * covariance * positive) / 2
-
-    # zero is u_0 or u_i, else v_0 or v_j; where both are, the linear part is 0
+    # beside a zero token, of pre-activation A, the part that is odd in it: E[A relu(B)]/2 = [m_A E relu(B) + cov P(B > 0)]/2.
+    # A is that of x or else of y; where both have one this part is 0
     norms_u = _norms(_tokens(x, augment))
-    zero_u = jnp.broadcast_to((norms_u[:1] * norms_u[1:] == 0)[:, None], norms.shape)
-    beside = jnp.where(zero_u, half(mean_u, mean_v, std_v), half(mean_v, mean_u, std_u))
-    moment = jnp.where(norms > 0, relu_product(mean_u, mean_v, std_u, std_v, correlation), beside)
+    of_x = jnp.broadcast_to((norms_u[:1] * norms_u[1:] == 0)[:, None], norms.shape)
+    mean, other, std = (jnp.where(of_x, *two) for two in ((mean_u, mean_v), (mean_v, mean_u), (std_v, std_u)))
+    beside_zero = (mean * relu_mean(other, std) + weight_std**2 * covariance * ndtr(standardize(other, std))) / 2
+    moment = jnp.where(norms > 0, relu_product(mean_u, mean_v, std_u, std_v, correlation), beside_zero)
     return _parts(moment, x, y, augment)
 
 
@@ -329,8 +330,9 @@ def _pair(x: Array, y: Array, augment: bool) -> _Pairs:
 
 def _norms(u: Float[Array, "token value"]) -> Float[Array, "token"]:
     """Of the tokens, with slope 0 at a zero token; in units of a power of 2, so that squares neither under- nor overflow."""
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(u), axis=1))
-    unit = jnp.ldexp(jnp.ones_like(largest), jnp.frexp(largest)[1])
+    largest, kind = jax.lax.stop_gradient(jnp.max(jnp.abs(u), axis=1)), jnp.finfo(u.dtype)
+    power_of_2 = jax.lax.reduce_precision(largest / 2, exponent_bits=kind.nexp, mantissa_bits=0)
+    unit = jnp.where(power_of_2 > 0, power_of_2, 1)
     square = jnp.sum((u / unit[:, None]) ** 2, axis=1)
     return unit * jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 

@@ -327,12 +327,21 @@ ZEROS = tuple(X_ * np.array(kept)[:, None] for kept in ([0.0, 1.0], [1.0, 0.0], 
 EDGES = {"x": (*ZEROS, Y_[:2], -Y_[:2])}
 PAIR = {"x": X_, "y": Y_, "weight_std": 0.7}
 BIASED = {**PAIR, "mean_strength": 0.4}
+
+
+def drawn(rng):
+    """Means of a few standard deviations: far below, where no head is open, relu_product is right to absolute precision."""
+    std = 10 ** rng.uniform(-2, 2)
+    parts = {"x": rng.normal(size=(2, 2)), "y": rng.normal(size=(3, 2))}
+    return {**parts, "weight_std": std, "mean_strength": std * rng.uniform(-0.7, 0.7)}
+
+
 CALLS = [
     Call(attention_kernel.kernel, {**PAIR, "augment": False}, edges=EDGES, scaling={"x": 1}, degree=3),
     Call(attention_kernel.kernel, {**PAIR, "augment": True}, label="augmented", edges=EDGES),
     Call(attention_kernel.kernel_parts, {**PAIR, "augment": True}, edges=EDGES, scaling={"weight_std": 1}, degree=2),
-    Call(attention_kernel.biased_kernel, {**BIASED, "augment": False}, edges=EDGES, scaling={"x": 1}, degree=3),
-    Call(attention_kernel.biased_kernel_parts, {**BIASED, "augment": True}, edges=EDGES),
+    Call(attention_kernel.biased_kernel, {**BIASED, "augment": False}, edges=EDGES, draw=drawn, scaling={"x": 1}, degree=3),
+    Call(attention_kernel.biased_kernel_parts, {**BIASED, "augment": True}, edges=EDGES, draw=drawn),
     Call(
         attention_kernel.feature_mean,
         {"x": X_, "weight_std": 0.7, "mean_strength": 0.4, "augment": False},
