@@ -253,7 +253,7 @@ def test_integer_tokens():
     x = [[1, 0], [1, 1]]
     for kind in (x, np.array(x), jnp.array(x), np.array(x, bool), np.array(x, float), np.array(x, np.int8)):
         assert float(attention_kernel.kernel(kind, x, 0.5)) == pytest.approx(0.5, rel=1e-15)
-        assert float(attention_kernel.biased_kernel(kind, kind, 0.5, 0)) == pytest.approx(0.5, rel=1e-12)
+        assert float(biased(np.array(kind) if kind is x else kind, x, 0.5, 0)) == pytest.approx(0.5, rel=1e-12)
         np.testing.assert_allclose(attention_kernel.feature_mean(kind, 1, 0), np.full(2, 1 / np.sqrt(np.pi)), rtol=1e-14)
     assert attention_kernel.spectrum(4, 2, 2).eigenvalues.dtype == jnp.float64
     double = attention_kernel.kernel(np.array(x, np.float32), np.array(x, float), 0.5)
@@ -262,33 +262,29 @@ def test_integer_tokens():
 
 def test_slopes_at_zero_tokens():
     """Against differences: of second order at a key of 0, and the mean of both sides at a query of 0."""
-    y = tokens(4, 4, 5)
-    for row in (0, 2, slice(None)):
-        x = np.array(tokens(3, 4, 5))
-        x[row] = 0
-        step = 1e-5 * tokens(9, 4, 5)
-        for function in (
-            lambda x: kernel(x, y),
-            lambda x: kernel(y, x),
-            lambda x: biased(x, y, 1.2, 0.7),
-            lambda x: biased(y, x, 1.2, 0.7),
-        ):
-            slope = float(jnp.sum(jax.grad(function)(jnp.asarray(x)) * step))
-            difference = float(function(x + step) - function(x - step)) / 2
-            assert slope == pytest.approx(difference, rel=1e-5, abs=1e-11)
-    zero = jnp.zeros((3, 5))
-    assert np.all(np.isfinite(jax.grad(lambda x: kernel(x, x))(zero)))
-    assert np.all(np.isfinite(jax.jacobian(lambda x: attention_kernel.feature_mean(x, 1.0, 0.7))(zero)))
+    y, step = jnp.asarray(tokens(4, 4, 5)), 1e-5 * tokens(9, 4, 5)
+    for function in (kernel, lambda x, y, s: biased(x, y, s, 0.7)):
+        slopes = jax.jit(jax.grad(function, argnums=(0, 1)))
+        for row in (0, 2, slice(None)):
+            x = jnp.asarray(tokens(3, 4, 5)).at[row].set(0)
+            of_first, of_second = slopes(x, y, 1.2)[0], slopes(y, x, 1.2)[1]
+            difference = float(function(x + step, y, 1.2) - function(x - step, y, 1.2)) / 2
+            assert float(jnp.sum(of_first * step)) == pytest.approx(difference, rel=1e-5, abs=1e-11)
+            np.testing.assert_allclose(of_first, of_second, rtol=1e-10, atol=1e-12)
+        assert np.all(np.isfinite(slopes(0 * y, 0 * y, 1.2)[0]))
+    assert np.all(np.isfinite(jax.jacobian(lambda x: attention_kernel.feature_mean(x, 1.0, 0.7))(0 * y)))
 
 
-def test_slopes_of_a_biased_kernel_without_spread():
-    """At weight_std = 0, and where the mean is many standard deviations: E relu(A) relu(B) = m_A m_B for positive means."""
-    x = jnp.array([[1.0, 0.5], [0.8, 0.9], [1.0, 0.1]])
-    inner = x[1:] @ x[0]
-    expected = 2 * float(np.mean(np.outer(inner, inner) * (x[1:] @ x[1:].T)))
+def test_slopes_of_a_biased_kernel_at_many_standard_deviations():
+    """A = s Z and B = 100 + s Z', independent: s E relu(Z) (100 + ..) has the slope 100/sqrt(2 pi) in s. Times <x_1, y_1>."""
+    slope = jax.jit(jax.grad(attention_kernel.biased_kernel, argnums=(2, 3)))
+    x, y = np.array([E1, E2]), np.array([E2 + E3, E2 + E3]) / np.sqrt(2)
+    assert float(slope(x, y, 1.0, 100.0)[0]) == pytest.approx(100 / np.sqrt(2 * np.pi) / np.sqrt(2), rel=1e-9)
+    # E relu(A) relu(B) = m_A m_B for positive means without spread, and next to none
+    x = np.array([[1.0, 0.5, 0.0], [0.8, 0.9, 0.1]])
+    expected = 2 * (x[1] @ x[0]) ** 2 * (x[1] @ x[1])
     for weight_std in (0.0, 1e-3):
-        slope = jax.grad(attention_kernel.biased_kernel, argnums=3)(x, x, weight_std, 1.0)
-        assert float(slope) == pytest.approx(expected, rel=1e-5)
+        assert float(slope(x, x, weight_std, 1.0)[1]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_sizes_of_tokens():
