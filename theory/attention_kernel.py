@@ -62,126 +62,145 @@ alone.
 
 >>> from closedform.theory import attention_kernel
 >>> eigenvalues = attention_kernel.spectrum(dim=8, num_keys=4, num_degrees=4).eigenvalues
->>> (abs(eigenvalues) > 1e-7).astype(int).tolist()
+>>> (eigenvalues > 0).astype(int).tolist()
 [[0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 0, 0]]
 """
 
+import functools
 from collections.abc import Callable
 from math import comb, factorial, prod
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jax.scipy.special import ndtr
+from jaxtyping import Array, ArrayLike, Float, Real
 
-from .gaussian import arc_cosine, relu_mean, relu_product
-from .harmonics import Spectrum, gegenbauers, product_spectrum, sphere_multiplicity, sphere_quadrature
+from .gaussian import arc_cosine, relu_mean, relu_product, standardize
+from .harmonics import Spectrum, product_spectrum, sphere_multiplicity, sphere_quadrature, sphere_spectrum
+from .numerics.arguments import FINITE, at_least, between, takes
 from .random_features import Groups
 
+Number = Real[ArrayLike, ""]
+Tokens = Real[ArrayLike, "token dim"]
+OtherTokens = Real[ArrayLike, "other dim"]
 Profile = Callable[[Array, Array], Array]  # F(t, tau)
 
-
-def kernel(
-    x: Float[Array, "token dim"], y: Float[Array, "other dim"], weight_std: ArrayLike = 1.0, augment: bool = False
-) -> Float[Array, ""]:
-    """K(x, y) of two examples for heads of mean zero; row 0 is the query. Numbers of keys may differ."""
-    return jnp.sum(kernel_parts(x, y, weight_std, augment))
+NUM_NODES = 80  # of the Gauss sums, and so the most degrees
 
 
-def kernel_parts(
-    x: Float[Array, "token dim"], y: Float[Array, "other dim"], weight_std: ArrayLike = 1.0, augment: bool = False
-) -> Float[Array, "2"]:
+@takes(x=FINITE, y=FINITE, weight_std=at_least(0, finite=True))
+def kernel(x: Tokens, y: OtherTokens, weight_std: Number = 1.0, augment: bool = False) -> Float[Array, ""]:
+    """K(x, y) of two examples for heads of mean zero; row 0 is the query. Numbers of keys may differ.
+
+    Differentiable. Where a query is 0, and not augmented, K has a kink: the slope there is the mean of those on both sides.
+    """
+    return jnp.sum(_centred_parts(x, y, weight_std, augment))
+
+
+@takes(x=FINITE, y=FINITE, weight_std=at_least(0, finite=True))
+def kernel_parts(x: Tokens, y: OtherTokens, weight_std: Number = 1.0, augment: bool = False) -> Float[Array, "2"]:
     """The two terms of `kernel`: the features that carry the keys, dim a head, and those of the constant, one a head."""
-    scale, correlation = _pair(_tokens(x, augment), _tokens(y, augment), weight_std)
-    return _parts(scale * arc_cosine(1, correlation), x, y, augment)
+    return _centred_parts(x, y, weight_std, augment)
 
 
+@takes(x=FINITE, y=FINITE, weight_std=at_least(0, finite=True), mean_strength=FINITE)
 def biased_kernel(
-    x: Float[Array, "token dim"],
-    y: Float[Array, "other dim"],
-    weight_std: ArrayLike,
-    mean_strength: ArrayLike,
-    augment: bool = False,
+    x: Tokens, y: OtherTokens, weight_std: Number, mean_strength: Number, augment: bool = False
 ) -> Float[Array, ""]:
-    """K(x, y) of two examples for heads with mean mean_strength on the diagonal. A bivariate normal cdf for every pair of
-    keys makes it some ten times slower than `kernel`."""
-    return jnp.sum(biased_kernel_parts(x, y, weight_std, mean_strength, augment))
+    """K(x, y) of two examples for heads with mean mean_strength on the diagonal.
+
+    Slopes at a query of 0 as in `kernel`. A bivariate normal cdf for every pair of keys makes it some ten times slower. Its
+    error is some eps of the mean of (|m_i m'_j| + s_i s'_j) |<u_i, u'_j>| over the pairs, m and s being the means and the
+    standard deviations above: no relative accuracy is kept where all heads are shut, m far below -s.
+    """
+    return jnp.sum(_biased_parts(x, y, weight_std, mean_strength, augment))
 
 
+@takes(x=FINITE, y=FINITE, weight_std=at_least(0, finite=True), mean_strength=FINITE)
 def biased_kernel_parts(
-    x: Float[Array, "token dim"],
-    y: Float[Array, "other dim"],
-    weight_std: ArrayLike,
-    mean_strength: ArrayLike,
-    augment: bool = False,
+    x: Tokens, y: OtherTokens, weight_std: Number, mean_strength: Number, augment: bool = False
 ) -> Float[Array, "2"]:
     """The two terms of `biased_kernel`, as those of `kernel_parts`."""
-    _, correlation = _pair(_tokens(x, augment), _tokens(y, augment), weight_std)
-    (mean_u, std_u), (mean_v, std_v) = (_preactivation(t, weight_std, mean_strength, augment) for t in (x, y))
-    return _parts(relu_product(mean_u[:, None], mean_v[None], std_u[:, None], std_v[None], correlation), x, y, augment)
+    return _biased_parts(x, y, weight_std, mean_strength, augment)
 
 
-def feature_mean(
-    x: Float[Array, "token dim"], weight_std: ArrayLike, mean_strength: ArrayLike, augment: bool = False
-) -> Float[Array, "value"]:
+@takes(x=FINITE, weight_std=at_least(0, finite=True), mean_strength=FINITE)
+def feature_mean(x: Tokens, weight_std: Number, mean_strength: Number, augment: bool = False) -> Float[Array, "value"]:
     """E phi(x): the mean over heads of one head's features, (1/N) sum_i E[relu] u_i."""
+    _require_key("x", x)
     return relu_mean(*_preactivation(x, weight_std, mean_strength, augment)) @ _tokens(x, augment)[1:] / (len(x) - 1)
 
 
-def spectrum(dim: int, num_keys: int, weight_std: ArrayLike = 1.0, augment: bool = False, num_degrees: int = 10) -> Spectrum:
-    """Eigenvalues and multiplicities, (num_degrees, num_degrees), of `kernel` for unit tokens, and the trace beyond them."""
-    profile_fn = _profile(jnp.asarray(weight_std, float), augment)
-    return _of_keys(profile_fn, dim, num_keys, num_degrees)
+@takes(dim=at_least(2), num_keys=at_least(1), weight_std=at_least(0, finite=True), num_degrees=between(1, NUM_NODES))
+def spectrum(dim: int, num_keys: int, weight_std: Number = 1.0, augment: bool = False, num_degrees: int = 10) -> Spectrum:
+    """Eigenvalues and multiplicities, (num_degrees, num_degrees), of `kernel` for unit tokens, and the trace beyond them.
+
+    Blocks that the kernel cannot have are exact zeros; of the others those below rounding are 0, and in the tail.
+    """
+    s = jnp.asarray(weight_std)
+    unit = _of_keys(_unit_spectra(dim, augment, num_degrees), num_keys)
+    counts = jnp.asarray(np.minimum(unit.multiplicities, float(jnp.finfo(s.dtype).max)), s.dtype)
+    return Spectrum(s**2 * jnp.asarray(unit.eigenvalues, s.dtype), counts, s**2 * jnp.asarray(unit.tail, s.dtype))
 
 
-def groups(dim: int, num_keys: int, weight_std: ArrayLike = 0.5, num_nodes: int = 9, num_degrees: int = 10) -> Groups:
+@takes(
+    dim=at_least(2),
+    num_keys=at_least(1),
+    weight_std=at_least(0, finite=True),
+    num_nodes=at_least(1),
+    num_degrees=between(1, NUM_NODES),
+)
+def groups(dim: int, num_keys: int, weight_std: Number = 0.5, num_nodes: int = 9, num_degrees: int = 10) -> Groups:
     """Spectra of an augmented head's features, those of the keys (blocks of dim) and the constant one, given b = W_(dim, dim).
 
     All features of a head share b, so that they are not independent of one another; given b, pre-activations are normal with
     mean b, variance 3 s^2 and correlation (t tau + t + tau)/3. b is integrated by Gauss-Hermite quadrature.
     """
-    weight_std = jnp.asarray(weight_std, float)
-    nodes, weights = (jnp.asarray(part) for part in np.polynomial.hermite_e.hermegauss(num_nodes))
-    weights = weights / jnp.sum(weights)
-
-    def of_offset(offset: Array) -> tuple[Spectrum, Spectrum]:
-        def moment(t: Array, tau: Array) -> Array:
-            std = 3**0.5 * weight_std
-            return relu_product(weight_std * offset, weight_std * offset, std, std, (t * tau + t + tau) / 3)
-
-        keys = _of_keys(lambda t, tau: moment(t, tau) * tau, dim, num_keys, num_degrees)
-        return keys, _of_keys(moment, dim, num_keys, num_degrees)
-
-    both = jax.lax.map(of_offset, nodes)
-    eigenvalues, tails = (jnp.concatenate([getattr(part, name) for part in both]) for name in ("eigenvalues", "tail"))
-    sizes = jnp.repeat(jnp.asarray([dim, 1], weights.dtype), num_nodes)
-    return Groups(jnp.concatenate([weights, weights]), sizes, eigenvalues, tails)
+    s = jnp.asarray(weight_std)
+    weights, spectra = _unit_groups(dim, num_nodes, num_degrees)
+    both = [_of_keys(spectrum, num_keys) for spectrum in spectra]
+    eigenvalues, tails = (
+        jnp.asarray(np.stack(part), s.dtype) for part in zip(*[(one[0], one[2]) for one in both], strict=True)
+    )
+    sizes = jnp.repeat(jnp.asarray([dim, 1], s.dtype), num_nodes)
+    return Groups(jnp.asarray(np.tile(weights, 2), s.dtype), sizes, s**2 * eigenvalues, s**2 * tails)
 
 
+@takes(
+    dim=at_least(2), num_keys=at_least(1), correlation_degree=at_least(0), direction_degree=at_least(0), num_degrees=at_least(2)
+)
 def target_power(
     dim: int, num_keys: int, correlation_degree: int, direction_degree: int, num_degrees: int = 10
 ) -> Float[Array, "num_degrees num_degrees"]:
     """Power in the blocks (r, s) of the target mean_i <x_0, x_i>^p <beta, x_i>^q, centred and scaled to unit variance.
 
     With t^p = sum_r c_r P_r(t) and mu_q(tau) = E <beta, x>^q <beta, x'>^q over directions beta, the power of one key is
-    c_r^2 (B_s/B_r) E[P_r P_s mu_q].
+    c_r^2 (B_s/B_r) E[P_r P_s mu_q]. Sums of positive terms: blocks without power are exact zeros.
 
     >>> power = target_power(8, 4, 1, 1)
     >>> round(float(power[1, 0]), 4), round(float(power[1, 2]), 4)
     (0.3636, 0.6364)
     """
     p, q = correlation_degree, direction_degree
-    if min(p, q) < 0 or not 0 < p + q < num_degrees:
-        raise ValueError(f"degrees of a target must not be negative and sum to 1 .. {num_degrees - 1}; got {p} and {q}")
-    t, weights = sphere_quadrature(dim, 4 * num_degrees)
-    polynomials = gegenbauers(dim, num_degrees, t)
-    multiplicity = jnp.asarray([sphere_multiplicity(dim, degree) for degree in range(num_degrees)], t.dtype)
-    coefficients = multiplicity * (polynomials @ (weights * t**p))
-    product = sum(way * t**j for j, way in enumerate(_pairings(q, dim)))
-    overlaps = (polynomials * (weights * product)[None]) @ polynomials.T
-    power = (coefficients**2 / multiplicity)[:, None] * multiplicity[None] * overlaps
-    power = (power / _keys_of(num_degrees, num_keys)).at[0, 0].set(0)
-    return power / jnp.sum(power)
+    if not 0 < p + q < num_degrees:
+        raise ValueError(f"degrees of a target must sum to 1 .. {num_degrees - 1}; got {p} and {q}")
+    times_t = _times_t(dim, num_degrees)
+    coefficients = np.linalg.matrix_power(times_t, p)[0]
+    # row r: P_r mu_q in the P_s, of which the coefficients are B_s E[P_r P_s mu_q]
+    products = sum(way * np.linalg.matrix_power(times_t, j) for j, way in enumerate(_pairings(q, dim)))
+    counts = np.array([sphere_multiplicity(dim, r) if r <= p else 1 for r in range(num_degrees)], float)
+    power = (coefficients**2 / counts)[:, None] * products / _keys_of(num_degrees, num_keys)
+    power[0, 0] = 0
+    return jnp.asarray(power / power.sum(), float)
+
+
+def _times_t(dim: int, num_degrees: int) -> Float[np.ndarray, "r s"]:
+    """t P_r in the P_s, by rows: (2r + d - 2) t P_r = (r + d - 2) P_{r+1} + r P_{r-1}."""
+    r = np.arange(1.0, num_degrees)
+    up = np.append(1.0, (r + dim - 2) / (2 * r + dim - 2))[:-1]
+    return np.diag(up, 1) + np.diag(r / (2 * r + dim - 2), -1)
 
 
 def _pairings(degree: int, dim: int) -> list[float]:
@@ -197,54 +216,131 @@ def _pairings(degree: int, dim: int) -> list[float]:
     ]
 
 
-def _profile(weight_std: Array, augment: bool) -> Profile:
-    """F(t, tau) for unit tokens."""
+# ------------------------------------------------------------------------------------------------------------- spectra
+
+
+def _profile(augment: bool) -> Profile:
+    """F(t, tau) for unit tokens and s = 1."""
     if augment:
-        return lambda t, tau: (2 * weight_std) ** 2 * arc_cosine(1, (1 + t) * (1 + tau) / 4) * (1 + tau)
-    return lambda t, tau: weight_std**2 * arc_cosine(1, t * tau) * tau
+        return lambda t, tau: 4 * arc_cosine(1, (1 + t) * (1 + tau) / 4) * (1 + tau)
+    return lambda t, tau: arc_cosine(1, t * tau) * tau
 
 
-def _of_keys(profile_fn: Profile, dim: int, num_keys: int, num_degrees: int) -> Spectrum:
-    """The spectrum of (1/N^2) sum_ij F(t, tau_ij), whose trace is [F(1, 1) + (N - 1) E F(1, tau)]/N."""
-    blocks = product_spectrum(profile_fn, dim, num_degrees, num_degrees)
-    eigenvalues = blocks.eigenvalues / _keys_of(num_degrees, num_keys)
-    tau, weights = sphere_quadrature(dim, 80)
-    one = jnp.ones((), tau.dtype)
-    across = jnp.sum(weights * jax.vmap(profile_fn, (None, 0))(one, tau))
-    trace = (profile_fn(one, one) + (num_keys - 1) * across) / num_keys
-    return Spectrum(eigenvalues, blocks.multiplicities, trace - jnp.sum(blocks.multiplicities * eigenvalues))
+def _spectra(profile_fn: Profile, dim: int, num_degrees: int) -> tuple[Spectrum, float]:
+    """The blocks of F, and the tail of its mean over tau, the part of degree 0 in the keys. F is positive definite."""
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        blocks = product_spectrum(profile_fn, dim, num_degrees, num_degrees, NUM_NODES)
+        tau, weights = sphere_quadrature(dim, NUM_NODES + 1)  # as many as product_spectrum asks for: one program for both
+        over_keys = sphere_spectrum(lambda t: weights @ jax.vmap(profile_fn, (None, 0))(t, tau), dim, num_degrees, NUM_NODES)
+        values, counts, tail = (np.asarray(part) for part in blocks)
+        # what the error of the quadrature, in d = 2 and 3, leaves below 0 is 0
+        return Spectrum(np.maximum(values, 0), counts, max(float(tail), 0.0)), max(float(over_keys.tail), 0.0)
 
 
-def _keys_of(num_degrees: int, num_keys: int) -> Float[Array, "1 s"]:
+@functools.cache
+def _unit_spectra(dim: int, augment: bool, num_degrees: int) -> tuple[Spectrum, float]:
+    blocks, tail = _spectra(_profile(augment), dim, num_degrees)
+    if augment:
+        return blocks, tail
+    # arc_cosine(1, t tau) tau holds t tau^2/4, and beyond it t^r tau^s with even r and odd s alone
+    r, s = np.indices(blocks.eigenvalues.shape)
+    allowed = ((r % 2 == 0) & (s % 2 == 1)) | ((r == 1) & ((s == 0) | (s == 2)))
+    return blocks._replace(eigenvalues=np.where(allowed, blocks.eigenvalues, 0)), 0.0
+
+
+@functools.cache
+def _unit_groups(dim: int, num_nodes: int, num_degrees: int) -> tuple[np.ndarray, list[tuple[Spectrum, float]]]:
+    """Weights of the values of b, and for each the spectra of the features of the keys, then of the constant, at s = 1."""
+    offsets, weights = np.polynomial.hermite_e.hermegauss(num_nodes)
+
+    def moment(b: float, t: Array, tau: Array) -> Array:
+        return relu_product(b, b, 3**0.5, 3**0.5, (t * tau + t + tau) / 3)
+
+    keys = [_spectra(lambda t, tau, b=b: moment(b, t, tau) * tau, dim, num_degrees) for b in offsets.tolist()]
+    constant = [_spectra(lambda t, tau, b=b: moment(b, t, tau), dim, num_degrees) for b in offsets.tolist()]
+    return weights / weights.sum(), keys + constant
+
+
+def _of_keys(spectra: tuple[Spectrum, float], num_keys: int) -> Spectrum:
+    """The spectrum of (1/N^2) sum_ij F(t, tau_ij): all but the part of degree 0 in the keys is divided by N."""
+    blocks, of_mean = spectra
+    tail = of_mean + max(blocks.tail - of_mean, 0.0) / num_keys
+    return Spectrum(blocks.eigenvalues / _keys_of(len(blocks.eigenvalues), num_keys), blocks.multiplicities, tail)
+
+
+def _keys_of(num_degrees: int, num_keys: int) -> Float[np.ndarray, "1 s"]:
     """What divides the blocks of degree s in the keys: N, and 1 for s = 0."""
-    return jnp.where(jnp.arange(num_degrees) > 0, num_keys, 1).astype(float)[None]
+    return np.where(np.arange(num_degrees) > 0, float(num_keys), 1.0)[None]
 
 
-def _preactivation(
-    x: Float[Array, "token dim"], weight_std: ArrayLike, mean_strength: ArrayLike, augment: bool
-) -> tuple[Float[Array, "key"], Float[Array, "key"]]:
-    """Mean and standard deviation of u_0^T W u_i over heads."""
-    u = _tokens(x, augment)
-    std = jnp.asarray(weight_std, x.dtype) * jnp.linalg.norm(u[0]) * jnp.linalg.norm(u[1:], axis=1)
-    return jnp.asarray(mean_strength, x.dtype) * (x[1:] @ x[0]), std
+# ------------------------------------------------------------------------------------------------------------- kernels
 
 
-def _parts(
-    moment: Float[Array, "key other_key"], x: Float[Array, "token dim"], y: Float[Array, "other dim"], augment: bool
-) -> Float[Array, "2"]:
+def _centred_parts(x: Array, y: Array, weight_std: Array, augment: bool) -> Float[Array, "2"]:
+    norms, correlation, covariance = _pair(x, y, augment)
+    # beside a zero token J_1(rho) = 1/(2 pi) + rho/4 + ..: the part that is odd in the token is linear
+    moment = jnp.where(norms > 0, weight_std**2 * norms * arc_cosine(1, correlation), weight_std**2 * covariance / 4)
+    return _parts(moment, x, y, augment)
+
+
+def _biased_parts(x: Array, y: Array, weight_std: Array, mean_strength: Array, augment: bool) -> Float[Array, "2"]:
+    norms, correlation, covariance = _pair(x, y, augment)
+    (mean_u, std_u), (mean_v, std_v) = (_preactivation(one, weight_std, mean_strength, augment) for one in (x, y))
+    mean_u, mean_v = jnp.broadcast_arrays(mean_u[:, None], mean_v[None])
+    std_u, std_v = jnp.broadcast_arrays(std_u[:, None], std_v[None])
+
+    # beside a zero token, of pre-activation A, the part that is odd in it: E[A relu(B)]/2 = [m_A E relu(B) + cov P(B > 0)]/2.
+    # A is that of x or else of y; where both have one this part is 0
+    norms_u = _norms(_tokens(x, augment))
+    of_x = jnp.broadcast_to((norms_u[:1] * norms_u[1:] == 0)[:, None], norms.shape)
+    mean, other, std = (jnp.where(of_x, *two) for two in ((mean_u, mean_v), (mean_v, mean_u), (std_v, std_u)))
+    beside_zero = (mean * relu_mean(other, std) + weight_std**2 * covariance * ndtr(standardize(other, std))) / 2
+    moment = jnp.where(norms > 0, relu_product(mean_u, mean_v, std_u, std_v, correlation), beside_zero)
+    return _parts(moment, x, y, augment)
+
+
+def _preactivation(x: Array, weight_std: Array, mean_strength: Array, augment: bool) -> tuple[Array, Array]:
+    """Mean and standard deviation of u_0^T W u_i over heads, by key."""
+    norms = _norms(_tokens(x, augment))
+    return mean_strength * (x[1:] @ x[0]), weight_std * norms[0] * norms[1:]
+
+
+def _parts(moment: Float[Array, "key other_key"], x: Array, y: Array, augment: bool) -> Float[Array, "2"]:
     """(1/N^2) sum_ij kappa_ij <x_i, y_j>, and (1/N^2) sum_ij kappa_ij if there is a constant."""
     return jnp.stack([jnp.mean(moment * (x[1:] @ y[1:].T)), jnp.mean(moment) if augment else jnp.zeros((), x.dtype)])
 
 
-def _pair(
-    u: Float[Array, "token value"], v: Float[Array, "other value"], weight_std: ArrayLike
-) -> tuple[Float[Array, "key other_key"], Float[Array, "key other_key"]]:
-    """Product of the standard deviations of u_0^T W u_i and v_0^T W v_j, and their correlation; 0 for a zero token."""
-    norms_u, norms_v = jnp.linalg.norm(u, axis=1), jnp.linalg.norm(v, axis=1)
+class _Pairs(NamedTuple):
+    """Of the pre-activations of each key of two examples, at s = 1, both (key, other_key)."""
+
+    norms: Array  # product of the standard deviations
+    correlation: Array  # 0 for a zero token
+    covariance: Array
+
+
+def _pair(x: Array, y: Array, augment: bool) -> _Pairs:
+    _require_key("x", x)
+    _require_key("y", y)
+    u, v = _tokens(x, augment), _tokens(y, augment)
+    norms_u, norms_v = _norms(u), _norms(v)
     norms = norms_u[0] * norms_v[0] * (norms_u[1:, None] * norms_v[None, 1:])
-    correlation = (u[0] @ v[0]) * (u[1:] @ v[1:].T) / jnp.where(norms > 0, norms, 1)
-    return jnp.asarray(weight_std, u.dtype) ** 2 * norms, correlation
+    covariance = (u[0] @ v[0]) * (u[1:] @ v[1:].T)
+    return _Pairs(norms, covariance / jnp.where(norms > 0, norms, 1), covariance)
+
+
+def _norms(u: Float[Array, "token value"]) -> Float[Array, "token"]:
+    """Of the tokens, with slope 0 at a zero token; in units of a power of 2, so that squares neither under- nor overflow."""
+    largest, kind = jax.lax.stop_gradient(jnp.max(jnp.abs(u), axis=1)), jnp.finfo(u.dtype)
+    power_of_2 = jax.lax.reduce_precision(largest / 2, exponent_bits=kind.nexp, mantissa_bits=0)
+    unit = jnp.where(power_of_2 > 0, power_of_2, 1)
+    square = jnp.sum((u / unit[:, None]) ** 2, axis=1)
+    return unit * jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
 
 def _tokens(x: Float[Array, "token dim"], augment: bool) -> Float[Array, "token value"]:
     return jnp.concatenate([x, jnp.ones((len(x), 1), x.dtype)], axis=1) if augment else x
+
+
+def _require_key(name: str, x: Array) -> None:
+    if len(x) < 2:
+        raise ValueError(f"{name} must hold a query and at least one key, got shape {x.shape}")

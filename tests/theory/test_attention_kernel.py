@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closedform.theory import attention_kernel, kernel_regression
+from closedform.theory import attention_kernel, harmonics, kernel_regression
+from zoo.calls import Call
 
 E1, E2, E3 = np.eye(3)
 BETWEEN = (E1 + E2) / np.sqrt(2)
@@ -184,11 +185,180 @@ def test_fact_10_the_norm_of_the_linear_target_does_not_know_the_number_of_keys(
     for num_keys in (2, 50):
         spectrum = attention_kernel.spectrum(8, num_keys)
         power = attention_kernel.target_power(8, num_keys, 0, 1) / (8 * num_keys)  # of the unscaled target
-        power = jnp.where(power > 1e-12, power, 0)
-        assert float(kernel_regression.rkhs_norm(power, spectrum.eigenvalues)) == pytest.approx(6.166, abs=1e-3)
+        assert float(kernel_regression.rkhs_norm(power, spectrum.eigenvalues)) == pytest.approx(6.1663, abs=5e-5)
+    for num_keys in (1, 7):
+        power = attention_kernel.target_power(6, num_keys, 0, 1) / (6 * num_keys)
+        norm = kernel_regression.rkhs_norm(power, attention_kernel.spectrum(6, num_keys).eigenvalues)
+        assert float(norm) == pytest.approx(6.0896, abs=5e-5)
 
 
-@pytest.mark.parametrize("degrees", [(-1, 2), (0, 0), (6, 5)])
-def test_degrees_of_targets_are_checked(degrees):
-    with pytest.raises(ValueError, match="degrees of a target"):
+@pytest.mark.parametrize(
+    ("degrees", "message"),
+    [
+        ((-1, 2), "correlation_degree must be at least 0, got -1"),
+        ((0, 0), "degrees of a target"),
+        ((6, 5), "degrees of a target"),
+    ],
+)
+def test_degrees_of_targets_are_checked(degrees, message):
+    with pytest.raises(ValueError, match=message):
         attention_kernel.target_power(8, 4, *degrees)
+
+
+# --------------------------------------------------------------------------------- exact zeros, and all kinds of tokens
+
+
+@pytest.mark.parametrize("x64", [True, False])
+@pytest.mark.parametrize("dim", [2, 8, 300, 10**6])
+def test_blocks_that_selection_rules_forbid_are_exact_zeros(dim, x64):
+    r, s = np.indices((10, 10))
+    with jax.enable_x64(x64):
+        plain, augmented = attention_kernel.spectrum(dim, 4), attention_kernel.spectrum(dim, 4, augment=True)
+        power = np.array(attention_kernel.target_power(dim, 4, 2, 3))
+    allowed = ((r + s) % 2 == 1) & ((s % 2 == 1) | ((r == 1) & (s <= 2)))
+    assert np.all(np.asarray(plain.eigenvalues)[~allowed] == 0)
+    assert np.all(np.asarray(plain.eigenvalues)[allowed & (r + s < 4)] > 0)
+    for one in (plain, augmented):
+        assert float(one.eigenvalues.min()) >= 0
+        assert float(one.tail) > 0
+        assert np.all(np.isfinite(one.multiplicities))
+    # of t^2 the degrees 0 and 2; degrees of the keys within 3 of them, with the parity of 3
+    seen = ((r == 0) | (r == 2)) & ((r + s) % 2 == 1) & (abs(r - s) <= 3)
+    np.testing.assert_array_equal(power > 0, seen)
+    assert np.all(power[~seen] == 0)
+
+
+@pytest.mark.parametrize("num_keys", [1, 5])
+@pytest.mark.parametrize("dim", [4, 10**6])
+def test_the_trace(dim, num_keys):
+    """K(x, x) in the mean: F(1, 1)/N = 1/(2N), and E tau^2/4 = 1/(4d) for each of N (N - 1) pairs of keys."""
+    spectrum = attention_kernel.spectrum(dim, num_keys)
+    total = jnp.sum(spectrum.multiplicities * spectrum.eigenvalues) + spectrum.tail
+    assert float(total) == pytest.approx(1 / (2 * num_keys) + (num_keys - 1) / (4 * dim * num_keys), rel=1e-12)
+
+
+def test_powers_by_quadrature():
+    """c_r^2 (B_s/B_r) E[P_r P_s mu_q] by Gauss sums, mu_3(t) = (9 t + 6 t^3)/(d (d + 2) (d + 4))."""
+    d, n = 5, 3
+    t, weights = (np.asarray(part) for part in harmonics.sphere_quadrature(d, 40))
+    polynomials = np.asarray(harmonics.gegenbauers(d, 10, t))
+    counts = np.array([harmonics.sphere_multiplicity(d, degree) for degree in range(10)])
+    coefficients = counts * (polynomials @ (weights * t**2))
+    overlaps = (polynomials * weights * (9 * t + 6 * t**3)) @ polynomials.T
+    expected = np.outer(coefficients**2 / counts, counts) * overlaps / np.where(np.arange(10) > 0, n, 1)
+    np.testing.assert_allclose(attention_kernel.target_power(d, n, 2, 3), expected / expected.sum(), atol=1e-15)
+
+
+def test_integer_tokens():
+    x = [[1, 0], [1, 1]]
+    for kind in (x, np.array(x), jnp.array(x), np.array(x, bool), np.array(x, float), np.array(x, np.int8)):
+        assert float(attention_kernel.kernel(kind, x, 0.5)) == pytest.approx(0.5, rel=1e-15)
+    assert float(biased(np.array(x), np.array(x, bool), 0.5, 0)) == pytest.approx(0.5, rel=1e-12)
+    np.testing.assert_allclose(attention_kernel.feature_mean(x, 1, 0), np.full(2, 1 / np.sqrt(np.pi)), rtol=1e-14)
+    assert attention_kernel.spectrum(4, 2, 2).eigenvalues.dtype == jnp.float64
+    double = attention_kernel.kernel(np.array(x, np.float32), np.array(x, float), 0.5)
+    assert double.dtype == jnp.float64
+
+
+def test_slopes_at_zero_tokens():
+    """Against differences: of second order at a key of 0, and the mean of both sides at a query of 0."""
+    y, step = jnp.asarray(tokens(4, 4, 5)), 1e-5 * tokens(9, 4, 5)
+    for function in (kernel, lambda x, y, s: biased(x, y, s, 0.7)):
+        slopes = jax.jit(jax.grad(function, argnums=(0, 1)))
+        for row in (0, 2, slice(None)):
+            x = jnp.asarray(tokens(3, 4, 5)).at[row].set(0)
+            of_first, of_second = slopes(x, y, 1.2)[0], slopes(y, x, 1.2)[1]
+            difference = float(function(x + step, y, 1.2) - function(x - step, y, 1.2)) / 2
+            assert float(jnp.sum(of_first * step)) == pytest.approx(difference, rel=1e-5, abs=1e-11)
+            np.testing.assert_allclose(of_first, of_second, rtol=1e-10, atol=1e-12)
+        assert np.all(np.isfinite(slopes(0 * y, 0 * y, 1.2)[0]))
+    assert np.all(np.isfinite(jax.jacobian(lambda x: attention_kernel.feature_mean(x, 1.0, 0.7))(0 * y)))
+
+
+def test_slopes_of_a_biased_kernel_at_many_standard_deviations():
+    """A = s Z and B = 100 + s Z', independent: s E relu(Z) (100 + ..) has the slope 100/sqrt(2 pi) in s. Times <x_1, y_1>."""
+    slope = jax.jit(jax.grad(attention_kernel.biased_kernel, argnums=(2, 3)))
+    x, y = np.array([E1, E2]), np.array([E2 + E3, E2 + E3]) / np.sqrt(2)
+    assert float(slope(x, y, 1.0, 100.0)[0]) == pytest.approx(100 / np.sqrt(2 * np.pi) / np.sqrt(2), rel=1e-9)
+    # E relu(A) relu(B) = m_A m_B for positive means without spread, and next to none
+    x = np.array([[1.0, 0.5, 0.0], [0.8, 0.9, 0.1]])
+    expected = 2 * (x[1] @ x[0]) ** 2 * (x[1] @ x[1])
+    for weight_std in (0.0, 1e-3):
+        assert float(slope(x, x, weight_std, 1.0)[1]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_sizes_of_tokens():
+    """K is of degree 1 in each query and 2 in each key: squares of what is far from 1 must not leave the range of floats."""
+    x, y = tokens(3, 3, 5), tokens(4, 3, 5)
+    for scale in (1e-25, 1e25):
+        scaled = np.array(x)
+        scaled[0] *= scale
+        for function in (lambda x, y: kernel(x, y), lambda x, y: biased(x, y, 1.0, 0.5)):
+            single = function(jnp.asarray(scaled, jnp.float32), jnp.asarray(y, jnp.float32))
+            assert single.dtype == jnp.float32
+            assert float(single) == pytest.approx(scale * float(function(x, y)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: attention_kernel.kernel(np.ones((1, 2)), np.ones((2, 2))), "x must hold a query and at least one key"),
+        (lambda: attention_kernel.kernel(np.ones((2, 2)), np.ones((0, 2))), "y must hold a query and at least one key"),
+        (lambda: attention_kernel.kernel(np.ones((2, 2)), np.ones((2, 3))), "y must have the shape"),
+        (lambda: attention_kernel.feature_mean(np.ones((1, 2)), 1.0, 0.0), "x must hold a query and at least one key"),
+        (lambda: attention_kernel.biased_kernel(np.ones((2, 2)), np.ones((2, 2)), -1.0, 0.0), "weight_std must be at least 0"),
+        (lambda: attention_kernel.spectrum(8, 0), "num_keys must be at least 1, got 0"),
+        (lambda: attention_kernel.groups(1, 4), "dim must be at least 2, got 1"),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+X_, Y_ = np.array([[0.8, -0.5], [0.3, 1.1]]), np.array([[0.4, 0.9], [1.2, 0.2], [-0.7, 0.6]])
+ZEROS = tuple(X_ * np.array(kept)[:, None] for kept in ([0.0, 1.0], [1.0, 0.0], [0.0, 0.0]))  # query, key, both
+EDGES = {"x": (*ZEROS, Y_[:2], -Y_[:2])}
+PAIR = {"x": X_, "y": Y_, "weight_std": 0.7}
+BIASED = {**PAIR, "mean_strength": 0.4}
+
+
+def drawn(rng):
+    """Means of a few standard deviations: far below, where no head is open, relu_product is right to absolute precision."""
+    std = 10 ** rng.uniform(-2, 2)
+    parts = {"x": rng.normal(size=(2, 2)), "y": rng.normal(size=(3, 2))}
+    return {**parts, "weight_std": std, "mean_strength": std * rng.uniform(-0.7, 0.7)}
+
+
+CALLS = [
+    Call(attention_kernel.kernel, {**PAIR, "augment": False}, edges=EDGES, scaling={"x": 1}, degree=3),
+    Call(attention_kernel.kernel, {**PAIR, "augment": True}, label="augmented", edges=EDGES),
+    Call(attention_kernel.kernel_parts, {**PAIR, "augment": True}, edges=EDGES, scaling={"weight_std": 1}, degree=2),
+    Call(attention_kernel.biased_kernel, {**BIASED, "augment": False}, edges=EDGES, draw=drawn, scaling={"x": 1}, degree=3),
+    Call(attention_kernel.biased_kernel_parts, {**BIASED, "augment": True}, edges=EDGES, draw=drawn),
+    Call(
+        attention_kernel.feature_mean,
+        {"x": X_, "weight_std": 0.7, "mean_strength": 0.4, "augment": False},
+        edges=EDGES,
+        scaling={"x": 1},
+        degree=3,
+    ),
+    Call(
+        attention_kernel.spectrum,
+        {"dim": 4, "num_keys": 3, "weight_std": 0.7, "augment": True, "num_degrees": 4},
+        scaling={"weight_std": 1},
+        degree=(2, 0, 2),
+    ),
+    Call(
+        attention_kernel.groups,
+        {"dim": 4, "num_keys": 3, "weight_std": 0.7, "num_nodes": 3, "num_degrees": 3},
+        scaling={"weight_std": 1},
+        degree=(0, 0, 2, 2),
+    ),
+    Call(
+        attention_kernel.target_power,
+        {"dim": 8, "num_keys": 4, "correlation_degree": 1, "direction_degree": 2, "num_degrees": 10},
+    ),
+]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import linalg, special
 
-from closedform.theory import harmonics
+from closedform.theory import harmonics, kernel_regression
+from zoo.calls import Call
 from zoo.checks import rejected
 
 
@@ -327,12 +328,218 @@ def test_dtype_is_the_default_one():
         (lambda: harmonics.sphere_multiplicity(3, -2), "degree must be at least 0, got -2"),
         (lambda: harmonics.sphere_quadrature(3, 0), "num_nodes must be at least 1, got 0"),
         (lambda: harmonics.sphere_spectrum(jnp.exp, 3, 90), "num_nodes must be at least the number of degrees, 90; got 80"),
-        (lambda: harmonics.product_spectrum(lambda t, tau: t, 3, 0, 2), "num_degrees must be at least 1, got 0"),
+        (lambda: harmonics.product_spectrum(lambda t, tau: t, 3, 0, 2), "num_degrees_1 must be at least 1, got 0"),
         (lambda: harmonics.walsh_spectrum(jnp.exp, 0), "dim must be at least 1, got 0"),
-        (lambda: harmonics.walsh_transform(np.ones(6)), "power of 2 .* got 6"),
-        (lambda: harmonics.power_by_degree(np.ones(6)), "2\\^d in number.* got 6"),
+        (lambda: harmonics.walsh_transform(np.ones(6)), "values must be 2\\^d in number.* got 6"),
+        (lambda: harmonics.power_by_degree(np.ones(6)), "coefficients must be 2\\^d in number.* got 6"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# ------------------------------------------------------------------------------------------- rounding times multiplicity
+
+
+def exponential_on_sphere(dim, degree):
+    """E[e^t P_r(t)] = Gamma(d/2) 2^(d/2 - 1) I_{r + d/2 - 1}(1) = sum_k 4^-k/(k! (d/2)_(k + r) 2^r), at 50 digits."""
+    with mpmath.workdps(50):
+        terms = (mpmath.mpf(4) ** -k / mpmath.factorial(k) / mpmath.rf(mpmath.mpf(dim) / 2, k + degree) for k in range(20))
+        return mpmath.fsum(terms) / mpmath.mpf(2) ** degree
+
+
+def exponential_on_hypercube(dim, level):
+    with mpmath.workdps(50):
+        return mpmath.cosh(1 / mpmath.mpf(dim)) ** (dim - level) * mpmath.sinh(1 / mpmath.mpf(dim)) ** level
+
+
+def assert_resolved(spectrum, eigenvalue_fn, count_fn, least):
+    """At least so many degrees, to the rounding that the module says; the others are 0, and their trace is in the tail."""
+    values, counts = (np.asarray(part, float) for part in spectrum[:2])
+    assert np.all(np.isfinite(counts))
+    kept = np.flatnonzero(values)
+    assert len(kept) >= least
+    with mpmath.workdps(50):
+        exact = [eigenvalue_fn(r) for r in kept]
+        left = float(mpmath.e - mpmath.fsum(count_fn(int(r)) * value for r, value in zip(kept, exact, strict=True)))
+    eps = float(np.finfo(spectrum.eigenvalues.dtype).eps)
+    roots = np.array([math.sqrt(count_fn(int(r))) for r in kept])
+    scale = math.exp(1 / 784)  # the root of E e^2t
+    np.testing.assert_array_less(np.abs(values[kept] - np.array(exact, float)), 1e-15 * scale / roots + eps * values[kept])
+    np.testing.assert_allclose(float(spectrum.tail), left, rtol=2 * eps, atol=1e-15 * (scale * roots.sum() + math.e))
+    assert float(spectrum.tail) >= 0
+    np.testing.assert_allclose(counts[kept] @ values[kept] + float(spectrum.tail), math.e, rtol=4 * eps)
+
+
+@pytest.mark.parametrize("x64", [True, False])
+@pytest.mark.parametrize(("dim", "least"), [(784, 9), (10**6, 5), (10**9, 4)])
+def test_spheres_of_many_dimensions(dim, least, x64):
+    with jax.enable_x64(x64):
+        spectrum = harmonics.sphere_spectrum(jnp.exp, dim, 10)
+        of_product = harmonics.product_spectrum(lambda t, tau: jnp.exp(t), dim, 10, 1)
+    assert_resolved(spectrum, lambda r: exponential_on_sphere(dim, r), lambda r: harmonics.sphere_multiplicity(dim, r), least)
+    np.testing.assert_allclose(of_product.eigenvalues[:3, 0], spectrum.eigenvalues[:3], rtol=1e-6)
+    np.testing.assert_allclose(of_product.tail, spectrum.tail, rtol=2e-2)
+
+
+@pytest.mark.parametrize("x64", [True, False])
+@pytest.mark.parametrize(("dim", "least"), [(140, 10), (200, 10), (1030, 8), (2000, 7)])
+def test_hypercubes_of_many_dimensions(dim, least, x64):
+    with jax.enable_x64(x64):
+        spectrum = harmonics.walsh_spectrum(jnp.exp, dim)
+    assert_resolved(spectrum, lambda level: exponential_on_hypercube(dim, level), lambda level: math.comb(dim, level), least)
+    assert spectrum.multiplicities.shape == (dim + 1,)
+
+
+def test_the_highest_levels_are_seen_too():
+    """k = (-1)^j is the parity of all coordinates: the eigenvalue of level d is 1, of all other levels 0."""
+    for dim in (3, 97, 98, 500, 1100):
+        spectrum = harmonics.walsh_spectrum(lambda t, dim=dim: jnp.round((1 - t) * dim / 2) % 2 == 0, dim)  # (1 + k)/2
+        expected = np.zeros(dim + 1)
+        expected[[0, dim]] = 0.5
+        np.testing.assert_allclose(spectrum.eigenvalues, expected, rtol=1e-13)
+        np.testing.assert_allclose(spectrum.tail, 0, atol=1e-13)
+
+
+@pytest.mark.parametrize("x64", [True, False])
+def test_a_learning_curve_in_200_dimensions(x64):
+    """The equation for kappa solved by bisection at 50 digits, in exact eigenvalues of e^t."""
+    dim, n, ridge = 200, 100, mpmath.mpf("0.1")
+    with mpmath.workdps(50):
+        values = [exponential_on_hypercube(dim, level) for level in range(dim + 1)]
+        counts = [mpmath.mpf(math.comb(dim, level)) for level in range(dim + 1)]
+
+        def learned(kappa):
+            return [value / (value + kappa) for value in values]
+
+        def excess(kappa):
+            return mpmath.fdot(counts, learned(kappa)) + ridge / kappa - n
+
+        kappa = mpmath.findroot(excess, (1e-3, 1), solver="anderson", tol=1e-40)
+        expected = n / (n - mpmath.fdot(counts, [one**2 for one in learned(kappa)])) * (1 - learned(kappa)[1]) ** 2
+    assert float(expected) == pytest.approx(0.6608, abs=5e-5)
+    with jax.enable_x64(x64):
+        power = jnp.zeros(dim + 1).at[1].set(1.0)
+        curve = kernel_regression.learning_curve(n, 0.1, harmonics.walsh_spectrum(jnp.exp, dim), power)
+    assert float(curve.test) == pytest.approx(float(expected), rel=1e-13 if x64 else 1e-6)
+
+
+def test_degrees_that_symmetry_forbids_are_exact_zeros():
+    even, odd = harmonics.sphere_spectrum(jnp.cosh, 8, 20), harmonics.sphere_spectrum(jnp.sinh, 8, 20)
+    assert np.all(even.eigenvalues[1::2] == 0)
+    assert np.all(odd.eigenvalues[::2] == 0)
+    assert np.all(np.asarray(harmonics.walsh_spectrum(jnp.cosh, 30).eigenvalues)[1::2] == 0)
+    polynomial = harmonics.product_spectrum(lambda t, tau: t**2 * tau + 3, 6, 6, 5)
+    assert np.argwhere(np.asarray(polynomial.eigenvalues) != 0).tolist() == [[0, 0], [0, 1], [2, 1]]
+    assert float(polynomial.tail) == 0
+    power = harmonics.zonal_power(lambda t: t**3 + jnp.pi, 8, 12)
+    assert np.flatnonzero(power).tolist() == [0, 1, 3]
+    assert float(kernel_regression.rkhs_norm(power[1::2], odd.eigenvalues[1:12:2])) == pytest.approx(
+        float(jnp.sum(power[1:4:2] / odd.eigenvalues[1:4:2])), rel=1e-12
+    )
+
+
+# ----------------------------------------------------------------------------------------------- numbers of every kind
+
+
+def test_kernels_that_return_whole_numbers_booleans_or_single_precision():
+    for kernel_fn in (lambda t: t > 0, lambda t: jnp.sign(t).astype(int), lambda t: 3):
+        as_float = lambda t, kernel_fn=kernel_fn: jnp.asarray(kernel_fn(t), float)  # noqa: E731
+        for spectrum_fn in (lambda k: harmonics.sphere_spectrum(k, 8, 6), lambda k: harmonics.walsh_spectrum(k, 9)):
+            for one, other in zip(spectrum_fn(kernel_fn), spectrum_fn(as_float), strict=True):
+                np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(harmonics.zonal_power(kernel_fn, 8, 6), harmonics.zonal_power(as_float, 8, 6))
+        pairs = (lambda k: harmonics.product_spectrum(lambda t, tau: k(t), 8, 4, 2).eigenvalues)(kernel_fn)
+        np.testing.assert_allclose(pairs[:, 0], harmonics.sphere_spectrum(as_float, 8, 4).eigenvalues, atol=1e-16)
+    step = harmonics.sphere_spectrum(lambda t: t > 0, 3, 2)  # E 1[t > 0] = 1/2, E t 1[t > 0] = 1/4
+    np.testing.assert_allclose(step.eigenvalues, [0.5, 0.25], rtol=1e-3)
+    single = harmonics.sphere_spectrum(lambda t: jnp.exp(t.astype(jnp.float32)), 784, 10)
+    assert single.eigenvalues.dtype == jnp.float64
+    single, double = (jax.tree.map(np.asarray, one) for one in (single, harmonics.sphere_spectrum(jnp.exp, 784, 10)))
+    np.testing.assert_allclose(single.eigenvalues[:3], double.eigenvalues[:3], rtol=1e-3)
+    np.testing.assert_allclose(
+        single.tail, np.sum(double.multiplicities * double.eigenvalues * (single.eigenvalues == 0)), rtol=0.1
+    )
+
+
+def test_a_traced_kernel_in_single_precision():
+    """What float32 values resolve: degrees up to 3 or so at d = 784; the rest of the trace is in the tail."""
+    with jax.enable_x64(False):
+        spectrum = jax.jit(lambda scale: harmonics.sphere_spectrum(lambda t: jnp.exp(scale * t), 784, 10))(1.0)
+        assert {leaf.dtype for leaf in spectrum} == {jnp.dtype("float32")}
+        inside = jax.jit(lambda scale: (harmonics.sphere_spectrum(jnp.exp, 784, 10), scale)[0])(1.0)  # nothing traced in it
+    kept = np.flatnonzero(spectrum.eigenvalues)
+    assert len(kept) >= 4
+    exact = np.array([float(exponential_on_sphere(784, int(r))) for r in kept])
+    np.testing.assert_allclose(spectrum.eigenvalues[kept], exact, rtol=1 / 8)
+    left = math.e - np.sum(exact * [float(harmonics.sphere_multiplicity(784, int(r))) for r in kept])
+    np.testing.assert_allclose(spectrum.tail, left, rtol=0.1)
+    assert len(np.flatnonzero(inside.eigenvalues)) == 9
+
+
+def test_polynomials_beyond_the_sphere():
+    np.testing.assert_allclose(harmonics.gegenbauer(3, 2, 2), 5.5, rtol=1e-15)  # (3 t^2 - 1)/2
+    np.testing.assert_allclose(harmonics.gegenbauer(2, 5, [1, 0, -1]), [1, 0, -1], atol=1e-15)
+    np.testing.assert_array_equal(harmonics.gegenbauers(3, 4, True), np.ones(4))
+    np.testing.assert_allclose(harmonics.gegenbauer(10**30, 7, 0.5), 0.5**7, rtol=1e-14)  # P_r -> t^r
+    assert np.all(harmonics.gegenbauer(5, 400, [1e300, -1e300]) == np.inf)
+    assert harmonics.gegenbauer(5, 401, -1e300) == -np.inf
+
+
+def test_tables_of_every_kind():
+    table = np.random.default_rng(3).integers(0, 2, 16)
+    expected = table @ linalg.hadamard(16) / 16
+    for kind in (table, table.astype(bool), table.tolist(), jnp.asarray(table), table.astype(np.uint8)):
+        np.testing.assert_array_equal(harmonics.walsh_transform(kind), expected)
+    np.testing.assert_array_equal(harmonics.power_by_degree([1, 2, 0, 3]), [1, 4, 9])
+    assert harmonics.walsh_transform(np.full(8, 1e308))[0] == 1e308  # the sum overflows, the mean does not
+    assert harmonics.hypercube(3).dtype == jnp.float64
+    assert harmonics.hypercube(3, np.float32).dtype == jnp.float32
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+
+def of_exponential_on_sphere(scale):
+    return harmonics.sphere_spectrum(lambda t: jnp.exp(scale * t), 5, 4, 20)
+
+
+def of_exponential_on_spheres(scale):
+    return harmonics.product_spectrum(lambda t, tau: jnp.exp(scale * t * (1 + tau)), 5, 3, 4, 20)
+
+
+def of_exponential_on_hypercube(scale):
+    return harmonics.walsh_spectrum(lambda t: jnp.exp(scale * t), 6)
+
+
+def power_of_exponential(scale):
+    return harmonics.zonal_power(lambda t: jnp.exp(scale * t), 5, 4, 20)
+
+
+# The tail is a difference from the trace, and in float32 good to 1e-6 of it: a tail that is no smaller part has its digits.
+NEAR_ONE = {"scale": 1.3}
+near_one = lambda rng: {"scale": rng.uniform(0.7, 3)}  # noqa: E731
+
+CALLS = [
+    Call(harmonics.gegenbauer, {"dim": 5, "degree": 4, "t": np.array([0.3, -0.8])}, edges={"t": (0.0, 1.0, -1.0, 3.0)}),
+    Call(harmonics.gegenbauer, {"dim": 2, "degree": 1, "t": 0.3}, label="one number"),
+    Call(harmonics.gegenbauers, {"dim": 2, "num_degrees": 6, "t": np.array([0.3, -0.8])}, edges={"t": (0.0, 1.0, -1.0)}),
+    Call(harmonics.sphere_multiplicity, {"dim": 8, "degree": 3}),
+    Call(harmonics.sphere_quadrature, {"dim": 2, "num_nodes": 9}),
+    Call(harmonics.sphere_quadrature, {"dim": 10**6, "num_nodes": 80}, label="many dimensions"),
+    Call(harmonics.sphere_spectrum, {"kernel_fn": jnp.exp, "dim": 784, "num_degrees": 10, "num_nodes": 80}),
+    Call(of_exponential_on_sphere, NEAR_ONE, of=harmonics.sphere_spectrum, label="traced", draw=near_one),
+    Call(
+        harmonics.product_spectrum,
+        {"kernel_fn": lambda t, tau: t * tau > 0, "dim": 8, "num_degrees_1": 3, "num_degrees_2": 2, "num_nodes": 12},
+    ),
+    Call(of_exponential_on_spheres, NEAR_ONE, of=harmonics.product_spectrum, label="traced", draw=near_one),
+    Call(harmonics.zonal_power, {"function_fn": jnp.sign, "dim": 3, "num_degrees": 10, "num_nodes": 80}),
+    Call(power_of_exponential, NEAR_ONE, of=harmonics.zonal_power, label="traced", draw=near_one),
+    Call(harmonics.walsh_spectrum, {"kernel_fn": jnp.exp, "dim": 140}),
+    Call(of_exponential_on_hypercube, NEAR_ONE, of=harmonics.walsh_spectrum, label="traced", draw=near_one),
+    Call(harmonics.walsh_transform, {"values": np.array([0.3, -1.0, 2.0, 0.7])}, scaling={"values": 1}, degree=1),
+    Call(harmonics.power_by_degree, {"coefficients": np.array([0.3, -1.0, 2.0, 0.7])}, scaling={"coefficients": 1}, degree=2),
+    Call(harmonics.hypercube, {"dim": 3}),
+]
