@@ -1,6 +1,5 @@
 """Equiangular tokens, energy and circle against quadrature, mpmath and flows of all tokens in numpy."""
 
-import inspect
 import itertools
 
 import jax
@@ -462,24 +461,24 @@ def test_gradients_at_the_edges():
     [
         (clustering.hitting_time, (0.9, 1, 1.0), "num_tokens must be at least 2"),
         (clustering.hitting_time, (0.9, 4, -1.0), "beta must be at least 0"),
-        (clustering.hitting_time, (1.1, 4, 1.0), "level must be between initial and 1"),
+        (clustering.hitting_time, (1.1, 4, 1.0), "level must be at least -1 and at most 1"),
         (clustering.log_hitting_time, (0.1, 4, 1.0, 0.2), "level must be between initial and 1"),
         (clustering.inner_product, (-1.0, 4, 1.0), "time must be at least 0"),
-        (clustering.inner_product, (1.0, 4, 1.0, -0.4), "initial must be above"),
-        (clustering.inner_product_at_zero_beta, (1.0, 4, 1.0), "initial must be above"),
+        (clustering.inner_product, (1.0, 4, 1.0, -0.4), "initial must be at least .*, got -0.4 with num_tokens 4.0"),
+        (clustering.inner_product_at_zero_beta, (1.0, 4, 1.0), "initial must be .* below 1"),
         (clustering.inner_product_rate, (0.0, 0, 1.0), "num_tokens must be at least 2"),
-        (clustering.phase_curve, (1.0, 4, 0.0), "delta must be positive"),
+        (clustering.phase_curve, (1.0, 4, 0.0), "delta must be above 0"),
         (clustering.phase_curve, (1.0, 8, 1.5), "delta must be at most 1 - initial, got 1.5 with initial 0.0"),
         (clustering.phase_curve, (1.0, 8, 0.9, 0.5), "delta must be at most 1 - initial, got 0.9 with initial 0.5"),
         (clustering.layer_update, (0.0, 4, 1.0, -1.0), "step_size must be at least 0"),
         (clustering.layer_inner_products, (-1, 4, 1.0, 1.0), "num_layers must be at least 0"),
-        (clustering.energy, (np.eye(2), 0.0), "beta must be positive"),
+        (clustering.energy, (np.eye(2), 0.0), "beta must be above 0"),
         (clustering.energy_rate, (np.eye(2), -1.0), "beta must be at least 0"),
-        (clustering.equiangular_energy, (0.0, 2, 0.0), "beta must be positive"),
+        (clustering.equiangular_energy, (0.0, 2, 0.0), "beta must be above 0"),
         (clustering.circle_growth_rates, (0, 1.0), "num_modes must be at least 1"),
         (clustering.num_metastable_clusters, (49.0, 8), "largest must be above"),
     ],
 )
 def test_bad_arguments_are_named(function, arguments, message):
     with pytest.raises(ValueError, match=message):
-        inspect.unwrap(function)(*arguments)  # as without the shape checks of the tests
+        function(*arguments)
