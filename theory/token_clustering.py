@@ -62,7 +62,7 @@ Independent uniform tokens come to be equiangular, with $\gamma = 0$ at the star
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
-| $n$, $d$ | `num_tokens`, `dim` | any | tokens, $\ge 2$ or infinite; their dimension ($n$ equiangular ones need $n - 1$ or $n$) |
+| $n$, $d$ | `num_tokens`, `dim` | any | tokens, $2$ to $\infty$; their dimension ($n$ equiangular ones need $n - 1$ or $n$) |
 | $\beta$ | `beta` | any | inverse temperature, $\ge 0$, or infinite where a limit exists |
 | $t$ | `time` | any | of the flow: one layer of step $\eta$ is $\eta$ |
 | $\gamma(t)$ | `inner_product` | any | of any two tokens, cosine of their angle, in $[-1/(n - 1), 1]$ |
@@ -131,7 +131,8 @@ def inner_product_rate(
     gamma, n, beta_ = jnp.broadcast_arrays(inner_product, num_tokens, _finite(beta))
     path = 2 * (1 - gamma) * (gamma + 1 / (n - 1))
     if not softmax:
-        return jnp.exp(beta_ * gamma) * path * (1 - 1 / n)
+        half = _exp(beta_ * gamma / 2)  # twice, so that at gamma = 1 0 is 0
+        return path * (1 - 1 / n) * half * half
     return path * jax.nn.sigmoid(jnp.log(n - 1) - beta_ * (1 - gamma))  # all other tokens' share of the attention
 
 
@@ -280,7 +281,9 @@ def _after_layer(g: Array, n: Array, beta: Array, eta: Array) -> Array:
     fewness = 1 / (n - 1)
     mean = (rest + step) ** 2 * (g + fewness)
     differences = (rest - step * own * jnp.expm1(-apart)) ** 2 * (1 - g)
-    return (mean - fewness * differences) / (mean + differences)
+    total = mean + differences
+    # nothing but the mean is left, and it is 0: the limit of large eta
+    return jnp.where(total > 0, (mean - fewness * differences) / jnp.where(total > 0, total, 1), g)
 
 
 # ---------------------------------------------------------------------------------------------------------------- energy
@@ -415,9 +418,10 @@ def _rise(clock: Array, a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _decay(clock: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    """e^-l and b + a e^-l, which is above 0 also where b is 0."""
+    """e^-l and b + a e^-l, both above 0 where b is 0."""
     decay = jnp.exp(-clock)
-    return decay, b + a * jnp.maximum(decay, float(jnp.finfo(clock.dtype).tiny))
+    decay = jnp.where(b > 0, decay, jnp.maximum(decay, float(jnp.finfo(clock.dtype).tiny)))
+    return decay, b + a * decay
 
 
 def _rise_over_b(clock: Array, a: Array, b: Array) -> Array:
@@ -454,11 +458,13 @@ def _path(h: Array, q: Array, n: Array, beta: Array, start: Array) -> tuple[Arra
 
 def _time(clock: Array, integral: Array, n: Array, beta: Array, start: Array, softmax: bool) -> Array:
     """The time on the clock of SA or USA."""
+    half = _exp(beta * ((1 - start) if softmax else -start) / 2)  # twice, so that at the start 0 is 0
+    scaled = jnp.where(jnp.isinf(integral), jnp.inf, half * (half * integral))
     if not softmax:
-        return jnp.where(jnp.isinf(integral), jnp.inf, _exp(-beta * start) * integral / 2)
+        return scaled / 2
     many = jnp.isinf(n)
-    m, half = jnp.where(many, 2, n), _exp(beta * (1 - start) / 2)  # twice, so that at the start 0 is 0
-    return jnp.where(many, clock / 2, ((m - 1) * clock + half * (half * integral)) / (2 * m))
+    m = jnp.where(many, 2, n)
+    return jnp.where(many, clock / 2, ((m - 1) * clock + scaled) / (2 * m))
 
 
 @jax.custom_jvp
