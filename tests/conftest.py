@@ -1,6 +1,10 @@
 """Strict mode for every test: float64 on, rank and dtype promotion are errors, shapes are checked at run time."""
 
+import functools
+import inspect
 import os
+import subprocess
+import time
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -15,16 +19,62 @@ _hook.__enter__()
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+_ROOT = Path(__file__).resolve().parent.parent
+
+# ------------------------------------------------------------------------------------------------------------ slow tests
+
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run also what takes long and cannot be cut")
+    parser.addoption("--slow-commits", type=int, metavar="N", help="only slow tests, of what the last N commits touched")
+    parser.addoption("--slow-minutes", type=float, default=20, help="of --slow-commits: what starts later is left, and said")
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--slow"):
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
-        config.hook.pytest_deselected(items=slow)
+    commits = config.getoption("--slow-commits")
+    if config.getoption("--slow") and commits is None:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    chosen = [item for item in items if item not in slow] if commits is None else _touched(slow, commits)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+
+
+def _touched(items, commits):
+    """Those whose subject, with all that it imports, was changed by the last commits; the newest change first."""
+    log = ["git", "log", "--name-only", "--format=", f"-{commits}"]
+    lines = subprocess.run(log, cwd=_ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    age = {(_ROOT / line).resolve(): i for i, line in reversed(list(enumerate(filter(None, lines))))}
+    ages = [(min((age[path] for path in _subject(item) if path in age), default=None), item) for item in items]
+    return [item for when, item in sorted((pair for pair in ages if pair[0] is not None), key=lambda pair: pair[0])]
+
+
+@functools.cache
+def _imports(path):
+    from closedform.sweeps.digest import imported_files
+
+    return imported_files(path)
+
+
+def _subject(item):
+    """The files that a slow test is about: of the function that it calls, where its parameter says so, else its own."""
+    call = item.callspec.params.get("call") if hasattr(item, "callspec") else None
+    file = item.path if call is None else inspect.getfile(inspect.unwrap(call.of or call.function))
+    return _imports(Path(file).resolve())
+
+
+def pytest_sessionstart(session):
+    session.config.started = time.monotonic()
+
+
+def pytest_runtest_setup(item):
+    if item.config.getoption("--slow-commits") is not None:
+        minutes = (time.monotonic() - item.config.started) / 60
+        if minutes > item.config.getoption("--slow-minutes"):
+            pytest.skip("left: the time for slow tests is over")
+
+
+# ------------------------------------------------------------------------------------------------------------ every test
 
 
 @pytest.fixture(autouse=True)
