@@ -514,7 +514,7 @@ def some_inner_product(rng, **ranges):
 
 
 def unit_tokens(rng):
-    x = rng.standard_normal((4, 3))
+    x = rng.standard_normal((3, 2))
     x = x[0] + 10 ** rng.uniform(-6, 1) * x  # from close together to far apart
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
