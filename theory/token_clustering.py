@@ -105,7 +105,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.scipy.special import i0, logsumexp
+from jax.scipy.special import i0, i1, logsumexp
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from .numerics.arguments import above, at_least, between, takes
@@ -314,11 +314,16 @@ def energy_rate(tokens: Real[ArrayLike, "token dim"], beta: Number, softmax: boo
     x, beta_ = jnp.asarray(tokens), jnp.asarray(beta)
     exponents = beta_ * (x @ x.T)
     # velocity times sqrt Z_i (SA), or the velocity; P x_i = 0, so a token's own e^beta and equal tokens count exactly 0
-    shift = logsumexp(exponents, axis=1, keepdims=True) / 2 if softmax else math.log(len(x))
-    weights = jnp.where(jnp.eye(len(x), dtype=bool), 0, _exp(exponents - shift))
-    pull = jnp.sum(weights[:, :, None] * (x[None] - x[:, None]), axis=1)
+    exponents -= logsumexp(exponents, axis=1, keepdims=True) / 2 if softmax else math.log(len(x))
+    ways = x[None] - x[:, None]
+    distances = jax.lax.stop_gradient(jnp.sum(ways**2, axis=2))
+    apart = distances > 0
+    top = jnp.max(jax.lax.stop_gradient(exponents) + jnp.log(distances) / 2)  # of the terms of the pull
+    top = jnp.where(apart.any(), top, 0)
+    weights = jnp.where(apart, jnp.exp(jnp.where(apart, exponents - top, 0)), 0)
+    pull = jnp.sum(weights[:, :, None] * ways, axis=1)
     square = jnp.sum((pull - jnp.sum(pull * x, axis=1, keepdims=True) * x) ** 2)
-    return square / len(x) ** (2 if softmax else 1)
+    return square * _exp(top) * _exp(top) / len(x) ** (2 if softmax else 1)
 
 
 @takes(inner_product=between(-1, 1), num_tokens=at_least(2), beta=above(0, finite=True))
@@ -380,10 +385,18 @@ def circle_growth_rates(num_modes: int, beta: Numbers, softmax: bool = True) -> 
     factors = jnp.concatenate([ratios[:1], beta_[None] * ratios[1:]])
     square = modes[::-1][:num_modes].reshape(-1, *[1] * beta_.ndim) ** 2
     rates = square * jnp.cumprod(factors, axis=0)
-    return rates if softmax else rates * i0(beta_)[None]
+    return jnp.where(jnp.isinf(beta), 0, rates) if softmax else rates * _i0(beta_)[None]
 
 
 _DEBYE = _debye(7)
+
+
+@jax.custom_jvp
+def _i0(x: Array) -> Array:
+    return i0(x)
+
+
+_i0.defjvps(lambda tangent, _, x: i1(x) * tangent)  # jax's own derivative at 0 is 1
 
 
 @takes(beta=at_least(0, finite=True), largest=at_least(1))

@@ -492,8 +492,8 @@ def some(rng, **ranges):
     """Numbers whose logarithms are uniform, and a start that leaves room above -1/(n - 1) and below 1."""
     found = {name: 10 ** rng.uniform(*ends) for name, ends in ranges.items()}
     n = 2 + 10 ** rng.uniform(-2, 5)
-    gap = 10 ** rng.uniform(-9, 0)  # from one end, as a share of the way between both
-    share = gap / 2 if rng.uniform() < 0.5 else 1 - gap / 2
+    # from one end, as a share of the way between both; a difference must not step over -1/(n - 1)
+    share = 10 ** rng.uniform(-4, 0) / 2 if rng.uniform() < 0.5 else 1 - 10 ** rng.uniform(-9, 0) / 2
     return found | {"num_tokens": n, "initial": -1 / (n - 1) * (1 - share) + share}
 
 
@@ -525,7 +525,7 @@ def along_the_sphere(x, rng):
 
 
 MANY = {"num_tokens": 8.0, "beta": 2.0}
-NEAR_ENDS = (-1 / 7 + 1e-9, 0.0, 1 - 1e-9)  # of inner products of 8 tokens
+NEAR_ENDS = (-1 / 7 + 1e-5, 0.0, 1 - 1e-9)  # of inner products of 8 tokens
 TRIANGLE = np.array([[1.0, 0.0], [0.6, 0.8], [-0.28, 0.96]])
 CALLS = (
     [
