@@ -58,14 +58,17 @@ itself.
 [[0.04, 0.02], [0.04, 0.02]]
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from .gaussian import as_floats
+from .numerics.arguments import at_least, takes
 from .splitting import FieldFn, State, along, bracket, total
 
 
@@ -84,6 +87,7 @@ class Slopes(NamedTuple):
 SLOPES = Slopes()
 
 
+@takes(step_size=at_least(0, finite=True))
 def skip_error(block_fns: Sequence[FieldFn], x: State, layer: int, step_size: Real[ArrayLike, ""]) -> State:
     """-h J f_k(x_k): output without the layer minus output.
 
@@ -95,6 +99,7 @@ def skip_error(block_fns: Sequence[FieldFn], x: State, layer: int, step_size: Re
     return _carried(block_fns, x, layer, layer + 1, step_size, lambda h: total((-h, block_fns[layer])))
 
 
+@takes(step_size=at_least(0, finite=True))
 def swap_error(block_fns: Sequence[FieldFn], x: State, layer: int, step_size: Real[ArrayLike, ""]) -> State:
     """h^2 J (Df_k f_(k+1) - Df_(k+1) f_k)(x_k): output with layers k and k + 1 exchanged minus output.
 
@@ -107,17 +112,23 @@ def swap_error(block_fns: Sequence[FieldFn], x: State, layer: int, step_size: Re
     return _carried(block_fns, x, layer, layer + 2, step_size, lambda h: total((h**2, field_fn)))
 
 
+@takes(step_size=at_least(0, finite=True))
 def permutation_error(block_fns: Sequence[FieldFn], x: State, order: Sequence[int], step_size: Real[ArrayLike, ""]) -> State:
     """h^2 J sum over the pairs i < j that `order` inverts of (Df_i f_j - Df_j f_i)(x_k), k the first layer out of place."""
     depth = len(block_fns)
+    try:
+        order = [operator.index(layer) for layer in order]
+    except TypeError:
+        raise ValueError(f"order must hold whole numbers, got {' '.join(str(order).split())}") from None
     if sorted(order) != list(range(depth)):
-        raise ValueError(f"order must hold each of the {depth} layers once, got {list(order)}")
+        raise ValueError(f"order must hold each of the {depth} layers once, got {order}")
     inverted = [(i, j) for place, j in enumerate(order) for i in order[place + 1 :] if i < j]
     moved = [place for place, layer in enumerate(order) if place != layer] or [0]
     pairs = [bracket(block_fns[j], block_fns[i]) for i, j in inverted]
-    return _carried(block_fns, x, moved[0], moved[-1] + 1, step_size, lambda h: _sum_of(h**2, pairs))
+    return _carried(block_fns, x, moved[0], moved[-1] + 1, step_size, lambda h: total(*[(h**2, pair) for pair in pairs]))
 
 
+@takes(step_size=at_least(0, finite=True))
 def parallel_error(
     block_fns: Sequence[FieldFn], x: State, layer: int, step_size: Real[ArrayLike, ""], window: int = 2
 ) -> State:
@@ -130,12 +141,13 @@ def parallel_error(
     _check_window(block_fns, layer, window)
     layers = range(layer, layer + window)
     pairs = [along(block_fns[j], block_fns[i]) for j in layers for i in range(layer, j)]
-    return _carried(block_fns, x, layer, layer + window, step_size, lambda h: _sum_of(-(h**2), pairs))
+    return _carried(block_fns, x, layer, layer + window, step_size, lambda h: total(*[(-(h**2), pair) for pair in pairs]))
 
 
+@takes(window=at_least(1, finite=True), bracket_ms=at_least(0, finite=True), step_size=at_least(0, finite=True))
 def window_permutation_ms(
     window: Real[ArrayLike, "*#shape"], bracket_ms: Real[ArrayLike, "*#shape"], step_size: Real[ArrayLike, "*#shape"]
-) -> Float[Array, "*#shape"]:
+) -> Float[Array, "*shape"]:
     """h^4 K (K - 1)/4 times bracket_ms, the mean square of J [f_j, f_i]: of a random order of K layers, in the mean.
 
     A swap's mean square is h^4 bracket_ms: so K (K - 1)/4 times that.
@@ -143,26 +155,32 @@ def window_permutation_ms(
     >>> round(float(window_permutation_ms(8, 3.0, 0.1)), 6)
     0.0042
     """
-    size, ms, h = as_floats(window, bracket_ms, step_size)
-    return h**4 * size * (size - 1) / 4 * ms
+    size, ms, h = jnp.broadcast_arrays(window, bracket_ms, step_size)
+    return (h**2 * size * (size - 1) / 4) * (h**2 * ms)  # h^4 alone underflows
 
 
+@takes(step_size=at_least(0, finite=True))
 def similarity_gap(block_fn: FieldFn, x: State, step_size: Real[ArrayLike, ""]) -> Float[Array, ""]:
-    """(h^2/2) (|f|^2/|x|^2 - (f.x)^2/|x|^4): one minus the cosine of x and x + h f(x), x not 0.
+    """(h^2/2) (|f|^2/|x|^2 - (f.x)^2/|x|^4): one minus the cosine of x and x + h f(x), x not 0. Never negative.
 
     >>> round(float(similarity_gap(lambda x: x[::-1], jnp.array([2.0, 0.0]), 0.1)), 6)
     0.005
     """
-    h, x = _floats(step_size, x)
-    square_f, inner, square_x = _products(block_fn(x), x)
-    return h**2 / 2 * (square_f / square_x - (inner / square_x) ** 2)
+    f, v, ratio = _in_units(block_fn, x)
+    across = f - (f @ v) / (v @ v) * v  # |f|^2 - (f.x)^2/|x|^2 is its square
+    return (step_size * ratio) ** 2 / 2 * (across @ across) / (v @ v)
 
 
+@takes(step_size=at_least(0, finite=True))
 def effective_step(block_fn: FieldFn, x: State, step_size: Real[ArrayLike, ""]) -> Float[Array, ""]:
-    """h |f(x)|/|x|, x not 0: the step that counts where a norm in front of the block fixes the size of f."""
-    h, x = _floats(step_size, x)
-    square_f, _, square_x = _products(block_fn(x), x)
-    return h * jnp.sqrt(square_f / square_x)
+    """h |f(x)|/|x|, x not 0: the step that counts where a norm in front of the block fixes the size of f.
+
+    Where f is 0, a kink unless it is 0 all around, the derivative by x is given as 0.
+    """
+    f, v, ratio = _in_units(block_fn, x)
+    square = f @ f
+    nothing = square == 0
+    return step_size * ratio * jnp.where(nothing, 0, jnp.sqrt(jnp.where(nothing, 1, square) / (v @ v)))
 
 
 def _carried(
@@ -174,11 +192,11 @@ def _carried(
     change_fn: Callable[[Float[Array, ""]], FieldFn],
 ) -> State:
     """J times the change of layers start..stop - 1, taken at what enters the first of them."""
-    h, x = _floats(step_size, x)
+    h = jnp.asarray(step_size)
 
     def run(block_fns: Sequence[FieldFn], x: State) -> State:
         for block_fn in block_fns:
-            x = jax.tree.map(lambda leaf, update: leaf + h * update, x, block_fn(x))
+            x = jax.tree.map(lambda leaf, update: leaf + h * update, x, total((1, block_fn))(x))
         return x
 
     entering = run(block_fns[:start], x)
@@ -186,22 +204,14 @@ def _carried(
     return jax.jvp(lambda x: run(block_fns[stop:], x), (leaving,), (change_fn(h)(entering),))[1]
 
 
-def _sum_of(weight: Float[Array, ""], field_fns: list[FieldFn]) -> FieldFn:
-    if not field_fns:
-        return lambda x: jax.tree.map(jnp.zeros_like, x)
-    return total(*[(weight, field_fn) for field_fn in field_fns])
-
-
-def _floats(step_size: Real[ArrayLike, ""], x: State) -> tuple[Float[Array, ""], State]:
-    leaves, structure = jax.tree.flatten(x)
-    h, *leaves = as_floats(step_size, *leaves)
-    return h, jax.tree.unflatten(structure, leaves)
-
-
-def _products(f: State, x: State) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-    """|f|^2, f.x, |x|^2."""
-    a, b = (jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(state)]) for state in (f, x))
-    return a @ a, a @ b, b @ b
+def _in_units(block_fn: FieldFn, x: State) -> tuple[Array, Array, Array]:
+    """f and x as vectors, each over its largest entry, so that squares are in range, and the ratio of these entries."""
+    f, v = (jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(state)]) for state in (total((1, block_fn))(x), x))
+    if not isinstance(v, Tracer) and not np.any(v):
+        raise ValueError("x must not be 0")
+    of_f, of_x = (jax.lax.stop_gradient(jnp.max(jnp.abs(vector))) for vector in (f, v))
+    of_f = jnp.where(of_f > 0, of_f, 1)
+    return f / of_f, v / of_x, of_f / of_x
 
 
 def _check_window(block_fns: Sequence[FieldFn], layer: int, window: int) -> None:

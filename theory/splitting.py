@@ -55,9 +55,9 @@ $(x, -v)/2$.
 [1.0, -0.5]
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import diffrax
@@ -65,11 +65,11 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, ArrayLike, Float, PyTree, Real
 
-from .gaussian import as_floats
+from .numerics.arguments import FINITE, above, as_floats, require, takes
 
-State: TypeAlias = Any  # a floating array or a pytree of them
+State: TypeAlias = PyTree[Real[ArrayLike, "..."]]  # an array or any pytree of arrays and numbers; a list is a pytree
 FieldFn = Callable[[State], State]  # the velocity at a state
 Tree: TypeAlias = tuple[Any, ...]  # a rooted tree: those that hang from its root, sorted
 
@@ -123,15 +123,43 @@ def bracket(f_fn: FieldFn, g_fn: FieldFn) -> FieldFn:
 
 def along(f_fn: FieldFn, g_fn: FieldFn) -> FieldFn:
     """The field DF G: the derivative of F in the direction of G."""
-    return lambda x: jax.jvp(f_fn, (x,), (g_fn(x),))[1]
+    f_fn, g_fn = _on_floats(f_fn), _on_floats(g_fn)
+
+    def field(x: State) -> State:
+        x = _floats(x)
+        return jax.jvp(f_fn, (x,), (g_fn(x),))[1]
+
+    return field
 
 
 def total(*terms: tuple[Real[ArrayLike, ""], FieldFn]) -> FieldFn:
-    """The field sum of weight * F, for terms (weight, F)."""
+    """The field sum of weight * F, for terms (weight, F); without terms it is 0.
+
+    Its values are of the dtype of the state, in which integers become floats.
+    """
+    for weight, _ in terms:
+        if jnp.ndim(weight):
+            raise ValueError(f"weight must be a single number, got shape {jnp.shape(weight)}")
+    weighted = [(weight, _on_floats(f_fn)) for weight, f_fn in terms]
 
     def field(x: State) -> State:
-        values = [jax.tree.map(partial(jnp.multiply, weight), f_fn(x)) for weight, f_fn in terms]
-        return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *values)
+        values = [jax.tree.map(lambda leaf, w=weight: jnp.asarray(w, leaf.dtype) * leaf, f_fn(x)) for weight, f_fn in weighted]
+        return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *values or [jax.tree.map(jnp.zeros_like, _floats(x))])
+
+    return field
+
+
+def _floats(x: State) -> State:
+    leaves, structure = jax.tree.flatten(x)
+    return jax.tree.unflatten(structure, as_floats(*leaves))
+
+
+def _on_floats(field_fn: FieldFn) -> FieldFn:
+    """The field at states of any numbers; its values, constants among them, are of the dtype of the state."""
+
+    def field(x: State) -> State:
+        x = _floats(x)
+        return jax.tree.map(lambda leaf, value: jnp.asarray(value, leaf.dtype), x, field_fn(x))
 
     return field
 
@@ -208,6 +236,7 @@ def runge_kutta(field_fn: FieldFn, tableau: Tableau) -> Defect:
     shape = [len(row) for row in tableau.matrix]
     if shape != [stages] * stages or any(any(row[i:]) for i, row in enumerate(tableau.matrix)):
         raise ValueError(f"tableau must have a strictly lower triangular matrix of the size of its weights, got {tableau}")
+    require(FINITE, tableau=[*tableau.weights, *itertools.chain(*tableau.matrix)])
     if not math.isclose(sum(tableau.weights), 1, rel_tol=1e-12):
         raise ValueError(f"tableau must have weights of sum 1, got {tableau.weights}")
     order, trees, wrong = 0, [()], []
@@ -221,23 +250,24 @@ def runge_kutta(field_fn: FieldFn, tableau: Tableau) -> Defect:
 # ----------------------------------------------------------------------------------------------------- the error at the end
 
 
+@takes(time=FINITE, start=FINITE)
 def leading_error(
     f_fn: FieldFn, g_fn: FieldFn, defect_fn: FieldFn, start: State, time: Real[ArrayLike, "*time"]
 ) -> LeadingError:
-    """x(T) and E(T) from `start` at time 0, for a `Defect.field_fn`; any times.
+    """x(T) and E(T) from `start` at time 0, for a `Defect.field_fn`; any finite times, in any order and shape.
+
+    Integrated to 1e-11 of the largest entry of `start` or of the result, in float32 to 1e-5, within 4096 steps of the solver.
 
     >>> euler = parallel_euler(lambda x: -x, lambda x: 0.0 * x)
     >>> end = leading_error(lambda x: -x, lambda x: 0.0 * x, euler.field_fn, jnp.ones(1), 1.0)
     >>> round(float(end.error[0]), 4)  # (1 - h)^(1/h) = exp(-1) (1 - h/2 + ...)
     -0.1839
     """
-    leaves, structure = jax.tree.flatten(start)
-    if not leaves:
+    if not jax.tree.leaves(start):
         raise ValueError("start must hold arrays, got none")
-    times, *leaves = as_floats(time, *leaves)
-    x0, unravel = ravel_pytree(jax.tree.unflatten(structure, leaves))
+    times, (x0, unravel) = jnp.asarray(time), ravel_pytree(start)
     # traced once each, however often the solver traces its step: the trees of order 5 take seconds
-    velocity_fn, error_fn = jax.jit(total((1, f_fn), (1, g_fn))), jax.jit(lambda x: defect_fn(x))
+    velocity_fn, error_fn = jax.jit(total((1, f_fn), (1, g_fn))), jax.jit(_on_floats(defect_fn))
     for name, fn in (("f_fn and g_fn", velocity_fn), ("defect_fn", error_fn)):
         found, expected = (jax.tree.map(jnp.shape, tree) for tree in (jax.eval_shape(fn, unravel(x0)), unravel(x0)))
         if found != expected:
@@ -251,7 +281,12 @@ def leading_error(
         x_dot, carried = jax.jvp(flat(velocity_fn), (x,), (error,))
         return end * x_dot, end * (carried + flat(error_fn)(x))
 
+    if not times.size:
+        nothing = jax.tree.map(lambda leaf: jnp.zeros((*times.shape, *leaf.shape), leaf.dtype), unravel(x0))
+        return LeadingError(nothing, nothing)
     tolerance = max(1e-11, 100 * float(jnp.finfo(x0.dtype).eps))
+    size = jax.lax.stop_gradient(jnp.max(jnp.abs(x0), initial=0))
+    size = jnp.where(size > 0, size, 1)
 
     def solve(end: Float[Array, ""]) -> tuple[Array, Array]:
         # in t/T, from 0 to 1: so the derivative by T is right, and T = 0 and T < 0 are nothing special
@@ -263,7 +298,7 @@ def leading_error(
             dt0=None,
             y0=(x0, jnp.zeros_like(x0)),
             args=end,
-            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance * size),
             adjoint=diffrax.DirectAdjoint(),  # differentiable in forward and in reverse mode
         )
         assert solution.ys is not None
@@ -274,21 +309,18 @@ def leading_error(
     return LeadingError(*(jax.tree.map(lambda leaf: leaf.reshape(*times.shape, *leaf.shape[1:]), tree) for tree in trees))
 
 
+@takes(num_steps=above(0, finite=True), errors=above(0, finite=True))
 def observed_order(num_steps: Real[ArrayLike, "n"], errors: Real[ArrayLike, "*batch n"]) -> ObservedOrder:
-    """The order that errors at several numbers of steps show; the finest last.
+    """The order that errors at two or more numbers of steps show; the finest last. Errors are not 0.
 
     >>> found = observed_order(jnp.array([8, 16, 32]), jnp.array([1.0, 0.25, 0.0625]))
     >>> round(float(found.slope), 6), round(float(found.last), 6)
     (2.0, 2.0)
     """
-    shape = jnp.shape(num_steps)
-    if len(shape) != 1 or shape[0] < 2 or jnp.shape(errors)[-1:] != shape:
-        raise ValueError(f"num_steps and errors must have one last axis of 2 or more, got {shape} and {jnp.shape(errors)}")
-    counts, values = as_floats(num_steps, errors)
-    for name, array in (("num_steps", counts), ("errors", values)):
-        if not isinstance(array, Tracer) and not bool(jnp.all(array > 0)):
-            raise ValueError(f"{name} must be positive, got {array}")
-    x, y = jnp.log(counts), jnp.log(values)
+    counts = jnp.asarray(num_steps)
+    if len(counts) < 2 or (not isinstance(counts, Tracer) and bool(counts[-1] == counts[-2])):
+        raise ValueError(f"num_steps must be 2 or more numbers, the last two of them different, got {counts.tolist()}")
+    x, y = jnp.log(counts), jnp.log(errors)
     centred = x - jnp.mean(x)
     return ObservedOrder(
         slope=-jnp.einsum("...n,n->...", y, centred) / jnp.sum(centred**2),

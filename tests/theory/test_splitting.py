@@ -1,6 +1,5 @@
 """Orders and error constants against steps written out in numpy and, for one step, in mpmath with sixty digits."""
 
-import inspect
 from functools import partial
 
 import jax
@@ -483,10 +482,10 @@ def test_observed_order():
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
-        (splitting.observed_order, ([4, 8], [0.1, 0.0]), "errors must be positive"),
-        (splitting.observed_order, ([0, 8], [0.1, 0.1]), "num_steps must be positive"),
-        (splitting.observed_order, ([4], [0.1]), "num_steps and errors must have one last axis of 2 or more"),
-        (splitting.observed_order, ([4, 8], [0.1, 0.2, 0.3]), "num_steps and errors"),
+        (splitting.observed_order, ([4, 8], [0.1, 0.0]), "errors must be above 0"),
+        (splitting.observed_order, ([0, 8], [0.1, 0.1]), "num_steps must be above 0"),
+        (splitting.observed_order, ([4], [0.1]), "num_steps must be 2 or more numbers"),
+        (splitting.observed_order, ([4, 8], [0.1, 0.2, 0.3]), r"errors must have the shape .* with n = 2 as in num_steps, got"),
         (
             splitting.runge_kutta,
             (rest, splitting.Tableau(((0.0, 0.5), (0.5, 0.0)), (0.5, 0.5))),
@@ -500,6 +499,5 @@ def test_observed_order():
     ],
 )
 def test_bad_arguments_are_named(function, arguments, message):
-    arguments = [np.array(a) if isinstance(a, list) else a for a in arguments]
     with pytest.raises(ValueError, match=message):
-        inspect.unwrap(function)(*arguments)  # as without the shape checks of the tests
+        function(*arguments)

@@ -1,6 +1,5 @@
 """Equiangular tokens, energy and circle against quadrature, mpmath and flows of all tokens in numpy."""
 
-import inspect
 import itertools
 
 import jax
@@ -12,6 +11,7 @@ from scipy.integrate import quad, solve_ivp
 from scipy.special import ive
 
 from closedform.theory import token_clustering as clustering
+from zoo.calls import Call
 from zoo.checks import rejected
 
 hitting_time = jax.jit(clustering.hitting_time, static_argnames="softmax")
@@ -462,24 +462,175 @@ def test_gradients_at_the_edges():
     [
         (clustering.hitting_time, (0.9, 1, 1.0), "num_tokens must be at least 2"),
         (clustering.hitting_time, (0.9, 4, -1.0), "beta must be at least 0"),
-        (clustering.hitting_time, (1.1, 4, 1.0), "level must be between initial and 1"),
+        (clustering.hitting_time, (1.1, 4, 1.0), "level must be at least -1 and at most 1"),
         (clustering.log_hitting_time, (0.1, 4, 1.0, 0.2), "level must be between initial and 1"),
         (clustering.inner_product, (-1.0, 4, 1.0), "time must be at least 0"),
-        (clustering.inner_product, (1.0, 4, 1.0, -0.4), "initial must be above"),
-        (clustering.inner_product_at_zero_beta, (1.0, 4, 1.0), "initial must be above"),
+        (clustering.inner_product, (1.0, 4, 1.0, -0.4), "initial must be at least .*, got -0.4 with num_tokens 4.0"),
+        (clustering.inner_product_at_zero_beta, (1.0, 4, 1.0), "initial must be .* below 1"),
         (clustering.inner_product_rate, (0.0, 0, 1.0), "num_tokens must be at least 2"),
-        (clustering.phase_curve, (1.0, 4, 0.0), "delta must be positive"),
+        (clustering.phase_curve, (1.0, 4, 0.0), "delta must be above 0"),
         (clustering.phase_curve, (1.0, 8, 1.5), "delta must be at most 1 - initial, got 1.5 with initial 0.0"),
         (clustering.phase_curve, (1.0, 8, 0.9, 0.5), "delta must be at most 1 - initial, got 0.9 with initial 0.5"),
         (clustering.layer_update, (0.0, 4, 1.0, -1.0), "step_size must be at least 0"),
         (clustering.layer_inner_products, (-1, 4, 1.0, 1.0), "num_layers must be at least 0"),
-        (clustering.energy, (np.eye(2), 0.0), "beta must be positive"),
+        (clustering.energy, (np.eye(2), 0.0), "beta must be above 0"),
         (clustering.energy_rate, (np.eye(2), -1.0), "beta must be at least 0"),
-        (clustering.equiangular_energy, (0.0, 2, 0.0), "beta must be positive"),
+        (clustering.equiangular_energy, (0.0, 2, 0.0), "beta must be above 0"),
         (clustering.circle_growth_rates, (0, 1.0), "num_modes must be at least 1"),
         (clustering.num_metastable_clusters, (49.0, 8), "largest must be above"),
     ],
 )
 def test_bad_arguments_are_named(function, arguments, message):
     with pytest.raises(ValueError, match=message):
-        inspect.unwrap(function)(*arguments)  # as without the shape checks of the tests
+        function(*arguments)
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+
+def some(rng, **ranges):
+    """Numbers whose logarithms are uniform, and a start that leaves room above -1/(n - 1) and below 1."""
+    found = {name: 10 ** rng.uniform(*ends) for name, ends in ranges.items()}
+    n = 2 + 10 ** rng.uniform(-2, 5)
+    # from one end, as a share of the way between both; a difference must not step over -1/(n - 1)
+    share = 10 ** rng.uniform(-4, 0) / 2 if rng.uniform() < 0.5 else 1 - 10 ** rng.uniform(-9, 0) / 2
+    return found | {"num_tokens": n, "initial": -1 / (n - 1) * (1 - share) + share}
+
+
+def some_level(rng):
+    values = some(rng, beta=(-9, 5))
+    rest = 10 ** rng.uniform(-9, 0)
+    return values | {"level": 1 - (1 - values["initial"]) * (rest if rng.uniform() < 0.5 else 1 - rest / 2)}
+
+
+def some_delta(rng):
+    values = some_level(rng)
+    return {name: value for name, value in values.items() if name != "level"} | {"delta": 1 - values["level"]}
+
+
+def some_inner_product(rng, **ranges):
+    values = some(rng, **ranges)
+    return {("inner_product" if name == "initial" else name): value for name, value in values.items()}
+
+
+def unit_tokens(rng):
+    x = rng.standard_normal((3, 2))
+    x = x[0] + 10 ** rng.uniform(-6, 1) * x  # from close together to far apart
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def along_the_sphere(x, rng):
+    step = rng.standard_normal(x.shape) * np.linalg.norm(x[:1] - x[-1:])
+    return step - np.sum(step * x, axis=1, keepdims=True) * x
+
+
+MANY = {"num_tokens": 8.0, "beta": 2.0}
+NEAR_ENDS = (-1 / 7 + 1e-5, 0.0, 1 - 1e-9)  # of inner products of 8 tokens
+TRIANGLE = np.array([[1.0, 0.0], [0.6, 0.8], [-0.28, 0.96]])
+CALLS = (
+    [
+        Call(
+            clustering.inner_product_rate,
+            {"inner_product": 0.3, **MANY, "softmax": softmax},
+            label="SA" if softmax else "USA",
+            edges={"inner_product": (*NEAR_ENDS, 1.0)},
+            draw=lambda rng, high=5 if softmax else 2: some_inner_product(rng, beta=(-9, high)),
+        )
+        for softmax in (True, False)
+    ]
+    + [
+        Call(
+            clustering.inner_product,
+            {"time": 1.0, **MANY, "initial": 0.1, "softmax": softmax},
+            label="SA" if softmax else "USA",
+            edges={"initial": NEAR_ENDS},
+            draw=lambda rng: some(rng, time=(-6, 3), beta=(-9, 3)),
+            single=lambda values: (
+                values["beta"] <= 20
+            ),  # beyond, float32 does not know when the tokens leave a metastable state
+        )
+        for softmax in (True, False)
+    ]
+    + [
+        Call(
+            clustering.inner_product_at_zero_beta,
+            {"time": 1.0, "num_tokens": 8.0, "initial": 0.1},
+            edges={"initial": NEAR_ENDS},
+            draw=lambda rng: some(rng, time=(-6, 3)),
+        ),
+        Call(
+            clustering.hitting_time,
+            {"level": 0.7, **MANY, "initial": 0.1},
+            edges={"level": (0.1, 0.1 + 1e-9, 1 - 1e-9, 1.0), "initial": (*NEAR_ENDS[:2], 0.7)},
+            draw=some_level,
+        ),
+        Call(
+            clustering.log_hitting_time,
+            {"level": 0.7, **MANY, "initial": 0.1, "softmax": False},
+            edges={"level": (0.1, 0.1 + 1e-9, 1 - 1e-9, 1.0), "initial": (*NEAR_ENDS[:2], 0.7)},
+            draw=some_level,
+        ),
+        Call(
+            clustering.phase_curve,
+            {**MANY, "delta": 1e-3, "initial": 0.1},
+            edges={"delta": (1e-300, 0.9), "initial": (*NEAR_ENDS[:2], 0.99)},
+            draw=some_delta,
+        ),
+        Call(
+            clustering.phase_diagram,
+            {"time": np.array([1.0, 3.0]), "beta": np.array([0.0, 2.0]), "num_tokens": 8.0, "initial": 0.1},
+            edges={"initial": NEAR_ENDS},
+            draw=lambda rng: some(rng) | {"time": 10 ** rng.uniform(-3, 3, 2), "beta": 10 ** rng.uniform(-3, 1, 2)},
+        ),
+        Call(
+            clustering.layer_update,
+            {"inner_product": 0.3, **MANY, "step_size": 0.5},
+            edges={"inner_product": (*NEAR_ENDS, 1.0)},
+            draw=lambda rng: some_inner_product(rng, beta=(-9, 5), step_size=(-9, 9)),
+        ),
+        Call(
+            clustering.layer_inner_products,
+            {"num_layers": 3, **MANY, "step_size": 0.5, "initial": 0.3},
+            edges={"initial": (*NEAR_ENDS, 1.0)},
+            draw=lambda rng: some(rng, beta=(-9, 5), step_size=(-9, 9)),
+        ),
+        Call(
+            clustering.energy,
+            {"tokens": TRIANGLE, "beta": 2.0},
+            draw=lambda rng: {"tokens": unit_tokens(rng), "beta": 10 ** rng.uniform(-9, 1.9)},
+        ),
+    ]
+    + [
+        Call(
+            clustering.energy_rate,
+            {"tokens": TRIANGLE, "beta": 2.0, "softmax": softmax},
+            label="SA" if softmax else "USA",
+            cases=[{"tokens": TRIANGLE[[0, 0, 0]]}, {"tokens": TRIANGLE[[0, 0, 1]], "beta": 300.0}],
+            draw=lambda rng: {"tokens": unit_tokens(rng), "beta": 10 ** rng.uniform(-9, 3)},
+            directions={"tokens": along_the_sphere},
+        )
+        for softmax in (True, False)
+    ]
+    + [
+        Call(
+            clustering.equiangular_energy,
+            {"inner_product": 0.3, **MANY},
+            edges={"inner_product": (*NEAR_ENDS, 1.0)},
+            draw=lambda rng: some_inner_product(rng, beta=(-9, 1.9)),
+        ),
+        Call(
+            clustering.circle_growth_rates, {"num_modes": 5, "beta": 9.0}, draw=lambda rng: {"beta": 10 ** rng.uniform(-9, 9)}
+        ),
+        Call(
+            clustering.circle_growth_rates,
+            {"num_modes": 5, "beta": 9.0, "softmax": False},
+            label="USA",
+            draw=lambda rng: {"beta": 10 ** rng.uniform(-9, 1.9)},
+        ),
+        Call(
+            clustering.num_metastable_clusters,
+            {"beta": np.array([9.0, 16.0])},
+            draw=lambda rng: {"beta": 10 ** rng.uniform(-9, 3, 2)},
+        ),
+    ]
+)

@@ -6,7 +6,8 @@ A function under `takes` states shapes in its annotations and ranges in the deco
   of the floating arrays that were given, or jax's default where there is none;
 - shapes are held against the annotations, across arguments: an axis has one name and one size;
 - values that are known, not traced, are held against the ranges. NaN is in no range;
-- arguments annotated `int` become Python integers.
+- arguments annotated `int` become Python integers;
+- the leaves of an argument annotated PyTree[Real[ArrayLike, ..]] are treated as arguments of their own.
 
 What does not fit raises ValueError, in one line that names the argument, what was given and what is allowed.
 
@@ -164,6 +165,7 @@ def _common_dtype(leaves: Iterable[_Leaf]) -> Any:
 def _converted(arguments: Mapping[str, Any], annotations: Mapping[str, Any], ranges: Mapping[str, Any]) -> dict[str, Any]:
     leaves: dict[str, _Leaf] = {}
     whole: dict[str, Any] = {}
+    trees: dict[str, tuple[list[str], Any]] = {}
     for name, value in arguments.items():
         annotation: Any = annotations.get(name)
         allowed = ranges.get(name)
@@ -173,6 +175,11 @@ def _converted(arguments: Mapping[str, Any], annotations: Mapping[str, Any], ran
                 raise ValueError(f"{name} must be given, got None")
         elif axes is not None:
             leaves[name] = _leaf(name, value, axes, allowed, takes_complex(annotation))
+        elif (axes := _axes_of_leaves(annotation)) is not None:
+            parts, structure = jax.tree_util.tree_flatten_with_path(value)
+            labels = [name + jax.tree_util.keystr(path) for path, _ in parts]
+            trees[name] = labels, structure
+            leaves |= {label: _leaf(label, part, axes, allowed) for label, (_, part) in zip(labels, parts, strict=True)}
         elif annotation is int:
             whole[name] = _whole(name, value)
             if allowed is not None:
@@ -190,7 +197,11 @@ def _converted(arguments: Mapping[str, Any], annotations: Mapping[str, Any], ran
     for label, leaf in leaves.items():
         _fit(label, leaf.axes, np.shape(leaf.value), sizes)
     arrays = {label: leaf.cast(dtype) for label, leaf in leaves.items()}
+    for name, (labels, structure) in trees.items():
+        whole[name] = jax.tree.unflatten(structure, [arrays[label] for label in labels])
     for name, value in arguments.items():
+        if name in trees:
+            continue
         parts = {label.partition(".")[2]: array for label, array in arrays.items() if label.startswith(f"{name}.")}
         if parts:
             whole[name] = value._replace(**parts)
@@ -259,6 +270,11 @@ def axes_of(annotation: Any) -> str | None:
 def takes_complex(annotation: Any) -> bool:
     part = _array_type(annotation)
     return part is not None and any(str(kind).startswith("complex") for kind in part.dtypes)
+
+
+def _axes_of_leaves(annotation: Any) -> str | None:
+    leaf = getattr(annotation, "leaftype", None)
+    return None if leaf is None else axes_of(leaf)
 
 
 def _array_type(annotation: Any) -> Any:
