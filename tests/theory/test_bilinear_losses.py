@@ -502,7 +502,7 @@ CALLS = [
         scaling={"covariance": 1, "noise": 1},
         degree=(0, 1),
         single=lambda arguments: (
-            np.linalg.cond(arguments["covariance"] + arguments["noise"] * np.eye(3)) < 1e3
+            np.linalg.cond(arguments["covariance"] + min(arguments["noise"], 1e9) * np.eye(3)) < 1e3
         ),  # see the docstring
         draw=lambda rng: {
             "target": D * 10 ** rng.uniform(-2, 2, (3, 3)),
