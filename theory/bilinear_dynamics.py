@@ -97,10 +97,10 @@ from typing import NamedTuple
 import diffrax
 import jax
 import jax.numpy as jnp
-import numpy as np
+import optimistix
 from jaxtyping import Array, ArrayLike, Bool, Float, Real
 
-from .gaussian import as_floats
+from .numerics.arguments import FINITE, Range, at_least, takes
 
 Numbers = Real[ArrayLike, "*#shape"]
 
@@ -133,25 +133,41 @@ class Conserved(NamedTuple):
     opposite: Bool[Array, "width width"]  # p_k = -p_k'
 
 
+@takes(time=Range(), target=FINITE, initial=FINITE)
 def logistic(time: Numbers, target: Numbers, initial: Numbers) -> Float[Array, "*#shape"]:
     """q(t) = q*/(1 + (q*/q_0 - 1) exp(-12 q* t)), one input, from a^2 = q_0 and b = 0; for q_0 < 0 from b^2 = -q_0 and a = 0.
 
-    A target of the other sign, or 0, is approached as far as 0.
+    A target of the other sign, or 0, is approached as far as 0. Any time, infinity included: before 0 it is the flow that
+    passes q_0 at 0, and infinite where that flow had not yet come from infinity.
 
-    >>> round(float(logistic(0.3, 1.0, 0.01)), 4)
-    0.2699
+    >>> [round(float(logistic(time, 1, 0.01)), 4) for time in (-0.1, 0.3, jnp.inf)]
+    [0.0034, 0.2699, 1.0]
     """
-    t, target, start = jnp.broadcast_arrays(*as_floats(time, target, initial))
+    t, target, start = jnp.broadcast_arrays(time, target, initial)
     sign = jnp.where(start < 0, -1, 1).astype(t.dtype)
     q_star, q0 = sign * target, sign * start
-    grows = q_star >= 0
-    rate = 12 * jnp.where(grows, q_star, -q_star)
-    decay = jnp.exp(-rate * _finite(t))
-    # the formula times exp(-12 |q*| t), above and below
-    below = jnp.where(grows, decay, 1) + 12 * q0 * _saturating(t, rate)
-    return start * jnp.where(grows, 1, decay) / jnp.where(q0 > 0, below, 1)
+    endless = jnp.isinf(t)
+    now = jnp.where(endless, 0, t)
+    rate = 12 * q_star
+    exponent = rate * now
+    grows = exponent >= 0
+    decay = jnp.exp(-jnp.where(grows, exponent, -exponent))
+    # the formula times exp(-12 q* t) where that is below 1, above and below
+    below = jnp.where(grows, decay, 1) + 12 * q0 * _saturating(now, rate)
+    # back towards 0 from close to a positive target, without cancellation
+    close = ~grows & (now < 0) & (q0 > q_star / 2) & (q0 < 2 * q_star)
+    near = jnp.where(close, q_star, 1)
+    below = jnp.where(close, (near - q0) / near + q0 / near * decay, below)
+    rests = (q0 == 0) | (close & (q0 == q_star) & (decay == 0))
+    defined = (below > 0) & ~endless
+    q = jnp.where(grows, 1, decay) / jnp.where(defined, below, 1)
+    first = jnp.where(rests | (q0 == q_star), q0, jnp.where(q0 > jnp.maximum(q_star, 0), jnp.inf, 0))
+    last = jnp.where(q0 > 0, jnp.maximum(q_star, 0), 0)
+    ends = jnp.where(t > 0, last, jnp.where(endless, first, jnp.where(rests, q0, jnp.inf)))
+    return jnp.where(defined, start * q, sign * ends)
 
 
+@takes(time=at_least(0), target=FINITE, alpha=FINITE, beta=FINITE)
 def eigen_flow(
     time: Real[ArrayLike, "*time"],
     target: Real[ArrayLike, "mode"],
@@ -161,107 +177,119 @@ def eigen_flow(
 ) -> Modes:
     """Modes at each time from alpha and beta at time 0; times in any order. Without the trace term, in closed form.
 
-    >>> flow = eigen_flow(0.5, jnp.array([2.0, -0.5]), jnp.full(2, 0.1), jnp.full(2, 0.1))
-    >>> [round(float(q), 3) for q in flow.q]
-    [1.833, -0.021]
+    An infinite time gives the limit. In float32 alpha and beta below 1e-18 have no square, and count as 0.
+
+    >>> flow = eigen_flow([0.5, jnp.inf], [2, -0.5], [0.1, 0.1], [0.1, 0.1])
+    >>> [[round(float(q), 3) for q in row] for row in flow.q]
+    [[1.833, -0.021], [2.0, -0.5]]
     """
-    t, q_star, alpha0, beta0 = as_floats(time, target, alpha, beta)
-    if not q_star.shape == alpha0.shape == beta0.shape:
-        shapes = f"{q_star.shape}, {alpha0.shape}, {beta0.shape}"
-        raise ValueError(f"target, alpha and beta must have one shape, that of the modes; got {shapes}")
+    t, q_star, alpha0, beta0 = map(jnp.asarray, (time, target, alpha, beta))
 
     def modes(log_growth: Float[Array, "mode"]) -> Modes:
-        # bounded, for a mode of beta_0 = 0 that falls for ever: 0 times infinity is no beta
-        growth = jnp.exp(jnp.clip(log_growth, -limit, limit))
-        return Modes(alpha0 * growth, beta0 / growth)
+        # Two factors, as a tiny start grows by more than exp can say. A start of 0 stays 0: its second factor is 1 at most.
+        bounded = jnp.clip(log_growth, -limit, limit)
+        growth, excess = jnp.exp(bounded), log_growth - bounded
+        up, down = (jnp.where(start == 0, 0, 3.9 * limit) for start in (alpha0, beta0))
+        return Modes(alpha0 * growth * jnp.exp(jnp.minimum(excess, up)), beta0 / growth * jnp.exp(jnp.minimum(-excess, down)))
 
     def velocity(_, log_growth: Float[Array, "mode"], args: object) -> Float[Array, "mode"]:
         error = modes(log_growth).q - q_star
         return -4 * error - 2 * jnp.sum(error)
 
     limit = -math.log(jnp.finfo(t.dtype).tiny) / 4
-    times = t.ravel()
+    endless = jnp.isinf(t.ravel())
+    times = jnp.where(endless, 0, t.ravel())
     # the state is the logarithm of alpha/alpha_0 = beta_0/beta, so that alpha beta stays to rounding
     if trace:
-        log_growths = _integrate(velocity, times, jnp.zeros_like(q_star))
+        log_growths = _integrate(velocity, times, jnp.zeros_like(q_star), len(q_star))
     else:
         log_growths = jax.vmap(lambda now: _log_growth(now, q_star, alpha0, beta0))(times)
-    return Modes(*(rows.reshape(*t.shape, *q_star.shape) for rows in jax.vmap(modes)(log_growths)))
+    last = _last_modes(q_star, alpha0, beta0, trace)
+    rows = (jnp.where(endless[:, None], end[None], row) for row, end in zip(jax.vmap(modes)(log_growths), last, strict=True))
+    return Modes(*(row.reshape(*t.shape, *q_star.shape) for row in rows))
 
 
+@takes(time=at_least(0, finite=True), target=FINITE, a0=FINITE)
 def riccati_flow(
     time: Real[ArrayLike, "*time"],
     target: Real[ArrayLike, "dim dim"],
     a0: Real[ArrayLike, "dim width"],
     trace: bool = True,
 ) -> Float[Array, "*time dim dim"]:
-    """Q(t) from W = V = a0 at p = 1, for any symmetric target and any a0; finite times in any order, however long.
+    """Q(t) from W = V = a0 at p = 1, for any symmetric target and any a0; finite times in any order.
 
-    What is below 100 roundings of a0's norm counts as rank that is missing. Not differentiable in a target of repeated
-    eigenvalues. Without the trace term, in closed form.
+    What is below 100 roundings of a0's norm counts as rank that is missing. Without the trace term, in closed form, and for
+    times however long. First derivatives hold everywhere, further ones where the rank is full and no eigenvalue of the
+    target is repeated.
 
-    >>> q = riccati_flow(jnp.array([0.0, 9.0]), jnp.diag(jnp.array([1.0, -0.5])), jnp.full((2, 1), 0.3), trace=False)
+    >>> q = riccati_flow([0, 9], [[1, 0], [0, -0.5]], [[0.3], [0.3]], trace=False)
     >>> [[round(float(entry), 4) for entry in jnp.diag(matrix)] for matrix in q]
     [[0.09, 0.09], [1.0, 0.0]]
     """
-    t, Q_star, A0 = as_floats(time, target, a0)
-    dim = A0.shape[0] if A0.ndim == 2 else 0
-    if Q_star.shape != (dim, dim):
-        raise ValueError(f"target must be square, of the rows of a0; got shapes {Q_star.shape} and {A0.shape}")
-    values, vectors = jnp.linalg.eigh((Q_star + Q_star.T) / 2)
-    q_star, basis = values[::-1], vectors[:, ::-1]
-    L = _lower_triangle(basis.T @ A0)
+    t, A0 = jnp.asarray(time), jnp.asarray(a0)
+    dim, limit = len(A0), math.log(jnp.finfo(t.dtype).max) / 4
+    q_star, basis, mixing = _diagonal(jnp.asarray(target))
+    L, lost = _lower_triangle(basis.T @ A0)
+    # So long that exp(-8 |q*| t) has long been 0 for all that is no rounding of the greatest q*, and nothing overflows.
+    longest = math.sqrt(jnp.finfo(t.dtype).max) / (1 + jax.lax.stop_gradient(jnp.max(jnp.abs(q_star), initial=0)))
 
-    def root(log_m: Float[Array, "dim"], j: Float[Array, "dim"]) -> tuple[Float[Array, "dim dim"], Float[Array, "dim dim"]]:
+    def root(
+        now: Float[Array, ""], log_m: Float[Array, "dim"], j: Float[Array, "dim"], h: Float[Array, "dim"]
+    ) -> tuple[Float[Array, "dim dim"], Float[Array, "dim dim"]]:
         """E and (E N^-1)^T for Q = E N^-1 E^T in the eigenvectors of Q*; log_m falls from row to row."""
         # L^T J L and M L, column j divided by c_j = sqrt(1 + M_j^2). No row below j is above it, so nothing overflows.
         log_c = jax.nn.softplus(2 * log_m) / 2
         E = L * jnp.exp(jnp.minimum(log_m[:, None] - log_c[None, :], 0))
         F = L * jnp.exp(jnp.minimum(log_c[:, None] - log_c[None, :], 0))
+        # what counts for derivatives alone, is 0: rank that comes in above its column, and eigenvectors of one eigenvalue
+        E = E + lost * jnp.exp(jnp.clip(log_m[:, None] - log_c[None, :], None, limit))
+        F = F + lost * jnp.exp(jnp.clip(log_c[:, None] - log_c[None, :], None, limit))
+        E = E + 4 * now * (mixing @ E)
+        J = jnp.diag(j) + mixing * (8 * now * j - h)[None, :]
         empty = jnp.diag(L) == 0
-        N = (F.T * j[None, :]) @ F + jnp.diag(jnp.where(empty, 1, jnp.exp(-2 * log_c)))
+        N = F.T @ J @ F + jnp.diag(jnp.where(empty, 1, jnp.exp(-2 * log_c)))
         size = jnp.sqrt(jnp.diag(N))
         return E, jnp.linalg.solve(N / (size[:, None] * size[None, :]), (E / size[None, :]).T) / size[:, None]
 
     def velocity(now: Real[ArrayLike, ""], state: Float[Array, "state"], args: object) -> Float[Array, "state"]:
-        # j = J/(1 + M^2) stays of order 1/q* where J grows without bound
-        log_m, j = 4 * q_star * now - state[0], state[1:]
-        E, solved = root(log_m, j)
+        # j = J/(1 + M^2) stays of order 1/q* where J grows without bound; h is the integral of 8 J, over 1 + M^2
+        log_m, j, h = 4 * q_star * now - state[0], state[1 : 1 + dim], state[1 + dim :]
+        E, solved = root(now, log_m, j, h)
         shift = 2 * (jnp.sum(E * solved.T) - jnp.sum(q_star))
-        return jnp.append(shift, jax.nn.sigmoid(2 * log_m) * (8 - 2 * (4 * q_star - shift) * j))
+        share = jax.nn.sigmoid(2 * log_m)
+        rate = 2 * (4 * q_star - shift)
+        return jnp.concatenate([shift[None], share * (8 - rate * j), 8 * j - share * rate * h])
 
     def matrix(now: Float[Array, ""], state: Float[Array, "state"]) -> Float[Array, "dim dim"]:
-        E, solved = root(4 * q_star * now - state[0], state[1:])
+        E, solved = root(now, 4 * q_star * now - state[0], state[1 : 1 + dim], state[1 + dim :])
         Q = basis @ (E @ solved) @ basis.T
         return (Q + Q.T) / 2
 
     times = t.ravel()
     if trace:
-        states = _integrate(velocity, times, jnp.zeros(1 + dim, t.dtype))
+        states = _integrate(velocity, times, jnp.zeros(1 + 2 * dim, t.dtype), 1 + dim)
     else:
-        j = jax.vmap(lambda now: _tanh_over(4 * now, q_star))(times)
-        states = jnp.concatenate([jnp.zeros((times.size, 1), t.dtype), j], axis=1)
+        times = jnp.minimum(times, longest)
+        j, h = jax.vmap(lambda now: _tanh_over(4 * now, q_star))(times)
+        states = jnp.concatenate([jnp.zeros((times.size, 1), t.dtype), j, h], axis=1)
     return jax.vmap(matrix)(times, states).reshape(*t.shape, dim, dim)
 
 
+@takes(w=FINITE, v=FINITE, p=FINITE)
 def conserved(
     w: Real[ArrayLike, "dim width"], v: Real[ArrayLike, "dim width"], p: Real[ArrayLike, "*output width"] | None = None
 ) -> Conserved:
     """What gradient flow keeps, for a readout p of one or several outputs; ones by default.
 
-    >>> kept = conserved(jnp.array([[1.0, 2.0]]), jnp.array([[0.0, 1.0]]), jnp.array([1.0, -1.0]))
+    >>> kept = conserved([[1, 2]], [[0, 1]], [1, -1])
     >>> kept.unit.tolist(), kept.matrix.tolist()
     ([1.0, 3.0], [[1.0, 1.0], [3.0, 3.0]])
     >>> kept.equal.tolist()  # units 0 and 1 have opposite readouts: for them sums and differences hold
     [[True, False], [False, True]]
     """
-    width = jnp.shape(w)[-1]
-    if jnp.shape(v) != jnp.shape(w):
-        raise ValueError(f"v must have the shape of w, {jnp.shape(w)}, got {jnp.shape(v)}")
-    if p is not None and jnp.shape(p)[-1:] != (width,):
-        raise ValueError(f"p must have {width} units on its last axis, as w; got shape {jnp.shape(p)}")
-    W, V, P = as_floats(w, v, np.ones(width, dtype=int) if p is None else p)
-    P = P.reshape(-1, width)
+    W, V = jnp.asarray(w), jnp.asarray(v)
+    width = W.shape[1]
+    P = jnp.ones((1, width), W.dtype) if p is None else jnp.asarray(p).reshape(math.prod(jnp.shape(p)[:-1]), width)
     a2, b2 = W + V, W - V
     return Conserved(
         unit=jnp.sum(a2 * b2, axis=0),
@@ -274,13 +302,17 @@ def conserved(
     )
 
 
-def _integrate(velocity_fn, times: Float[Array, "time"], start: Float[Array, "state"]) -> Float[Array, "time state"]:
-    """States at `times`, in any order, of the flow from `start` at time 0."""
+def _integrate(
+    velocity_fn, times: Float[Array, "time"], start: Float[Array, "state"], controlled: int
+) -> Float[Array, "time state"]:
+    """States at `times`, in any order, of the flow from `start` at time 0; the steps mind errors of the first `controlled`."""
+    if times.size == 0 or start.size == 0:
+        return jnp.zeros((times.size, start.size), start.dtype)
     order = jnp.argsort(times)
     fixed = jax.lax.stop_gradient(times)
     ends = fixed[order]
     tolerance = max(1e-11, 100 * float(jnp.finfo(times.dtype).eps))
-    errors = diffrax.PIDController(rtol=tolerance, atol=tolerance)
+    errors = diffrax.PIDController(rtol=tolerance, atol=tolerance, norm=lambda state: optimistix.rms_norm(state[:controlled]))
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(velocity_fn),
         diffrax.Dopri8(),
@@ -304,41 +336,92 @@ def _log_growth(
     t: Float[Array, ""], q_star: Float[Array, "mode"], alpha: Float[Array, "mode"], beta: Float[Array, "mode"]
 ) -> Float[Array, "mode"]:
     """log(alpha(t)/alpha_0) without the trace term; every sum is of terms that are not negative."""
-    square = q_star**2 + 4 * (alpha * beta) ** 2
-    s = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+    s = jnp.hypot(q_star, 2 * alpha * beta)
     # r_+ r_- = (alpha beta)^2: the smaller one from the larger one
     plus, minus = (s + q_star) / 2, (s - q_star) / 2
     r_plus = jnp.where(q_star >= 0, plus, (alpha * beta) ** 2 / jnp.where(q_star >= 0, 1, minus))
     r_minus = jnp.where(q_star <= 0, minus, (alpha * beta) ** 2 / jnp.where(q_star <= 0, 1, plus))
-    decay, g = jnp.exp(-8 * s * t), 8 * _saturating(jnp.full_like(s, t), 8 * s)
-    tiny = 1e2 * float(jnp.finfo(s.dtype).tiny)
-    up, down = decay + (r_plus + beta**2) * g, decay + (r_minus + alpha**2) * g
-    return (jnp.log(jnp.maximum(up, tiny)) - jnp.log(jnp.maximum(down, tiny))) / 2
+    least = -math.log(4 * float(jnp.finfo(s.dtype).tiny))  # exp(-least) is no number that counts as 0
+    decay, g = jnp.exp(-jnp.minimum(8 * s * t, least)), 8 * _saturating(jnp.full_like(s, t), 8 * s)
+    return (jnp.log(decay + (r_plus + beta**2) * g) - jnp.log(decay + (r_minus + alpha**2) * g)) / 2
+
+
+def _last_modes(q_star: Float[Array, "mode"], alpha: Float[Array, "mode"], beta: Float[Array, "mode"], trace: bool) -> Modes:
+    """After infinite time: the least loss, convex in q; alpha_i = 0 keeps q_i <= 0 and beta_i = 0 keeps q_i >= 0.
+
+    Its q_i is q*_i - T/2, T = sum (q_i - q*_i), or 0 where that has the sign that q_i cannot have.
+    """
+    up, down = alpha != 0, beta != 0
+
+    def reached(wanted: Float[Array, "*row mode"]) -> Float[Array, "*row mode"]:
+        return jnp.where(jnp.where(wanted > 0, up, down), wanted, 0)
+
+    if trace:
+        # T/2 is where a falling, piecewise linear function is 0: its sign at q*_i says whether q*_i - T/2 is above 0
+        halves = jnp.broadcast_to(q_star, (len(q_star), len(q_star))).T
+        excess = jnp.sum(jax.vmap(reached)(q_star[None] - halves), axis=1) - jnp.sum(q_star) - 2 * q_star
+        kept = jnp.where(excess < 0, up, down)
+        half = -jnp.sum(jnp.where(kept, 0, q_star)) / (jnp.sum(kept.astype(q_star.dtype)) + 2)
+        q = jnp.where(kept, q_star - half, 0)
+    else:
+        q = reached(q_star)
+    product = jnp.abs(alpha * beta)
+    larger = (jnp.abs(q) + jnp.hypot(q, 2 * product)) / 2
+    larger = jnp.where(larger > 0, jnp.sqrt(jnp.where(larger > 0, larger, 1)), 0)
+    smaller = product / jnp.where(larger > 0, larger, 1)
+    return Modes(jnp.sign(alpha) * jnp.where(q >= 0, larger, smaller), jnp.sign(beta) * jnp.where(q >= 0, smaller, larger))
 
 
 def _saturating(t: Float[Array, "*shape"], rate: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """(1 - exp(-rate t))/rate for rate >= 0, and t at 0."""
-    t = _finite(t)
-    small = rate * t < 1e-3
-    x = jnp.where(small, rate * t, 0)
+    """(1 - exp(-|rate t|))/|rate|, with the sign of t, and t at rate 0."""
+    exponent = rate * t
+    positive = exponent >= 0
+    size = jnp.where(positive, exponent, -exponent)
+    small = size < 1e-3
+    x = jnp.where(small, size, 0)
     series = t * (1 - x / 2 * (1 - x / 3 * (1 - x / 4 * (1 - x / 5))))
-    return jnp.where(small, series, -jnp.expm1(-rate * t) / jnp.where(small, 1, rate))
+    return jnp.where(small, series, jnp.where(positive, -1, 1) * jnp.expm1(-size) / jnp.where(small, 1, rate))
 
 
-def _finite(t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """t, of which rate 0 at t = inf makes no NaN."""
-    return jnp.minimum(t, jnp.finfo(t.dtype).max / 1e3)
-
-
-def _tanh_over(t: Float[Array, ""], rate: Float[Array, "mode"]) -> Float[Array, "mode"]:
-    """tanh(rate t)/rate, and t at rate 0."""
+def _tanh_over(t: Float[Array, ""], rate: Float[Array, "mode"]) -> tuple[Float[Array, "mode"], Float[Array, "mode"]]:
+    """j = tanh(x)/rate, x = rate t, and t at rate 0; and h, 2 times the integral of j (1 + exp(2 x)), over 1 + exp(2 x)."""
     small = jnp.abs(rate * t) < 1e-3
-    x = jnp.where(small, rate * t, 0) ** 2
-    return jnp.where(small, t * (1 - x / 3 * (1 - x * 0.4)), jnp.tanh(rate * t) / jnp.where(small, 1, rate))
+    x = jnp.where(small, rate * t, 0)
+    square, safe = x**2, jnp.where(small, 1, rate)
+    j = jnp.where(small, t * (1 - square / 3 * (1 - square * 0.4)), jnp.tanh(rate * t) / safe)
+    # (tanh x - 2 x/(1 + exp(2 x)))/rate^2, of first derivatives only: four terms are more than enough
+    series = t**2 * (1 - x / 3 - square / 3)
+    return j, jnp.where(small, series, (j - 2 * t * jax.nn.sigmoid(-2 * rate * t)) / safe)
 
 
-def _lower_triangle(B: Float[Array, "dim width"]) -> Float[Array, "dim dim"]:
-    """L with B = L Z^T, Z of orthonormal columns: Gram-Schmidt over the rows. A row that adds no rank has no column."""
+@jax.custom_jvp
+def _diagonal(
+    target: Float[Array, "dim dim"],
+) -> tuple[Float[Array, "dim"], Float[Array, "dim dim"], Float[Array, "dim dim"]]:
+    """Eigenvalues, falling, and eigenvectors; and 0, which a change of the target makes a mixing within one eigenvalue.
+
+    Eigenvectors of one eigenvalue have no derivative: the change of the target between them is kept as it is.
+    """
+    values, vectors = jnp.linalg.eigh((target + target.T) / 2)
+    return values[::-1], vectors[:, ::-1], jnp.zeros_like(target)
+
+
+@_diagonal.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+    values, basis, zero = _diagonal(*primals)
+    change = basis.T @ (tangents[0] + tangents[0].T) @ basis / 2
+    gap = values[None, :] - values[:, None]
+    one = jnp.abs(gap) <= jnp.sqrt(jnp.finfo(gap.dtype).eps) * jnp.max(jnp.abs(values), initial=0)
+    turn = jnp.where(one, 0, change / jnp.where(one, 1, gap))
+    mixing = jnp.where(one, change - jnp.diag(jnp.diag(change)), 0)
+    return (values, basis, zero), (jnp.diag(change), basis @ turn, mixing)
+
+
+def _lower_triangle(B: Float[Array, "dim width"]) -> tuple[Float[Array, "dim dim"], Float[Array, "dim dim"]]:
+    """L with B = L Z^T, Z of orthonormal columns: Gram-Schmidt over the rows. A row that adds no rank has no column.
+
+    And 0, whose derivative is that of such a row along the columns of later rows.
+    """
     dim, width = B.shape
     negligible = 100 * jnp.finfo(B.dtype).eps * jnp.linalg.norm(jax.lax.stop_gradient(B))
 
@@ -349,9 +432,11 @@ def _lower_triangle(B: Float[Array, "dim width"]) -> Float[Array, "dim dim"]:
         second = Z @ rest  # once more: the first time leaves roundings of row, which may be all there is in rest
         rest = rest - second @ Z
         square = rest @ rest
-        new = square > negligible**2
+        new = jnp.sqrt(jax.lax.stop_gradient(square)) > negligible
         norm = jnp.where(new, jnp.sqrt(jnp.where(new, square, 1)), 0)
         z = jnp.where(new, rest / jnp.where(new, norm, 1), 0)
         return Z + at[:, None] * z[None, :], first + second + norm * at
 
-    return jax.lax.scan(step, jnp.zeros((dim, width), B.dtype), (jnp.eye(dim, dtype=B.dtype), B))[1]
+    Z, L = jax.lax.scan(step, jnp.zeros((dim, width), B.dtype), (jnp.eye(dim, dtype=B.dtype), B))
+    lost = jnp.triu((B - jax.lax.stop_gradient(B)) @ Z.T, 1)
+    return L, jnp.where((jnp.diag(L) == 0)[:, None], lost, 0)

@@ -65,12 +65,12 @@ units.
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
 | $D$ | `delta` | dim dim | $Q - Q^*$; its antisymmetric part does not act |
-| $S$ | `covariance` | dim dim | of the input, $I$ by default |
+| $S$ | `covariance` | dim dim | of the input, symmetric and positive semi-definite |
 | $l$, $c$ | `linear`, `constant` | dim, () | rest of an affine layer |
 | $m$, $\mathbb{E} x$ | `added`, `mean` | dim | what is added to every input; mean of the inputs |
 | $Q$, $Q^*$ | `q`, `target` | dim dim | interaction matrix, symmetric; that of the target |
 | $q^*$, $\lambda$ | `eigenvalues` | dim | of the target; of a matrix |
-| $\kappa_4$ | `excess_kurtosis` | () | $\mathbb{E} x_i^4 - 3$: Rademacher $-2$, uniform $-1.2$ |
+| $\kappa_4$ | `excess_kurtosis` | () | $\mathbb{E} x_i^4 - 3 \geq -2$: Rademacher $-2$, uniform $-1.2$ |
 | $\sigma^2$ | `noise` | () | variance of the input noise, not its standard deviation |
 | $\omega$ | `weight_decay` | () | L2 penalty $\tfrac{\omega}{2} \Vert\cdot\Vert^2$ of the weights, in the loss |
 | $A$ | `Affine.q` is $A^\top Q^* A$ | dim dim | Wiener filter |
@@ -97,12 +97,16 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
+from jax.lax import stop_gradient
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from .gaussian import as_floats
-from .kernel_regression import require_not_negative
+from .numerics.arguments import FINITE, at_least, takes
 
 Number = Real[ArrayLike, ""]
+Vector = Real[ArrayLike, "dim"]
+Matrix = Real[ArrayLike, "dim dim"]
+Spectrum = Real[ArrayLike, "mode"]
 
 
 class Affine(NamedTuple):
@@ -115,147 +119,139 @@ class Affine(NamedTuple):
 # ------------------------------------------------------------------------------------------------- population losses
 
 
+@takes(delta=FINITE, covariance=FINITE, linear=FINITE, constant=FINITE)
 def gaussian_loss(
-    delta: Real[ArrayLike, "dim dim"],
-    covariance: Real[ArrayLike, "dim dim"] | None = None,
-    linear: Real[ArrayLike, "dim"] | None = None,
-    constant: Number = 0.0,
+    delta: Matrix, covariance: Matrix | None = None, linear: Vector | None = None, constant: Number = 0.0
 ) -> Float[Array, ""]:
     """E (x^T D x + l.x + c)^2 = 2 tr(D S D S) + (tr D S + c)^2 + l^T S l for x ~ N(0, S); S = I and l = 0 by default.
 
-    >>> float(gaussian_loss(jnp.diag(jnp.array([1.0, -2.0]))))  # 2 (1 + 4) + 1
+    >>> float(gaussian_loss([[1, 0], [0, -2]]))  # 2 (1 + 4) + 1
     11.0
     """
-    dim = _square(delta=delta) if covariance is None else _square(delta=delta, covariance=covariance)
-    if linear is not None and jnp.shape(linear) != (dim,):
-        raise ValueError(f"linear must have the shape ({dim},) of a row of delta, got {jnp.shape(linear)}")
-    D, S, row, c = as_floats(  # the integers of a default follow the dtype of the others
-        delta,
-        np.eye(dim, dtype=int) if covariance is None else covariance,
-        np.zeros(dim, dtype=int) if linear is None else linear,
-        constant,
-    )
-    DS = _symmetric(D) @ S
-    return 2 * jnp.sum(DS * DS.T) + (jnp.trace(DS) + c) ** 2 + row @ S @ row
+    D, c = _symmetric(jnp.asarray(delta)), jnp.asarray(constant)
+    S = jnp.eye(len(D), dtype=D.dtype) if covariance is None else _covariance(covariance)
+    DS = D @ S
+    quadratic = 2 * jnp.sum(DS * DS.T) + (jnp.trace(DS) + c) ** 2
+    return quadratic if linear is None else quadratic + jnp.asarray(linear) @ S @ linear
 
 
-def sphere_loss(delta: Real[ArrayLike, "dim dim"]) -> Float[Array, ""]:
+@takes(delta=FINITE)
+def sphere_loss(delta: Matrix) -> Float[Array, ""]:
     """E (x^T D x)^2 = d/(d + 2) [2 |D|^2 + (tr D)^2] for x uniform on the sphere |x|^2 = d.
 
-    >>> float(sphere_loss(jnp.eye(2)))  # |x|^4 = d^2
+    >>> float(sphere_loss([[1, 0], [0, 1]]))  # |x|^4 = d^2
     4.0
     """
-    dim = _square(delta=delta)
+    dim = len(jnp.asarray(delta))
     return dim / (dim + 2) * gaussian_loss(delta)
 
 
-def iid_loss(delta: Real[ArrayLike, "dim dim"], excess_kurtosis: Number) -> Float[Array, ""]:
+@takes(delta=FINITE, excess_kurtosis=at_least(-2, finite=True))
+def iid_loss(delta: Matrix, excess_kurtosis: Number) -> Float[Array, ""]:
     """E (x^T D x)^2 = 2 |D|^2 + (tr D)^2 + k4 sum_i D_ii^2 for iid x_i of mean 0 and variance 1 (E x_i^3 drops out).
 
-    >>> float(iid_loss(jnp.eye(3), -2.0))  # signs: |x|^4 = 9
+    >>> float(iid_loss([[1, 0, 0], [0, 1, 0], [0, 0, 1]], -2))  # signs: |x|^4 = 9
     9.0
     """
-    D, k4 = as_floats(delta, excess_kurtosis)
-    return gaussian_loss(D) + k4 * jnp.sum(jnp.diag(D) ** 2)
+    D = _symmetric(jnp.asarray(delta))
+    diagonal = jnp.diag(D)
+    # no term is negative: at k4 = -2 the diagonal counts in the trace alone
+    return 2 * jnp.sum((D - jnp.diag(diagonal)) ** 2) + (2 + excess_kurtosis) * jnp.sum(diagonal**2) + jnp.sum(diagonal) ** 2
 
 
-def truncation_error(eigenvalues: Real[ArrayLike, "mode"]) -> Float[Array, ""]:
+@takes(eigenvalues=FINITE)
+def truncation_error(eigenvalues: Spectrum) -> Float[Array, ""]:
     """Gaussian loss, 2 sum lambda^2 + (sum lambda)^2, of leaving these eigenpairs out of an interaction matrix.
 
     It is not always best to leave out the smallest ones, as two of opposite signs cost less together:
 
-    >>> [float(truncation_error(jnp.array(left))) for left in ([1.0, 1.0], [1.0, -1.25])]
+    >>> [float(truncation_error(left)) for left in ([1, 1], [1, -1.25])]
     [8.0, 5.1875]
     """
-    (values,) = as_floats(eigenvalues)
+    values = jnp.asarray(eigenvalues)
     return 2 * jnp.sum(values**2) + jnp.sum(values) ** 2
 
 
 # ----------------------------------------------------------------------------------------------------- noisy inputs
 
 
-def noisy_loss(q: Real[ArrayLike, "dim dim"], x: Real[ArrayLike, "dim"], y: Number, noise: Number) -> Float[Array, ""]:
+@takes(q=FINITE, x=FINITE, y=FINITE, noise=at_least(0, finite=True))
+def noisy_loss(q: Matrix, x: Vector, y: Number, noise: Number) -> Float[Array, ""]:
     """Mean of (y - f(x + sigma e))^2 over e ~ N(0, I), for f(x) = x^T q x at one example; noise is sigma^2.
 
-    >>> float(noisy_loss(jnp.eye(1), jnp.array([1.0]), 1.0, 2.0))  # E (1 - (1 + e)^2)^2 = E (2 e + e^2)^2 = 4 2 + 3 4
+    >>> float(noisy_loss([[1]], [1], 1, 2))  # E (1 - (1 + e)^2)^2 = E (2 e + e^2)^2 = 4 2 + 3 4
     20.0
     """
-    Q, point, value, sigma2 = as_floats(q, x, y, noise)
-    if point.shape != (_square(q=q),):
-        raise ValueError(f"x must have the shape ({len(Q)},) of a row of q, got {point.shape}")
-    require_not_negative(noise=noise)
-    Q = _symmetric(Q)
-    Qx = Q @ point
-    bias = value - point @ Qx - sigma2 * jnp.trace(Q)
+    Q, sigma2 = _symmetric(jnp.asarray(q)), jnp.asarray(noise)
+    Qx = Q @ x
+    bias = y - x @ Qx - sigma2 * jnp.trace(Q)
     return bias**2 + 4 * sigma2 * Qx @ Qx + 2 * sigma2**2 * jnp.sum(Q**2)
 
 
-def wiener(target: Real[ArrayLike, "dim dim"], covariance: Real[ArrayLike, "dim dim"], noise: Number) -> Affine:
+@takes(target=FINITE, covariance=FINITE, noise=at_least(0))
+def wiener(target: Matrix, covariance: Matrix, noise: Number) -> Affine:
     """The best x^T q x + constant for a target x^T Q* x on N(0, S), seen through input noise of variance `noise`.
 
-    S + noise I must be invertible.
+    Without noise and with a covariance of lower rank, the target in the space of the inputs: what is below dim roundings of
+    the largest eigenvalue counts as 0. The relative
+    error is rounding times the condition number of S + noise I, and there are derivatives where that is finite.
 
-    >>> found = wiener(jnp.eye(2), jnp.diag(jnp.array([1.0, 3.0])), 1.0)
+    >>> found = wiener([[1, 0], [0, 1]], [[1, 0], [0, 3]], 1)
     >>> [round(float(value), 4) for value in (*jnp.diag(found.q), found.constant)]  # (1/2)^2, (3/4)^2, 1/2 + 3/4
     [0.25, 0.5625, 1.25]
     """
-    Q, S, sigma2 = as_floats(target, covariance, noise)
-    dim = _square(target=target, covariance=covariance)
-    require_not_negative(noise=noise)
-    Q = _symmetric(Q)
-    A = jnp.linalg.solve(S + sigma2 * jnp.eye(dim, dtype=S.dtype), S)
-    return Affine(A.T @ Q @ A, jnp.trace(Q @ (S - S @ A)))
+    Q, S, sigma2 = _symmetric(jnp.asarray(target)), _covariance(covariance), jnp.asarray(noise)
+    finite = jnp.isfinite(sigma2)
+    level = jnp.where(finite, sigma2, 1)
+    noisy = S + level * jnp.eye(len(S), dtype=S.dtype)
+    A = jnp.where(finite, jnp.linalg.solve(noisy + _null_space(noisy), S), 0)
+    lost = jnp.where(finite, level * A, S)  # S - S A, without cancellation
+    return Affine(A.T @ Q @ A, jnp.sum(Q * lost))
 
 
-def isotropic_shrinkage(target: Real[ArrayLike, "dim dim"], noise: Number) -> Float[Array, "dim dim"]:
+@takes(target=FINITE, noise=at_least(0))
+def isotropic_shrinkage(target: Matrix, noise: Number) -> Float[Array, "dim dim"]:
     """The best x^T q x, without a constant, for a target x^T Q* x on N(0, I) seen through noise of variance `noise`.
 
-    >>> round(float(isotropic_shrinkage(jnp.eye(1), 1.0)[0, 0]), 6)  # (1/4)(1 + 1/3)
+    >>> round(float(isotropic_shrinkage([[1]], 1)[0, 0]), 6)  # (1/4)(1 + 1/3)
     0.333333
     """
-    Q, sigma2 = as_floats(target, noise)
-    dim = _square(target=target)
-    require_not_negative(noise=noise)
-    Q = _symmetric(Q)
+    Q, sigma2 = _symmetric(jnp.asarray(target)), jnp.asarray(noise)
+    dim, finite = len(Q), jnp.isfinite(sigma2)
+    level = jnp.where(finite, sigma2, 1)
+    kept, hidden = 1 / (1 + sigma2), jnp.where(finite, level / (1 + level), 1)
     # a share d sigma^2/(d + 2) of the trace comes back, because |x|^2 stands in for the constant
-    back = sigma2 / (dim + 2) * jnp.trace(Q) * jnp.eye(dim, dtype=Q.dtype)
-    return (Q + back) / (1 + sigma2) ** 2
+    return kept * (kept * Q + hidden / (dim + 2) * jnp.trace(Q) * jnp.eye(dim, dtype=Q.dtype))
 
 
-def displacement(
-    q: Real[ArrayLike, "dim dim"],
-    added: Real[ArrayLike, "dim"],
-    mean: Real[ArrayLike, "dim"],
-    linear: Real[ArrayLike, "dim"] | None = None,
-) -> Float[Array, ""]:
+@takes(q=FINITE, added=FINITE, mean=FINITE, linear=FINITE)
+def displacement(q: Matrix, added: Vector, mean: Vector, linear: Vector | None = None) -> Float[Array, ""]:
     """Mean change of x^T q x + l.x when `added` is added to every input, for inputs of any law with this mean.
 
-    >>> float(displacement(jnp.eye(2), jnp.array([1.0, 0.0]), jnp.array([2.0, 5.0])))  # 3^2 - 2^2
+    >>> float(displacement([[1, 0], [0, 1]], [1, 0], [2, 5]))  # 3^2 - 2^2
     5.0
     """
-    dim = _square(q=q)
-    for name, vector in (("added", added), ("mean", mean), ("linear", linear)):
-        if vector is not None and jnp.shape(vector) != (dim,):
-            raise ValueError(f"{name} must have the shape ({dim},) of a row of q, got {jnp.shape(vector)}")
-    Q, m, center, row = as_floats(q, added, mean, np.zeros(dim, dtype=int) if linear is None else linear)
-    return m @ _symmetric(Q) @ (m + 2 * center) + row @ m
+    m, center = jnp.asarray(added), jnp.asarray(mean)
+    change = m @ _symmetric(jnp.asarray(q)) @ (m + 2 * center)
+    return change if linear is None else change + jnp.asarray(linear) @ m
 
 
 # ----------------------------------------------------------------------------------------------------- weight decay
 
 
-def weight_decay_optimum(eigenvalues: Real[ArrayLike, "mode"], weight_decay: Number) -> Float[Array, "mode"]:
+@takes(eigenvalues=FINITE, weight_decay=at_least(0))
+def weight_decay_optimum(eigenvalues: Spectrum, weight_decay: Number) -> Float[Array, "mode"]:
     """q_i = soft(q*_i - T/2, omega/4) for eigenvalues q* of the target in any order; a list of kept pairs is q != 0.
 
     Exact, with no iteration: T/2 is the zero of a falling, piecewise linear function, whose sign at the two ends of a
     mode's dead zone says whether T/2 lies beyond them. Differentiable where no mode is just at an end.
 
-    >>> [round(float(q), 4) for q in weight_decay_optimum(jnp.array([1.0, -0.1]), 1.0)]  # T = -0.1
+    >>> [round(float(q), 4) for q in weight_decay_optimum([1, -0.1], 1)]  # T = -0.1
     [0.8, 0.0]
     """
-    target, omega = as_floats(eigenvalues, weight_decay)
-    require_not_negative(weight_decay=weight_decay)
-    threshold, total = omega / 4, jnp.sum(target)
+    target, omega = jnp.asarray(eigenvalues), jnp.asarray(weight_decay)
+    # nothing is kept from max |q*_i + sum q*/2| on, which is below 2 sum |q*|: so far an infinite decay counts
+    threshold, total = jnp.minimum(omega / 4, 2 * jnp.sum(jnp.abs(target))), jnp.sum(target)
 
     def excess(half: Float[Array, "mode"]) -> Float[Array, "mode"]:
         shifted = target[None, :] - half[:, None]
@@ -270,21 +266,21 @@ def weight_decay_optimum(eigenvalues: Real[ArrayLike, "mode"], weight_decay: Num
     return jnp.where(kept, target - half - threshold * sign, 0)
 
 
-def trained_readout_optimum(eigenvalues: Real[ArrayLike, "mode"], weight_decay: Number) -> Float[Array, "mode"]:
+@takes(eigenvalues=FINITE, weight_decay=at_least(0))
+def trained_readout_optimum(eigenvalues: Spectrum, weight_decay: Number) -> Float[Array, "mode"]:
     """The minimum of 2 (q - q*)^2 + (3/2) omega |q|^(2/3) by mode: readout trained too, one unit per eigenpair, no trace.
 
     A mode is kept while omega < 4 (|q*|/2)^(4/3), that is |q*| > 2 (omega/4)^(3/4), and leaves with a jump from q*/2 to 0.
     Gradient descent may end elsewhere: q = 0 is a local minimum at every omega > 0, which small weights do not leave, and
     the other one remains up to omega = 12 (|q*|/4)^(4/3), 19 % beyond the jump, where it is q = q*/4.
 
-    >>> [round(float(q), 4) for q in trained_readout_optimum(jnp.array([2.0, -2.0, 0.5]), 3.999)]
+    >>> [round(float(q), 4) for q in trained_readout_optimum([2, -2, 0.5], 3.999)]
     [1.0004, -1.0004, 0.0]
     """
-    target, omega = as_floats(eigenvalues, weight_decay)
-    require_not_negative(weight_decay=weight_decay)
+    target, omega = jnp.asarray(eigenvalues), jnp.asarray(weight_decay)
     size = jnp.abs(target)
     kept = omega < 4 * (size / 2) ** (4 / 3)
-    mu = jnp.where(kept, omega / 4 * jnp.where(kept, size, 1) ** (-4 / 3), 0)
+    mu = jnp.where(kept, omega, 0) / 4 * jnp.where(kept, size, 1) ** (-4 / 3)
     # Ferrari: u^4 - u + mu = (u^2 + s)^2 - 2 s (u + 1/(4 s))^2 for s^3 - mu s - 1/8 = 0, which has one real root for these mu
     cube_root = jnp.cbrt(1 / 16 + jnp.sqrt(1 / 256 - mu**3 / 27))
     s = cube_root + mu / (3 * cube_root)
@@ -292,16 +288,25 @@ def trained_readout_optimum(eigenvalues: Real[ArrayLike, "mode"], weight_decay: 
     return jnp.where(kept, target * u**3, 0)
 
 
+# ---------------------------------------------------------------------------------------------------------- matrices
+
+
 def _symmetric(matrix: Float[Array, "dim dim"]) -> Float[Array, "dim dim"]:
     return (matrix + matrix.T) / 2
 
 
-def _square(**matrices: ArrayLike) -> int:
-    """The common size of square matrices. Raises ValueError if there is none."""
-    (first, reference), *_ = matrices.items()
-    dim = jnp.shape(reference)[0] if jnp.ndim(reference) else 1
-    for name, matrix in matrices.items():
-        if jnp.shape(matrix) != (dim, dim):
-            wanted = "a square matrix" if name == first else f"of shape ({dim}, {dim}), as {first}"
-            raise ValueError(f"{name} must be {wanted}, got shape {jnp.shape(matrix)}")
-    return dim
+def _covariance(matrix: Matrix) -> Float[Array, "dim dim"]:
+    """The matrix as it is. Raises ValueError if it is known, not traced, and not symmetric or not positive semi-definite."""
+    S = jnp.asarray(matrix)
+    if not isinstance(S, Tracer):
+        values, rounding = np.asarray(S), 100 * len(S) * float(jnp.finfo(S.dtype).eps) * float(np.max(np.abs(S), initial=0))
+        if np.any(np.abs(values - values.T) > rounding) or np.any(np.linalg.eigvalsh(values) < -rounding):
+            raise ValueError("covariance must be symmetric and positive semi-definite")
+    return S
+
+
+def _null_space(matrix: Float[Array, "dim dim"]) -> Float[Array, "dim dim"]:
+    """The projector on the eigenvectors of a positive matrix whose eigenvalues are rounding, times the largest eigenvalue."""
+    values, vectors = jnp.linalg.eigh(stop_gradient(matrix))
+    null = values <= len(matrix) * jnp.finfo(matrix.dtype).eps * values[-1]
+    return vectors @ jnp.diag(jnp.where(null, jnp.where(values[-1] > 0, values[-1], 1), 0)) @ vectors.T

@@ -1,7 +1,5 @@
 """The losses against samples, the minima against descent on the weights, search over grids, and regression on samples."""
 
-import inspect
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 from closedform.theory import bilinear_losses as losses
+from zoo.calls import Call
 from zoo.checks import rejected
 
 TARGET = np.array([2, 1, 0.4, 0.1, -0.3, -1.2])
@@ -336,13 +335,17 @@ def test_dtype_follows_the_input_and_jit_changes_nothing(delta, covariance):
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
-        (losses.gaussian_loss, (np.ones((2, 3)),), "delta must be a square matrix"),
-        (losses.gaussian_loss, (np.eye(2), np.eye(3)), r"covariance must be of shape \(2, 2\), as delta"),
+        (losses.gaussian_loss, (np.ones((2, 3)),), r"delta must have the shape \(dim, dim\)"),
+        (losses.gaussian_loss, (np.eye(2), np.eye(3)), r"covariance must have the shape .* in delta, got \(3, 3\)"),
         (losses.gaussian_loss, (np.eye(2), None, np.ones(3)), "linear must have the shape"),
         (losses.noisy_loss, (np.eye(2), np.ones(3), 0.0, 0.1), "x must have the shape"),
+        (losses.gaussian_loss, (np.eye(2), -np.eye(2)), "covariance must be symmetric and positive semi-definite"),
+        (losses.gaussian_loss, (np.eye(2), np.array([[1.0, 0.5], [0.2, 1.0]])), "covariance must be symmetric"),
+        (losses.iid_loss, (np.eye(2), -2.1), "excess_kurtosis must be at least -2"),
         (losses.noisy_loss, (np.eye(2), np.ones(2), 0.0, -0.1), "noise must be at least 0"),
-        (losses.wiener, (np.eye(2), np.eye(3), 0.1), "covariance must be"),
+        (losses.wiener, (np.eye(2), np.eye(3), 0.1), "covariance must have the shape"),
         (losses.wiener, (np.eye(2), np.eye(2), -0.1), "noise must be at least 0"),
+        (losses.wiener, (np.eye(2), np.diag([1, -1]), 0.1), "covariance must be symmetric"),
         (losses.isotropic_shrinkage, (np.eye(2), -0.1), "noise must be at least 0"),
         (losses.weight_decay_optimum, (np.ones(2), -0.1), "weight_decay must be at least 0"),
         (losses.trained_readout_optimum, (np.ones(2), -0.1), "weight_decay must be at least 0"),
@@ -350,7 +353,67 @@ def test_dtype_follows_the_input_and_jit_changes_nothing(delta, covariance):
 )
 def test_bad_arguments_are_named(function, arguments, message):
     with pytest.raises(ValueError, match=message):
-        inspect.unwrap(function)(*arguments)  # as without the shape checks of the tests
+        function(*arguments)
+
+
+# --------------------------------------------------------------------------------------------------- ends of the ranges
+
+
+def test_lists_and_integers():
+    """As written by hand: no dtype comes from an argument that has none."""
+    np.testing.assert_allclose(losses.weight_decay_optimum([1.5, 0.8], 1), [1.5 - 0.125, 0.8 - 0.125], rtol=1e-14)  # T = -1/4
+    np.testing.assert_allclose(losses.trained_readout_optimum([1, -2], 0), [1, -2], rtol=1e-15)
+    assert losses.gaussian_loss([[1, 2], [0, -1]]) == 8  # 2 (1 + 1 + 1 + 1)
+    assert losses.gaussian_loss([[1, 2], [0, -1]], [[1, 0], [0, 2]], [1, 1], 1) == 2 * (1 + 2 + 2 + 4) + 0 + 3
+    assert losses.displacement([[1, 2], [0, -1]], [1, 1], [0, 0], [True, False]) == 3
+    with jax.enable_x64(False):
+        assert losses.weight_decay_optimum([1.5, 0.8], 1).dtype == jnp.float32
+
+
+def test_infinite_noise_and_decay():
+    """What is all noise tells nothing: the constant is the mean of the target. Infinite decay leaves nothing."""
+    q, covariance = np.array([[1.0, 0.5], [0.5, -2.0]]), np.array([[2.0, 0.3], [0.3, 1.0]])
+    for noise in (1e30, np.inf):
+        found = losses.wiener(q, covariance, noise)
+        np.testing.assert_allclose(found.q, 0, atol=1e-28)
+        np.testing.assert_allclose(found.constant, np.sum(q * covariance), rtol=1e-14)
+    np.testing.assert_array_equal(losses.isotropic_shrinkage(q, np.inf), np.zeros((2, 2)))
+    # the trace comes back as 1/((d + 2) sigma^2), whose square in the denominator must not overflow
+    with jax.enable_x64(False):
+        np.testing.assert_allclose(np.diag(losses.isotropic_shrinkage(np.float32(q), 1e25)), -0.25e-25, rtol=1e-6)
+    for optimum in (losses.weight_decay_optimum, losses.trained_readout_optimum):
+        np.testing.assert_array_equal(optimum(TARGET, np.inf), np.zeros(6))
+        np.testing.assert_array_equal(jax.grad(lambda e, optimum=optimum: jnp.sum(optimum(e, np.inf)))(TARGET), np.zeros(6))
+
+
+def test_little_noise_costs_its_own_size():
+    """The constant is sigma^2 tr Q* to first order, of which S - S (S + sigma^2)^-1 S keeps no digit."""
+    q, covariance = np.diag([3.0, 1.0, -0.5]), np.array([[2.0, 0.3, 0.1], [0.3, 1.0, 0.2], [0.1, 0.2, 1.5]])
+    for noise in (1e-9, 1e-14, 1e-20):
+        np.testing.assert_allclose(losses.wiener(q, covariance, noise).constant, 3.5 * noise, rtol=5 * noise + 1e-13)
+
+
+def test_covariance_of_lower_rank():
+    """Inputs in a subspace, without noise: the target there, and no constant. With a little noise the same, almost."""
+    row = np.array([1.0, 2.0, -1.0]) / np.sqrt(6)
+    other = np.array([1.0, 0.0, 1.0]) / np.sqrt(2)
+    q = np.array([[1.0, 0.5, 0.0], [0.5, -2.0, 0.3], [0.0, 0.3, 0.7]])
+    for vectors in ([row], [row, other]):
+        space = sum(np.outer(v, v) for v in vectors)
+        for noise in (0.0, 1e-9):
+            found = losses.wiener(q, 2.5 * space, noise)
+            # beside noise 1e-9 the rounding of the covariance, 1e-16, is an eigenvalue of 1e-7
+            np.testing.assert_allclose(found.q, space @ q @ space, atol=1e-14 if noise == 0 else 1e-6)
+            np.testing.assert_allclose(found.constant, np.trace(q @ space) * noise, atol=1e-15)
+    np.testing.assert_array_equal(losses.wiener(q, np.zeros((3, 3)), 0.0).q, np.zeros((3, 3)))
+
+
+def test_signs_add_up_to_a_constant():
+    """Rademacher inputs and a diagonal D: x^T D x is tr D, and a loss below 0 is none."""
+    rng = np.random.default_rng(8)
+    for _ in range(20):
+        diagonal = rng.standard_normal(5) * [1, 1e3, 1e-3, 1, 1]
+        np.testing.assert_allclose(losses.iid_loss(np.diag(diagonal), -2), np.sum(diagonal) ** 2, rtol=1e-14)
 
 
 # ----------------------------------------------------------------------------------------------------- displacement
@@ -371,5 +434,106 @@ def test_displacement_is_that_of_the_mean_output_for_any_inputs():
 
     assert_change(x.mean(axis=0))
     rejected(assert_change, 0 * added)
-    with pytest.raises(ValueError, match=r"mean must have the shape \(4,\)"):
-        inspect.unwrap(losses.displacement)(q, added, linear[:3])
+    with pytest.raises(ValueError, match=r"mean must have the shape \(dim,\) with dim = 4"):
+        losses.displacement(q, added, linear[:3])
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+
+def symmetric(rng, dim=3, rank=None):
+    """A covariance, of a random scale."""
+    root = rng.standard_normal((dim, rank or dim)) * 10 ** rng.uniform(-3, 3)
+    return root @ root.T
+
+
+def symmetric_direction(x, rng):
+    step = rng.standard_normal(x.shape)
+    return np.abs(x).max() * (step + step.T) / 10
+
+
+D = np.array([[1.3, 0.4, -0.2], [0.1, -0.8, 0.5], [0.3, 0.7, 0.2]])
+S = np.array([[1.5, 0.3, -0.2], [0.3, 0.8, 0.1], [-0.2, 0.1, 0.5]])
+ROW, Q_STAR = np.array([0.7, -1.2, 0.4]), np.array([2.0, 0.7, -0.3, -1.1])
+ZERO, LOW_RANK = np.zeros((3, 3)), np.outer(ROW, ROW)
+SPECTRA = [Q_STAR * [0, 1, 1, 1], np.zeros(4), Q_STAR * [1, 1e-9, 1e-9, 1], np.array([1.0, 1, -1, -1])]
+
+CALLS = [
+    Call(
+        losses.gaussian_loss,
+        {"delta": D, "covariance": S, "linear": ROW, "constant": 0.4},
+        cases=[{"delta": ZERO}, {"covariance": ZERO}, {"covariance": LOW_RANK}, {"linear": 0 * ROW, "constant": 0.0}],
+        scaling={"delta": 1, "linear": 1, "constant": 1},
+        degree=2,
+        draw=lambda rng: {"delta": D * 10 ** rng.uniform(-2, 2, (3, 3)), "covariance": symmetric(rng)},
+        directions={"covariance": symmetric_direction},
+    ),
+    Call(losses.gaussian_loss, {"delta": D}, label="identity", scaling={"delta": 1}, degree=2),
+    Call(losses.sphere_loss, {"delta": D}, cases=[{"delta": ZERO}], scaling={"delta": 1}, degree=2),
+    Call(
+        losses.iid_loss,
+        {"delta": D, "excess_kurtosis": -1.2},
+        cases=[{"delta": np.diag(ROW), "excess_kurtosis": -2.0}, {"delta": np.diag([1.0, -1, 0]), "excess_kurtosis": -2.0}],
+        scaling={"delta": 1},
+        degree=2,
+    ),
+    Call(
+        losses.truncation_error,
+        {"eigenvalues": Q_STAR},
+        cases=[{"eigenvalues": np.zeros(4)}],
+        scaling={"eigenvalues": 1},
+        degree=2,
+    ),
+    Call(
+        losses.noisy_loss,
+        {"q": D, "x": ROW, "y": 0.6, "noise": 0.3},
+        cases=[{"q": ZERO}, {"x": 0 * ROW}],
+        scaling={"q": 1, "y": 1},
+        degree=2,
+    ),
+    Call(
+        losses.wiener,
+        {"target": D, "covariance": S, "noise": 0.3},
+        cases=[
+            *({"covariance": np.eye(3)}, {"covariance": ZERO}, {"covariance": LOW_RANK}, {"noise": 1e-12}, {"noise": 1e12}),
+            *({"covariance": LOW_RANK, "noise": 0.0}, {"covariance": ZERO, "noise": 0.0}),
+        ],
+        kinks=["case 5", "case 6"],  # the rank of the covariance is the rank of the result
+        scaling={"covariance": 1, "noise": 1},
+        degree=(0, 1),
+        single=lambda arguments: (
+            np.linalg.cond(arguments["covariance"] + min(arguments["noise"], 1e9) * np.eye(3)) < 1e3
+        ),  # see the docstring
+        draw=lambda rng: {
+            "target": D * 10 ** rng.uniform(-2, 2, (3, 3)),
+            "covariance": symmetric(rng),
+            "noise": 10 ** rng.uniform(-3, 3),
+        },
+        directions={"covariance": symmetric_direction},
+    ),
+    Call(
+        losses.isotropic_shrinkage,
+        {"target": D, "noise": 0.3},
+        cases=[{"target": ZERO}],
+        edges={"noise": [0.0, 1e-12, 1.0, 1e12, 1e30, np.inf]},
+    ),
+    Call(losses.displacement, {"q": D, "added": ROW, "mean": ROW[::-1].copy(), "linear": -2 * ROW}, cases=[{"added": 0 * ROW}]),
+    Call(
+        losses.displacement,
+        {"q": D, "added": ROW, "mean": ROW[::-1].copy()},
+        label="no linear term",
+        scaling={"q": 1},
+        degree=1,
+    ),
+    *(
+        Call(
+            optimum,
+            {"eigenvalues": Q_STAR, "weight_decay": 0.9},
+            cases=[{"eigenvalues": spectrum} for spectrum in SPECTRA],
+            edges={"weight_decay": [0.0, 1e-9, 1e12, np.inf]},
+            scaling={"eigenvalues": 1, "weight_decay": power},
+            degree=1,
+        )
+        for optimum, power in ((losses.weight_decay_optimum, 1), (losses.trained_readout_optimum, 4 / 3))
+    ),
+]

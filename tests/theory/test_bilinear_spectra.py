@@ -9,6 +9,7 @@ import pytest
 from closedform.theory import bilinear_spectra
 from closedform.theory.harmonics import sphere_spectrum
 from closedform.theory.kernel_regression import learning_curve
+from zoo.calls import Call
 from zoo.checks import rejected
 
 density, cdf, masses, edge, gap, atom, moments, readout_edge, readout_moments = (
@@ -416,5 +417,146 @@ def test_what_is_not_positive_is_refused(wrong):
         *(lambda: bilinear_spectra.bulk_moments(wrong), lambda: bilinear_spectra.readout_edge(wrong, p)),
         *(lambda: bilinear_spectra.readout_moments(wrong, p), lambda: quadratic_spectrum(wrong), lambda: mean_overlap(wrong)),
     ):
-        with pytest.raises(ValueError, match="must be positive"):
+        with pytest.raises(ValueError, match=r"must be (above 0|at least 1)"):
             call()
+
+
+def test_bins_that_do_not_rise_are_refused():
+    for bins in ([0.1, 0.3, 0.2], [0.1, np.nan]):
+        with pytest.raises(ValueError, match="bins must"):
+            bilinear_spectra.bulk_masses(bins, 1.0)
+    np.testing.assert_allclose(
+        masses(np.array([-np.inf, -0.1, -0.1, np.inf]), 2), [cdf(-0.1, 2), 0, 1 - cdf(-0.1, 2)], rtol=1e-14
+    )
+
+
+# ------------------------------------------------------------------------------------------------- ends of the ranges
+
+
+def above_40(x, ratio):
+    """The mass above x > 0, from the root of the cubic."""
+    with mpmath.workdps(40):
+        z = transform_40(x, ratio)
+        return float((x * mpmath.im(z) - mpmath.arg(z) + ratio * mpmath.arg(4 - z**2)) / mpmath.pi)
+
+
+@pytest.mark.parametrize("ratio", [1e-6, 0.5 - 1e-9, 0.5, 0.5 + 1e-9, 10.1, 1e6, 1e12])
+def test_few_and_many_units(ratio):
+    """Edges and distribution to rounding at any ratio; also those of float32, in which c (4 + c)^3 overflows from 4e9 on."""
+    with mpmath.workdps(80):
+        c = mpmath.mpf(ratio)
+        ends = [mpmath.sqrt((2 + 10 * c - c**2 + sign * mpmath.sqrt(c * (4 + c) ** 3)) / 8) for sign in (-1, 1)]
+        low, high = [mpmath.re(end) if ratio < 0.5 or sign else mpmath.mpf(0) for sign, end in enumerate(ends)]
+    np.testing.assert_allclose([gap(ratio), edge(ratio)], [float(low), float(high)], rtol=1e-15)
+    for share in (0.1, 0.5, 0.9):
+        x = float(low + share * (high - low))
+        exact = above_40(x, ratio)
+        np.testing.assert_allclose(cdf(np.array([-x, x]), ratio), [exact, 1 - exact], rtol=1e-12, atol=1e-15 * min(1, ratio))
+    with jax.enable_x64(False):
+        np.testing.assert_allclose(bilinear_spectra.bulk_edge(ratio), float(high), rtol=3e-7)
+        if ratio > 1:
+            single = bilinear_spectra.bulk_density(np.float32(0.5 * float(high)), np.float32(ratio))
+            np.testing.assert_allclose(single, semicircle(0.5 * float(high), ratio), rtol=0.1 if ratio < 100 else 2e-6)
+
+
+def test_mean_overlap_keeps_its_digits():
+    """Two logarithms of Gamma, each d log d, leave none of them: by 40 digits, in both precisions, and its slope."""
+    for dim in (1.0, 1.5, 2.0, 7.0, 31.0, 784.0, 1e6, 1e9):
+        with mpmath.workdps(40):
+            d = mpmath.mpf(dim)
+            exact = mpmath.exp(mpmath.loggamma(d / 2) - mpmath.loggamma((d + 1) / 2)) / mpmath.sqrt(mpmath.pi)
+            slope = float(exact * (mpmath.digamma(d / 2) - mpmath.digamma((d + 1) / 2)) / 2)
+        np.testing.assert_allclose(mean_overlap(dim), float(exact), rtol=2e-15)
+        np.testing.assert_allclose(jax.grad(mean_overlap)(dim), slope, rtol=1e-13)
+        with jax.enable_x64(False):
+            np.testing.assert_allclose(bilinear_spectra.mean_overlap(dim), float(exact), rtol=5e-7)
+    assert mean_overlap(np.inf) == 0
+    assert mean_overlap(2) == mean_overlap(2.0)
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+
+def point(rng):
+    """Anywhere about the bulk of any ratio that leaves it wider than the steps of the differences."""
+    ratio = 10 ** rng.uniform(-2, 4)
+    return {"x": rng.uniform(-1.2, 1.2, 2) * float(edge(ratio)), "ratio": ratio}
+
+
+P = np.array([1.3, -0.4, 0.2, 1.1])
+BULK = {"x": np.array([0.7, -1.1]), "ratio": 0.8}
+# at the ends of the bulk, in the gap and the atom; and where the bulk is so narrow that no difference of float64 sees it
+ENDS = [
+    *({"x": np.array([0.0, 0.5]), "ratio": ratio} for ratio in (0.5, 0.5 - 1e-9, 0.5 + 1e-9)),
+    *({"x": sign * np.array([float(bilinear_spectra.bulk_edge(c)), float(bilinear_spectra.bulk_gap(c))]), "ratio": c}
+      for c in (0.2, 0.5, 2.0, 1e-12, 1e12) for sign in (-1, 1)),
+]  # fmt: skip
+
+
+def off_the_ends(arguments):
+    """Whether float32 can tell on which side of the ends of the bulk the points are."""
+    ends = np.array([edge(arguments["ratio"]), gap(arguments["ratio"])])
+    return np.all(np.abs(np.abs(arguments["x"])[:, None] - ends) > 1e-5 * ends)
+
+
+CALLS = [
+    *(
+        Call(
+            function,
+            BULK,
+            cases=[{"x": np.array([0.0, 3.0]), "ratio": 0.2}, {"x": np.array([0.5, 1e6]), "ratio": 1e12}, *ENDS],
+            kinks=["ratio=1e-09", *(f"case {i}" for i in range(2, 15))],  # the ends, and the narrow bulk
+            edges={"x": [0.0, np.inf, -np.inf, 1e30], "ratio": [1e-9]},
+            single=off_the_ends,
+            draw=point,
+        )
+        for function in (bilinear_spectra.bulk_density, bilinear_spectra.bulk_cdf)
+    ),
+    Call(
+        bilinear_spectra.bulk_masses,
+        {"bins": np.array([-1.3, -0.4, 0.1, 0.9, 2.5]), "ratio": 0.8},
+        cases=[
+            {"ratio": 0.2},
+            {"bins": np.array([-np.inf, -0.4, 0.1, 0.9, np.inf])},
+            {"bins": np.array([0.0, 0.0, 0.3, 0.3, 1])},
+        ],
+        edges={"bins": []},
+        draw=lambda rng: {"bins": np.sort(rng.uniform(-3, 3, 5)), "ratio": 10 ** rng.uniform(-1, 2)},
+    ),
+    *(
+        Call(function, {"ratio": 0.2}, cases=[{"ratio": c} for c in (1e-12, 0.5, 10.0, 1e12)], kinks=["case 1"])
+        for function in (
+            bilinear_spectra.bulk_edge,
+            bilinear_spectra.bulk_gap,
+            bilinear_spectra.bulk_atom,
+            bilinear_spectra.bulk_moments,
+        )
+    ),
+    Call(
+        bilinear_spectra.readout_edge,
+        {"ratio": 0.8, "readout": P},
+        cases=[
+            *({"readout": 0 * P}, {"readout": P * [1, 0, 0, 0]}, {"readout": np.array([1.0, -1, 1, -1])}),
+            *({"readout": P ** [1, 2, 20, 1]}, {"ratio": 1e-12}, {"ratio": 1e12}),
+        ],
+        kinks=["case 0"],  # the norm of p
+        scaling={"readout": 1},
+        degree=1,
+    ),
+    Call(
+        bilinear_spectra.readout_moments,
+        {"ratio": 0.8, "readout": P},
+        cases=[{"readout": 0 * P}],
+        scaling={"readout": 1},
+        degree=(2, 4),
+    ),
+    Call(bilinear_spectra.quadratic_spectrum, {"dim": 7.0}, edges={"dim": [1.0, 2.0, 1e6, 1e12]}),
+    Call(
+        bilinear_spectra.quadratic_power,
+        {"interaction": np.array([[1.3, 0.4, -0.2], [0.1, -0.8, 0.5], [0.3, 0.7, 0.2]])},
+        cases=[{"interaction": np.eye(3)}, {"interaction": np.zeros((3, 3))}],
+        scaling={"interaction": 1},
+        degree=2,
+    ),
+    Call(bilinear_spectra.mean_overlap, {"dim": 7.0}, edges={"dim": [1.0, 2.0, 1e6, 1e12, 1e30, np.inf]}),
+]

@@ -494,6 +494,8 @@ def _wrong(call: Call) -> list[tuple[str, Any]]:
     wrong: list[tuple[str, Any]] = []
     for label, allowed in ranges_of(call).items():
         name, _, part = label.partition(".")
+        if name not in call.arguments:
+            continue
         value = getattr(call.arguments[name], part) if part else call.arguments[name]
         below = [] if allowed.low == -math.inf else [allowed.low if allowed.low_open else allowed.low - 1]
         beyond = [] if allowed.high == math.inf else [allowed.high if allowed.high_open else allowed.high + 1]
