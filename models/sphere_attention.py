@@ -53,6 +53,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from .ode_transformer import rk4_step
 
+from ._example import one_example
+
 Number = Float[Array, ""] | float
 SCHEMES = ("identity", "gaussian")
 MOTIONS = ("flow", "layers")
@@ -107,6 +109,7 @@ def identity(dim: int) -> Params:
     return Params(jnp.eye(dim), jnp.eye(dim), jnp.eye(dim))
 
 
+@one_example
 def apply(params: Params, x: Float[Array, "token dim"], config: Config | None = None) -> Float[Array, "token dim"]:
     """Where the tokens are after config.num_steps; x is normalised first."""
     settings = config or Config()

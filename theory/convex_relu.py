@@ -126,7 +126,8 @@ def _pattern_count(n: Float[Array, ""], rank: int) -> Float[Array, ""]:
         size = k.astype(n.dtype)
         # C(n-1, k) from C(n-1, k-1). Two roundings are off by less than 1/2 below 1/(2 eps), where whole numbers are exact.
         term = binomial * ((n - size) / size)
-        term = term + jax.lax.stop_gradient(jnp.where(n == jnp.round(n), jnp.round(term) - term, 0))
+        whole = (n == jnp.round(n)) & jnp.isfinite(term)
+        term = term + jax.lax.stop_gradient(jnp.where(whole, jnp.round(term) - term, 0))
         term = jnp.where(jnp.isinf(binomial), binomial, term)  # not inf 0 at k = n
         return term, total + term
 
@@ -187,6 +188,13 @@ def dual_direction(nu: Samples, x: Points, patterns: Patterns) -> DualMaximum:
     as it moves with x there.
     """
     _not_empty(x=x, patterns=patterns)
+    return _dual_direction(nu, x, patterns)
+
+
+@jax.jit
+def _dual_direction(
+    nu: Float[Array, "sample"], x: Float[Array, "sample dim"], patterns: Float[Array, "sample pattern"]
+) -> DualMaximum:
     active = patterns.T
     signs = 2 * active - 1
     size = _power_of_two(nu)  # N(s nu) = s N(nu), and s x has the direction of x: nothing is squared out of range
@@ -317,6 +325,7 @@ def _no_face(rows: Float[Array, "sample dim"]) -> Int[Array, "dim"]:
     return jnp.full(rows.shape[1], len(rows))
 
 
+@jax.jit
 def _project(
     q: Float[Array, "dim"],
     rows: Float[Array, "sample dim"],
@@ -336,6 +345,7 @@ def _project(
     pushed = q + guess @ B
     point = pushed - Q @ (pushed @ Q)
     point = point - Q @ _solve(R, B @ jax.lax.stop_gradient(point), transpose=True)
+    point = jnp.where(jnp.all(face < len(rows)), 0, point)  # dim independent rows hold nothing but the tip
     slot_multipliers = guess + _solve(R, (point - pushed) @ Q)
     multipliers = jnp.zeros_like(lengths).at[face].set(slot_multipliers * jnp.abs(factor), mode="drop")
     return Projection(point, multipliers, face)
@@ -421,7 +431,8 @@ def _huber(z: Float[Array, ""], beta: Float[Array, ""]) -> Float[Array, ""]:
 def _shrinkage(x: Float[Array, "sample"], beta: Float[Array, ""]) -> Float[Array, ""]:
     """(1 - beta/|x|)_+; at x = 0 that of small x."""
     size = _norm(x)
-    return jnp.where(size > 0, 1 - jnp.minimum(beta, size) / _nonzero(size), jnp.where(beta > 0, 0, 1))
+    small = jnp.where((size > 0) | (beta > 0), 0, 1)
+    return jnp.where(size > beta, 1 - jnp.minimum(beta, size) / _nonzero(size), small)
 
 
 def _not_empty(**arguments: Any) -> None:

@@ -621,10 +621,6 @@ LABELS = np.sign(Y)
 SLOPES = np.random.default_rng(0).normal(size=(6, 2))
 
 
-def norm_by_direction(nu, x, patterns):
-    return convex_relu.dual_direction(nu, x, patterns).value  # direction and sign carry no derivative
-
-
 def projected(q, rows):
     return convex_relu.cone_projection(q, rows)[:2]
 
@@ -640,9 +636,11 @@ CALLS = [
     Call(convex_relu.scenario_bound, {"num_samples": 10.0, "psi": 0.1, "xi": 0.1},
          cases=[{"psi": 1e-12}, {"psi": 1e-30, "xi": 1e-20}, {"psi": 0.9}, {"psi": 0.9, "xi": 1e-12}]),
     Call(convex_relu.dual_norm, {"nu": Y, "x": X, "patterns": PATTERNS}, scaling={"nu": 1, "x": 1}, degree=2,
-         cases=[{"nu": 0 * Y}, {"x": 0 * X}, {"x": X * [1, 0]}, {"x": X[[0, 0, 2, 2, 4, 4]]}]),
-    Call(norm_by_direction, {"nu": Y, "x": X, "patterns": jnp.asarray(PATTERNS)}, of=convex_relu.dual_direction),
-    Call(convex_relu.beta_max, {"x": X, "y": Y, "patterns": PATTERNS == 1}, scaling={"y": 1}, degree=1),
+         cases=[{"nu": 0 * Y}, {"x": 0 * X}, {"x": X * [1, 0]}, {"x": X[[0, 0, 2, 2, 4, 4]]}],
+         kinks=("case 0", "case 1")),  # a norm at 0
+    # direction and sign carry no derivative; the value is that of dual_norm, as is beta_max
+    Call(convex_relu.dual_direction, {"nu": Y, "x": X, "patterns": PATTERNS}, differentiable=False),
+    Call(convex_relu.beta_max, {"x": X, "y": Y, "patterns": PATTERNS}, differentiable=False),
     Call(convex_relu.dual_value, {"nu": Y, "y": SLOPES[:, 0]}, scaling={"nu": 1, "y": 1}, degree=2),
     Call(convex_relu.duality_gap, {"objective": 9.0, "residual": Y, "y": Y, "beta": 0.3, "norm": 1.7},
          scaling={"objective": 2, "residual": 1, "y": 1, "beta": 1, "norm": 1}, degree=2,
@@ -658,6 +656,6 @@ CALLS = [
     Call(convex_relu.robust_worst_case, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "eps": 0.1}),
     Call(projected, {"q": np.array([1.0, -2.0]), "rows": X[:3]}, of=convex_relu.cone_projection,
          scaling={"q": 1}, degree=1, cases=[{"q": np.zeros(2)}, {"rows": 0 * X[:3]}], kinks=("case 0",)),  # a cone's tip
-    Call(projected_by_signs, {"q": np.array([1.0, -2.0]), "rows": X[:3], "signs": jnp.array([1.0, 0, -1])},
-         of=convex_relu.cone_projection, label="signs"),
+    Call(projected_by_signs, {"q": np.array([1.0, -2.0]), "rows": X[:3], "signs": jnp.array([1, 0, -1])},
+         of=convex_relu.cone_projection, label="signs", differentiable=False),
 ]  # fmt: skip

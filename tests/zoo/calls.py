@@ -99,11 +99,11 @@ def _edge_values(allowed: Range, typical: Any) -> list[float]:
     if allowed.among:
         return list(map(float, allowed.among))
     size = float(np.max(np.abs(typical))) or 1.0
-    values = []
-    if math.isfinite(allowed.low):
-        values += [allowed.low + 1e-9 * size] if allowed.low_open else [allowed.low, allowed.low + 1e-9 * size]
-    if math.isfinite(allowed.high):
-        values += [allowed.high - 1e-9 * size] if allowed.high_open else [allowed.high, allowed.high - 1e-9 * size]
+    low, high, values = float(allowed.low), float(allowed.high), []
+    if math.isfinite(low):
+        values += [low + 1e-9 * size] if allowed.low_open else [low, low + 1e-9 * size]
+    if math.isfinite(high):
+        values += [high - 1e-9 * size] if allowed.high_open else [high, high - 1e-9 * size]
     elif not allowed.high_open:
         values += [math.inf]
     return values
