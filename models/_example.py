@@ -66,5 +66,9 @@ def _sizes(params: Any) -> dict[str, int]:
 @functools.cache
 def _axes(kind: type) -> dict[str, list[str]]:
     hints = typing.get_type_hints(kind, include_extras=True)
-    kinds = {field: [part for part in (hint, *typing.get_args(hint)) if hasattr(part, "dim_str")] for field, hint in hints.items()}
-    return {field: [axis for axis in parts[0].dim_str.split() if "*" not in axis] for field, parts in kinds.items() if parts}
+    found = {}
+    for field, hint in hints.items():
+        for part in (hint, *typing.get_args(hint)):
+            if hasattr(part, "dim_str"):
+                found[field] = [axis for axis in part.dim_str.split() if "*" not in axis]
+    return found

@@ -106,5 +106,6 @@ def features(w: Float[Array, "value head value"], x: Float[Array, "token dim"]) 
 def tokens(x: Float[Array, "token dim"], extra: int) -> Float[Array, "token value"]:
     """x, or [x; 1] where the heads have one dimension more than the tokens."""
     if extra not in (0, 1):
-        raise ValueError(f"x must have tokens of the dimension of the heads or one less, {x.shape[1] + extra}; got shape {x.shape}")
+        heads = x.shape[1] + extra
+        raise ValueError(f"x must have tokens of the dimension of the heads or one less, {heads}; got shape {x.shape}")
     return jnp.concatenate([x, jnp.ones((len(x), extra), x.dtype)], axis=1)

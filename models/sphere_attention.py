@@ -51,9 +51,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from .ode_transformer import rk4_step
-
 from ._example import one_example
+from .ode_transformer import rk4_step
 
 Number = Float[Array, ""] | float
 SCHEMES = ("identity", "gaussian")

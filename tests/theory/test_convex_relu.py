@@ -646,13 +646,15 @@ CALLS = [
          scaling={"objective": 2, "residual": 1, "y": 1, "beta": 1, "norm": 1}, degree=2,
          cases=[{"beta": 1.7}, {"beta": 2.0}, {"residual": 0 * Y, "norm": 0.0}, {"beta": 0.0, "norm": 0.0}]),
     Call(convex_relu.whitened_optimum, {"y": WHITENED_Y, "beta": 0.4}, scaling={"y": 1, "beta": 1}, degree=2,
-         cases=[{"y": np.abs(WHITENED_Y)}, {"y": 0 * WHITENED_Y}, {"beta": math.hypot(0.7, 1.1)}, {"y": 0 * WHITENED_Y, "beta": 0.0}]),
+         cases=[{"y": np.abs(WHITENED_Y)}, {"y": 0 * WHITENED_Y}, {"beta": math.hypot(0.7, 1.1)},
+                {"y": 0 * WHITENED_Y, "beta": 0.0}]),
     Call(convex_relu.whitened_gated_optimum, {"y": WHITENED_Y, "beta": 0.4}, scaling={"y": 1, "beta": 1}, degree=2,
          cases=[{"y": 0 * WHITENED_Y}, {"y": 0 * WHITENED_Y, "beta": 0.0}]),
     Call(convex_relu.whitened_prediction, {"y": WHITENED_Y, "beta": 0.4}, scaling={"y": 1, "beta": 1}, degree=1,
          cases=[{"y": np.abs(WHITENED_Y)}, {"y": 0 * WHITENED_Y}, {"beta": 1.3}]),
-    Call(convex_relu.worst_margin, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "eps": 0.1}, scaling={"outputs": 1, "slopes": 1},
-         degree=1, cases=[{"slopes": 0 * SLOPES}], kinks=("case 0",)),  # the modulus of a slope
+    Call(convex_relu.worst_margin, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "eps": 0.1},
+         scaling={"outputs": 1, "slopes": 1}, degree=1, cases=[{"slopes": 0 * SLOPES}],
+         kinks=("case 0",)),  # the modulus of a slope
     Call(convex_relu.robust_worst_case, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "eps": 0.1}),
     Call(projected, {"q": np.array([1.0, -2.0]), "rows": X[:3]}, of=convex_relu.cone_projection,
          scaling={"q": 1}, degree=1, cases=[{"q": np.zeros(2)}, {"rows": 0 * X[:3]}], kinks=("case 0",)),  # a cone's tip
