@@ -208,7 +208,7 @@ def front(entries: dict[str, Entry]) -> str:
 def primitive_page(name: str, entries: dict[str, Entry]) -> str:
     """One module: what its docstring says, the experiments that use it, and its public names."""
     sections = modules.sections(name)
-    parts = [f"# {name.split('/')[1]}\n", f"{escaped(sections.pop(''))}\n", f"`closedform.{name.replace('/', '.')}`\n"]
+    parts = [f"# {below(name)}\n", f"{escaped(sections.pop(''))}\n", f"`closedform.{name.replace('/', '.')}`\n"]
     about = sections.pop("About")
     parts += [fenced(about)] if about.strip() else []
     for head, text in sections.items():
@@ -216,11 +216,17 @@ def primitive_page(name: str, entries: dict[str, Entry]) -> str:
     users = [other.removeprefix("experiments/") for other in modules.users(name)]
     if users:
         known = [user for user in users if user in entries]
-        lines = [f"- [{user}](../experiments/{user}.md): {escaped(entries[user].about.claim)}" for user in known]
+        up = "../" * name.count("/")
+        lines = [f"- [{user}]({up}experiments/{user}.md): {escaped(entries[user].about.claim)}" for user in known]
         parts += ["## Experiments that use it\n", "\n".join(lines) + "\n"]
     parts += [cited(name), "## Names\n", *public_names(name)]
     parts += [folded("the whole module", code((modules.ROOT / f"{name}.py").read_text()))]
     return "\n".join(parts)
+
+
+def below(name: str) -> str:
+    """The name of a module in its folder: theory/numerics/arguments is numerics/arguments."""
+    return name.partition("/")[2]
 
 
 def public_names(name: str) -> list[str]:
@@ -232,7 +238,7 @@ def public_names(name: str) -> list[str]:
             parts.append(_directive("py:class", node.name, _class_body(node, text)))
         elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             body = described(ast.get_docstring(node) or "")
-            parts.append(_directive("py:function", f"{node.name}{_signature(node)}", body))
+            parts.append(_directive("py:function", f"{node.name}{_signature(node)}", f"{body}\n\n{_legal(node)}"))
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             lines = text.split("\n")[node.lineno - 1 : node.end_lineno]
@@ -254,6 +260,13 @@ def _directive(kind: str, signature: str, body: str) -> str:
 def _signature(node: ast.FunctionDef) -> str:
     returned = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     return f"({ast.unparse(node.args)}){returned}"
+
+
+def _legal(node: ast.FunctionDef) -> str:
+    """The ranges of the arguments, as the decorator `takes` states them."""
+    calls = [one for one in node.decorator_list if isinstance(one, ast.Call) and ast.unparse(one.func) == "takes"]
+    ranges = [f"`{word.arg}` in `{ast.unparse(word.value)}`" for call in calls for word in call.keywords]
+    return f"Legal: {', '.join(ranges)}." if ranges else ""
 
 
 def _class_body(node: ast.ClassDef, text: str) -> str:
@@ -316,8 +329,8 @@ def escaped(text: str) -> str:
 def folder_page(folder: str) -> str:
     title, words = FOLDERS[folder]
     names = modules.names(folder)
-    lines = [f"- [{name.split('/')[1]}]({name.split('/')[1]}.md): {escaped(modules.sections(name)[''])}" for name in names]
-    listed = "\n".join(name.split("/")[1] for name in names)
+    lines = [f"- [{below(name)}]({below(name)}.md): {escaped(modules.sections(name)[''])}" for name in names]
+    listed = "\n".join(map(below, names))
     return "\n".join([f"# {title}\n", words + "\n", "\n".join(lines) + "\n", f"```{{toctree}}\n:hidden:\n\n{listed}\n```\n"])
 
 

@@ -131,15 +131,32 @@ def takes(**ranges: Any) -> Callable[[F], F]:
             return function(*bound.args, **bound.kwargs)
 
         checked.ranges = ranges  # pyright: ignore[reportAttributeAccessIssue]
+        if ranges and function.__doc__:
+            checked.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\nLegal: {_said(ranges)}."
         return typing.cast(F, checked)
 
     return decorate
+
+
+def _said(ranges: Mapping[str, Any]) -> str:
+    """rate above 0; spectrum.eigenvalues at least 0; ..."""
+    named: dict[str, Range] = {}
+    for name, allowed in ranges.items():
+        whole = isinstance(allowed, Range)
+        named |= {name: allowed} if whole else {f"{name}.{part}": one for part, one in allowed._asdict().items() if one}
+    return "; ".join(f"{name} {allowed}" for name, allowed in named.items())
 
 
 class _Leaf(NamedTuple):
     value: Any  # a jax or numpy array: of float64 where a Python number or a (nested) list was given
     weak: bool  # it does not decide the dtype
     axes: str
+
+    @property
+    def real(self) -> Any:
+        """A number of its precision."""
+        is_complex = jnp.issubdtype(self.value.dtype, jnp.complexfloating)
+        return np.zeros((), np.finfo(self.value.dtype).dtype) if is_complex else self.value
 
     def cast(self, dtype: Any) -> Array:
         """As an array of the floating dtype, or of the complex one of its precision."""
@@ -150,24 +167,28 @@ class _Leaf(NamedTuple):
 
 def _common_dtype(leaves: Iterable[_Leaf]) -> Any:
     with jax.numpy_dtype_promotion("standard"):  # mixed precisions are legal here, also where a caller forbids them elsewhere
-        return jnp.result_type(float, *(jnp.finfo(leaf.value.dtype).dtype for leaf in leaves if not leaf.weak))
+        return jnp.result_type(float, *(leaf.real for leaf in leaves if not leaf.weak))
 
 
 def _converted(arguments: Mapping[str, Any], annotations: Mapping[str, Any], ranges: Mapping[str, Any]) -> dict[str, Any]:
     leaves: dict[str, _Leaf] = {}
     whole: dict[str, Any] = {}
     for name, value in arguments.items():
-        annotation, allowed = annotations.get(name), ranges.get(name)
+        annotation: Any = annotations.get(name)
+        allowed = ranges.get(name)
         axes = axes_of(annotation)
         if value is None:
-            continue
-        if axes is not None:
+            if axes is not None and type(None) not in typing.get_args(annotation):
+                raise ValueError(f"{name} must be given, got None")
+        elif axes is not None:
             leaves[name] = _leaf(name, value, axes, allowed, takes_complex(annotation))
         elif annotation is int:
             whole[name] = _whole(name, value)
             if allowed is not None:
                 require(allowed, **{name: whole[name]})
-        elif _holds_arrays(annotation) and isinstance(value, tuple):
+        elif _holds_arrays(annotation):
+            if not isinstance(value, annotation):
+                raise ValueError(f"{name} must be a {annotation.__name__}, got {_shown(value)}")
             hints = _fields(annotation)
             for field, part in zip(annotation._fields, value, strict=True):
                 if part is not None and (axes := axes_of(hints[field])) is not None:
@@ -204,7 +225,7 @@ def _leaf(name: str, value: Any, axes: str, allowed: Range | None, complex_too: 
         plain = type(value) in (bool, int, float, complex) or isinstance(value, (list, tuple))
         traced = plain and any(isinstance(part, jax.Array) for part in jax.tree.leaves(value))
         try:
-            array = jnp.asarray(value) if traced else np.asarray(value)
+            array = _stacked(value) if traced else np.asarray(value)
             if plain and not traced and array.dtype.kind != "c":
                 array = array.astype(np.float64)  # also whole numbers beyond 64 bits
         except (TypeError, ValueError):
@@ -217,6 +238,11 @@ def _leaf(name: str, value: Any, axes: str, allowed: Range | None, complex_too: 
     if allowed is not None:
         require(allowed, **{name: array})
     return _Leaf(array, weak or not jnp.issubdtype(array.dtype, jnp.inexact), axes)
+
+
+def _stacked(value: Any) -> Array:
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.asarray(value)
 
 
 def _whole(name: str, value: Any) -> int:
