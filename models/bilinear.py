@@ -58,6 +58,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._example import one_example
+
 SCHEMES = ("gaussian", "alternating", "ones", "tied")
 SIDES = ("magnitude", "positive", "negative")
 
@@ -110,6 +112,7 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     return Params(w, v, p)
 
 
+@one_example
 def apply(params: Params, x: Float[Array, "dim"]) -> Float[Array, "output"]:
     """The outputs on one example; for a layer with biases x is append_one of it."""
     rows = params.w.shape[-2]

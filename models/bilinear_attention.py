@@ -42,6 +42,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import bilinear
+from ._example import one_example
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def path_tokens(
     return jnp.concatenate([x[None], heads])
 
 
+@one_example
 def apply(params: Params, x: Float[Array, "token dim"], causal: bool = True) -> Float[Array, "token output"]:
     """The outputs at every position of one sequence; `causal` as in the Config."""
     mid = jnp.sum(path_tokens(params, x, patterns(params, x, causal)), axis=0)

@@ -36,6 +36,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from . import bilinear
+from ._example import one_example
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     return Params(jax.random.normal(key_embedding, (config.dim, config.hidden)) / jnp.sqrt(config.dim), layer)
 
 
+@one_example
 def apply(params: Params, x: Float[Array, "dim"], residual: bool = False) -> Float[Array, "class"]:
     """Logits of one image; `residual` as in the Config."""
     hidden = embed(params, x)

@@ -50,6 +50,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 from . import two_layer
+from ._example import one_example
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     return Params(gates, config.init_scale * jax.random.normal(key_weights, gates.shape), sign)
 
 
+@one_example
 def apply(params: Params, x: Float[Array, "dim"]) -> Float[Array, ""]:
     """The output on one example. Linear in the weights."""
     return outputs(params.weights, params.sign, patterns(params.gates, x[None]), x[None])[0]

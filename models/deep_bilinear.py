@@ -37,6 +37,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import bilinear
+from ._example import one_example
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     return Params(layers, jax.random.normal(key_head, (config.num_outputs, config.dim)) / jnp.sqrt(config.dim))
 
 
+@one_example
 def apply(params: Params, x: Float[Array, "dim"], residual: bool = False) -> Float[Array, "output"]:
     """The outputs on one example; `residual` as in the Config."""
 

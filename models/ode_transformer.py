@@ -64,6 +64,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Real
 
+from ._example import one_example
+
 State: TypeAlias = Float[Array, "..."]
 Field: TypeAlias = Callable[[State], State]  # the velocity at a state
 Step: TypeAlias = Real[ArrayLike, ""]
@@ -136,6 +138,7 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     )
 
 
+@one_example
 def apply(params: Params, x: Float[Array, "token dim"], config: Config | None = None) -> Float[Array, "token dim"]:
     """The tokens after all layers; `config` as given to init (its defaults if left out)."""
     return evolve(params, x, config or Config()).state

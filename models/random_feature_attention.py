@@ -43,6 +43,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._example import one_example
+
 
 @dataclass(frozen=True)
 class Config:
@@ -88,6 +90,7 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     return Params(w, jnp.zeros((config.num_heads, size)))
 
 
+@one_example
 def apply(params: Params, x: Float[Array, "token dim"]) -> Float[Array, ""]:
     """The output for one example: row 0 is the query, the others are the keys."""
     return jnp.sum(params.v * features(params.w, x))
@@ -103,5 +106,6 @@ def features(w: Float[Array, "value head value"], x: Float[Array, "token dim"]) 
 def tokens(x: Float[Array, "token dim"], extra: int) -> Float[Array, "token value"]:
     """x, or [x; 1] where the heads have one dimension more than the tokens."""
     if extra not in (0, 1):
-        raise ValueError(f"tokens must have the dimension of the heads or one less; heads have {extra} more")
+        heads = x.shape[1] + extra
+        raise ValueError(f"x must have tokens of the dimension of the heads or one less, {heads}; got shape {x.shape}")
     return jnp.concatenate([x, jnp.ones((len(x), extra), x.dtype)], axis=1)

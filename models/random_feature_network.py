@@ -37,6 +37,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._example import one_example
+
 
 @dataclass(frozen=True)
 class Config:
@@ -66,6 +68,7 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     return Params(jax.random.normal(key, (size, config.num_features)), jnp.zeros(config.num_features))
 
 
+@one_example
 def apply(params: Params, x: Float[Array, "token dim"]) -> Float[Array, ""]:
     """The output for one example."""
     return params.v @ features(params.w, x)
@@ -73,5 +76,7 @@ def apply(params: Params, x: Float[Array, "token dim"]) -> Float[Array, ""]:
 
 def features(w: Float[Array, "input feature"], x: Float[Array, "token dim"]) -> Float[Array, "feature"]:
     """relu(<w_j, [x_0; ..; x_N; 1]>/sqrt(N + 2))/sqrt(P): the coefficients of v."""
+    if x.size + 1 != w.shape[0]:
+        raise ValueError(f"x must have {w.shape[0] - 1} numbers in all for these weights, got shape {x.shape}")
     z = jnp.concatenate([x.ravel(), jnp.ones(1, x.dtype)])
     return jax.nn.relu(z @ w) / jnp.sqrt(jnp.asarray((len(x) + 1) * w.shape[1], w.dtype))

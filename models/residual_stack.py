@@ -59,6 +59,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
+from ._example import one_example
+
 State: TypeAlias = Any  # a floating array or a pytree of them
 Stacked: TypeAlias = Any  # parameters of all layers, a pytree: one leading axis, the layer
 BlockFn: TypeAlias = Callable[[Any, State], State]  # (parameters of one layer, x) -> f(x), without the step
@@ -117,6 +119,7 @@ def _over_depth(key: PRNGKeyArray, shape: tuple[int, ...], config: Config) -> Fl
     return jnp.tensordot(jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1), ends, 1)
 
 
+@one_example
 def apply(
     params: Params,
     x: Float[Array, "dim"],

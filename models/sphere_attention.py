@@ -51,6 +51,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from ._example import one_example
 from .ode_transformer import rk4_step
 
 Number = Float[Array, ""] | float
@@ -107,6 +108,7 @@ def identity(dim: int) -> Params:
     return Params(jnp.eye(dim), jnp.eye(dim), jnp.eye(dim))
 
 
+@one_example
 def apply(params: Params, x: Float[Array, "token dim"], config: Config | None = None) -> Float[Array, "token dim"]:
     """Where the tokens are after config.num_steps; x is normalised first."""
     settings = config or Config()

@@ -43,6 +43,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._example import one_example
+
 
 @dataclass(frozen=True)
 class Config:
@@ -78,6 +80,7 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     return Params(config.init_scale * direction, config.init_scale * sign)
 
 
+@one_example
 def apply(params: Params, x: Float[Array, "dim"]) -> Float[Array, ""]:
     """The output on one example. It has degree two in the parameters and degree one in x."""
     return jnp.mean(params.a * jax.nn.relu(x @ params.w))

@@ -32,6 +32,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import ode_transformer
+from ._example import one_example
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -82,6 +83,7 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     return Params(nnx.split(_layers(key_layers, config))[1], position, ode_transformer.init(key_blocks, config.stack))
 
 
+@one_example
 def apply(params: Params, x: Float[Array, "pixel"], config: Config | None = None) -> Float[Array, "class"]:
     """Logits of one image, given row after row; `config` as given to init (its defaults if left out)."""
     return evaluate(params, x, config or Config()).logits

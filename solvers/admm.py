@@ -36,11 +36,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Real
 
+from ..theory.numerics.arguments import above, at_least, takes
 from . import losses
 from .fista import projected, shrink
-from .program import Bounds, Program, Solution, norms, outputs, pulled, run
+from .program import VALID, Bounds, Program, Solution, norms, outputs, pulled, run
 
 
 class State(NamedTuple):
@@ -60,10 +61,10 @@ class Factors(NamedTuple):
     outer: Float[Array, "sample sample"]  # Cholesky factor of rho + F M^-1 F'
 
 
-def prepare(program: Program, rho: ArrayLike) -> Factors:
+@takes(program=VALID, rho=above(0, finite=True))
+def prepare(program: Program, rho: Real[ArrayLike, ""]) -> Factors:
     """Factorise once. Programs that differ in beta and y alone share it."""
     x, active = program.x, program.active
-    rho = jnp.asarray(rho, x.dtype)
     inner = jnp.linalg.cholesky(jnp.eye(x.shape[1], dtype=x.dtype) + x.T @ x)
     gram = (x @ cho_solve((inner, True), x.T)) * ((active * jnp.abs(program.sign)[None]) @ active.T)
     return Factors(program, rho, inner, jnp.linalg.cholesky(rho * jnp.eye(len(x), dtype=x.dtype) + gram))
@@ -114,12 +115,13 @@ def convex_objective(state: State, program: Program) -> Float[Array, ""]:
     return jnp.sum((f - program.y) ** 2) / 2 + program.beta * jnp.sum(jnp.abs(program.sign) * norms(state.weights))
 
 
+@takes(program=VALID, rho=above(0, finite=True), dual_step=above(0, finite=True), rtol=at_least(0), max_steps=at_least(0))
 def solve(
     program: Program,
     *,
-    rho: ArrayLike = 0.1,
-    dual_step: ArrayLike = 1.0,
-    rtol: ArrayLike = 1e-6,
+    rho: Real[ArrayLike, ""] = 0.1,
+    dual_step: Real[ArrayLike, ""] = 1.0,
+    rtol: Real[ArrayLike, ""] = 1e-6,
     max_steps: int = 20_000,
     start: State | None = None,
 ) -> Solution:

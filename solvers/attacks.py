@@ -16,26 +16,33 @@ The box is not cut to the range of the data, $[0, 1]$ for pixels, unless `within
 Source: FGSM: Goodfellow, Shlens and Szegedy, arXiv 1412.6572; PGD: Madry et al., arXiv 1706.06083 (both recalled).
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Real
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 from ..models import two_layer
+from ..theory.numerics.arguments import FINITE, above, at_least, one_of, takes
 
-Radius = Real[Array, ""] | Float[Array | np.ndarray, "dim"] | float
+Points = Real[ArrayLike, "sample dim"]
+Labels = Real[ArrayLike, "sample"]
+Radius = Real[ArrayLike, "..."]  # one number, or one for each input
+_DATA: dict[str, Any] = dict(x=FINITE, y=one_of(-1, 1))
 Range = tuple[float | int, float | int]  # lowest and highest value of an input
 
 
-def margins(params: two_layer.Params, x: Float[Array, "sample dim"], y: Float[Array, "sample"]) -> Float[Array, "sample"]:
-    """y f of every example: negative where the class is wrong."""
+@takes(**_DATA)
+def margins(params: two_layer.Params, x: Points, y: Labels) -> Float[Array, "sample"]:
+    """y f of every example, y = +-1: negative where the class is wrong."""
     return y * jax.vmap(two_layer.apply, (None, 0))(params, x)
 
 
+@takes(**_DATA, radius=at_least(0, finite=True))
 def fgsm(
     params: two_layer.Params,
-    x: Float[Array, "sample dim"],
-    y: Float[Array, "sample"],
+    x: Points,
+    y: Labels,
     radius: Radius,
     *,
     within: Range | None = None,
@@ -51,15 +58,16 @@ def fgsm(
     return _cut(x - _rows(radius, x) * _uphill(params, x, y), within)
 
 
+@takes(**_DATA, radius=at_least(0, finite=True), num_steps=at_least(1), step_size=above(0, finite=True))
 def pgd(
     params: two_layer.Params,
-    x: Float[Array, "sample dim"],
-    y: Float[Array, "sample"],
+    x: Points,
+    y: Labels,
     radius: Radius,
     key: PRNGKeyArray | None = None,
     *,
     num_steps: int = 20,
-    step_size: float | None = None,
+    step_size: Real[ArrayLike, ""] | None = None,
     within: Range | None = None,
 ) -> Float[Array, "sample dim"]:
     """Projected gradient descent on the margin; of the points seen, x among them, the one with the smallest.
@@ -93,9 +101,16 @@ def _uphill(params: two_layer.Params, x: Array, y: Array) -> Array:
     return jnp.sign(jax.grad(lambda points: jnp.sum(margins(params, points, y)))(x))
 
 
-def _rows(radius: Radius, x: Array) -> Array:
+def _rows(radius: Array, x: Array) -> Array:
+    if radius.shape not in ((), x.shape[1:]):
+        raise ValueError(f"radius must be one number or one for each of the {x.shape[1]} inputs; got the shape {radius.shape}")
     return jnp.broadcast_to(jnp.asarray(radius, x.dtype), x.shape[1:])[None]
 
 
 def _cut(x: Array, within: Range | None) -> Array:
-    return x if within is None else jnp.clip(x, *within)
+    if within is None:
+        return x
+    low, high = within
+    if not low <= high:
+        raise ValueError(f"within must be (lowest, highest), got {within}")
+    return jnp.clip(x, low, high)

@@ -20,10 +20,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray, Real
 
 from ..models import convex_relu, two_layer
 from ..theory import convex_relu as theory
+from ..theory.numerics.arguments import at_least, takes
 from . import losses
 from .losses import Loss
 from .program import checked
@@ -46,11 +47,12 @@ class Certificate(NamedTuple):
         return self.objective - self.bound
 
 
+@takes(num_starts=at_least(1), max_patterns=at_least(0))
 def certify(
     params: two_layer.Params,
-    x: ArrayLike,
-    y: ArrayLike,
-    beta: ArrayLike,
+    x: Real[ArrayLike, "..."],
+    y: Real[ArrayLike, "..."],
+    beta: Real[ArrayLike, "..."],
     *,
     loss: Loss = losses.squared,
     key: PRNGKeyArray | None = None,

@@ -18,13 +18,19 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float
 
+from ..theory.numerics.arguments import at_least, require, takes
+
 P = TypeVar("P")
 
 
+@takes(num_steps=at_least(1), num_moments=at_least(1))
 def adam(
     objective_fn: Callable[[P], Float[Array, ""]], params: P, rate: ArrayLike, num_steps: int, num_moments: int = 1
 ) -> tuple[P, Float[Array, "moment"]]:
     """The trained parameters, and the objective after num_steps/num_moments, 2 num_steps/num_moments, .. updates."""
+    if num_steps % num_moments:
+        raise ValueError(f"num_steps must be a multiple of num_moments = {num_moments}, got {num_steps}")
+    params = _floats(params)
     optimiser, update = _cosine(lambda params, _: objective_fn(params), rate, num_steps)
 
     def stretch(carry: tuple[Any, optax.OptState], _: None) -> tuple[tuple[Any, optax.OptState], Array]:
@@ -36,6 +42,7 @@ def adam(
     return params, objective
 
 
+@takes(num_steps=at_least(1))
 def minibatch_adam(
     objective_fn: Callable[[P, Array], Float[Array, ""]],
     params: P,
@@ -47,13 +54,19 @@ def minibatch_adam(
 
     Weight decay is decoupled, as in AdamW: a step takes off rate, times the cosine, times weight_decay of them.
     """
-    start: Any = params
+    start: Any = _floats(params)
     optimiser, update = _cosine(objective_fn, rate, num_steps, weight_decay)
     return jax.lax.fori_loop(0, num_steps, update, (start, optimiser.init(start)))[0]
 
 
+def _floats(params: P) -> P:
+    """Whole numbers, which have no derivative, as floats."""
+    return jax.tree.map(lambda p: p if jnp.issubdtype(jnp.result_type(p), jnp.inexact) else jnp.asarray(p, float), params)
+
+
 def _cosine(objective_fn: Callable, rate: ArrayLike, num_steps: int, weight_decay: ArrayLike | None = None):
     """The optimiser, and what a step does to (parameters, memory of the optimiser)."""
+    require(at_least(0, finite=True), rate=rate, weight_decay=0 if weight_decay is None else weight_decay)
     decay = optax.identity() if weight_decay is None else optax.add_decayed_weights(weight_decay)  # type: ignore[arg-type]
     schedule = optax.cosine_decay_schedule(1.0, num_steps)
     optimiser = optax.chain(optax.scale_by_adam(), decay, optax.scale_by_learning_rate(schedule))

@@ -23,16 +23,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Real
 
 from ..models import two_layer
 from ..models.convex_relu import to_network
 from ..theory import convex_relu as theory
+from ..theory.numerics.arguments import FINITE, above, at_least, takes
 from . import losses
 from .losses import Loss
-from .program import Bounds, Program, Solution, norms, outputs, pulled, run
+from .program import VALID, Bounds, Program, Solution, norms, outputs, pulled, run
 
 Weights = Float[Array, "*weights"]
+Number = Real[ArrayLike, ""]
 
 
 class Composite(NamedTuple):
@@ -146,11 +148,18 @@ def measure(state: State, composite: Composite, loss: Loss = losses.squared) -> 
     return Bounds(objective, loss.bound(nu, norm, composite.y, composite.beta))
 
 
+@takes(rtol=at_least(0), max_steps=at_least(0), every=at_least(1))
 def minimise(
-    composite: Composite, start: Weights, *, loss: Loss = losses.squared, rtol: ArrayLike, max_steps: int, every: int = 10
+    composite: Composite,
+    start: Real[ArrayLike, "*weights"],
+    *,
+    loss: Loss = losses.squared,
+    rtol: Number,
+    max_steps: int,
+    every: int = 10,
 ) -> Solution:
     """Any composite problem from a start, to a verified relative gap; `Solution.weights` has the start's shape."""
-    loss.check(composite.y)
+    loss.check(composite.y, smooth=True)
     state, bounds, steps = run(
         lambda s: step(s, composite, loss),
         lambda s: measure(s, composite, loss),
@@ -162,27 +171,29 @@ def minimise(
     return Solution(state.weights, *bounds, steps)
 
 
+@takes(program=VALID, rtol=at_least(0), max_steps=at_least(0), start=FINITE)
 def solve(
     program: Program,
     *,
     cones: bool,
     loss: Loss = losses.squared,
-    rtol: ArrayLike = 1e-6,
+    rtol: Number = 1e-6,
     max_steps: int = 20_000,
-    start: Float[Array, "dim block"] | None = None,
+    start: Real[ArrayLike, "dim block"] | None = None,
 ) -> Solution:
     """The gated program (`cones=False`), or the ReLU program by projections (`cones=True`), to a verified relative gap."""
     start = jnp.zeros((program.x.shape[1], program.sign.size), program.x.dtype) if start is None else start
     return minimise((relu if cones else gated)(program), start, loss=loss, rtol=rtol, max_steps=max_steps)
 
 
+@takes(program=VALID, betas=above(0, finite=True), rtol=at_least(0), max_steps=at_least(0))
 def path(
     program: Program,
-    betas: Float[Array, "beta"],
+    betas: Real[ArrayLike, "beta"],
     *,
     cones: bool,
     loss: Loss = losses.squared,
-    rtol: ArrayLike = 1e-6,
+    rtol: Number = 1e-6,
     max_steps: int = 20_000,
 ) -> Solution:
     """The solutions for all betas in one call, each warm-started from the one before; best in falling order."""
@@ -193,26 +204,28 @@ def path(
         return solution.weights, solution
 
     start = jnp.zeros((program.x.shape[1], program.sign.size), program.x.dtype)
-    return jax.lax.scan(advance, start, jnp.asarray(betas, program.x.dtype))[1]
+    return jax.lax.scan(advance, start, betas)[1]
 
 
+@takes(directions=FINITE, x=FINITE, y=FINITE, beta=above(0, finite=True), rtol=at_least(0), max_steps=at_least(0))
 def scp(
-    directions: Float[Array, "dim neuron"],
-    x: Float[Array, "sample dim"],
-    y: Float[Array, "sample"],
-    beta: ArrayLike,
+    directions: Real[ArrayLike, "dim neuron"],
+    x: Real[ArrayLike, "sample dim"],
+    y: Real[ArrayLike, "sample"],
+    beta: Number,
     *,
     loss: Loss = losses.squared,
-    rtol: ArrayLike = 1e-8,
+    rtol: Number = 1e-8,
     max_steps: int = 50_000,
 ) -> tuple[two_layer.Params, Solution]:
     """The best network whose first layer points along given directions: the Lasso over sampled neurons.
 
     The value is an upper bound of the optimum over all networks that falls as directions are added. Scaling of the
-    directions does not matter. The gap is that of the Lasso, not of the network.
+    directions does not matter; one of zero adds nothing. The gap is that of the Lasso, not of the network.
     """
-    unit = directions / norms(directions)[None]
-    composite = lasso(jax.nn.relu(x @ unit), y, jnp.asarray(beta, x.dtype))
+    size = norms(directions)
+    unit = directions / jnp.where(size > 0, size, 1)[None]
+    composite = lasso(jax.nn.relu(x @ unit), y, beta)
     solution = minimise(composite, jnp.zeros(unit.shape[1], x.dtype), loss=loss, rtol=rtol, max_steps=max_steps)
     readout = solution.weights
     sign = jnp.where(readout < 0, -1, 1).astype(x.dtype)

@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
 from ..models import convex_relu, two_layer
+from ..theory.numerics.arguments import at_least, require, takes
 from . import interior_point, losses
 from .certificate import Certificate, Found, search
 from .descent import adam
@@ -50,6 +51,7 @@ class Grown(NamedTuple):
     rounds: list[Round]
 
 
+@takes(width=at_least(1), max_rounds=at_least(1), num_starts=at_least(1), descent_steps=at_least(1))
 def grow(
     key: PRNGKeyArray,
     x: ArrayLike,
@@ -70,7 +72,8 @@ def grow(
     change), so this is not to be jitted; it takes seconds at (n, dim) = (500, 10). Raises ValueError on bad data.
     """
     x, y, beta = checked(x, y, beta)
-    loss.check(y)
+    loss.check(y, smooth=True)
+    require(at_least(0), rtol=rtol)
     key_start, key_rounds = jax.random.split(key)
     weights, sign = _random_neurons(key_start, x, y, width)
     nu = loss.dual_point(jnp.zeros_like(y), y)
@@ -117,7 +120,7 @@ def _random_neurons(key: PRNGKeyArray, x: Array, y: Array, width: int) -> tuple[
     key_direction, key_sign = jax.random.split(key)
     direction = jax.random.normal(key_direction, (x.shape[1], width), x.dtype)
     seen = jnp.linalg.norm(x @ direction) / jnp.sqrt(jnp.asarray(width, x.dtype))  # root mean square over the neurons
-    scale = jnp.linalg.norm(y) / (seen * jnp.sqrt(jnp.asarray(width, x.dtype)))
+    scale = jnp.linalg.norm(y) / (jnp.where(seen > 0, seen, 1) * jnp.sqrt(jnp.asarray(width, x.dtype)))
     return np.asarray(scale * direction), np.asarray(jax.random.rademacher(key_sign, (width,), x.dtype))
 
 

@@ -26,12 +26,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import xlogy
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Real
 
 from ..models import two_layer
+from ..theory.numerics.arguments import as_floats, at_least, one_of, takes
 from .program import known
 
-Vector = Float[Array, "sample"]
+Vector = Real[ArrayLike, "sample"]
+Number = Real[ArrayLike, ""]
+_LABELS = one_of(-1, 1)
 
 
 class Loss(NamedTuple):
@@ -40,23 +43,28 @@ class Loss(NamedTuple):
     value: Callable[[Vector, Vector], Float[Array, ""]]
     dual: Callable[[Vector, Vector], Float[Array, ""]]
     labels: bool = False  # whether y must be +1 or -1
+    smooth: bool = True
 
-    def check(self, y: Array) -> None:
-        """Raise ValueError where the loss wants labels and y has others."""
+    def check(self, y: Array, smooth: bool = False) -> None:
+        """Raise ValueError where the loss wants labels and y has others, or is not `smooth` though it must be."""
         if self.labels:
             check_labels(y)
+        if smooth and not self.smooth:
+            raise ValueError("loss must be smooth here, and the hinge is not: see solvers.robust, with radius 0 for no attack")
 
-    def bound(self, nu: Vector, norm: Float[Array, ""], y: Vector, beta: Float[Array, ""] | float) -> Float[Array, ""]:
+    def bound(self, nu: Vector, norm: Number, y: Vector, beta: Number) -> Float[Array, ""]:
         """The dual at min(1, beta/norm) nu, which is feasible if `norm` is the dual norm of nu, or above it."""
         scale = jnp.minimum(1, beta / jnp.where(norm > 0, norm, beta))
         return self.dual(scale * nu, y)
 
-    def dual_point(self, outputs: Vector, y: Vector) -> Vector:
+    def dual_point(self, outputs: Vector, y: Vector) -> Float[Array, "sample"]:
         """nu = -dvalue/doutputs."""
+        outputs, y = as_floats(outputs, y)
         return -jax.grad(self.value)(outputs, y)
 
-    def curvature(self, outputs: Vector, y: Vector) -> Vector:
+    def curvature(self, outputs: Vector, y: Vector) -> Float[Array, "sample"]:
         """Second derivative of every example's loss."""
+        outputs, y = as_floats(outputs, y)
         return jax.jvp(lambda f: jax.grad(self.value)(f, y), (outputs,), (jnp.ones_like(outputs),))[1]
 
 
@@ -67,18 +75,22 @@ def check_labels(y: Array) -> None:
         raise ValueError(f"this loss wants labels y of -1 and +1; got {other} (labels 0 and 1 are 2 y - 1)")
 
 
+@takes()
 def _squared(outputs: Vector, y: Vector) -> Float[Array, ""]:
     return jnp.sum((outputs - y) ** 2) / 2
 
 
+@takes()
 def _squared_dual(nu: Vector, y: Vector) -> Float[Array, ""]:
     return nu @ y - nu @ nu / 2
 
 
+@takes(y=_LABELS)
 def _logistic(outputs: Vector, y: Vector) -> Float[Array, ""]:
     return jnp.sum(jax.nn.softplus(-2 * y * outputs))
 
 
+@takes(y=_LABELS)
 def _logistic_dual(nu: Vector, y: Vector) -> Float[Array, ""]:
     share = y * nu / 2  # in [0, 1]: the probability of the wrong label
     inside = (share >= 0) & (share <= 1)
@@ -86,10 +98,12 @@ def _logistic_dual(nu: Vector, y: Vector) -> Float[Array, ""]:
     return jnp.sum(jnp.where(inside, -xlogy(share, share) - xlogy(1 - share, 1 - share), -jnp.inf))
 
 
+@takes(y=_LABELS)
 def _hinge(outputs: Vector, y: Vector) -> Float[Array, ""]:
     return jnp.mean(jax.nn.relu(1 - y * outputs))
 
 
+@takes(y=_LABELS)
 def _hinge_dual(nu: Vector, y: Vector) -> Float[Array, ""]:
     share = y * nu * y.size
     return jnp.mean(jnp.where((share >= 0) & (share <= 1), share, -jnp.inf))
@@ -100,11 +114,12 @@ squared = Loss(_squared, _squared_dual)
 # sum log(1 + exp(-2 y outputs)), y = +-1: the paper's, whose labels are (1 + y)/2
 logistic = Loss(_logistic, _logistic_dual, labels=True)
 # mean (1 - y outputs)_+, y = +-1
-hinge = Loss(_hinge, _hinge_dual, labels=True)
+hinge = Loss(_hinge, _hinge_dual, labels=True, smooth=False)
 
 
+@takes(beta=at_least(0))
 def network_objective(
-    params: two_layer.Params, x: Float[Array, "sample dim"], y: Vector, beta: Float[Array, ""] | float, loss: Loss = squared
+    params: two_layer.Params, x: Real[ArrayLike, "sample dim"], y: Vector, beta: Number, loss: Loss = squared
 ) -> Float[Array, ""]:
     """The objective of training: loss + (beta/2) sum_j (||u_j||^2 + alpha_j^2), u = w/sqrt(width) and alpha = a/sqrt(width).
 

@@ -45,9 +45,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
 
 from ..models import convex_relu, two_layer
+from ..theory.numerics.arguments import FINITE, above, at_least, one_of, require, takes
 
 S = TypeVar("S")
 
@@ -60,6 +61,9 @@ class Program(NamedTuple):
     active: Float[Array, "sample block"]  # D_b as zeros and ones
     sign: Float[Array, "block"]  # +1 or -1; 0 switches a block off
     beta: Float[Array, ""]
+
+
+VALID = Program(FINITE, FINITE, one_of(0, 1), one_of(-1, 0, 1), above(0, finite=True))  # pyright: ignore[reportArgumentType]
 
 
 class Bounds(NamedTuple):
@@ -101,11 +105,11 @@ def relu_program(x: ArrayLike, y: ArrayLike, gates: ArrayLike, beta: ArrayLike) 
     return Program(x, y, active, sign, beta)
 
 
-def checked(x: ArrayLike, y: ArrayLike, beta: ArrayLike) -> tuple[Array, Array, Array]:
+@takes()
+def checked(
+    x: Real[ArrayLike, "..."], y: Real[ArrayLike, "..."], beta: Real[ArrayLike, "..."]
+) -> tuple[Float[Array, "sample dim"], Float[Array, "sample"], Float[Array, ""]]:
     """The data as arrays of one floating dtype. Values are checked where they are known (not under a trace)."""
-    x, y, beta = jnp.asarray(x), jnp.asarray(y), jnp.asarray(beta)
-    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.result_type(float)
-    x, y, beta = x.astype(dtype), y.astype(dtype), beta.astype(dtype)
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"x must have the shape (sample, dim), neither of them 0; got {x.shape}")
     if y.shape != x.shape[:1]:
@@ -171,6 +175,7 @@ class _Progress(NamedTuple):
     idle: Int[Array, ""]  # looks since the gap last shrank
 
 
+@takes(max_steps=at_least(0), every=at_least(1), patience=at_least(1))
 def run(
     step: Callable[[S], S],
     measure: Callable[[S], Bounds],
@@ -185,8 +190,10 @@ def run(
 
     Returns the state whose objective came nearest to the bound, that objective, the best bound and the steps taken. An
     infinite objective says that the state holds no point of the program yet; the first state must hold one. Ends as well
-    at `max_steps`, after `patience` looks at which the gap did not shrink, and when the objective is no longer a number.
+    at `max_steps`, after `patience` looks at which the gap did not shrink, and when the objective is no longer a number; with
+    rtol = 0, where the gap is 0 or no longer shrinks.
     """
+    require(at_least(0), rtol=rtol)
 
     def unfinished(at: _Progress) -> Bool[Array, ""]:
         objective, bound = at.bounds
@@ -209,6 +216,7 @@ def run(
     return end.best, end.bounds, end.steps
 
 
+@takes(num_steps=at_least(0), every=at_least(1))
 def history(step: Callable[[S], S], measure: Callable[[S], Any], state: S, num_steps: int, every: int = 1) -> Any:
     """`measure` after every, 2 every, ..., num_steps steps, stacked on a leading axis."""
 

@@ -12,6 +12,12 @@ gives $K(x_a, y_b)$ for all pairs, by blocks; of one set of examples with itself
 The ridge is not divided by the number of samples. With $K = \Phi \Phi^\top$ the two fits give the same function. Everything may
 be jitted, differentiated, and mapped over ridge or $y$ by `vmap`.
 
+Singular systems. The fits are by Cholesky where the ridge is well above the rounding of the largest eigenvalue, by a factor of
+1000, or is traced. Where it is known to be below, 0 included, they are by singular values or eigenvalues, which takes about ten
+times as long: those that are rounding count as 0 and get no weight, so that ridge 0 gives the solution of least norm, also for
+features or kernels that are rank-deficient. A derivative is then that at a rank that stays. A traced ridge below rounding gives
+noise or NaN where the matrix is singular.
+
 Example. Four samples with the one feature 1 and the target 3: a ridge as large as their number halves the weight.
 
 >>> import jax.numpy as jnp
@@ -27,30 +33,42 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.lax.linalg import triangular_solve
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree, Real
 
-from .program import known
+from ..theory.numerics.arguments import FINITE, at_least, require, takes
 
 _product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
+@takes(features=FINITE, y=FINITE)
 def fit(
-    features: Float[Array, "sample feature"], y: Float[Array, "label *target"], ridge: ArrayLike
+    features: Real[ArrayLike, "sample feature"], y: Real[ArrayLike, "sample *target"], ridge: ArrayLike
 ) -> Float[Array, "feature *target"]:
-    """The weights of the ridge fit; several columns of y at the cost of one factorisation."""
-    _check(features, y, ridge, "features")
+    """The weights of the ridge fit; several columns of y at the cost of one factorisation.
+
+    >>> [round(float(weight), 4) for weight in fit([[1, 1], [1, 1]], [1, 3], 0)]  # of all with sum 2 the shortest
+    [1.0, 1.0]
+    """
+    _check(ridge, features=features, y=y)
     samples, width = features.shape
+    if _is_small(ridge, features, 2):
+        return _least_norm(features, y.reshape(samples, -1), jnp.asarray(ridge, y.dtype)).reshape(width, *y.shape[1:])
     if width <= samples:
         return _solve(features.T, _rows_of_product, _times_product, _product(features.T, y), ridge)
     return _product(features.T, _solve(features, _rows_of_product, _times_product, y, ridge))
 
 
+@takes(gram=FINITE, y=FINITE)
 def fit_kernel(
-    gram: Float[Array, "sample sample"], y: Float[Array, "label *target"], ridge: ArrayLike
+    gram: Real[ArrayLike, "sample sample"], y: Real[ArrayLike, "sample *target"], ridge: ArrayLike
 ) -> Float[Array, "sample *target"]:
-    """(gram + ridge I)^-1 y by Cholesky: NaN where the sum is not positive definite to working precision."""
-    _check(gram, y, ridge, "gram")
+    """(gram + ridge I)^-1 y for a symmetric gram, the pseudo-inverse at a known ridge of 0; NaN where gram + ridge I has an
+    eigenvalue that is negative beyond rounding, or, by Cholesky, is not positive definite to working precision."""
+    _check(ridge, gram=gram, y=y)
+    if _is_small(ridge, gram, 1):
+        return _pseudo_solve(gram, y.reshape(len(y), -1), jnp.asarray(ridge, y.dtype)).reshape(y.shape)
     return _solve(gram, _rows, _product, y, ridge)
 
 
@@ -174,11 +192,82 @@ def _substitute(panels: list[tuple[Array, Array]], y: Array) -> Array:
     return solution
 
 
-def _check(matrix: Array, y: Array, ridge: ArrayLike, name: str) -> None:
-    if len(y) != len(matrix):
-        raise ValueError(f"y must have one row for each of the {len(matrix)} rows of {name}, got shape {y.shape}")
-    if known(ridge) and not np.all(np.asarray(ridge) >= 0):
-        raise ValueError(f"ridge must not be negative, got {ridge}")
-    for label, values in ((name, matrix), ("y", y)):
-        if known(values) and not np.isfinite(values).all():
-            raise ValueError(f"{label} must be finite; it holds NaN or infinity")
+# --------------------------------------------------------------------------------------------------- singular systems
+
+
+def _is_small(ridge: ArrayLike, matrix: Array, power: int) -> bool:
+    """Whether the ridge is known to be near the rounding of the largest eigenvalue, |matrix|^power at most, or below it."""
+    if isinstance(ridge, Tracer):
+        return False
+    if isinstance(matrix, Tracer):
+        return bool(np.asarray(ridge) == 0)
+    largest = np.linalg.norm(np.asarray(matrix, float)) ** power
+    return bool(np.asarray(ridge) <= 1000 * len(matrix) * float(jnp.finfo(matrix.dtype).eps) * largest)
+
+
+def _by_singular_values(features: Array, ridge: Array) -> tuple[Array, Array, Array, Array]:
+    """U, V of the singular values s that are kept (the other columns are 0), s, and 1/(s^2 + ridge)."""
+    u, s, v = jnp.linalg.svd(features, full_matrices=False)
+    kept = s > max(features.shape) * jnp.finfo(s.dtype).eps * jnp.max(s)
+    inverse = jnp.where(kept, 1 / jnp.where(kept, s**2 + ridge, 1), 0)
+    return jnp.where(kept[None], u, 0), jnp.where(kept[None], v.T, 0), s, inverse
+
+
+@jax.custom_jvp
+def _least_norm(features: Array, y: Array, ridge: Array) -> Array:
+    u, v, s, inverse = _by_singular_values(features, ridge)
+    return _product(v, (s * inverse)[:, None] * _product(u.T, y))
+
+
+@_least_norm.defjvp
+def _least_norm_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    """Of (A'A + ridge) w = A'y inside of the row space of A, which turns by A'c: w = A'c with (A A' + ridge) c = y."""
+    (features, y, ridge), (d_features, dy, d_ridge) = primals, tangents
+    u, v, s, inverse = _by_singular_values(features, ridge)
+    c = _product(u, inverse[:, None] * _product(u.T, y))
+    w = _product(v, (s * inverse)[:, None] * _product(u.T, y))
+    left = y - _product(features, w)
+    right = _product(d_features.T, left) - _product(features.T, _product(d_features, w) - dy) - d_ridge * w
+    turned = _product(d_features.T, c)
+    return w, _product(v, inverse[:, None] * _product(v.T, right)) + turned - _product(v, _product(v.T, turned))
+
+
+def _by_eigenvalues(gram: Array, ridge: Array) -> tuple[Array, Array, Array]:
+    """The vectors of the eigenvalues that are kept (the other columns are 0), 1/(value + ridge), and that over the value."""
+    values, vectors = jnp.linalg.eigh(gram)
+    edge = len(gram) * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
+    kept = values > edge
+    inverse = jnp.where(jnp.min(values) + ridge < -edge, jnp.nan, jnp.where(kept, 1 / jnp.where(kept, values + ridge, 1), 0))
+    return jnp.where(kept[None], vectors, 0), inverse, inverse / jnp.where(kept, values, 1)
+
+
+@jax.custom_jvp
+def _pseudo_solve(gram: Array, y: Array, ridge: Array) -> Array:
+    vectors, inverse, _ = _by_eigenvalues(gram, ridge)
+    return _product(vectors, inverse[:, None] * _product(vectors.T, y))
+
+
+@_pseudo_solve.defjvp
+def _pseudo_solve_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    """Inside of the range of K, dc = (K + ridge)^-1 (dy - dK c - dridge c); the range turns by first-order perturbation."""
+    (gram, y, ridge), (d_gram, dy, d_ridge) = primals, tangents
+    vectors, inverse, twice = _by_eigenvalues(gram, ridge)
+
+    def within(diagonal: Array, b: Array) -> Array:
+        return _product(vectors, diagonal[:, None] * _product(vectors.T, b))
+
+    def outside(b: Array) -> Array:
+        return b - _product(vectors, _product(vectors.T, b))
+
+    c = within(inverse, y)
+    inner = within(inverse, dy - _product(d_gram, c) - d_ridge * c)
+    return c, inner + within(twice, _product(d_gram, outside(y))) + outside(_product(d_gram, within(twice, y)))
+
+
+def _check(ridge: ArrayLike, **arrays: Array) -> None:
+    if jnp.shape(ridge) != ():
+        raise ValueError(f"ridge must be a single number, got shape {jnp.shape(ridge)}; vmap over further axes")
+    require(at_least(0, finite=True), ridge=ridge)
+    for name, value in arrays.items():
+        if 0 in value.shape:
+            raise ValueError(f"{name} must not be empty, got shape {value.shape}")

@@ -31,11 +31,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import xlogy
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int, Real
 
+from ..theory.numerics.arguments import above, at_least, takes
 from .fista import shrink
 from .losses import check_labels
-from .program import Bounds, Program, Solution, known, norms, outputs, run
+from .program import VALID, Bounds, Program, Solution, known, norms, outputs, run
 
 
 class RobustLoss(NamedTuple):
@@ -141,6 +142,7 @@ class Factors(NamedTuple):
     stiffness: Float[Array, "dim block"]  # eigenvalues of the linear step
 
 
+@takes(program=VALID)
 def prepare(program: Program, radius: ArrayLike) -> Factors:
     """Factorise once. Raises ValueError if the box lets some example change sign in every direction."""
     x = program.x
@@ -312,13 +314,14 @@ def measure(state: State, factors: Factors, loss: RobustLoss = hinge) -> Bounds:
 _OUTSIDE = 1e-4  # in units of the output: a network further out is none of the program's, and may be better than all of them
 
 
+@takes(program=VALID, rho=above(0, finite=True), rtol=at_least(0), max_steps=at_least(0))
 def solve(
     program: Program,
     radius: ArrayLike,
     *,
     loss: RobustLoss = hinge,
-    rho: ArrayLike = 0.3,
-    rtol: ArrayLike = 1e-5,
+    rho: Real[ArrayLike, ""] = 0.3,
+    rtol: Real[ArrayLike, ""] = 1e-5,
     max_steps: int = 20_000,
 ) -> Solution:
     """The robust program, to a verified relative gap. `radius` is one number or one for each input.

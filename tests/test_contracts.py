@@ -163,6 +163,23 @@ def test_model_has_a_finite_gradient(model):
     assert any(jnp.any(leaf != 0) for leaf in jax.tree.leaves(gradient))
 
 
+def test_model_refuses_what_is_not_one_example(model):
+    """A batch, an axis too few, an axis of another size, and no numbers; lists and whole numbers are welcome."""
+    module, _, params, x = model
+    for several in (x, x[None]):
+        with pytest.raises(ValueError, match=r"^x must be one example of shape \(.*\), got \(.*\); vmap over further axes$"):
+            module.apply(params, several)
+    with pytest.raises(ValueError, match=r"^x must be one example"):
+        module.apply(params, x[0][..., 0])
+    with pytest.raises(ValueError, match=r"^x must have .* got .*$"):
+        module.apply(params, jnp.concatenate([x[0]] * 3, axis=-1))
+    with pytest.raises(ValueError, match=r"^x must be numbers, got str$"):
+        module.apply(params, "three")
+    whole = np.round(3 * np.asarray(x[0]))
+    for same in (whole, whole.astype(int), whole.astype(int).tolist()):
+        np.testing.assert_array_equal(module.apply(params, same), module.apply(params, jnp.asarray(whole)))
+
+
 # --- theory ----------------------------------------------------------------------------------------------------------------
 
 # what its functions promise at every legal argument: tests/theory/test_calls.py

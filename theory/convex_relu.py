@@ -78,15 +78,21 @@ Example. The gap of the zero network, here exactly how far it is above the optim
 """
 
 import math
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real, Shaped
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
 
-from .gaussian import as_floats
+from .numerics.arguments import FINITE, at_least, between, one_of, require, takes
 
 Number = Real[ArrayLike, ""]
+Samples = Real[ArrayLike, "sample"]
+Points = Real[ArrayLike, "sample dim"]
+Patterns = Real[ArrayLike, "sample pattern"]  # 0/1 or bool
+
+_BINARY, _LABELS = one_of(0, 1), one_of(-1, 1)
 
 
 class DualMaximum(NamedTuple):
@@ -100,32 +106,47 @@ class DualMaximum(NamedTuple):
 # ----------------------------------------------------------------------------------------------- how many patterns
 
 
+@takes(num_samples=at_least(1), rank=at_least(1))
 def pattern_count(num_samples: Number, rank: int) -> Float[Array, ""]:
-    """P = 2 sum_{k<r} C(n-1, k), the activation patterns of n >= 1 inputs in general position in `rank` dimensions.
+    """P = 2 sum_{k<r} C(n-1, k), the activation patterns of n inputs in general position in `rank` dimensions.
 
-    Cover's count of the sign patterns of a linear function; 2^n for rank >= n. Exact below 1/eps of the dtype.
+    Cover's count of the sign patterns of a linear function; 2^n for rank >= n. Exact below 1/eps of the dtype, infinite
+    beyond its range. Between whole n it is the polynomial, whose derivative it has.
 
     >>> [int(pattern_count(n, rank)) for n, rank in ((6, 2), (8, 2), (8, 3), (10, 3), (9, 4), (5, 9))]
     [12, 16, 58, 92, 186, 32]
     """
-    (n,) = as_floats(num_samples)
-    binomial = total = jnp.ones_like(n)
-    for k in range(1, rank):
-        binomial = binomial * (n - k) / k  # C(n-1, k) from C(n-1, k-1): the product is an exact multiple of k
-        total = total + binomial
-    return 2 * total
+    return _pattern_count(num_samples, rank)
 
 
+@partial(jax.jit, static_argnames="rank")
+def _pattern_count(n: Float[Array, ""], rank: int) -> Float[Array, ""]:
+    def add(k: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
+        binomial, total = sums
+        size = k.astype(n.dtype)
+        # C(n-1, k) from C(n-1, k-1). Two roundings are off by less than 1/2 below 1/(2 eps), where whole numbers are exact.
+        term = binomial * ((n - size) / size)
+        whole = (n == jnp.round(n)) & jnp.isfinite(term)
+        term = term + jax.lax.stop_gradient(jnp.where(whole, jnp.round(term) - term, 0))
+        term = jnp.where(jnp.isinf(binomial), binomial, term)  # not inf 0 at k = n
+        return term, total + term
+
+    one = jnp.ones_like(n)
+    return 2 * jax.lax.fori_loop(1, rank, add, (one, one))[1]
+
+
+@takes(num_samples=at_least(2), rank=at_least(1))
 def pattern_bound(num_samples: Number, rank: int) -> Float[Array, ""]:
     """The bound 2 r (e(n-1)/r)^r on the number of patterns, for 1 <= r <= n and n >= 2.
 
     >>> round(float(pattern_bound(10, 3)), 1)
     3253.9
     """
-    (n,) = as_floats(num_samples)
-    return 2 * rank * (math.e * (n - 1) / rank) ** rank
+    require(at_least(rank), num_samples=num_samples)
+    return 2 * rank * (math.e * (num_samples - 1) / rank) ** rank
 
 
+@takes(num_samples=at_least(1), psi=between(0, 1, low_open=True), xi=between(0, 1, low_open=True))
 def scenario_bound(num_samples: Number, psi: Number, xi: Number) -> Float[Array, ""]:
     """Sampled patterns P_s that suffice: min{(n+1)/(psi xi) - 1, (2/xi)(n + 1 - log psi)}. Recalled, not re-read.
 
@@ -135,17 +156,20 @@ def scenario_bound(num_samples: Number, psi: Number, xi: Number) -> Float[Array,
     >>> round(float(scenario_bound(10, 0.1, 0.1)), 3)
     266.052
     """
-    n, failure, violation = as_floats(num_samples, psi, xi)
-    return jnp.minimum((n + 1) / (failure * violation) - 1, 2 / violation * (n + 1 - jnp.log(failure)))
+    n, failure, violation = num_samples, psi, xi
+    # below psi = 0.2 the second is the smaller: (n+1)/0.2 - 1 >= 2 (n+1) + 2 log 5 for all n >= 1, and 1/psi grows faster
+    first = jnp.where(failure > 0.2, (n + 1) / jnp.maximum(failure, 0.2) - violation, jnp.inf)
+    return jnp.minimum(first, 2 * (n + 1 - jnp.log(failure))) / violation
 
 
 # --------------------------------------------------------------------------------------------------- the certificate
 
 
-def dual_norm(
-    nu: Float[Array, "sample"], x: Float[Array, "sample dim"], patterns: Shaped[Array, "sample pattern"]
-) -> Float[Array, ""]:
+@takes(nu=FINITE, x=FINITE, patterns=_BINARY)
+def dual_norm(nu: Samples, x: Points, patterns: Patterns) -> Float[Array, ""]:
     """N(nu) = max_{|u| <= 1} |nu.relu(x u)| over the cones of the `patterns` (0/1 or bool). Differentiable in nu and x.
+
+    At nu = 0, where the norm has a kink, the derivative is 0.
 
     >>> x = jnp.eye(2)
     >>> patterns = jnp.array([[1, 1, 0, 0], [1, 0, 1, 0]])
@@ -155,104 +179,109 @@ def dual_norm(
     return dual_direction(nu, x, patterns).value
 
 
-def dual_direction(
-    nu: Float[Array, "sample"], x: Float[Array, "sample dim"], patterns: Shaped[Array, "sample pattern"]
-) -> DualMaximum:
+@takes(nu=FINITE, x=FINITE, patterns=_BINARY)
+def dual_direction(nu: Samples, x: Points, patterns: Patterns) -> DualMaximum:
     """The maximising direction and sign of N(nu): the neuron whose addition lowers the loss fastest.
 
     N(nu) = max_{i,s} |Proj_{K_i}(s x' D_i nu)|. Direction and sign carry no derivative; the value has, by the envelope
     theorem, that of the Lagrangian s nu.(D_i x u) + lambda.(G_i u): the multipliers count where u lies on an edge of K_i,
     as it moves with x there.
     """
-    active = patterns.T.astype(x.dtype)
+    _not_empty(x=x, patterns=patterns)
+    return _dual_direction(nu, x, patterns)
+
+
+@jax.jit
+def _dual_direction(
+    nu: Float[Array, "sample"], x: Float[Array, "sample dim"], patterns: Float[Array, "sample pattern"]
+) -> DualMaximum:
+    active = patterns.T
     signs = 2 * active - 1
-    q = (active * nu[None]) @ x
-    over_patterns = jax.vmap(cone_projection, (0, None, 0))
-    pieces = jax.lax.stop_gradient(jax.vmap(over_patterns, (0, None, None))(jnp.stack([q, -q]), x, signs))
+    size = _power_of_two(nu)  # N(s nu) = s N(nu), and s x has the direction of x: nothing is squared out of range
+    reduced, rows = jax.lax.stop_gradient((nu / size, x / _power_of_two(x)))
+    q = (active * reduced[None]) @ rows
+    over_patterns = jax.vmap(_project, (0, None, 0, None))
+    pieces = jax.vmap(over_patterns, (0, None, None, None))(jnp.stack([q, -q]), rows, signs, _no_face(rows))
     best = jnp.argmax(jnp.sum(pieces.point**2, axis=-1))
     which, i = jnp.divmod(best, len(active))
-    point, multipliers = pieces.point[which, i], pieces.multipliers[which, i]
+    point, multipliers = pieces.point[which, i], size * pieces.multipliers[which, i]
     direction, sign = point / _nonzero(_norm(point)), (1 - 2 * which).astype(x.dtype)
     slopes = sign * nu * active[i] + multipliers * signs[i]
     return DualMaximum(slopes @ (x @ direction), direction, sign)
 
 
-def beta_max(
-    x: Float[Array, "sample dim"], y: Float[Array, "sample"], patterns: Shaped[Array, "sample pattern"]
-) -> Float[Array, ""]:
+@takes(x=FINITE, y=FINITE, patterns=_BINARY)
+def beta_max(x: Points, y: Samples, patterns: Patterns) -> Float[Array, ""]:
     """N(y), the least weight decay at which the zero network is optimal: nu = y is then feasible in the dual."""
     return dual_norm(y, x, patterns)
 
 
-def dual_value(nu: Float[Array, "sample"], y: Float[Array, "sample"]) -> Float[Array, ""]:
+@takes(nu=FINITE, y=FINITE)
+def dual_value(nu: Samples, y: Samples) -> Float[Array, ""]:
     """nu.y - |nu|^2/2, a lower bound of p* if N(nu) <= beta; equal to p* at nu = y - yhat of an optimum."""
     return nu @ y - nu @ nu / 2
 
 
-def duality_gap(
-    objective: Number, residual: Float[Array, "sample"], y: Float[Array, "sample"], beta: Number, norm: Number
-) -> Float[Array, ""]:
+@takes(objective=FINITE, residual=FINITE, y=FINITE, beta=at_least(0), norm=at_least(0, finite=True))
+def duality_gap(objective: Number, residual: Samples, y: Samples, beta: Number, norm: Number) -> Float[Array, ""]:
     """How far, at most, a network of this objective and residual r = y - yhat is above p*, given norm = N(r).
 
     The residual scaled by c = min(1, beta/N(r)) is feasible in the dual. The scaling by c = 1 alone would bound nothing.
     """
-    value, r, target, decay, bound = as_floats(objective, residual, y, beta, norm)
-    c = jnp.where(bound > decay, decay / _nonzero(bound), 1)
-    return value - dual_value(c * r, target)
+    c = jnp.where(norm > beta, jnp.minimum(beta, norm) / _nonzero(norm), 1)
+    return objective - dual_value(c * residual, y)
 
 
 # ------------------------------------------------------------------------------------- closed forms for whitened data
 
 
-def whitened_optimum(y: Float[Array, "sample"], beta: Number) -> Float[Array, ""]:
+@takes(y=FINITE, beta=at_least(0))
+def whitened_optimum(y: Samples, beta: Number) -> Float[Array, ""]:
     """p* = h(|y_+|) + h(|y_-|) if x x' = 1: one neuron fits the positive targets, one the negative ones.
 
     >>> y = jnp.array([1.2, -0.7, 0.4, -1.1, 0.9])
     >>> [round(float(whitened_optimum(y, beta)), 5) for beta in (0.2, 1.0, 1.4)]
     [0.53125, 1.85626, 2.04338]
     """
-    target, decay = as_floats(y, beta)
-    return _huber(_norm(jax.nn.relu(target)), decay) + _huber(_norm(jax.nn.relu(-target)), decay)
+    return _huber(_norm(jax.nn.relu(y)), beta) + _huber(_norm(jax.nn.relu(-y)), beta)
 
 
-def whitened_gated_optimum(y: Float[Array, "sample"], beta: Number) -> Float[Array, ""]:
+@takes(y=FINITE, beta=at_least(0))
+def whitened_gated_optimum(y: Samples, beta: Number) -> Float[Array, ""]:
     """h(|y|), the optimum of the gated ReLU relaxation (all patterns, no cones) if x x' = 1; at most `whitened_optimum`.
 
     >>> round(float(whitened_gated_optimum(jnp.array([1.2, -0.7, 0.4, -1.1, 0.9]), 0.2)), 5)
     0.38546
     """
-    target, decay = as_floats(y, beta)
-    return _huber(_norm(target), decay)
+    return _huber(_norm(y), beta)
 
 
-def whitened_prediction(y: Float[Array, "sample"], beta: Number) -> Float[Array, "sample"]:
+@takes(y=FINITE, beta=at_least(0))
+def whitened_prediction(y: Samples, beta: Number) -> Float[Array, "sample"]:
     """The optimal outputs if x x' = 1: yhat = y_+ (1 - beta/|y_+|)_+ - y_- (1 - beta/|y_-|)_+."""
-    target, decay = as_floats(y, beta)
-    plus, minus = jax.nn.relu(target), jax.nn.relu(-target)
-    return plus * _shrinkage(plus, decay) - minus * _shrinkage(minus, decay)
+    return y * jnp.where(y >= 0, _shrinkage(jax.nn.relu(y), beta), _shrinkage(jax.nn.relu(-y), beta))
 
 
 # --------------------------------------------------------------------------------------------- adversarial training
 
 
-def worst_margin(
-    outputs: Float[Array, "sample"], slopes: Float[Array, "sample dim"], y: Float[Array, "sample"], eps: Number
-) -> Float[Array, "sample"]:
+@takes(outputs=FINITE, slopes=FINITE, y=_LABELS, eps=at_least(0, finite=True))
+def worst_margin(outputs: Samples, slopes: Points, y: Samples, eps: Number) -> Float[Array, "sample"]:
     """min over |delta|_inf <= eps of y f(x + delta) = y f - eps |grad f|_1, with `slopes` the gradients of f in x.
 
-    For a network none of whose activations changes in the balls; labels y = +-1.
+    For a network none of whose activations changes in the balls; labels y = +-1. At a slope of 0, a kink, the derivative
+    of its modulus is 0.
 
     >>> worst_margin(jnp.array([2.0, 2.0]), jnp.array([[1.0, -3.0], [0.0, 1.0]]), jnp.array([1.0, -1.0]), 0.25).tolist()
     [1.0, -2.25]
     """
-    f, gradient, label, radius = as_floats(outputs, slopes, y, eps)
-    return label * f - radius * jnp.sum(jnp.abs(gradient), axis=1)
+    return y * outputs - eps * jnp.sum(jnp.abs(slopes), axis=1)
 
 
-def robust_worst_case(
-    outputs: Float[Array, "sample"], slopes: Float[Array, "sample dim"], y: Float[Array, "sample"], eps: Number
-) -> Float[Array, ""]:
+@takes(outputs=FINITE, slopes=FINITE, y=_LABELS, eps=at_least(0, finite=True))
+def robust_worst_case(outputs: Samples, slopes: Points, y: Samples, eps: Number) -> Float[Array, ""]:
     """The mean worst-case hinge (1 - worst margin)_+, without the penalty."""
+    _not_empty(outputs=outputs)
     return jnp.mean(jax.nn.relu(1 - worst_margin(outputs, slopes, y, eps)))
 
 
@@ -267,11 +296,12 @@ class Projection(NamedTuple):
     face: Int[Array, "slot"]  # the at most dim rows that hold the point, then num_samples
 
 
+@takes(q=FINITE, rows=FINITE, signs=one_of(-1, 0, 1))
 def cone_projection(
-    q: Float[Array, "dim"],
-    rows: Float[Array, "sample dim"],
-    signs: Float[Array, "sample"] | None = None,
-    start: Int[Array, "slot"] | None = None,
+    q: Real[ArrayLike, "dim"],
+    rows: Points,
+    signs: Samples | None = None,
+    start: Int[ArrayLike, "dim"] | None = None,
 ) -> Projection:
     """The point of the cone {u: signs * (rows u) >= 0} nearest to q; without `signs`, of {u: rows u >= 0}.
 
@@ -282,12 +312,31 @@ def cone_projection(
     >>> cone_projection(jnp.array([1.0, -2.0]), jnp.array([[0.0, 1.0], [1.0, 1.0]])).point.tolist()
     [1.0, 0.0]
     """
-    num_samples, dim = rows.shape
-    lengths = jnp.sqrt(jnp.sum(jax.lax.stop_gradient(rows) ** 2, axis=1))
+    _not_empty(q=q)
+    if not len(rows):  # the whole space
+        return Projection(q, jnp.zeros(0, q.dtype), jnp.zeros(len(q), int))
+    face = _no_face(rows) if start is None else jnp.asarray(start, int)
+    size = _power_of_two(q)
+    point, multipliers, face = _project(q / size, rows, signs, face)
+    return Projection(size * point, size * multipliers, face)
+
+
+def _no_face(rows: Float[Array, "sample dim"]) -> Int[Array, "dim"]:
+    return jnp.full(rows.shape[1], len(rows))
+
+
+@jax.jit
+def _project(
+    q: Float[Array, "dim"],
+    rows: Float[Array, "sample dim"],
+    signs: Float[Array, "sample"] | None,
+    start: Int[Array, "slot"],
+) -> Projection:
+    """The same at a q of the size of one."""
+    lengths = _norm(jax.lax.stop_gradient(rows))
     factors = (jnp.ones_like(lengths) if signs is None else signs) / _nonzero(lengths)
-    first = jnp.full(dim, num_samples) if start is None else start
     fixed = jax.lax.stop_gradient((q, rows / _nonzero(lengths)[:, None], signs))
-    face, guess = _find_face(*fixed, first)
+    face, guess = _find_face(*fixed, start)
     # A Newton step on the equations of the face, point = q + B' lambda and B point = 0: it changes the solution by
     # rounding only, and carries its derivative in q and B.
     factor = factors.at[face].get(mode="fill", fill_value=0)
@@ -296,6 +345,7 @@ def cone_projection(
     pushed = q + guess @ B
     point = pushed - Q @ (pushed @ Q)
     point = point - Q @ _solve(R, B @ jax.lax.stop_gradient(point), transpose=True)
+    point = jnp.where(jnp.all(face < len(rows)), 0, point)  # dim independent rows hold nothing but the tip
     slot_multipliers = guess + _solve(R, (point - pushed) @ Q)
     multipliers = jnp.zeros_like(lengths).at[face].set(slot_multipliers * jnp.abs(factor), mode="drop")
     return Projection(point, multipliers, face)
@@ -356,10 +406,17 @@ def _solve(R: Float[Array, "slot slot"], values: Float[Array, "slot"], transpose
     return jax.scipy.linalg.solve_triangular(R, values, trans=int(transpose))
 
 
-def _norm(x: Float[Array, "n"]) -> Float[Array, ""]:
-    """|x|, with derivative 0 at 0."""
-    square = jnp.sum(x**2)
-    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+def _power_of_two(x: Float[Array, "*shape"], axis: int | None = None) -> Float[Array, "*reduced"]:
+    """About the largest modulus, without a derivative; 1 for zeros. Dividing by it rounds nothing."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=axis, initial=0))
+    return jnp.where(largest > 0, largest / _nonzero(2 * jnp.frexp(largest)[0]), 1)
+
+
+def _norm(x: Float[Array, "*shape n"]) -> Float[Array, "*shape"]:
+    """|x| along the last axis, with derivative 0 at 0."""
+    size = _power_of_two(x, axis=-1)
+    square = jnp.sum((x / size[..., None]) ** 2, axis=-1)
+    return jnp.where(square > 0, size * jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
 
 def _nonzero(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -367,8 +424,18 @@ def _nonzero(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def _huber(z: Float[Array, ""], beta: Float[Array, ""]) -> Float[Array, ""]:
-    return jnp.where(z <= beta, z**2 / 2, beta * z - beta**2 / 2)
+    slope = jnp.minimum(z, beta)
+    return jnp.where(z <= beta, z**2 / 2, slope * z - slope**2 / 2)
 
 
 def _shrinkage(x: Float[Array, "sample"], beta: Float[Array, ""]) -> Float[Array, ""]:
-    return jax.nn.relu(1 - beta / _nonzero(_norm(x)))
+    """(1 - beta/|x|)_+; at x = 0 that of small x."""
+    size = _norm(x)
+    small = jnp.where((size > 0) | (beta > 0), 0, 1)
+    return jnp.where(size > beta, 1 - jnp.minimum(beta, size) / _nonzero(size), small)
+
+
+def _not_empty(**arguments: Any) -> None:
+    for name, value in arguments.items():
+        if 0 in value.shape:
+            raise ValueError(f"{name} must not be empty, got shape {value.shape}")

@@ -13,6 +13,7 @@ import pytest
 from scipy import optimize
 
 from closedform.theory import convex_relu
+from zoo.calls import Call
 from zoo.checks import rejected
 from zoo.convex_problems import enumerate_patterns
 
@@ -610,3 +611,53 @@ def test_vmap_equals_a_loop():
     for function in WHITENED:
         loop = jnp.stack([function(jnp.asarray(y), beta) for beta in betas])
         np.testing.assert_allclose(jax.jit(jax.vmap(function, (None, 0)))(y, betas), loop, rtol=1e-14)
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+X, Y = formula_data(6, 2)
+PATTERNS = enumerate_patterns(X)
+LABELS = np.sign(Y)
+SLOPES = np.random.default_rng(0).normal(size=(6, 2))
+
+
+def projected(q, rows):
+    return convex_relu.cone_projection(q, rows)[:2]
+
+
+def projected_by_signs(q, rows, signs):
+    return convex_relu.cone_projection(q, rows, signs)[:2]
+
+
+CALLS = [
+    Call(convex_relu.pattern_count, {"num_samples": 10.0, "rank": 3}, cases=[{"num_samples": 3.0}, {"num_samples": 1e9}]),
+    Call(convex_relu.pattern_bound, {"num_samples": 10.0, "rank": 3}, edges={"num_samples": [3.0, math.inf]},
+         draw=lambda rng: {"num_samples": 3 + 10 ** rng.uniform(-2, 9)}),
+    Call(convex_relu.scenario_bound, {"num_samples": 10.0, "psi": 0.1, "xi": 0.1},
+         cases=[{"psi": 1e-12}, {"psi": 1e-30, "xi": 1e-20}, {"psi": 0.9}, {"psi": 0.9, "xi": 1e-12}]),
+    Call(convex_relu.dual_norm, {"nu": Y, "x": X, "patterns": PATTERNS}, scaling={"nu": 1, "x": 1}, degree=2,
+         cases=[{"nu": 0 * Y}, {"x": 0 * X}, {"x": X * [1, 0]}, {"x": X[[0, 0, 2, 2, 4, 4]]}],
+         kinks=("case 0", "case 1")),  # a norm at 0
+    # direction and sign carry no derivative; the value is that of dual_norm, as is beta_max
+    Call(convex_relu.dual_direction, {"nu": Y, "x": X, "patterns": PATTERNS}, differentiable=False),
+    Call(convex_relu.beta_max, {"x": X, "y": Y, "patterns": PATTERNS}, differentiable=False),
+    Call(convex_relu.dual_value, {"nu": Y, "y": SLOPES[:, 0]}, scaling={"nu": 1, "y": 1}, degree=2),
+    Call(convex_relu.duality_gap, {"objective": 9.0, "residual": Y, "y": Y, "beta": 0.3, "norm": 1.7},
+         scaling={"objective": 2, "residual": 1, "y": 1, "beta": 1, "norm": 1}, degree=2,
+         cases=[{"beta": 1.7}, {"beta": 2.0}, {"residual": 0 * Y, "norm": 0.0}, {"beta": 0.0, "norm": 0.0}]),
+    Call(convex_relu.whitened_optimum, {"y": WHITENED_Y, "beta": 0.4}, scaling={"y": 1, "beta": 1}, degree=2,
+         cases=[{"y": np.abs(WHITENED_Y)}, {"y": 0 * WHITENED_Y}, {"beta": math.hypot(0.7, 1.1)},
+                {"y": 0 * WHITENED_Y, "beta": 0.0}]),
+    Call(convex_relu.whitened_gated_optimum, {"y": WHITENED_Y, "beta": 0.4}, scaling={"y": 1, "beta": 1}, degree=2,
+         cases=[{"y": 0 * WHITENED_Y}, {"y": 0 * WHITENED_Y, "beta": 0.0}]),
+    Call(convex_relu.whitened_prediction, {"y": WHITENED_Y, "beta": 0.4}, scaling={"y": 1, "beta": 1}, degree=1,
+         cases=[{"y": np.abs(WHITENED_Y)}, {"y": 0 * WHITENED_Y}, {"beta": 1.3}]),
+    Call(convex_relu.worst_margin, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "eps": 0.1},
+         scaling={"outputs": 1, "slopes": 1}, degree=1, cases=[{"slopes": 0 * SLOPES}],
+         kinks=("case 0",)),  # the modulus of a slope
+    Call(convex_relu.robust_worst_case, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "eps": 0.1}),
+    Call(projected, {"q": np.array([1.0, -2.0]), "rows": X[:3]}, of=convex_relu.cone_projection,
+         scaling={"q": 1}, degree=1, cases=[{"q": np.zeros(2)}, {"rows": 0 * X[:3]}], kinks=("case 0",)),  # a cone's tip
+    Call(projected_by_signs, {"q": np.array([1.0, -2.0]), "rows": X[:3], "signs": jnp.array([1, 0, -1])},
+         of=convex_relu.cone_projection, label="signs", differentiable=False),
+]  # fmt: skip

@@ -96,12 +96,14 @@ def with_numbers(arguments: Mapping[str, Any], values: Mapping[str, Any]) -> dic
 
 def _edge_values(allowed: Range, typical: Any) -> list[float]:
     """The ends of a range, points close to them, and infinity where it is legal; in the size of the typical value."""
+    if allowed.among:
+        return list(map(float, allowed.among))
     size = float(np.max(np.abs(typical))) or 1.0
-    values = []
-    if math.isfinite(allowed.low):
-        values += [allowed.low + 1e-9 * size] if allowed.low_open else [allowed.low, allowed.low + 1e-9 * size]
-    if math.isfinite(allowed.high):
-        values += [allowed.high - 1e-9 * size] if allowed.high_open else [allowed.high, allowed.high - 1e-9 * size]
+    low, high, values = float(allowed.low), float(allowed.high), []
+    if math.isfinite(low):
+        values += [low + 1e-9 * size] if allowed.low_open else [low, low + 1e-9 * size]
+    if math.isfinite(high):
+        values += [high - 1e-9 * size] if allowed.high_open else [high, high - 1e-9 * size]
     elif not allowed.high_open:
         values += [math.inf]
     return [float(value) for value in values]
@@ -157,6 +159,8 @@ def random_cases(call: Call, count: int, seed: int = 0) -> list[Case]:
 def _drawn(typical: Any, allowed: Range, rng: np.random.Generator) -> np.ndarray:
     """Around the typical value, each entry by a factor of its own between 1/100 and 100, within the range."""
     value = np.asarray(typical, float)
+    if allowed.among:
+        return rng.choice(allowed.among, value.shape).astype(float)
     factor = 10.0 ** rng.uniform(-2, 2, value.shape)
     if math.isfinite(allowed.low) and math.isfinite(allowed.high):
         return rng.uniform(allowed.low, allowed.high, value.shape)
@@ -407,13 +411,13 @@ def _direction(call: Call, case: Case, rng: np.random.Generator) -> tuple[dict[s
     direction = {}
     for label, value in numbers(case.arguments).items():
         x = np.asarray(value, float)
-        if label in call.fixed:
+        allowed = ranges.get(label, Range())
+        if label in call.fixed or allowed.among:
             direction[label] = np.zeros_like(x)
             continue
         if label in call.directions:
             direction[label] = call.directions[label](x, rng)
             continue
-        allowed = ranges.get(label, Range())
         below, above = x - allowed.low, allowed.high - x
         reach = np.minimum(np.where(below > 0, below, np.inf), np.where(above > 0, above, np.inf))
         usual = np.max(np.abs(typical[label])) or 1.0

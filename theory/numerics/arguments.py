@@ -52,15 +52,20 @@ class Range(NamedTuple):
     high: int | float = math.inf
     low_open: bool = False
     high_open: bool = False
+    among: tuple[int, ...] = ()  # these alone, from low to high
 
     def holds(self, value: Any) -> bool:
         """Whether all values lie in the interval; NaN does not."""
         v = np.asarray(value, float)
+        if self.among:
+            return bool(np.isin(v, self.among).all())
         above = v > self.low if self.low_open else v >= self.low
         below = v < self.high if self.high_open else v <= self.high
         return bool(np.all(above & below))
 
     def __str__(self) -> str:
+        if self.among:
+            return " or ".join(map(str, self.among))
         ends = []
         if self.low > -math.inf:
             ends.append(f"{'above' if self.low_open else 'at least'} {self.low:g}")
@@ -84,6 +89,11 @@ def above(low: int | float, *, finite: bool = False) -> Range:
 def between(low: int | float, high: int | float, *, low_open: bool = False, high_open: bool = False) -> Range:
     """low <= value <= high; an open end is excluded."""
     return Range(low, high, low_open, high_open)
+
+
+def one_of(*values: int) -> Range:
+    """One of a few whole numbers, in rising order: labels -1 and 1, say."""
+    return Range(values[0], values[-1], among=values)
 
 
 FINITE = Range(low_open=True, high_open=True)
