@@ -21,6 +21,8 @@ def leading(
     f_fn: splitting.FieldFn, g_fn: splitting.FieldFn, schemes: Sequence[str], x: Float[Array, "*state"], time: ArrayLike
 ) -> Leading:
     """Predicted, all schemes in one integration."""
+    # traced once each: the trees of order 5 ask for a field and its derivatives a hundred times
+    f_fn, g_fn = jax.jit(f_fn), jax.jit(g_fn)
     defects = [_defect(scheme, f_fn, g_fn) for scheme in schemes]
 
     def together(x: Float[Array, "scheme *state"]) -> Float[Array, "scheme *state"]:

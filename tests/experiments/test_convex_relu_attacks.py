@@ -14,6 +14,7 @@ from closedform.experiments.convex_relu import attacks as experiment
 from closedform.models import convex_relu
 from closedform.solvers import attacks
 from closedform.sweeps import agrees, compare, find, sweep
+from zoo.convex_problems import solve
 
 QUICK = experiment.Config(num_train=12, num_patterns=3, num_gates=12, width=8, num_steps=50)
 KINDS = ("digits", "breast_cancer")
@@ -103,7 +104,7 @@ def test_the_prediction_is_the_value_of_the_programs_by_another_solver(drawn):
             for pattern, v in zip(active.T, side, strict=True)
         ]
         problem = cp.Problem(cp.Minimize(cp.sum(cp.pos(1 - margin)) / len(x) + config.beta * penalty), inside)
-        values.append(problem.solve(solver=cp.CLARABEL))
+        values.append(solve(problem))
     np.testing.assert_allclose([predicted.ordinary, predicted.worst[0]], values, rtol=2e-4)
 
 

@@ -12,6 +12,7 @@ from closedform.solvers.program import outputs as outputs_of
 from closedform.solvers.program import relu_program
 from closedform.tasks import waves
 from closedform.theory import convex_relu as theory
+from zoo.convex_problems import solve
 
 
 def problem(num_samples=12, beta=0.1):
@@ -38,7 +39,7 @@ def oracle(program, radius, kind, confined=True, shrunk=True):
         "squared": lambda: cvxpy.sum_squares(cvxpy.abs(y - f) + reach) / 2,
     }[kind]()
     penalty = float(beta) * cvxpy.sum(cvxpy.norm(u, 2, axis=0))
-    return cvxpy.Problem(cvxpy.Minimize(value + penalty), [walls]).solve(solver="CLARABEL")
+    return solve(cvxpy.Problem(cvxpy.Minimize(value + penalty), [walls]))
 
 
 @pytest.mark.parametrize(

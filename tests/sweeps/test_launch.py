@@ -75,7 +75,7 @@ def test_a_function_of_a_dict_is_launched_from_the_command_line(tmp_path):
     )
     command = [sys.executable, "-m", "closedform", "sweep", "mine.py:simulate", "--over", "a=1,2", "--seeds", "3"]
     launched = [*command, "--launcher", "local", "--nodes", "2"]
-    done = subprocess.run(launched, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(launched, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("agrees") == 2
     assert "compilation" not in done.stderr  # the processes had done it all
@@ -104,7 +104,18 @@ def test_a_task_that_is_warned_stores_what_it_has_and_comes_back(expected, tmp_p
     """What submitit does on Slurm's signal, by hand: checkpoint() while the task works, then its successor."""
     import threading
 
+    from closedform.sweeps.job import Job
+
     monkeypatch.setattr("closedform.sweeps.execution._WORTH_SAVING", 0.0)
+    working, advanced = threading.Event(), Job.advanced
+
+    def until(self, steps):
+        """After the first chunk a thread stands still until the task is warned."""
+        advanced(self, steps)
+        working.set()
+        self.stop.wait()
+
+    monkeypatch.setattr(Job, "advanced", until)
     asked = {
         "experiment": MARATHON,
         "config": {"values": {}},
@@ -119,11 +130,10 @@ def test_a_task_that_is_warned_stores_what_it_has_and_comes_back(expected, tmp_p
     results = []
     worker = threading.Thread(target=lambda: results.append(task(0)))
     worker.start()
-    while not list(tmp_path.glob("marathon/claims/*")):
-        time.sleep(0.01)
-    time.sleep(1.0)
+    working.wait()
     successor = task.checkpoint(0)
     worker.join()
+    monkeypatch.setattr(Job, "advanced", advanced)
     (status,) = sweeps_of(tmp_path)
     assert status.counts()["done"] < 3
     assert list(tmp_path.glob("marathon/checkpoints/*/*"))

@@ -1,7 +1,6 @@
 """Programs whose decompositions come in batches wait inside of XLA's threads: no two of them may run side by side."""
 
 import threading
-import time
 
 import jax
 import jax.numpy as jnp
@@ -38,12 +37,14 @@ def test_batches_of_decompositions_are_found(function, waits, monkeypatch):
 
 def test_programs_that_wait_run_one_at_a_time(monkeypatch):
     monkeypatch.setattr(programs, "_OLD", True)
-    inside, most = [], []
+    inside, most, met = [], [], threading.Event()
 
     def slow(_):
         inside.append(1)
         most.append(len(inside))
-        time.sleep(0.05)
+        if len(inside) == 2:
+            met.set()
+        met.wait(patience)
         inside.pop()
 
     def at_once(*both):
@@ -57,5 +58,7 @@ def test_programs_that_wait_run_one_at_a_time(monkeypatch):
             thread.join()
         return max(most)
 
+    patience = 0.05  # of those that never meet
     assert at_once(program(jnp.linalg.eigvalsh), program(jnp.linalg.cholesky)) == 1
+    patience = None
     assert at_once(program(jnp.linalg.eigvalsh), program(jnp.negative)) == 2  # others do not stand in line

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
+import threading
 import types
 from typing import NamedTuple
 
@@ -89,7 +89,7 @@ def test_vmap_over_one_two_and_four_devices_gives_the_same_numbers_to_rounding(r
         environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
         tests = os.path.dirname(os.path.dirname(__file__))
         command = [sys.executable, "-c", program, tests, str(folder)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.split()[-1] == str(devices)
         for block in (None, 3):
             batched = np.load(folder / f"{block}.npy")
@@ -433,15 +433,15 @@ def test_a_block_that_runs_out_of_memory_is_done_in_halves(quiet, reference, mon
 
 def test_memory_that_two_threads_exhaust_together_fails_nothing(quiet, reference, monkeypatch):
     """Blocks of one run, and no memory for two of them at a time: from then on one after the other."""
-    original, inside, together = execution_module._Lane.simulate, [], []
+    original, inside, together = execution_module._Lane.simulate, [], threading.Event()
 
     def simulate(self, batch, source):
         inside.append(1)
         try:
-            time.sleep(0.02)
             if len(inside) > 1:
-                together.append(1)
+                together.set()
                 raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
+            together.wait()  # the first is inside until a second has come
             return original(self, batch, source)
         finally:
             inside.pop()
@@ -449,7 +449,7 @@ def test_memory_that_two_threads_exhaust_together_fails_nothing(quiet, reference
     monkeypatch.setattr(execution_module._Lane, "simulate", simulate)
     settings = Settings(threads=3, block=1)
     same(reference, sweep(decay, over={"rate": (0.1, 0.3), "dim": (3, 5)}, seeds=7, settings=settings, **quiet[0]))
-    assert together
+    assert together.is_set()
 
 
 def test_free_memory_counts_the_limit_of_a_control_group(tmp_path, monkeypatch):

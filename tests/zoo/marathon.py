@@ -4,7 +4,12 @@ Source: none
 Cost: 1 s
 """
 
+import itertools
 import json
+import os
+import signal
+import sys
+import threading
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -57,8 +62,12 @@ TOLERANCE = {"x": (0.0, 1.0)}  # nothing is claimed
 QUICK = {"num_steps": 20}
 
 
-def work(results, log, options, settings):
-    """A process's share of a sweep of this module, telling of every checkpoint that it makes and takes up."""
+def work(results, log, options, settings, *, after=None, stop=None, inside=None):
+    """A process's share of a sweep of this module, telling of every checkpoint that it makes and takes up.
+
+    So that no test has to be quick enough, the process sends itself the signal `stop` after so many checkpoints, or is killed
+    at the file operation number `inside` of those that write checkpoints.
+    """
     from closedform.sweeps import Settings, checkpoints, sweep
 
     from . import marathon
@@ -69,15 +78,27 @@ def work(results, log, options, settings):
 
     save, load = checkpoints.save, checkpoints.load
 
+    operations, made, saving = itertools.count(1), itertools.count(1), threading.local()
+
     def telling_save(*arguments):
+        saving.now = True
         saved = save(*arguments)
+        saving.now = False
         tell("saved", saved)
+        if next(made) == after:
+            os.kill(os.getpid(), stop)
         return saved
+
+    def count(event, _):
+        if event in ("open", "os.mkdir", "os.rename") and getattr(saving, "now", False) and next(operations) == inside:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def telling_load(saved, rows, *rest):
         tell("taken up", saved._replace(runs=[saved.runs[row] for row in rows]))
         return load(saved, rows, *rest)
 
+    if inside is not None:
+        sys.addaudithook(count)
     checkpoints.save, checkpoints.load = telling_save, telling_load
     with open(log, "a") as file:
         file.write(json.dumps(["started", [], 0, time.monotonic()]) + "\n")
