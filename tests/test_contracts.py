@@ -165,54 +165,7 @@ def test_model_has_a_finite_gradient(model):
 
 # --- theory ----------------------------------------------------------------------------------------------------------------
 
-# one name per concept across the repository: so a typical value of each serves every theory
-TYPICAL = {
-    "time": np.array([0.3, 1.7]),
-    "dim": 64.0,
-    "width": 128.0,
-    "init_scale": 0.3,
-    "noise": 0.1,
-    "learning_rate": 0.1,
-    "batch_size": 128.0,
-    "initial_margin": 0.1,
-    "margin": np.array([0.2, 2.0]),
-}
-
-
-def theory_functions():
-    for name in modules("theory"):
-        module = load(name)
-        for attribute, value in vars(module).items():
-            if inspect.isfunction(value) and value.__module__ == module.__name__ and not attribute.startswith("_"):
-                parameters = [p for p in inspect.signature(value).parameters.values() if p.kind is not p.KEYWORD_ONLY]
-                if parameters and all(p.name in TYPICAL for p in parameters):
-                    yield pytest.param(value, [p.name for p in parameters], id=f"{name}.{attribute}")
-
-
-@pytest.mark.parametrize(("function", "parameters"), list(theory_functions()))
-def test_theory_is_finite_jitted_vectorised_and_follows_the_dtype(function, parameters):
-    values = [TYPICAL[name] for name in parameters]
-    along = [name for name in parameters if jnp.ndim(TYPICAL[name])][:1] or parameters[:1]
-    points = jnp.atleast_1d(jnp.asarray(TYPICAL[along[0]]))
-
-    def at(point):
-        return function(*[point if name == along[0] else value for name, value in zip(parameters, values, strict=True)])
-
-    whole = at(points) if jnp.ndim(TYPICAL[along[0]]) else jax.vmap(at)(points)
-    loop = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[at(point) for point in points])
-    jitted = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[jax.jit(at)(point) for point in points])
-    vmapped = jax.vmap(at)(points)
-    for other in (loop, jitted, vmapped):
-        # a solver's steps depend on all the times it is asked for: within ten times its tolerance
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10), whole, other)
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(whole))
-    with jax.enable_x64(False):
-        single = function(*[jnp.asarray(value, jnp.float32) for value in values])
-        assert {leaf.dtype for leaf in jax.tree.leaves(single)} == {jnp.dtype("float32")}
-
-
-def test_some_theory_functions_were_found():
-    assert len(list(theory_functions())) >= 5
+# what its functions promise at every legal argument: tests/theory/test_calls.py
 
 
 @pytest.mark.parametrize("name", laws("theory"))

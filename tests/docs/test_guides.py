@@ -249,7 +249,7 @@ def test_add_a_paper(checkout):
     for line in re.findall(r"^    ((?:mkdir|touch) .*)$", text, flags=re.MULTILINE):
         call(*line.split(), folder=folder)
     files = re.findall(r"^`([\w/]+\.py)`\n\n```python\n(.*?)```", text, flags=re.MULTILINE | re.DOTALL)
-    assert [path.split("/")[0] for path, _ in files] == ["theory", "models", "experiments", "figures"]
+    assert [path.split("/")[0] for path, _ in files] == ["theory", "models", "experiments", "figures", "tests"]
     for path, source in files:
         assert not (folder / path).exists()
         (folder / path).write_text(source)
@@ -269,7 +269,7 @@ def test_add_a_paper(checkout):
 
     theory = folder / files[0][0]
     right = theory.read_text()
-    wrong = right.replace("return eta * sigma**2", "return 2 * eta * sigma**2")
+    wrong = right.replace("return (learning_rate", "return 2 * (learning_rate")
     assert wrong != right
     theory.write_text(wrong)
     stale = closedform(*reproduce, folder=folder, **variables)

@@ -104,7 +104,7 @@ def _edge_values(allowed: Range, typical: Any) -> list[float]:
         values += [allowed.high - 1e-9 * size] if allowed.high_open else [allowed.high, allowed.high - 1e-9 * size]
     elif not allowed.high_open:
         values += [math.inf]
-    return values
+    return [float(value) for value in values]
 
 
 def edge_cases(call: Call) -> list[Case]:
@@ -227,6 +227,7 @@ def problems(call: Call, num_random: int = 8, seed: int = 0) -> list[str]:
     out, sums, jacobian = double(cases)
     found += _no_nan(cases, out)
     found += _like_eager(call, cases, out, jacobian)
+    found += _pointwise(call, out, jacobian)
     found += _homogeneous(call, cases, out)
     found += _single(call, cases, double)
     if call.differentiable:
@@ -291,6 +292,24 @@ def _like_eager(call: Call, cases: Sequence[Case], out: Any, jacobian: Any) -> l
             allowed = 1e-9 * (_size(batch[i]) + _condition(case, jacobian, labels, k, i))
             if _differs(one, batch[i], allowed):
                 found.append(f"{case.label}: eager {np.asarray(one).ravel()[:4]}, vmapped {batch[i].ravel()[:4]}")
+    return found
+
+
+def _pointwise(call: Call, out: Any, jacobian: Any) -> list[str]:
+    """An array of times (or of anything that broadcasts) against one after the other; its axis is the first or the last."""
+    values = numbers(call.arguments)
+    free = {n: v for n, v in values.items() if np.ndim(v) == 1 and (axes_of(_annotation(call, n)) or "").startswith("*")}
+    free = {n: v for n, v in free.items() if len((axes_of(_annotation(call, n)) or "").split()) == 1}
+    if not free or not all(leaf[0].ndim for leaf in out):
+        return []
+    found, typical = [], Case("typical", dict(call.arguments))
+    for i in range(min(len(v) for v in free.values())):
+        alone = _leaves(call.function(**with_numbers(call.arguments, {n: float(v[i]) for n, v in free.items()})))
+        for k, (one, leaf) in enumerate(zip(alone, out, strict=True)):
+            allowed = 1e-8 * (_size(leaf[0]) + _condition(typical, jacobian, list(values), k, 0))
+            axis = next((a for a in (0, -1) if np.take(leaf[0], i, a).shape == one.shape), None)
+            if axis is None or _differs(one, np.take(leaf[0], i, axis), allowed):
+                found.append(f"entry {i} of {', '.join(free)} alone: {np.ravel(one)[:4]}, in the array {leaf[0].ravel()[:6]}")
     return found
 
 
@@ -409,8 +428,8 @@ def _direction(call: Call, case: Case, rng: np.random.Generator) -> tuple[dict[s
 def _slopes(call: Call, cases: Sequence[Case], double: _Program, out: Any, sums: Any, jacobian: Any) -> list[str]:
     """Reverse mode along a random direction against differences, which are one-sided at the ends of ranges.
 
-    Of four steps one must agree. Where differences grow without bound as the step falls, the slope is infinite, and what is
-    returned for it is the function's choice, but not NaN.
+    Of four steps one must agree, or the differences converge to the slope. Where differences grow without bound as the step
+    falls, the slope is infinite, and what is returned for it is the function's choice, but not NaN.
     """
     rng = np.random.default_rng(7)
     found, labels = [], double.labels
@@ -445,7 +464,8 @@ def _slopes(call: Call, cases: Sequence[Case], double: _Program, out: Any, sums:
                 differences.append(difference)
                 allowed = 1e-4 * max(abs(slope), abs(difference)) + 1e-14 * size / h + 1e-290
                 agrees |= math.isfinite(difference) and abs(difference - slope) <= allowed
-            sizes = np.abs(differences)
+            sizes, errors = np.abs(differences), np.abs(np.array(differences) - slope)
+            agrees |= bool(errors[-1] <= 0.01 * errors[0])
             if not agrees and not np.all(sizes[1:] > 1.5 * sizes[:-1]):
                 shown = ", ".join(f"{d:.6g}" for d in differences)
                 found.append(f"{case.label}: slope {slope:.6g} of leaf {leaf}, by differences {shown} ({_brief(case)})")
