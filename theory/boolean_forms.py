@@ -56,22 +56,22 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from .gaussian import as_floats
+from .numerics.arguments import FINITE, at_least, takes
 
 
+@takes(table=FINITE, dim=at_least(1))
 def interactions(table: Real[ArrayLike, "3"], dim: int) -> Float[Array, "pair dim dim"]:
     """Q of the operation on every pair of bits i < j, pairs in lexicographic order. Raises ValueError if table[0] is not 0.
 
     >>> interactions(jnp.array([0, 1, 0]), 2).tolist()  # XOR
     [[[1.0, -1.0], [-1.0, 1.0]]]
     """
-    if not isinstance(table, Tracer) and np.asarray(table)[0] != 0:
-        raise ValueError(f"table[0], the value at x = 0, must be 0 without biases, got {np.asarray(table)[0]}")
-    (values,) = as_floats(table)
+    if not isinstance(table, Tracer) and table[0] != 0:
+        raise ValueError(f"table[0], the value at x = 0, must be 0 without biases, got {table[0]}")
     pairs = np.array(list(itertools.combinations(range(dim), 2))).reshape(-1, 2)
     ends = np.zeros((len(pairs), dim))
     ends[np.arange(len(pairs))[:, None], pairs] = 1
     diagonal = ends[:, :, None] * np.eye(dim)
     crossed = ends[:, :, None] * ends[:, None, :] - diagonal
-    diagonal, crossed = (jnp.asarray(part, values.dtype) for part in (diagonal, crossed))
-    return values[1] * diagonal + (values[2] / 2 - values[1]) * crossed
+    diagonal, crossed = (jnp.asarray(part, table.dtype) for part in (diagonal, crossed))
+    return table[1] * diagonal + (table[2] / 2 - table[1]) * crossed

@@ -73,7 +73,9 @@ import optimistix
 from jax.scipy.special import erf
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from .gaussian import as_floats, normal_pdf, relu_mean, standardize
+from .gaussian import standardize
+from .numerics.arguments import FINITE, above, at_least, between, takes
+from .numerics.roots import square_root
 
 Number = Real[ArrayLike, ""]
 Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together
@@ -82,18 +84,18 @@ Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast togeth
 class Neuron(NamedTuple):
     """What the drift sees of a neuron, or of an array of them."""
 
-    alpha: Float[Array, "*neuron"]  # w.mu_1, the signal if a > 0
-    beta: Float[Array, "*neuron"]  # w.mu_2, the signal if a < 0
-    s: Float[Array, "*neuron"]  # |w_perp| > 0
-    a: Float[Array, "*neuron"]  # output weight
+    alpha: Float[Array, "*#shape"]  # w.mu_1, the signal if a > 0
+    beta: Float[Array, "*#shape"]  # w.mu_2, the signal if a < 0
+    s: Float[Array, "*#shape"]  # |w_perp| >= 0
+    a: Float[Array, "*#shape"]  # output weight
 
 
 class Moments(NamedTuple):
     """Second moments over neurons and minibatches, for init_scale 1."""
 
-    perp: Float[Array, "*time"]  # S = E s^2
-    signal: Float[Array, "*time"]  # V = E sig^2
-    opposite: Float[Array, "*time"]  # U = E opp^2
+    perp: Float[Array, "*shape"]  # S = E s^2
+    signal: Float[Array, "*shape"]  # V = E sig^2
+    opposite: Float[Array, "*shape"]  # U = E opp^2
 
 
 class Rates(NamedTuple):
@@ -115,9 +117,20 @@ MARGIN_ONE_OFFSET = 2.33
 
 _LAMBDA = BOOLEAN_RATES.small_signal
 
+# The kappa at which alpha = s, a = c s, beta = 0 keeps its shape. The rates over s, with E = erf(1/sqrt 2) and
+# G = phi(1) - phi(0), are c E/2 for alpha, c G/2 + kappa c^2/2 for s and E/4 + G/2 for a: c^2 = 1/2 + G/E, kappa c = E - G.
+_E, _G = math.erf(1 / math.sqrt(2)), _LAMBDA * math.expm1(-1 / 2)
+_CRITICAL_NOISE = (_E - _G) / math.sqrt(1 / 2 + _G / _E)  # 1.6157
 
-def drift(neuron: Neuron, noise: Real[ArrayLike, "..."] = 0.0) -> Neuron:
+_NEURON = Neuron(alpha=FINITE, beta=FINITE, s=at_least(0, finite=True), a=FINITE)
+_NOT_NEGATIVE, _DIM = at_least(0, finite=True), at_least(2, finite=True)
+
+
+@takes(neuron=_NEURON, noise=_NOT_NEGATIVE)
+def drift(neuron: Neuron, noise: Numbers = 0.0) -> Neuron:
     """Velocity of a neuron at negligible output; `noise` kappa adds the growth of s by minibatch noise.
+
+    At s = 0 the limit of small s, which is infinite in s if there is noise. Homogeneous of degree 1 at every size.
 
     Derived here: one step adds to w_perp a noise of covariance eta^2 (a^2/m) E[relu'(w.x) x x^T] = eta^2 a^2/(2 m) I:
     y^2 = 1 and, by x -> -x, half the examples are active. s^2 grows by eta^2 a^2 d/(2 m) a step, d(s^2)/dt = kappa a^2.
@@ -126,139 +139,179 @@ def drift(neuron: Neuron, noise: Real[ArrayLike, "..."] = 0.0) -> Neuron:
     >>> round(float(velocity.alpha), 4), round(float(velocity.s), 4), round(float(velocity.a), 4)
     (0.3413, -0.0785, 0.0922)
     """
-    alpha, beta, s, a, kappa = as_floats(*neuron, noise)
+    alpha, beta, s, a, kappa = jnp.broadcast_arrays(*neuron, noise)
     u, v = standardize(alpha, s), standardize(beta, s)
+    on_alpha, on_beta = erf(u / math.sqrt(2)), erf(v / math.sqrt(2))
+    gap = _LAMBDA * (jnp.expm1(-(u**2) / 2) - jnp.expm1(-(v**2) / 2))  # phi(u) - phi(v), with its digits near 0
+    # Held far below where s matters, for 0 times the slope of 1/s must stay 0.
+    held = jnp.maximum(jnp.where(s > 0, s, 1), jnp.abs(a) * math.sqrt(jnp.finfo(s.dtype).tiny))
+    noise_growth = jnp.where((s > 0) | (kappa * a == 0), kappa * a * (a / held) / 2, jnp.inf)
     return Neuron(
-        alpha=a / 2 * erf(u / math.sqrt(2)),
-        beta=-a / 2 * erf(v / math.sqrt(2)),
-        s=a / 2 * (normal_pdf(u) - normal_pdf(v)) + kappa * a**2 / (2 * jnp.maximum(s, float(jnp.finfo(s.dtype).tiny) ** 0.3)),
-        a=(relu_mean(alpha, s) - alpha / 2 - relu_mean(beta, s) + beta / 2) / 2,
+        alpha=a / 2 * on_alpha,
+        beta=-a / 2 * on_beta,
+        s=a / 2 * gap + noise_growth,
+        a=(alpha * on_alpha - beta * on_beta) / 4 + s * gap / 2,  # psi(u, s) - u/2 = u erf(u/(s sqrt 2))/2 + s phi(u/s)
     )
 
 
+@takes(dim=at_least(2), init_scale=_NOT_NEGATIVE)
 def typical_start(dim: Numbers, init_scale: Numbers = 1.0) -> Neuron:
     """The start whose components have their root-mean-square size: alpha = beta = sqrt(2/d) theta, |w| = a = theta."""
-    d, theta = jnp.broadcast_arrays(*as_floats(dim, init_scale))
-    component = theta * jnp.sqrt(2 / d)
-    return Neuron(component, component, theta * jnp.sqrt(1 - 2 / d), theta)
+    d, theta = jnp.broadcast_arrays(dim, init_scale)
+    component = theta * (math.sqrt(2) / jnp.sqrt(d))
+    return Neuron(component, component, theta * square_root(1 - 2 / d), theta)
 
 
+@takes(time=_NOT_NEGATIVE, start=_NEURON, noise=_NOT_NEGATIVE)
 def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Number = 0.0) -> Neuron:
-    """The neuron at each `time` >= 0, of any shape and in any order, from a `start` of scalars (vmap over several).
+    """The neuron at each finite `time` >= 0, of any shape and in any order, from a `start` of scalars (vmap over several).
 
     Where s collapses the velocity of beta jumps at beta = 0. Noise rounds that corner off (s floats at kappa a/lambda):
-    the solver's tolerance, 1e-12 in float64, is added to `noise`, so that past the collapse s reads 2.5e-12 a, not 0.
+    the solver's tolerance, 1e-12 in float64 and 1e-5 in float32, is added to `noise`, so that past the collapse s reads
+    2.5e-12 a, not 0. What outgrows the largest number is infinite.
     """
-    t, kappa, *components = as_floats(time, noise, *start)
-    y0, tolerance = jnp.stack(components), _tolerance(t)
-    size = jnp.linalg.norm(y0)
-    order = jnp.argsort(t.ravel())
-    times = t.ravel()[order]
+    start_ = jnp.stack(jnp.broadcast_arrays(*start))
+    if start_.ndim > 1:
+        raise ValueError(f"start must be one neuron, of single numbers, got shape {start_.shape[1:]}; vmap over several")
+    if time.size == 0:
+        return Neuron(*jnp.zeros((4, *time.shape), time.dtype))
+    tolerance = _tolerance(time)
+    kappa = noise + tolerance
+    order = jnp.argsort(time.ravel())
+    times = time.ravel()[order]
     ends = jax.lax.stop_gradient(times)
+    # By homogeneity the unit is free, and no derivative goes through it. The neuron 0 rests.
+    size = jax.lax.stop_gradient(jnp.max(jnp.abs(start_)))
+    unit = jnp.where(size > 0, size, 1)
     errors = diffrax.PIDController(rtol=tolerance, atol=tolerance)
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(_velocity_of_direction_and_log_size),
         # Implicit, because beta and s relax at the rate lambda a/s, which has no bound as s collapses.
         diffrax.Kvaerno5(root_finder=diffrax.with_stepsize_controller_tols(optimistix.Chord)()),
-        t0=jnp.zeros_like(times[0]),
+        t0=jnp.zeros_like(ends[0]),
         t1=ends[-1],
         dt0=None,
-        y0=jnp.append(y0 / size, jnp.log(size)),
-        args=kappa + tolerance,
-        saveat=diffrax.SaveAt(ts=times),
+        y0=jnp.append(start_ / unit, 0),
+        args=kappa,
+        saveat=diffrax.SaveAt(ts=ends),
         # Steps end on every time asked for, because the interpolant is cruder than the solver.
         stepsize_controller=diffrax.ClipStepSizeController(errors, step_ts=ends),
         adjoint=diffrax.DirectAdjoint(),  # differentiable in forward and in reverse mode
         max_steps=4096 + times.size,
     )
     assert solution.ys is not None
-    direction, log_size = solution.ys[:, :4], solution.ys[:, 4:]
-    return Neuron(*(direction * jnp.exp(log_size))[jnp.argsort(order)].T.reshape(4, *t.shape))
+    # The solver's times are constants, time 0 among them: a midpoint step of length 0 has the first two derivatives in time.
+    velocity = jax.vmap(lambda y: _velocity_of_direction_and_log_size(None, y, kappa))
+    passed = (times - ends)[:, None]
+    states = solution.ys + passed * velocity(solution.ys + passed / 2 * velocity(solution.ys))
+    direction, log_size = states[:, :4], states[:, 4:]
+    grown = jnp.where(direction == 0, 0, direction * jnp.exp(log_size) * unit)
+    return Neuron(*grown[jnp.argsort(order)].T.reshape(4, *time.shape))
 
 
+@takes(dim=above(4, finite=True), noise=between(0, _CRITICAL_NOISE, high_open=True))
 def phase1_length(dim: Number, noise: Number = 0.0) -> tuple[Float[Array, ""], Neuron]:
     """The time at which alpha = s from the typical start of scale 1, and the neuron then.
 
-    For dim > 4, where the start has alpha < s, and noise < 1.616; above, s keeps ahead of alpha for ever (derived here:
-    there the growing solution alpha = u s, a = c s, beta = 0 of the drift has u < 1), and the solver raises.
+    For dim > 4, where the start has alpha < s, and noise < 1.6157; above, s keeps ahead of alpha for ever (derived here:
+    there the growing solution alpha = u s, a = c s, beta = 0 of the drift has u < 1). nan where a traced dim or noise is
+    out of this range.
 
     >>> time, neuron = phase1_length(100)
     >>> round(float(time), 2), round(float(neuron.a), 2)
     (4.55, 1.09)
     """
-    d, kappa = as_floats(dim, noise)
-    tolerance = _tolerance(d)
+    tolerance = _tolerance(dim)
+    valid = (dim > 4) & (noise < _CRITICAL_NOISE)
+    d, kappa = jnp.where(valid, dim, 5), jnp.where(valid, noise, 0)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(_velocity),
+        diffrax.ODETerm(_velocity_of_logarithms),
         diffrax.Tsit5(),
         t0=jnp.zeros_like(d),
         t1=jnp.full_like(d, math.inf),
         dt0=None,
-        y0=jnp.stack(typical_start(d)),
+        y0=jnp.log(jnp.stack(typical_start(d))),
         args=kappa,
-        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+        # All rates are of order 1. Without a bound the linear growth invites steps whose trial states overflow.
+        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance, dtmax=1),
         event=diffrax.Event(_signal_excess, optimistix.Newton(tolerance, tolerance), direction=True),
         adjoint=diffrax.DirectAdjoint(),
     )
     assert solution.ts is not None
     assert solution.ys is not None
-    return solution.ts[0], Neuron(*solution.ys[0])
+    time, *neuron = jnp.where(valid, jnp.append(solution.ts[:1], jnp.exp(solution.ys[0])), jnp.nan)
+    return time, Neuron(*neuron)
 
 
-def phase1_margin(time: Numbers, dim: Numbers, init_scale: Numbers = 1.0) -> Float[Array, "*#shape"]:
+@takes(time=at_least(0), dim=_DIM, init_scale=_NOT_NEGATIVE)
+def phase1_margin(time: Numbers, dim: Numbers, init_scale: Numbers = 1.0) -> Float[Array, "*shape"]:
     """Mean of y f over the clusters, E[lambda a (alpha^2 - beta^2)/(4 s)] = (lambda theta^2/d) sinh(2 lambda t)."""
-    t, d, theta = as_floats(time, dim, init_scale)
-    return _LAMBDA * theta**2 / d * jnp.sinh(2 * _LAMBDA * t)
+    t, d, theta = jnp.broadcast_arrays(time, dim, init_scale)
+    x = jnp.where(theta > 0, _LAMBDA * t, 0)  # 0 at theta = 0, for ever
+    return 2 * _LAMBDA / d * (theta * jnp.sinh(x)) * (theta * jnp.cosh(x))  # sinh 2x overflows before the product does
 
 
-def time_to_margin_one(dim: Numbers, init_scale: Numbers) -> Float[Array, "*#shape"]:
+@takes(dim=at_least(2), init_scale=_NOT_NEGATIVE)
+def time_to_margin_one(dim: Numbers, init_scale: Numbers) -> Float[Array, "*shape"]:
     """Time to mean margin 1 for many neurons and small steps: ln(d)/(2 lambda) + 2 sqrt(2) ln(1/theta) + 2.33 (fitted).
 
     Derived here but for the offset: the signal dominates after ln(d)/(2 lambda), then margin ~ a^2 ~ exp(t/sqrt 2).
     """
-    d, theta = as_floats(dim, init_scale)
+    d, theta = jnp.broadcast_arrays(dim, init_scale)
     return jnp.log(d) / (2 * _LAMBDA) - 2 * math.sqrt(2) * jnp.log(theta) + MARGIN_ONE_OFFSET
 
 
-def noise_parameter(learning_rate: Numbers, dim: Numbers, batch_size: Numbers) -> Float[Array, "*#shape"]:
+@takes(learning_rate=_NOT_NEGATIVE, dim=_DIM, batch_size=above(0))
+def noise_parameter(learning_rate: Numbers, dim: Numbers, batch_size: Numbers) -> Float[Array, "*shape"]:
     """kappa = eta d/(2 m), the growth rate of |w|^2/theta^2 by minibatch noise.
 
     >>> round(float(noise_parameter(0.1, 256, 128)), 4)
     0.1
     """
-    eta, d, m = as_floats(learning_rate, dim, batch_size)
+    eta, d, m = jnp.broadcast_arrays(learning_rate, dim, batch_size)
     return eta * d / (2 * m)
 
 
+@takes(time=at_least(0), dim=_DIM, noise=_NOT_NEGATIVE)
 def noise_moments(time: Numbers, dim: Numbers, noise: Numbers) -> Moments:
     """Moments in phase 1: S' = kappa, V' = 2 lambda V/sqrt(S) + 2 kappa/d, U' = -2 lambda U/sqrt(S) + 2 kappa/d.
 
     From S = 1, V = U = 2/d. In q = sqrt(S) these are linear, dV/dq = V/r + 4 q/d with r = kappa/(4 lambda): hence
-    V = (2/d) [e^{(q-1)/r} (1 + 2 r + 2 r^2) - 2 r (q + r)] and U the same with -r, where (q-1)/r = 4 lambda t/(q + 1).
+    V = (2/d) [e^E + 2 r (e^E - 1) + 2 r^2 (e^E - 1 - E)] with E = (q-1)/r = 4 lambda t/(q + 1), and U with -E and -r.
+    Each term is positive.
     """
-    t, d, kappa = jnp.broadcast_arrays(*as_floats(time, dim, noise))
-    q, r = jnp.sqrt(1 + kappa * t), kappa / (4 * _LAMBDA)
-    exponent = 4 * _LAMBDA * t / (q + 1)  # regular at kappa = 0
+    t, d, kappa = jnp.broadcast_arrays(time, dim, noise)
+    ended = jnp.isinf(t)
+    t = jnp.where(ended, 0, t)
+    perp, r = 1 + kappa * t, kappa / (4 * _LAMBDA)
+    x = 4 * _LAMBDA * t / (jnp.sqrt(perp) + 1)  # E, regular at kappa = 0
+    decay, decayed = jnp.exp(-x), -jnp.expm1(-x)
+    limit = jnp.where(kappa > 0, jnp.inf, jnp.zeros_like(t))  # of S - 1 and, as sqrt(t), of U
+    signal = 2 / d * jnp.exp(x) * (1 + 2 * r * decayed + 2 * r * (r * decay * _exp_beyond_linear(x)))
+    opposite = 2 / d * (decay + 2 * r * decayed + 2 * r * (r * _exp_beyond_linear(-x)))
     return Moments(
-        perp=1 + kappa * t,
-        signal=2 / d * (jnp.exp(exponent) * (1 + 2 * r + 2 * r**2) - 2 * r * (q + r)),
-        opposite=2 / d * (jnp.exp(-exponent) * (1 - 2 * r + 2 * r**2) + 2 * r * (q - r)),
+        perp=jnp.where(ended, 1 + limit, perp),
+        signal=jnp.where(ended, jnp.inf, signal),
+        opposite=jnp.where(ended, limit, opposite),
     )
 
 
-def balance_growth(time: Numbers, dim: Numbers, noise: Numbers) -> Float[Array, "*#shape"]:
+@takes(time=at_least(0), dim=_DIM, noise=_NOT_NEGATIVE)
+def balance_growth(time: Numbers, dim: Numbers, noise: Numbers) -> Float[Array, "*shape"]:
     """(|w|^2 - a^2)/theta^2 = kappa t (1 - 1/d) in phase 1; gradient flow would keep the balance |w| = |a|."""
-    t, d, kappa = as_floats(time, dim, noise)
+    t, d, kappa = jnp.broadcast_arrays(time, dim, noise)
+    t = jnp.where(jnp.isinf(t) & (kappa == 0), 0, t)
     return kappa * t * (1 - 1 / d)
 
 
-def phase1_samples(dim: Numbers, noise: Numbers) -> Float[Array, "*#shape"]:
+@takes(dim=_DIM, noise=above(0))
+def phase1_samples(dim: Numbers, noise: Numbers) -> Float[Array, "*shape"]:
     """Examples used until E sig^2 = theta^2: n = d T/(2 kappa), T = L/lambda + kappa L^2/(4 lambda^2), L = ln(d/2)/2.
 
     An estimate derived here, without the noise added to V, and not simulated on its own. It is of order d log d at
     fixed kappa and tends to (pi/4) d L^2 for large kappa.
     """
-    d, kappa = as_floats(dim, noise)
+    d, kappa = jnp.broadcast_arrays(dim, noise)
     log_growth = jnp.log(d / 2) / 2
     return d * (log_growth / _LAMBDA / kappa + (log_growth / _LAMBDA) ** 2 / 4) / 2
 
@@ -274,8 +327,15 @@ def _velocity_of_direction_and_log_size(t: object, y: Float[Array, "5"], kappa: 
     # By homogeneity the size drops out of the direction's velocity: exponential growth then costs no accuracy.
     direction = y[:4]
     velocity = _velocity(t, direction, kappa)
-    growth = direction @ velocity / (direction @ direction)
+    square = direction @ direction
+    growth = direction @ velocity / jnp.where(square > 0, square, 1)
     return jnp.append(velocity - growth * direction, growth)
+
+
+def _velocity_of_logarithms(t: object, y: Float[Array, "4"], kappa: Float[Array, ""]) -> Float[Array, "4"]:
+    # All four are positive. The logarithms grow linearly while alpha << s, and keep the digits of alpha however small it is.
+    values = jnp.maximum(jnp.exp(y), float(jnp.finfo(y.dtype).tiny))
+    return jnp.stack(drift(Neuron(*values), kappa)) / values
 
 
 def _signal_excess(t: object, y: Float[Array, "4"], args: object, **kwargs: object) -> Float[Array, ""]:
@@ -284,3 +344,13 @@ def _signal_excess(t: object, y: Float[Array, "4"], args: object, **kwargs: obje
 
 def _tolerance(x: Float[Array, "..."]) -> float:
     return max(1e-12, 100 * float(jnp.finfo(x.dtype).eps))
+
+
+def _exp_beyond_linear(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """e^x - 1 - x without cancellation: by 16 terms of its series where |x| < 1/2, the next is below 2^-54 of the first."""
+    near = jnp.abs(x) < 0.5
+    z = jnp.where(near, x, 0)
+    series = jnp.ones_like(z)
+    for k in range(18, 2, -1):  # x^2/2 (1 + x/3 (1 + x/4 (1 + ...)))
+        series = 1 + z / k * series
+    return jnp.where(near, z**2 / 2 * series, jnp.expm1(x) - x)

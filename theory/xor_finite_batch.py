@@ -99,50 +99,64 @@ import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, Real
 
-from .gaussian import as_floats, normal_pdf, relu_mean, standardize
+from .gaussian import normal_pdf, relu_mean, standardize
+from .numerics.arguments import FINITE, above, at_least, between, takes
+from .numerics.roots import square_root
 from .xor_mean_field import CLUSTERS, LABELS, Neurons, recorded
 
 Number = Real[ArrayLike, ""]
 
 
 class State(NamedTuple):
-    """The system for one draw of the noise. Here `...` is nothing for one state and the recorded steps for `euler`."""
+    """The system for one draw of the noise. Here `*step` is nothing for one state and the recorded steps for `euler`."""
 
-    w: Float[Array, "... neuron 2"]  # w_{1:2}
-    own: Float[Array, "... neuron"]  # squared norm of the part of w_perp that is independent between neurons
-    shared: Float[Array, "... neuron 4"]  # the part along the shared noise of each cluster
-    a: Float[Array, "... neuron"]  # output weight
+    w: Float[Array, "*step neuron 2"]  # w_{1:2}
+    own: Float[Array, "*step neuron"]  # squared norm of the part of w_perp that is independent between neurons
+    shared: Float[Array, "*step neuron 4"]  # the part along the shared noise of each cluster
+    a: Float[Array, "*step neuron"]  # output weight
 
+
+_STATE = State(w=FINITE, own=at_least(0, finite=True), shared=FINITE, a=FINITE)
+_NEURONS = Neurons(w=FINITE, s=above(0, finite=True), a=FINITE)
+_RATE, _DIM = at_least(0, finite=True), at_least(2, finite=True)
 
 _Progress = tuple[Int[Array, ""], State, Float[Array, ""]]  # step, state, error
 
 
+@takes(neurons=Neurons(w=FINITE, s=at_least(0, finite=True), a=FINITE))
 def state_of(neurons: Neurons) -> State:
     """The state of neurons that have seen no minibatch together."""
     return State(neurons.w, neurons.s**2, jnp.zeros((*neurons.s.shape, 4), neurons.s.dtype), neurons.a)
 
 
-def perp_norm(state: State) -> Float[Array, "... neuron"]:
-    """s = |w_perp|, from its own and shared parts."""
-    return jnp.sqrt(state.own + jnp.sum(state.shared**2, axis=-1))
+@takes(state=_STATE)
+def perp_norm(state: State) -> Float[Array, "*step neuron"]:
+    """s = |w_perp|, from its own and shared parts; of one state or of many."""
+    return square_root(state.own + jnp.sum(state.shared**2, axis=-1))
 
 
+@takes(state=_STATE)
 def margins(state: State) -> Float[Array, "4"]:
     """Mean of y f over each cluster, in the order of CLUSTERS: positive where the sign is right."""
-    return jnp.asarray(LABELS, state.a.dtype) * jnp.mean(state.a[:, None] * _activity(state).mean, axis=0)
+    _require_one(state)
+    return _margins(state)
 
 
+@takes(state=_STATE, width=above(0))
 def output_std(state: State, width: Number) -> Float[Array, "4"]:
     """sigma, the standard deviation of f over x_perp in each cluster."""
-    std, _, _ = _output(state, _activity(state), width)
-    return std
+    _require_one(state)
+    return _std(state, width)
 
 
+@takes(state=_STATE, width=above(0))
 def error(state: State, width: Number) -> Float[Array, ""]:
     """Test error, the probability of the wrong sign; 1/2 where nothing is learned."""
-    return jnp.mean(ndtr(-standardize(margins(state), output_std(state, width))))
+    _require_one(state)
+    return jnp.mean(ndtr(-standardize(_margins(state), _std(state, width))))
 
 
+@takes(neurons=_NEURONS, learning_rate=_RATE, steps=at_least(0), dim=_DIM, batch_size=above(0), width=above(0))
 def euler(
     key: PRNGKeyArray,
     neurons: Neurons,
@@ -159,7 +173,7 @@ def euler(
 
     `width` is the number of neurons unless given. Step k draws from fold_in(key, k), however many steps there are.
     """
-    setting = learning_rate, dim, batch_size, len(neurons.a) if width is None else width
+    setting = learning_rate, dim, batch_size, _width(neurons, width)
 
     def update(step: Int[Array, ""], state: State) -> State:
         after = _update(jax.random.fold_in(key, step), state, *setting)
@@ -172,6 +186,15 @@ def euler(
     return recorded(update, state_of(neurons), steps)
 
 
+@takes(
+    neurons=_NEURONS,
+    learning_rate=_RATE,
+    level=between(0, 1),
+    max_steps=at_least(0, finite=True),
+    dim=_DIM,
+    batch_size=above(0),
+    width=above(0),
+)
 def steps_to_error(
     key: PRNGKeyArray,
     neurons: Neurons,
@@ -187,12 +210,11 @@ def steps_to_error(
 
     The draw is that of `euler` with the same key.
     """
-    width = len(neurons.a) if width is None else width
-    level, limit = jnp.asarray(level, neurons.a.dtype), jnp.asarray(max_steps, jnp.int32)
+    width, limit = _width(neurons, width), jnp.floor(max_steps)
 
     def unfinished(carry: _Progress) -> Bool[Array, ""]:
         step, _, reached = carry
-        return (reached > level) & (step < limit)
+        return (reached > level) & (step.astype(limit.dtype) < limit)
 
     def advance(carry: _Progress) -> _Progress:
         step, state, _ = carry
@@ -201,24 +223,24 @@ def steps_to_error(
 
     start = state_of(neurons)
     step, _, reached = jax.lax.while_loop(unfinished, advance, (jnp.int32(0), start, error(start, width)))
-    return jnp.where(reached <= level, step.astype(neurons.a.dtype), jnp.nan)
+    return jnp.where(reached <= level, step.astype(limit.dtype), jnp.nan)
 
 
+@takes(dim=above(2, finite=True), width=at_least(1), init_scale=_RATE)
 def random_neurons(key: PRNGKeyArray, dim: Number, width: int, init_scale: Number) -> Neurons:
     """Neurons of weights uniform on the sphere of radius init_scale in R^dim, dim > 2, and a = +-init_scale.
 
     Exact: the angle of w_{1:2} is uniform and P(s > theta r) = 1 - r^(d - 2), so s/theta = exp(-E/(d - 2)) with E
     exponential.
     """
-    d, theta = as_floats(dim, init_scale)
     key_angle, key_norm, key_sign = jax.random.split(key, 3)
-    angle = 2 * jnp.pi * jax.random.uniform(key_angle, (width,), d.dtype)
-    log_s = -jax.random.exponential(key_norm, (width,), d.dtype) / (d - 2)
-    in_plane = theta * jnp.sqrt(-jnp.expm1(2 * log_s))
+    angle = 2 * jnp.pi * jax.random.uniform(key_angle, (width,), dim.dtype)
+    log_s = -jax.random.exponential(key_norm, (width,), dim.dtype) / (dim - 2)
+    in_plane = init_scale * square_root(-jnp.expm1(2 * log_s))
     return Neurons(
         w=in_plane[:, None] * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1),
-        s=theta * jnp.exp(log_s),
-        a=theta * jax.random.rademacher(key_sign, (width,), d.dtype),
+        s=init_scale * jnp.exp(log_s),
+        a=init_scale * jax.random.rademacher(key_sign, (width,), dim.dtype),
     )
 
 
@@ -232,6 +254,31 @@ class _Activity(NamedTuple):
     mean: Float[Array, "neuron 4"]  # psi
 
 
+def _require_one(state: State) -> None:
+    if state.a.ndim != 1:
+        raise ValueError(f"state must be that of one step, got shape {state.a.shape} of its a; vmap over steps")
+
+
+def _width(neurons: Neurons, width: Float[Array, ""] | None) -> Float[Array, ""]:
+    return jnp.asarray(len(neurons.a), neurons.a.dtype) if width is None else width
+
+
+def _margins(state: State) -> Float[Array, "4"]:
+    return jnp.asarray(LABELS, state.a.dtype) * jnp.mean(state.a[:, None] * _activity(state).mean, axis=0)
+
+
+def _std(state: State, width: Float[Array, ""]) -> Float[Array, "4"]:
+    """sigma, by homogeneity in units in which its squares do not underflow: powers of 2, which round nothing."""
+    weight, readout = (_power_of_2_near(jnp.max(jnp.abs(x))) for x in (perp_norm(state), state.a))
+    unit = State(state.w / weight, state.own / weight / weight, state.shared / weight, state.a / readout)
+    return weight * readout * _output(unit, _activity(unit), width)[0]
+
+
+def _power_of_2_near(x: Float[Array, ""]) -> Float[Array, ""]:
+    _, exponent = jnp.frexp(jax.lax.stop_gradient(x))
+    return jnp.ldexp(jnp.ones_like(x), exponent)
+
+
 def _activity(state: State) -> _Activity:
     projection = state.w @ jnp.asarray(CLUSTERS.T, state.w.dtype)
     s = jnp.maximum(perp_norm(state), float(jnp.finfo(state.a.dtype).tiny) ** 0.5)[:, None]  # a zero to divide by
@@ -240,14 +287,14 @@ def _activity(state: State) -> _Activity:
 
 
 def _output(
-    state: State, activity: _Activity, width: Number
+    state: State, activity: _Activity, width: Float[Array, ""]
 ) -> tuple[Float[Array, "4"], Float[Array, "4 4"], Float[Array, "neuron 4"]]:
     """sigma, B and c."""
-    own, p = state.own[:, None], jnp.asarray(width, state.a.dtype)
+    own, p = state.own[:, None], width
     weighted = state.a[:, None] * activity.on
     second_order = (state.a[:, None] * activity.s * activity.edge) ** 2 / 2
     shared = weighted.T @ state.shared / len(state.a)
-    std = jnp.sqrt(jnp.sum(shared**2, axis=1) + jnp.mean(own * weighted**2 + second_order, axis=0) / p)
+    std = square_root(jnp.sum(shared**2, axis=1) + jnp.mean(own * weighted**2 + second_order, axis=0) / p)
     return std, shared, state.shared @ shared.T + weighted * own / p
 
 
@@ -265,23 +312,23 @@ def _update(key: PRNGKeyArray, state: State, learning_rate: Number, dim: Number,
     activity = _activity(state)
     s, u, P, F, psi = activity
     sigma, B, c = _output(state, activity, p)
-    G, H, K = _gradient_moments(margins(state), sigma)
+    G, H, K = _gradient_moments(_margins(state), sigma)
     y, nu = jnp.asarray(LABELS[None], G.dtype), jnp.asarray(CLUSTERS, G.dtype)
     a, X = state.a[:, None], state.shared
 
     pull = a * H * P / 4
     radial = jnp.sum(a * F / s * (y * G + H * c * u / s), axis=1, keepdims=True) / 4
-    own_norm = jnp.sqrt(state.own[:, None]) * (1 + eta * (radial - jnp.sum(pull * a * P, axis=1, keepdims=True) / p))
+    own = state.own[:, None] * (1 + eta * (radial - jnp.sum(pull * a * P, axis=1, keepdims=True) / p)) ** 2
     X = X * (1 + eta * radial) - eta * pull @ B
 
-    RF = F * jnp.sign(a) * jnp.sqrt(jnp.sum(state.shared**2, axis=1, keepdims=True)) / s
+    RF = F * jnp.sign(a) * square_root(jnp.sum(state.shared**2, axis=1, keepdims=True)) / s
     own_on = jnp.maximum(P - P**2 - RF**2, 0)
     q = (d - 2) * eta**2 / (4 * m)
-    kick = _kick(key, y * G * P, jnp.sqrt(K) * RF, K * own_on) / jnp.sqrt(4 * m)
+    kick = _kick(key, y * G * P, square_root(K) * RF, K * own_on) / jnp.sqrt(4 * m)
     return State(
         w=state.w + eta * a * ((y * G * P - H * F * c / s) @ nu / 4 + kick),
-        own=jnp.sum(own_norm**2 + q * a**2 * (own_on @ K.T), axis=1),
-        shared=jnp.copysign(jnp.sqrt(X**2 + q * a**2 * K * (P**2 + RF**2)), jnp.where(X == 0, a, X)),
+        own=jnp.sum(own + q * a**2 * (own_on @ K.T), axis=1),
+        shared=jnp.copysign(square_root(X**2 + q * a**2 * K * (P**2 + RF**2)), jnp.where(X == 0, a, X)),
         a=state.a + eta / 4 * jnp.sum(psi * y * G - H * P * c, axis=1),
     )
 
@@ -296,4 +343,4 @@ def _kick(
     counts -= jnp.mean(counts)  # multinomial: the batch size is fixed
     by_neuron = jax.random.normal(key_own, (len(own), 2), own.dtype)  # along mu_1 and mu_2, nu and -nu together
     common = count * counts + shared * jax.random.normal(key_shared, (1, 4), own.dtype)
-    return common @ nu + (jnp.sqrt(own[:, 0::2] + own[:, 1::2]) * by_neuron) @ nu[::2]
+    return common @ nu + (square_root(own[:, 0::2] + own[:, 1::2]) * by_neuron) @ nu[::2]

@@ -68,13 +68,16 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix
 from jax.scipy.special import expi, ndtr
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
-from .gaussian import as_floats, normal_pdf, relu_mean, standardize
+from .gaussian import normal_pdf, relu_mean, standardize
+from .numerics.arguments import FINITE, at_least, takes
+from .numerics.roots import square_root
 from .xor import typical_start
 
+Number = Real[ArrayLike, ""]
+Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together
 T = TypeVar("T")  # a state: any tree of arrays
 
 CLUSTERS: Float[np.ndarray, "4 2"] = np.array([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0], [-1.0, -1.0]])
@@ -82,29 +85,36 @@ LABELS: Float[np.ndarray, "4"] = np.array([1.0, 1.0, -1.0, -1.0])  # y = -x_1 x_
 
 
 class Neurons(NamedTuple):
-    """The mean-field state. Here `...` is nothing for one state and the recorded steps for the result of `euler`."""
+    """The mean-field state. `euler` returns one with the recorded steps on a leading axis: vmap the functions below over it."""
 
-    w: Float[Array, "... neuron 2"]  # w_{1:2}
-    s: Float[Array, "... neuron"]  # |w_perp| > 0
-    a: Float[Array, "... neuron"]  # output weight
+    w: Float[Array, "neuron 2"]  # w_{1:2}
+    s: Float[Array, "neuron"]  # |w_perp| >= 0
+    a: Float[Array, "neuron"]  # output weight
 
 
+_NEURONS = Neurons(w=FINITE, s=at_least(0, finite=True), a=FINITE)
+
+
+@takes(neurons=_NEURONS)
 def outputs(neurons: Neurons) -> Float[Array, "4"]:
     """f at the four clusters, in the order of CLUSTERS."""
     projection, std = _projections(neurons)
     return jnp.mean(neurons.a[:, None] * relu_mean(projection, std), axis=0)
 
 
+@takes(neurons=_NEURONS)
 def margins(neurons: Neurons) -> Float[Array, "4"]:
     """y f at the four clusters: positive where the sign is right."""
     return jnp.asarray(LABELS, neurons.a.dtype) * outputs(neurons)
 
 
+@takes(neurons=_NEURONS)
 def loss(neurons: Neurons) -> Float[Array, ""]:
     """2 log(1 + exp(-y f)), averaged over the clusters; 2 ln 2 = 1.386 at the start."""
     return jnp.mean(2 * jax.nn.softplus(-margins(neurons)))
 
 
+@takes(neurons=_NEURONS)
 def drift(
     neurons: Neurons, *, train_weights: bool = True, train_readout: bool = True, negligible_output: bool = False
 ) -> Neurons:
@@ -122,9 +132,10 @@ def drift(
     )
 
 
+@takes(neurons=_NEURONS, learning_rate=at_least(0, finite=True), steps=at_least(0))
 def euler(
     neurons: Neurons,
-    learning_rate: Real[ArrayLike, ""],
+    learning_rate: Number,
     steps: Int[np.ndarray, "step"],
     *,
     train_weights: bool = True,
@@ -136,20 +147,27 @@ def euler(
     Where s collapses it is held at 1e-9 times the neuron's own initial |w|; its opposite component then chatters about
     0 with an amplitude of learning_rate * a/2, as it does under SGD.
     """
-    eta = jnp.asarray(learning_rate, neurons.a.dtype)
-    floor = 1e-9 * jnp.sqrt(jnp.sum(neurons.w**2, axis=1) + neurons.s**2)
+    floor = 1e-9 * square_root(jnp.sum(neurons.w**2, axis=1) + neurons.s**2)
 
     def update(step: Int[Array, ""], state: Neurons) -> Neurons:
         velocity = drift(state, train_weights=train_weights, train_readout=train_readout, negligible_output=negligible_output)
-        state = jax.tree.map(lambda x, v: x + eta * v, state, velocity)
+        state = jax.tree.map(lambda x, v: x + learning_rate * v, state, velocity)
         return state._replace(s=jnp.maximum(state.s, floor))
 
     return recorded(update, neurons, steps)
 
 
+@takes(steps=at_least(0))
 def recorded(update_fn: Callable[[Int[Array, ""], T], T], start: T, steps: Int[np.ndarray, "step"]) -> T:
-    """The states after `steps` updates from `start`, on a leading axis; update k is update_fn(k, state), from k = 1."""
-    wanted, row = np.unique(np.asarray(steps), return_inverse=True)
+    """The states after `steps` updates from `start`, on a leading axis; update k is update_fn(k, state), from k = 1.
+
+    >>> recorded(lambda step, total: total + step, jnp.array(0), [3, 0]).tolist()
+    [6, 0]
+    """
+    start = jax.tree.map(jnp.asarray, start)
+    if not len(steps):
+        return jax.tree.map(lambda x: jnp.zeros((0, *x.shape), x.dtype), start)
+    wanted, row = np.unique(steps, return_inverse=True)
     updates = np.arange(1, wanted[-1] + 1)
     # Every state is written: the unwanted ones onto a last row that is dropped.
     rows = np.where(np.isin(updates, wanted), np.searchsorted(wanted, updates), len(wanted))
@@ -166,7 +184,8 @@ def recorded(update_fn: Callable[[Int[Array, ""], T], T], start: T, steps: Int[n
     return jax.tree.map(lambda kept: kept[row], record)
 
 
-def typical_neurons(dim: Real[ArrayLike, ""], init_scale: Real[ArrayLike, ""]) -> Neurons:
+@takes(dim=at_least(2), init_scale=at_least(0, finite=True))
+def typical_neurons(dim: Number, init_scale: Number) -> Neurons:
     """Eight neurons, components of root-mean-square size: alpha, beta = +-sqrt(2/d) theta, a = +-theta, all signs."""
     alpha, _, s, a = typical_start(dim, init_scale)
     signs = np.array([[i, j, k] for i in (1, -1) for j in (1, -1) for k in (1, -1)])
@@ -178,47 +197,86 @@ def typical_neurons(dim: Real[ArrayLike, ""], init_scale: Real[ArrayLike, ""]) -
     )
 
 
-def margin(time: Real[ArrayLike, "*#shape"], initial_margin: Real[ArrayLike, "*#shape"]) -> Float[Array, "*#shape"]:
-    """The phase-2 margin gamma(t) of one cluster from gamma(0) > 0, by inverting F; differentiable in both.
+@takes(time=at_least(0), initial_margin=at_least(0))
+def margin(time: Numbers, initial_margin: Numbers) -> Float[Array, "*shape"]:
+    """The phase-2 margin gamma(t) of one cluster from gamma(0) >= 0, by inverting F; differentiable in both.
 
-    nan where gamma(0) is not positive.
+    A margin of 0 stays 0. nan where a traced gamma(0) is negative. At any time, the infinite one too, and from any margin.
 
     >>> round(float(margin(10.0, 0.1)), 4)
     2.8796
     """
-    t, start = jnp.broadcast_arrays(*as_floats(time, initial_margin))
-    valid = start > 0
-    curve = jax.vmap(_margin)(t.ravel(), jnp.where(valid, start, 1).ravel()).reshape(t.shape)
-    return jnp.where(valid, curve, jnp.nan)
+    return _margin(*jnp.broadcast_arrays(time, initial_margin))
 
 
+@takes(margin=at_least(0))
 def margin_time(margin: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
-    """F(gamma) = (ln gamma + Ei(gamma))/sqrt 2: from margin gamma_0 to gamma takes F(gamma) - F(gamma_0)."""
-    (gamma,) = as_floats(margin)
-    return (jnp.log(gamma) + expi(gamma)) / math.sqrt(2)
+    """F(gamma) = (ln gamma + Ei(gamma))/sqrt 2: from margin gamma_0 to gamma takes F(gamma) - F(gamma_0). F(0) = -infinity."""
+    usual = (margin > 0) & jnp.isfinite(margin)
+    gamma = jnp.where(usual, margin, 1)
+    near, half = jnp.where(gamma < _FAR, gamma, 1), jnp.exp(gamma / 2)  # e^gamma overflows before Ei(gamma) does
+    integral = jnp.where(gamma < _FAR, expi(near), half * _scaled_expi(gamma) * half)
+    return jnp.where(usual, jnp.log(gamma) + integral, jnp.log(margin)) / math.sqrt(2)
 
 
+@takes(time=at_least(0))
 def margin_asymptote(time: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
     """ln(1 + sqrt(2) t ln(1 + t)) ~ ln(sqrt(2) t ln t), the limit of any phase-2 margin; from 0.1, 6 % off at t = 20."""
-    (t,) = as_floats(time)
-    return jnp.log1p(math.sqrt(2) * t * jnp.log1p(t))
+    early, late = jnp.where(time < 1, time, 0), jnp.where(time < 1, 1, time)  # the product overflows before the time does
+    return jnp.where(
+        time < 1,
+        jnp.log1p(math.sqrt(2) * early * jnp.log1p(early)),
+        jnp.log(late) + jnp.log(1 / late + math.sqrt(2) * jnp.log1p(late)),
+    )
 
 
-def _margin(time: Float[Array, ""], initial_margin: Float[Array, ""]) -> Float[Array, ""]:
-    # F is increasing and convex in x = ln gamma, so Newton descends to the root from any bound above it. Two bounds:
-    # d ln gamma/dt <= 1/sqrt 2, and, once gamma >= 1, d exp(gamma/2)/dt <= gamma exp(-gamma/2)/sqrt 2 <= sqrt(2)/e.
-    target = margin_time(initial_margin) + time
-    late = 2 * jnp.log(jnp.exp(jnp.maximum(initial_margin, 1) / 2) + math.sqrt(2) / math.e * time)
-    above = jnp.minimum(jnp.log(initial_margin) + time / math.sqrt(2), jnp.log(late))
-    tolerance = math.sqrt(float(jnp.finfo(time.dtype).eps))  # of the last step; its square is left
-    newton = optimistix.Newton(rtol=tolerance, atol=tolerance)
-    found = optimistix.root_find(_excess, newton, above, args=(target, 1 + jnp.abs(target)), throw=False)
-    return jnp.where(found.result == optimistix.RESULTS.successful, jnp.exp(found.value), jnp.nan)
+@jax.custom_jvp
+def _margin(time: Float[Array, "*shape"], start: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    usual = (start > 0) & jnp.isfinite(start) & jnp.isfinite(time)
+    t, gamma_0 = jnp.where(usual, time, 0), jnp.where(usual, start, 1)
+    # F is increasing and convex in ln gamma, so Newton descends to the root from any bound above it. Two bounds: by
+    # d ln gamma/dt <= 1/sqrt 2, and by d exp(gamma)/dt <= sqrt 2 gamma, where a bound of gamma on the right gives a closer one,
+    # the first being gamma_0 + 0.4 t, for sqrt 2 gamma/(1 + exp gamma) < 0.4. Three times leave less than ln 2 above the root.
+    log_time = jnp.log(math.sqrt(2) * t)
+    late = gamma_0 + 0.4 * t
+    for _ in range(3):
+        late = jnp.logaddexp(gamma_0, log_time + jnp.log(late))
+    above = jnp.minimum(gamma_0 * jnp.exp(t / math.sqrt(2)), late)
+    # F(gamma) = F(gamma_0) + t, times sqrt 2 exp(-above): nothing overflows.
+    gone = _scaled_expi(gamma_0) * jnp.exp(gamma_0 - above) + jnp.exp(log_time - above)
+
+    def newton(_: Int[Array, ""], gamma: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        grown = jnp.exp(gamma - above)
+        excess = _scaled_expi(gamma) * grown - gone + jnp.exp(-above) * (jnp.log(gamma) - jnp.log(gamma_0))
+        return gamma * jnp.exp(-excess / (grown + jnp.exp(-above)))
+
+    found = jax.lax.fori_loop(0, 16, newton, above)
+    limit = jnp.where(start < 0, jnp.nan, jnp.where(start > 0, jnp.inf, 0))  # of infinite times and margins, and margin 0
+    return jnp.where(usual, found, limit)
 
 
-def _excess(x: Float[Array, ""], args: tuple[Float[Array, ""], Float[Array, ""]]) -> Float[Array, ""]:
-    target, scale = args
-    return (margin_time(jnp.exp(x)) - target) / scale
+@_margin.defjvp
+def _margin_jvp(primals, tangents):
+    """d gamma/dt = sqrt 2 gamma/(1 + e^gamma), and d gamma/d gamma_0 is its ratio to that at gamma_0: 0 at infinity."""
+    (t, start), gamma = primals, _margin(*primals)
+    usual = (start > 0) & (gamma < jnp.inf)
+    one, other = jnp.where(usual, gamma, 1), jnp.where(usual, start, 1)
+    rate = jnp.where(usual, math.sqrt(2) * one * jax.nn.sigmoid(-one), 0)
+    ratio = one / other * jnp.exp(jax.nn.softplus(other) - jax.nn.softplus(one))
+    slope = jnp.where(usual, ratio, jnp.where(start > 0, 0, jnp.exp(t / math.sqrt(2))))
+    return gamma, rate * tangents[0] + slope * tangents[1]
+
+
+_FAR = 50.0  # where the last of 20 terms of the asymptotic series of Ei, 20!/50^20 of the first, is below 2^-51
+
+
+def _scaled_expi(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """exp(-x) Ei(x) for x > 0, which does not overflow."""
+    near, inverse = jnp.where(x < _FAR, x, 1), 1 / jnp.where(x < _FAR, _FAR, x)
+    series = jnp.ones_like(x)
+    for k in range(20, 0, -1):  # (1/x) (1 + 1/x (1 + 2/x (1 + 3/x (1 + ...
+        series = 1 + k * inverse * series
+    return jnp.where(x < _FAR, jnp.exp(-near) * expi(near), inverse * series)
 
 
 def _projections(neurons: Neurons) -> tuple[Float[Array, "neuron 4"], Float[Array, "neuron 1"]]:

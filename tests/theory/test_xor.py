@@ -5,12 +5,16 @@ import math
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
+from jaxtyping import ArrayLike, Real
 from scipy import integrate, optimize, special
 
 from closedform.theory import xor
+from closedform.theory.numerics.arguments import takes
 from closedform.theory.xor import Neuron
+from zoo.calls import Call
 
 LAMBDA = 1 / math.sqrt(2 * math.pi)
 
@@ -251,6 +255,33 @@ def test_drift_is_finite_with_its_gradient_down_to_s_0():
     np.testing.assert_allclose(velocity(xor.drift, [0.3, -0.2, 1e-12, 0.7]), [0.35, 0.35, 0, 0.025], atol=1e-12)
 
 
+def exact_drift(alpha, beta, s, a, kappa):
+    """In 50 digits, by the formulas of the module."""
+    with mpmath.workdps(50):
+        alpha, beta, s, a, kappa = map(mpmath.mpf, (alpha, beta, s, a, kappa))
+        psi = lambda m: m * mpmath.ncdf(m / s) + s * mpmath.npdf(m / s)  # noqa: E731
+        gap = mpmath.npdf(alpha / s) - mpmath.npdf(beta / s)
+        readout = (psi(alpha) - alpha / 2 - psi(beta) + beta / 2) / 2
+        erf = lambda m: mpmath.erf(m / s / mpmath.sqrt(2))  # noqa: E731
+        return [float(x) for x in (a / 2 * erf(alpha), -a / 2 * erf(beta), a / 2 * gap + kappa * a**2 / (2 * s), readout)]
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-14), ("float32", 1e-5)])
+@pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
+def test_drift_keeps_its_digits_at_every_size(dtype, rtol, size):
+    """No absolute floor, and no difference of numbers of order s where alpha and beta are far below it, or far above."""
+    for y in ([1e-3, 3e-5, 1.0, 0.7], [0.4, -0.2, 1.0, -1.3], [1e-6, 1e-5, 1.0, 1.0], [5.0, 0.1, 1e-4, 2.0], [0, 0.3, 0.3, 0]):
+        rounded = [float(np.dtype(dtype).type(size * x)) for x in y]
+        rate = xor.drift(Neuron(*jnp.asarray(rounded, dtype)), jnp.asarray(0.25, dtype))
+        np.testing.assert_allclose(np.stack(rate), exact_drift(*rounded, 0.25), rtol=rtol)
+
+
+def test_noise_is_infinite_at_s_0_unless_there_is_none():
+    rate = xor.drift(Neuron(0.3, 0.1, 0.0, [0.7, 0.0, -0.7]), [0.1, 0.1, 0.0])
+    np.testing.assert_array_equal(rate.s, [np.inf, 0, 0])
+    np.testing.assert_allclose(rate.alpha, [0.35, 0, -0.35], rtol=1e-14)
+
+
 # ---------------------------------------------------------------------------------------------------- the trajectory
 
 TIMES = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
@@ -363,6 +394,29 @@ def test_trajectory_derivatives():
     np.testing.assert_allclose(in_noise, difference / 2e-5, rtol=1e-4, atol=1e-3)
 
 
+def test_slope_in_time_at_0_is_the_drift():
+    """Time 0 is where the solver starts, not where it stops: 0.0568 for alpha from the typical start."""
+    times, noises = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.1, 1e-3])
+    in_time = trajectories(times, STARTS, noises, along=(1, 0, 0))
+    for start, noise, slope in zip(STARTS, noises, in_time, strict=True):
+        np.testing.assert_allclose(slope[[0, 2]], [velocity(xor.drift, start, noise + 1e-12)] * 2, rtol=1e-10)
+    np.testing.assert_allclose(in_time[0, 0, 0], 0.0568, atol=5e-5)
+
+
+def test_trajectory_at_no_time_and_of_no_neuron():
+    nowhere = xor.trajectory(np.zeros((2, 0)), Neuron(*typical(100)))
+    assert {field.shape for field in nowhere} == {(2, 0)}
+    assert {field.dtype for field in nowhere} == {jnp.dtype("float64")}
+    resting, huge = trajectories([0.0, 5.0, 3000.0], [[0.0] * 4, typical(100)], [0.1, 0.0])
+    np.testing.assert_array_equal(resting, 0)
+    np.testing.assert_array_equal(huge[2, [0, 3]], np.inf)  # e^(3000/sqrt 8)
+    assert not np.isnan(huge).any()
+    with pytest.raises(ValueError, match=r"^start must be one neuron, of single numbers, got shape"):
+        xor.trajectory(1.0, Neuron(*np.ones((4, 3))))
+    with pytest.raises(ValueError, match=r"^time must be at least 0 and finite, got inf"):
+        xor.trajectory(np.inf, Neuron(*typical(100)))
+
+
 # ------------------------------------------------------------------------------------------- phase 1: length and margin
 
 TABLE = np.array(  # d, T, alpha = s, a, beta
@@ -430,6 +484,45 @@ def test_phase_1_length_gradient():
         step = 1e-3 * dim
         np.testing.assert_allclose(in_dim, (time(dim + step, noise) - time(dim - step, noise)) / (2 * step), rtol=1e-5)
         np.testing.assert_allclose(in_noise, (time(dim, noise + 1e-3) - time(dim, noise - 1e-3)) / 2e-3, rtol=1e-4)
+
+
+def test_phase_1_length_at_large_dim_in_both_precisions():
+    """alpha starts far below any absolute tolerance. By scipy at 1e8, then ln(10)/(2 lambda) for each factor 10."""
+    expected = scipy_phase1_length([1e8])[0]
+    np.testing.assert_allclose(module_phase1_length([1e8])[0], expected, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(module_phase1_length([1e30])[0, 0] - expected[0], 22 * math.log(10) / (2 * LAMBDA), atol=1e-6)
+    single = jit(xor.phase1_length)
+    for dim in (100.0, 1e8, 1e30):
+        (time, neuron), exact = single(jnp.float32(dim)), module_phase1_length([dim])[0]
+        np.testing.assert_allclose([time, neuron.alpha, neuron.s, neuron.a], exact[[0, 1, 3, 4]], rtol=1e-4)
+        assert time.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [((3,), "^dim must be above 4 and finite, got 3"), ((100, 1.62), "^noise must be at least 0 and below 1.61572, got 1.62")],
+)
+def test_phase_1_that_never_ends_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        xor.phase1_length(*arguments)
+
+
+def test_phase_1_that_never_ends_is_nan_where_traced():
+    for dim, noise in ((3.0, 0.0), (100.0, 1.62), (np.nan, 0.0)):
+        (time, neuron), _ = phase1_length_and_gradient(dim, noise)
+        assert np.isnan([time, *neuron]).all()
+
+
+def test_phase_1_margin_where_sinh_overflows():
+    for time, dim, scale, dtype in ((900.0, 1e6, 1e-3, "float64"), (112.0, 1e6, 1e-2, "float32")):
+        with mpmath.workdps(50):
+            exact = (
+                mpmath.mpf(scale) ** 2 / dim * mpmath.sinh(2 * time / mpmath.sqrt(2 * mpmath.pi)) / mpmath.sqrt(2 * mpmath.pi)
+            )
+        rtol = 2000 * np.finfo(dtype).eps  # the exponent's
+        np.testing.assert_allclose(xor.phase1_margin(*jnp.asarray([time, dim, scale], dtype)), float(exact), rtol=rtol)
+    assert float(xor.phase1_margin(np.inf, 100, 0.0)) == 0
+    assert float(xor.phase1_margin(np.inf, 100, 0.1)) == np.inf
 
 
 def assert_phase1_margin_is_the_limit_of_the_drift(phase1_margin_fn):
@@ -534,6 +627,31 @@ def test_noise_moments_gradient_in_the_noise():
     for kappa in (0.0, 0.1):
         above, below = (np.stack(xor.noise_moments(3.0, 100, kappa + step)) for step in (1e-5, -1e-5))
         np.testing.assert_allclose(gradient(kappa), (above - below) / 2e-5, rtol=1e-6)
+
+
+def test_noise_moments_keep_their_digits():
+    """Where r^2 is far above the moments that are left: short times, much noise. In 50 digits, by the equations' solution."""
+    for dtype, rtol in (("float64", 2e-14), ("float32", 1e-5)):
+        for time in (1e-9, 1e-3, 0.7, 30.0):
+            for kappa in (0.0, 1e-6, 0.3, 1e3, 1e9):
+                t, k = (float(np.dtype(dtype).type(x)) for x in (time, kappa))
+                with mpmath.workdps(60):
+                    lam = 1 / mpmath.sqrt(2 * mpmath.pi)
+                    q, r = mpmath.sqrt(1 + mpmath.mpf(k) * t), mpmath.mpf(k) / (4 * lam)
+                    growth, expected = 4 * lam * t / (q + 1), [1 + mpmath.mpf(k) * t]
+                    for sign in (1, -1):
+                        p, e = sign * r, mpmath.exp(sign * growth)
+                        expected.append(mpmath.mpf(2) / 100 * (e * (1 + 2 * p + 2 * p**2) - 2 * p * (q + p)))
+                moments = xor.noise_moments(*jnp.asarray([t, 100, k], dtype))
+                np.testing.assert_allclose(np.stack(moments), np.array(expected, float), rtol=rtol)
+
+
+def test_noise_moments_at_the_end_of_time():
+    assert [float(x) for x in xor.noise_moments(np.inf, 100, 0.0)] == [1, np.inf, 0]
+    assert [float(x) for x in xor.noise_moments(np.inf, 100, 0.1)] == [np.inf] * 3
+    assert [float(x) for x in xor.balance_growth(np.inf, 100, [0.0, 0.1])] == [0, np.inf]
+    signal = xor.noise_moments(2000.0, 100, 0.0).signal  # e^1596
+    assert float(signal) == np.inf
 
 
 def test_noise_rates_are_the_second_moments_of_one_example():
@@ -647,3 +765,95 @@ def test_closed_forms_broadcast_and_vmap():
     for field, loop in zip(jax.tree.leaves(grid), jax.tree.leaves(rows), strict=True):
         assert field.shape == (6, 3)
         np.testing.assert_allclose(field, loop, rtol=1e-14)
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+
+def drawn(rng):
+    """Ratios to s from 1e-6 to 1e6, either sign, at sizes from 1e-6 to 1e6."""
+    size, ratios = 10.0 ** rng.uniform(-6, 6), 10.0 ** rng.uniform(-6, 6, (2, 4))
+    s, sign = size * 10.0 ** rng.uniform(-1, 1, 4), rng.choice([-1, 1], (3, 4))
+    alpha, beta, a = sign[0] * s * ratios[0], sign[1] * s * ratios[1], sign[2] * size * 10.0 ** rng.uniform(-1, 1, 4)
+    return {"neuron.alpha": alpha, "neuron.beta": beta, "neuron.s": s, "neuron.a": a, "noise": 10.0 ** rng.uniform(-6, 6)}
+
+
+def drawn_start(rng):
+    alpha, beta, a = 10.0 ** rng.uniform(-3, 0.3, 3) * rng.choice([-1, 1], 3)
+    start = {"start.alpha": alpha, "start.beta": beta, "start.s": 10.0 ** rng.uniform(-0.5, 0.5), "start.a": a}
+    return start | {"time": rng.uniform(0, 8, 2), "noise": 10.0 ** rng.uniform(-2, 1)}
+
+
+# The solvers as one program, in place of one for each kind of argument.
+solved = jax.jit(xor.trajectory)
+reached = jax.jit(xor.phase1_length)
+
+
+@takes(**xor.trajectory.ranges)
+def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Real[ArrayLike, ""]):
+    return solved(time, start, noise)
+
+
+@takes(**xor.phase1_length.ranges)
+def phase1_length(dim: Real[ArrayLike, ""], noise: Real[ArrayLike, ""]):
+    return reached(dim, noise)
+
+
+FOUR = Neuron(*np.array([[0.3, -0.8, 0.1, 1.2], [0.2, 0.4, -0.9, -0.3], [0.9, 0.4, 1.3, 0.6], [1.2, -0.7, 0.5, -1.1]]))
+ONE = Neuron(0.14, 0.12, 0.9, 1.0)
+DIMS = [2.0, 1e12]
+CALLS = [
+    Call(
+        xor.drift,
+        {"neuron": FOUR, "noise": 0.3},
+        edges={"noise": [0.0, 1e-9, 1e6]},
+        cases=[
+            {"neuron.alpha": np.zeros(4), "neuron.beta": np.zeros(4), "neuron.s": np.zeros(4), "neuron.a": np.zeros(4)},
+            {"neuron.alpha": np.zeros(4), "neuron.a": np.zeros(4)},
+            {"neuron.alpha": 1e3 * FOUR.alpha},
+        ],
+        kinks=["case 0"],  # s = 0
+        scaling={"neuron.alpha": 1, "neuron.beta": 1, "neuron.s": 1, "neuron.a": 1},
+        degree=1,
+        draw=drawn,
+    ),
+    Call(
+        xor.typical_start, {"dim": 50.0, "init_scale": 0.3}, edges={"dim": [*DIMS, np.inf]}, scaling={"init_scale": 1}, degree=1
+    ),
+    Call(
+        trajectory,
+        {"time": np.array([1.5, 0.4]), "start": ONE, "noise": 0.1},
+        of=xor.trajectory,
+        differentiable=False,  # reverse mode compiles for minutes; forward mode: test_trajectory_derivatives, test_slope_in_time_at_0
+        edges={"time": [0.0, 30.0], "noise": [0.0, 10.0], "start.s": [0.01], "start.alpha": [0.0], "start.a": [-1.0]},
+        scaling={"start.alpha": 1, "start.beta": 1, "start.s": 1, "start.a": 1},
+        degree=1,
+        draw=drawn_start,
+    ),
+    Call(
+        phase1_length,
+        {"dim": 100.0, "noise": 0.1},
+        of=xor.phase1_length,
+        edges={"dim": [4.001, 1e12, 1e30], "noise": [0.0, 1.6]},
+    ),
+    Call(
+        xor.phase1_margin,
+        {"time": np.array([0.4, 5.0]), "dim": 50.0, "init_scale": 0.3},
+        edges={"time": [0.0, 1e-9, 1e3, np.inf], "dim": DIMS},
+        scaling={"init_scale": 1},
+        degree=2,
+    ),
+    Call(xor.time_to_margin_one, {"dim": 50.0, "init_scale": 0.3}, edges={"dim": [*DIMS, np.inf], "init_scale": [0.0, 1e-12]}),
+    Call(xor.noise_parameter, {"learning_rate": 0.1, "dim": 50.0, "batch_size": 7.0}, edges={"dim": DIMS}),
+    Call(
+        xor.noise_moments,
+        {"time": np.array([0.4, 5.0]), "dim": 50.0, "noise": 0.3},
+        edges={"time": [0.0, 1e-9, 1e3, np.inf], "dim": DIMS, "noise": [0.0, 1e-9, 1e9]},
+    ),
+    Call(
+        xor.balance_growth,
+        {"time": np.array([0.4, 5.0]), "dim": 50.0, "noise": 0.3},
+        edges={"time": [0.0, np.inf], "dim": DIMS, "noise": [0.0, 1e9]},
+    ),
+    Call(xor.phase1_samples, {"dim": 50.0, "noise": 0.3}, edges={"dim": DIMS, "noise": [1e-9, 1e9, np.inf]}),
+]

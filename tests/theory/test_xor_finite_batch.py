@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import ArrayLike, Real
 from scipy import special, stats
 
 from closedform.theory import xor, xor_finite_batch, xor_mean_field
+from closedform.theory.numerics.arguments import above, at_least, takes
 from closedform.theory.xor_finite_batch import State
 from closedform.theory.xor_mean_field import CLUSTERS, LABELS, Neurons
+from zoo.calls import Call
 
 # Compiling is most of the time here: no optimisation, and few programs.
 jit = functools.partial(
@@ -470,3 +473,147 @@ def test_dtype_follows_the_neurons():
     for dtype in (jnp.float32, jnp.float64):
         assert {leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(results, dtype(0.1)))} == {jnp.dtype(dtype)}
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(jit(results)(jnp.float32(0.1))))
+
+
+def test_gradient_of_a_run_is_that_of_differences():
+    """Neurons have no noise in common at the start, and none ever in large batches: roots of 0, which have no slope."""
+
+    @jit
+    def margin(learning_rate, batch_size):
+        key, neurons = jax.random.key(3), draw(0, init_scale=0.5)
+        states = xor_finite_batch.euler(key, neurons, learning_rate, [4], dim=64, batch_size=batch_size)
+        return jnp.sum(xor_finite_batch.margins(jax.tree.map(lambda x: x[0], states)))
+
+    slope_fn = jit(jax.grad(margin))
+    for batch_size in (8.0, np.inf):
+        slope = float(slope_fn(0.1, batch_size))
+        difference = (float(margin(0.1 + 1e-5, batch_size)) - float(margin(0.1 - 1e-5, batch_size))) / 2e-5
+        np.testing.assert_allclose(slope, difference, rtol=1e-6)
+
+
+def test_small_networks_have_the_std_of_large_ones():
+    """By homogeneity; in float32 the square of sigma, theta^4, underflows."""
+    large = jax.tree.map(lambda x: x.astype(jnp.float32), handmade())
+    std, error = (np.asarray(f(large, 30.0)) for f in (xor_finite_batch.output_std, xor_finite_batch.error))
+    for scale in (1e-12, 1e-15):
+        small = State(scale * large.w, scale * (scale * large.own), scale * large.shared, scale * large.a)
+        np.testing.assert_allclose(xor_finite_batch.output_std(small, 30.0), std * scale**2, rtol=1e-5)
+        np.testing.assert_allclose(xor_finite_batch.error(small, 30.0), error, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"steps": [1, 1.5]}, r"^steps must be whole numbers, got \[1, 1.5\]"),
+        ({"steps": [-1, 3]}, r"^steps must be at least 0, got \[-1 3\]"),
+        ({"steps": [[1]]}, r"^steps must have the shape \(step,\), got \(1, 1\)"),
+        ({"learning_rate": -0.1}, "^learning_rate must be at least 0 and finite, got -0.1"),
+        ({"batch_size": 0}, "^batch_size must be above 0, got 0"),
+        ({"dim": np.inf}, "^dim must be at least 2 and finite, got inf"),
+        ({"width": np.nan}, "^width must be above 0, got nan"),
+    ],
+)
+def test_a_run_without_meaning_is_refused(changes, words):
+    setting = {"learning_rate": 0.1, "steps": [1], "dim": 64, "batch_size": 8, **changes}
+    with pytest.raises(ValueError, match=words):
+        xor_finite_batch.euler(jax.random.key(0), draw(0), **setting)
+
+
+def test_no_steps_and_the_steps_of_one_state():
+    neurons = draw(0)
+    none = xor_finite_batch.euler(jax.random.key(0), neurons, 0.1, [], dim=64, batch_size=8)
+    assert [x.shape for x in none] == [(0, 64, 2), (0, 64), (0, 64, 4), (0, 64)]
+    with pytest.raises(ValueError, match=r"^steps must be whole numbers, got a traced value"):
+        jax.eval_shape(lambda steps: xor_mean_field.euler(neurons, 0.1, steps), np.arange(3))
+    path = jax.tree.map(lambda x: jnp.stack([x, x]), xor_finite_batch.state_of(neurons))
+    assert xor_finite_batch.perp_norm(path).shape == (2, 64)
+    for function in (xor_finite_batch.margins, lambda state: xor_finite_batch.error(state, 64)):
+        with pytest.raises(ValueError, match=r"^state must be that of one step, got shape"):
+            function(path)
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+NUMBER = Real[ArrayLike, ""]
+KEY_SEED = 5
+
+
+# The runs as one program each, in place of one for each kind of argument.
+@jax.jit
+def run(neurons, learning_rate, dim, batch_size, width):
+    setting = {"dim": dim, "batch_size": batch_size, "width": width}
+    return xor_finite_batch.euler(jax.random.key(KEY_SEED), neurons, learning_rate, [3, 0], **setting)
+
+
+@jax.jit
+def count(neurons, learning_rate, level, max_steps, dim, batch_size):
+    setting = {"dim": dim, "batch_size": batch_size}
+    steps = xor_finite_batch.steps_to_error(jax.random.key(KEY_SEED), neurons, learning_rate, level, max_steps, **setting)
+    return jnp.where(jnp.isnan(steps), -1, steps)  # nan is the answer where max_steps are too few
+
+
+def ranges(function, *names):
+    return {name: function.ranges[name] for name in names}
+
+
+@takes(**ranges(xor_finite_batch.euler, "neurons", "learning_rate", "dim", "batch_size", "width"))
+def euler(neurons: Neurons, learning_rate: NUMBER, dim: NUMBER, batch_size: NUMBER, width: NUMBER):
+    return run(neurons, learning_rate, dim, batch_size, width)
+
+
+@takes(**ranges(xor_finite_batch.steps_to_error, "neurons", "learning_rate", "level", "max_steps", "dim", "batch_size"))
+def steps_to_error(neurons: Neurons, learning_rate: NUMBER, level: NUMBER, max_steps: NUMBER, dim: NUMBER, batch_size: NUMBER):
+    return count(neurons, learning_rate, level, max_steps, dim, batch_size)
+
+
+@takes(dim=above(2, finite=True), init_scale=at_least(0, finite=True))
+def random_neurons(dim: NUMBER, init_scale: NUMBER):
+    return xor_finite_batch.random_neurons(jax.random.key(KEY_SEED), dim, 3, init_scale)
+
+
+STATE = State(
+    w=np.array([[0.3, -0.8], [1.1, 0.4], [-0.5, 0.2]]),
+    own=np.array([0.8, 0.2, 1.1]),
+    shared=np.array([[0.3, -0.1, 0.2, 0.4], [-0.2, 0.1, 0.3, 0.1], [0.5, 0.2, -0.4, 0.1]]),
+    a=np.array([1.2, -0.7, 0.5]),
+)
+NEURONS = Neurons(STATE.w, np.array([0.9, 0.5, 1.1]), STATE.a)
+NOTHING = {"state.own": np.zeros(3), "state.shared": np.zeros((3, 4))}
+SIZES = {"state.w": 1, "state.own": 2, "state.shared": 1, "state.a": 1}
+OF_STATE = {
+    "scaling": SIZES,
+    "cases": [NOTHING, {"state.a": np.zeros(3)}, {"state.shared": np.zeros((3, 4))}, {"state.w": np.zeros((3, 2))}],
+    # no w_perp: a norm at 0; no output: a deviation at 0
+    "kinks": ["case 0", "case 1", "state.own[0]=0.0", "state.own=0.0"],
+}
+CALLS = [
+    Call(xor_finite_batch.state_of, {"neurons": NEURONS}),
+    Call(xor_finite_batch.perp_norm, {"state": STATE}, degree=1, **OF_STATE),
+    Call(xor_finite_batch.margins, {"state": STATE}, degree=2, **OF_STATE),
+    Call(xor_finite_batch.output_std, {"state": STATE, "width": 30.0}, degree=2, **OF_STATE),
+    Call(xor_finite_batch.error, {"state": STATE, "width": 30.0}, degree=0, **OF_STATE),
+    # float32 draws other numbers than float64: compared without noise, in large batches.
+    Call(
+        euler,
+        {"neurons": NEURONS, "learning_rate": 0.1, "dim": 50.0, "batch_size": 8.0, "width": 3.0},
+        of=xor_finite_batch.euler,
+        edges={"neurons.s": [1e-3], "batch_size": [1e-9, np.inf], "width": [0.5, np.inf]},
+        single=lambda arguments: np.isinf(arguments["batch_size"]),
+    ),
+    Call(
+        steps_to_error,
+        {"neurons": NEURONS, "learning_rate": 0.1, "level": 0.4, "max_steps": 30.0, "dim": 50.0, "batch_size": 80.0},
+        of=xor_finite_batch.steps_to_error,
+        differentiable=False,  # a count
+        single=lambda arguments: False,
+    ),
+    Call(
+        random_neurons,
+        {"dim": 50.0, "init_scale": 0.3},
+        of=xor_finite_batch.random_neurons,
+        scaling={"init_scale": 1},
+        degree=1,
+        edges={"dim": [2.001, 1e12]},
+        single=lambda arguments: False,
+    ),
+]

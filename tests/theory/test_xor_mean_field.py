@@ -8,11 +8,14 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from jaxtyping import ArrayLike, Real
 from scipy import integrate, special
 
 from closedform.theory import xor
 from closedform.theory import xor_mean_field as mean_field
+from closedform.theory.numerics.arguments import takes
 from closedform.theory.xor_mean_field import Neurons
+from zoo.calls import Call
 
 LAMBDA = 1 / math.sqrt(2 * math.pi)
 CLUSTERS, LABELS = np.array([[1, -1], [-1, 1], [1, 1], [-1, -1]]), np.array([1, 1, -1, -1])
@@ -487,3 +490,66 @@ def test_dtype_follows_the_input():
 
     neurons, x = jax.tree.map(lambda x: x.astype(jnp.float32), (random_neurons(), jnp.array(0.5)))
     assert {leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(everything, neurons, x))} == {x.dtype}
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+FOUR = Neurons(
+    w=np.array([[0.3, -0.8], [1.1, 0.4], [-0.5, 0.2], [0.7, 0.9]]),
+    s=np.array([0.9, 0.4, 1.3, 0.6]),
+    a=np.array([1.2, -0.7, 0.5, -1.1]),
+)
+SIZES = {"neurons.w": 1, "neurons.s": 1, "neurons.a": 1}
+
+
+def drawn(rng):
+    """Ratios w/s and sizes from 1e-6 to 1e6."""
+    size, parts = 10.0 ** rng.uniform(-3, 1), 10.0 ** rng.uniform(-3, 0, (3, 4))
+    w = parts[0][:, None] * rng.normal(size=(4, 2))
+    return {"neurons.w": size * w, "neurons.s": size * parts[1], "neurons.a": size * parts[2] * rng.choice([-1, 1], 4)}
+
+
+@takes(neurons=mean_field.drift.ranges["neurons"])
+def at_negligible_output(neurons: Neurons):
+    return mean_field.drift(neurons, negligible_output=True)
+
+
+@takes()
+def fading(start: Real[ArrayLike, ""], rate: Real[ArrayLike, ""]):
+    return mean_field.recorded(lambda step, x: x - rate * x / step.astype(x.dtype), start, (2, 0, 2))
+
+
+CASES = [
+    {"neurons.w": np.zeros((4, 2))},
+    {"neurons.a": np.zeros(4)},
+    {"neurons.w": 1e3 * FOUR.w},
+    {"neurons.w": np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0], [-1.0, 1.0]]), "neurons.s": np.zeros(4)},
+    {"neurons.w": np.zeros((4, 2)), "neurons.s": np.zeros(4), "neurons.a": np.zeros(4)},
+]
+# |h| at h = 0: neurons without any w_perp, orthogonal to a cluster
+KINKS = ("neurons.s[0]=0.0", "neurons.s=0.0", "case 3", "case 4")
+OF_NEURONS = {"draw": drawn, "cases": CASES, "kinks": KINKS}
+CALLS = [
+    Call(mean_field.outputs, {"neurons": FOUR}, scaling=SIZES, degree=2, **OF_NEURONS),
+    Call(mean_field.margins, {"neurons": FOUR}, scaling=SIZES, degree=2, **OF_NEURONS),
+    Call(mean_field.loss, {"neurons": FOUR}, **OF_NEURONS),
+    Call(mean_field.drift, {"neurons": FOUR}, **OF_NEURONS),
+    Call(at_negligible_output, {"neurons": FOUR}, of=mean_field.drift, label="g = 1", scaling=SIZES, degree=1, **OF_NEURONS),
+    Call(mean_field.euler, {"neurons": FOUR, "learning_rate": 0.1, "steps": [3, 0]}, **OF_NEURONS),
+    Call(
+        mean_field.typical_neurons,
+        {"dim": 50.0, "init_scale": 0.3},
+        edges={"dim": [2.0, 1e12, np.inf]},
+        scaling={"init_scale": 1},
+        degree=1,
+    ),
+    Call(
+        mean_field.margin,
+        {"time": np.array([0.4, 30.0]), "initial_margin": np.array([0.1, 1.5])},
+        edges={"time": [0.0, 1e12, np.inf], "initial_margin": [0.0, 1e-12, 49.0, 51.0, 89.0, 710.0, np.inf]},
+        cases=[{"time": np.array([3.0, 0.0]), "initial_margin": np.array([0.7, 0.7])}],
+    ),
+    Call(mean_field.margin_time, {"margin": np.array([0.4, 3.0])}, edges={"margin": [0.0, 1e-12, 49.0, 50.0, 89.0, np.inf]}),
+    Call(mean_field.margin_asymptote, {"time": np.array([0.4, 30.0])}, edges={"time": [0.0, 1e-12, 1.0, 1e12, np.inf]}),
+    Call(fading, {"start": 1.5, "rate": 0.3}, of=mean_field.recorded),
+]

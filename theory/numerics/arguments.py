@@ -6,7 +6,7 @@ A function under `takes` states shapes in its annotations and ranges in the deco
   of the floating arrays that were given, or jax's default where there is none;
 - shapes are held against the annotations, across arguments: an axis has one name and one size;
 - values that are known, not traced, are held against the ranges. NaN is in no range;
-- arguments annotated `int` become Python integers;
+- arguments annotated `int` become Python integers, those annotated `Int[np.ndarray, ..]` numpy arrays: known, not traced;
 - the leaves of an argument annotated PyTree[Real[ArrayLike, ..]] are treated as arguments of their own.
 
 What does not fit raises ValueError, in one line that names the argument, what was given and what is allowed.
@@ -190,8 +190,8 @@ def _converted(arguments: Mapping[str, Any], annotations: Mapping[str, Any], ran
             labels = [name + jax.tree_util.keystr(path) for path, _ in parts]
             trees[name] = labels, structure
             leaves |= {label: _leaf(label, part, axes, allowed) for label, (_, part) in zip(labels, parts, strict=True)}
-        elif annotation is int:
-            whole[name] = _whole(name, value)
+        elif annotation is int or _counts(annotation):
+            whole[name] = _whole(name, value) if annotation is int else _counted(name, value)
             if allowed is not None:
                 require(allowed, **{name: whole[name]})
         elif _holds_arrays(annotation):
@@ -206,6 +206,9 @@ def _converted(arguments: Mapping[str, Any], annotations: Mapping[str, Any], ran
     sizes: dict[str, tuple[Any, str]] = {}
     for label, leaf in leaves.items():
         _fit(label, leaf.axes, np.shape(leaf.value), sizes)
+    for name, array in whole.items():
+        if isinstance(array, np.ndarray):
+            _fit(name, annotations[name].dim_str, array.shape, sizes)
     arrays = {label: leaf.cast(dtype) for label, leaf in leaves.items()}
     for name, (labels, structure) in trees.items():
         whole[name] = jax.tree.unflatten(structure, [arrays[label] for label in labels])
@@ -266,6 +269,18 @@ def _whole(name: str, value: Any) -> int:
         raise ValueError(f"{name} must be a whole number, got {given}") from None
 
 
+def _counted(name: str, value: Any) -> np.ndarray:
+    if any(isinstance(part, Tracer) for part in jax.tree.leaves(value)):
+        raise ValueError(f"{name} must be whole numbers, got a traced value: pass it as a static argument")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} must be whole numbers, got {_shown(value)}") from None
+    if array.dtype.kind not in "biu" and array.size:  # an empty list is an array of floats
+        raise ValueError(f"{name} must be whole numbers, got {_shown(value)}")
+    return array.astype(int)
+
+
 # ----------------------------------------------------------------------------------------------------- shapes by name
 
 
@@ -285,6 +300,11 @@ def takes_complex(annotation: Any) -> bool:
 def _axes_of_leaves(annotation: Any) -> str | None:
     leaf = getattr(annotation, "leaftype", None)
     return None if leaf is None else axes_of(leaf)
+
+
+def _counts(annotation: Any) -> bool:
+    """Whether it is Int[np.ndarray, ..]."""
+    return getattr(annotation, "array_type", None) is np.ndarray and all("int" in str(kind) for kind in annotation.dtypes)
 
 
 def _array_type(annotation: Any) -> Any:
