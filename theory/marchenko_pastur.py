@@ -144,7 +144,7 @@ def _remainder(r: Array, sine: Array, cosine: Array, alpha: Array) -> Array:
     exp(2 i phi) (w - log(1 + w))/w^2 at w = r exp(i phi). At r = 0.1 sixteen terms leave 1e-17."""
     small = r < 0.1
     turn = jax.lax.complex(cosine, sine)
-    w = jnp.where(small, r, 0) * turn
+    w = jax.lax.complex(*(jnp.where(small, r, 0) * part for part in (cosine, sine)))
     series = functools.reduce(lambda rest, n: 1 / (n + 2) - w * rest, range(15, -1, -1), jnp.zeros_like(w))
     some = jnp.where(small, 1, r)
     return jnp.where(small, jnp.imag(turn**2 * series), (some * sine - alpha) / some**2)
@@ -178,15 +178,16 @@ def _transform(z: Array, ratio: Array, variance: Array, side: int) -> Inexact[Ar
     """side 1: m, of the matrix p x p; side -1: its companion."""
     z, c, s2 = jnp.broadcast_arrays(z, ratio, variance)
     is_complex, r = jnp.iscomplexobj(z), jnp.sqrt(c)
-    point = z / s2
     # z - a, z - b and B = side (1 - c) - z from z - 1 or z - c, the middle of a narrow support
-    middle = jnp.where(c > 1, c, 1)
-    shift, width = point - middle, jnp.where(c > 1, 1, c)
-    wide = (c > 0.25) & (c < 4)
-    from_a = jnp.where(wide, point - ((1 - c) / (1 + r)) ** 2, shift + (2 * r - width))
-    from_b = shift - (2 * r + width)
-    first, second = (1, c) if side == 1 else (c, 1)
-    B = (first - point) - second
+    few, wide = c <= 1, (c > 0.25) & (c < 4)
+    middle, rest, a = jnp.where(few, 1, c), jnp.where(few, c, 1), ((1 - c) / (1 + r)) ** 2
+    point = z / s2.astype(z.dtype)
+    shift = point - middle.astype(z.dtype)
+    from_a = jnp.where(wide, point - a.astype(z.dtype), shift + (2 * r - rest).astype(z.dtype))
+    from_b = shift - (2 * r + rest).astype(z.dtype)
+    c, one = c.astype(z.dtype), jnp.ones_like(z)
+    first, second = (one, c) if side == 1 else (c, one)
+    B = jnp.where(wide, (first - second) - point, (first - point) - second)
     if is_complex:
         # the product of principal roots is z at infinity and has its cut on [a, b] alone
         root = jnp.sqrt(from_a) * jnp.sqrt(from_b)
@@ -196,7 +197,7 @@ def _transform(z: Array, ratio: Array, variance: Array, side: int) -> Inexact[Ar
         parts = [jnp.sqrt(jnp.abs(jnp.where(inner, part, 1))) for part in (from_a, from_b)]
         root = jnp.where(outside, jnp.where(inner, jnp.where(lower, -1, 1) * parts[0] * parts[1], 0), jnp.nan)
     # w z m^2 - B m + 1 = 0, of discriminant root^2 = B^2 - 4 w z: the one of its two forms that adds, not subtracts
-    w = c if side == 1 else jnp.ones_like(c)
+    w = c if side == 1 else one
     adds = jnp.real(B) * jnp.real(root) + jnp.imag(B) * jnp.imag(root) > 0
     sums, differences = jnp.where(adds, (B + root) / 2, 1), jnp.where(adds, 1, (B - root) / 2)
-    return jnp.where(adds, sums / jnp.where(adds, w * point, 1), 1 / differences) / s2
+    return jnp.where(adds, sums / jnp.where(adds, w * point, 1), 1 / differences) / s2.astype(z.dtype)
