@@ -55,75 +55,107 @@ Example. The mass and the first three moments at $c = 1/4$: 1, 1, $1 + c$ and $1
 [1.0, 1.0, 1.25, 1.81]
 """
 
+import functools
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact, Num, Real
 
-from .numerics.arguments import above, as_floats, takes
+from .numerics.arguments import Range, above, takes
 
 Numbers = Real[ArrayLike, "*#shape"]
+POSITIVE = above(0, finite=True)
 
 
-@takes(ratio=above(0, finite=True), variance=above(0, finite=True))
+@takes(ratio=POSITIVE, variance=POSITIVE)
 def support(ratio: Numbers, variance: Numbers = 1.0) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """The edges a <= b of the continuous part.
 
     >>> [round(float(edge), 4) for edge in support(0.25)]
     [0.25, 2.25]
     """
-    c, s2 = jnp.broadcast_arrays(*as_floats(ratio, variance))
-    return s2 * (1 - jnp.sqrt(c)) ** 2, s2 * (1 + jnp.sqrt(c)) ** 2
+    c, s2 = jnp.broadcast_arrays(ratio, variance)
+    r = jnp.sqrt(c)
+    return s2 * ((1 - c) / (1 + r)) ** 2, s2 * (1 + r) ** 2
 
 
-@takes(ratio=above(0, finite=True))
+@takes(ratio=POSITIVE)
 def atom(ratio: Numbers) -> Float[Array, "*shape"]:
     """The mass at 0: max(0, 1 - 1/c).
 
     >>> float(atom(4.0)), float(atom(0.5))
     (0.75, 0.0)
     """
-    (c,) = as_floats(ratio)
-    return jnp.maximum(0, 1 - 1 / c)
+    return jnp.where(ratio > 1, (ratio - 1) / ratio, 0)
 
 
-@takes(ratio=above(0, finite=True), variance=above(0, finite=True))
+@takes(x=Range(), ratio=POSITIVE, variance=POSITIVE)
 def density(x: Numbers, ratio: Numbers, variance: Numbers = 1.0) -> Float[Array, "*shape"]:
-    """f(x) without the atom: its integral is min(1, 1/c). At c = 1 it diverges as x -> 0.
+    """f(x) without the atom: its integral is min(1, 1/c). At c = 1 it diverges as x -> 0; outside of (a, b) it is 0.
 
     >>> round(float(density(1.0, 1.0)), 6)  # sqrt 3/(2 pi)
     0.275664
     """
-    x_, c, s2 = jnp.broadcast_arrays(*as_floats(x, ratio, variance))
-    a, b = support(c, s2)
-    inside = (x_ > a) & (x_ < b)
-    safe = jnp.where(inside, x_, (a + b) / 2)
-    return jnp.where(inside, jnp.sqrt((b - safe) * (safe - a)) / (2 * jnp.pi * c * s2 * safe), 0)
+    y, c, s2 = jnp.broadcast_arrays(x, ratio, variance)
+    inside, above_a, below_b, _ = _place(y, c, s2)
+    root = jnp.sqrt(above_a * below_b)  # sin phi
+    return jnp.where(inside, root / (jnp.pi * jnp.sqrt(c) * jnp.where(inside, y, 1)), jnp.where(jnp.isnan(y), y, 0))
 
 
-@takes(ratio=above(0, finite=True), variance=above(0, finite=True))
+@takes(x=Range(), ratio=POSITIVE, variance=POSITIVE)
 def cdf(x: Numbers, ratio: Numbers, variance: Numbers = 1.0) -> Float[Array, "*shape"]:
     """F(x), the share of eigenvalues up to x, with the atom.
 
     >>> float(cdf(0.0, 4.0)), float(cdf(10.0, 4.0)), round(float(cdf(2.0, 1.0)), 6)  # 1/2 + 1/pi
     (0.75, 1.0, 0.81831)
     """
-    x_, c, s2 = jnp.broadcast_arrays(*as_floats(x, ratio, variance))
-    a, b = support(c, s2)
-    inside = (x_ > a) & (x_ < b)
-    y = jnp.where(inside, x_, (a + b) / 2)
-    root = jnp.sqrt((b - y) * (y - a))
-    # x = s2 (1 + c + 2 sqrt c cos phi): the integral of 2 sin^2/(pi (1 + c + 2 sqrt c cos)) over the angles above phi
-    phi = jnp.arctan2(root, y - s2 * (1 + c))
-    inner = jnp.arctan2((1 + jnp.sqrt(c)) * jnp.sqrt(y - a), jnp.abs(1 - jnp.sqrt(c)) * jnp.sqrt(b - y))
-    below = (root / s2 + (1 + c) * (jnp.pi - phi) - 2 * jnp.abs(1 - c) * inner) / (2 * jnp.pi * c)
-    continuous = jnp.where(inside, below, jnp.where(x_ >= b, jnp.minimum(1, 1 / c), 0))
-    return continuous + jnp.where(x_ >= 0, atom(c), 0)
+    y, c, s2 = jnp.broadcast_arrays(x, ratio, variance)
+    inside, above_a, below_b, upper = _place(y, c, s2)
+    r = jnp.sqrt(jnp.minimum(c, 1 / c))
+    # x = s2 (1 + c + 2 sqrt c cos phi): the integral of 2 sin^2/(pi (1 + r^2 + 2 r cos)) over the angles above phi is
+    # (pi - phi + alpha + (r sin phi - alpha)/r^2)/pi, with alpha the argument of 1 + r exp(i phi)
+    sine, cosine = jnp.sqrt(above_a * below_b), above_a - 1
+    alpha = jnp.arctan2(r * sine, 1 + r * cosine)
+    below = (jnp.arctan2(sine, -cosine) + alpha + _remainder(r, sine, cosine, alpha)) / jnp.pi
+    weight = jnp.where(c > 1, 1 / c, 1)
+    continuous = weight * jnp.where(inside, below, jnp.where(upper, 1, 0))
+    return jnp.where(jnp.isnan(y), y, continuous + jnp.where(y >= 0, atom(c), 0))
 
 
-@takes(ratio=above(0, finite=True), variance=above(0, finite=True))
+def _place(x: Array, c: Array, s2: Array) -> tuple[Array, Array, Array, Array]:
+    """Whether x is inside; 1 + cos phi and 1 - cos phi (1, 1 if not) in units of which x - a and b - x are 2 s2 sqrt c; x >= b.
+
+    The nonzero part of the law of (c, s2) is that of (1/c, c s2). Few coordinates or few samples make it narrow: then both ends
+    are told from the middle s2, and a from 0 otherwise.
+    """
+    small, middle = jnp.minimum(c, 1 / c), s2 * jnp.maximum(c, 1)
+    r = jnp.sqrt(small)
+    y = jnp.where(jnp.isfinite(x), x, -1)
+    ratio = y / middle
+    shift = (y - middle) / middle
+    from_a = jnp.where(small < 0.25, shift + r * (2 - r), ratio - ((1 - small) / (1 + r)) ** 2) / (2 * r)
+    to_b = (r * (2 + r) - shift) / (2 * r)
+    inside = (from_a > 0) & (to_b > 0)
+    return inside, jnp.where(inside, from_a, 1), jnp.where(inside, to_b, 1), (x == jnp.inf) | (jnp.isfinite(x) & (to_b <= 0))
+
+
+def _remainder(r: Array, sine: Array, cosine: Array, alpha: Array) -> Array:
+    """(r sin phi - alpha)/r^2; at small r by its series, sum (-r)^n sin((n + 2) phi)/(n + 2): the imaginary part of
+    exp(2 i phi) (w - log(1 + w))/w^2 at w = r exp(i phi). At r = 0.1 sixteen terms leave 1e-17."""
+    small = r < 0.1
+    turn = jax.lax.complex(cosine, sine)
+    w = jax.lax.complex(*(jnp.where(small, r, 0) * part for part in (cosine, sine)))
+    series = functools.reduce(lambda rest, n: 1 / (n + 2) - w * rest, range(15, -1, -1), jnp.zeros_like(w))
+    some = jnp.where(small, 1, r)
+    return jnp.where(small, jnp.imag(turn**2 * series), (some * sine - alpha) / some**2)
+
+
+@takes(ratio=POSITIVE, variance=POSITIVE)
 def stieltjes(z: Num[ArrayLike, "*#shape"], ratio: Numbers, variance: Numbers = 1.0) -> Inexact[Array, "*shape"]:
     """m(z) = E 1/(x - z): at complex z off the real axis, or real z outside of the support and the atom (NaN inside).
 
-    At z = -delta it is the normalised trace of (X X^T/n + delta)^-1.
+    At the edges of the support it is the limit from outside; at z = 0 for c > 1, where the atom is, NaN. At z = -delta it is
+    the normalised trace of (X X^T/n + delta)^-1.
 
     >>> round(float(stieltjes(-1.0, 1.0)), 6)  # (sqrt 5 - 1)/2
     0.618034
@@ -131,9 +163,9 @@ def stieltjes(z: Num[ArrayLike, "*#shape"], ratio: Numbers, variance: Numbers = 
     return _transform(z, ratio, variance, 1)
 
 
-@takes(ratio=above(0, finite=True), variance=above(0, finite=True))
+@takes(ratio=POSITIVE, variance=POSITIVE)
 def companion_stieltjes(z: Num[ArrayLike, "*#shape"], ratio: Numbers, variance: Numbers = 1.0) -> Inexact[Array, "*shape"]:
-    """mm(z) = E 1/(x - z) over the eigenvalues of X^T X/n, n in number.
+    """mm(z) = E 1/(x - z) over the eigenvalues of X^T X/n, n in number; at z = 0 for c < 1, where its atom is, NaN.
 
     >>> m, companion = stieltjes(-0.5, 2.0), companion_stieltjes(-0.5, 2.0)
     >>> bool(abs(companion - (2 * m - (1 - 2) / -0.5)) < 1e-5)
@@ -142,28 +174,30 @@ def companion_stieltjes(z: Num[ArrayLike, "*#shape"], ratio: Numbers, variance: 
     return _transform(z, ratio, variance, -1)
 
 
-def _transform(z: Num[ArrayLike, "*#shape"], ratio: Numbers, variance: Numbers, side: int) -> Inexact[Array, "*shape"]:
+def _transform(z: Array, ratio: Array, variance: Array, side: int) -> Inexact[Array, "*shape"]:
     """side 1: m, of the matrix p x p; side -1: its companion."""
-    c, s2 = as_floats(ratio, variance)
-    point = jnp.asarray(z)
-    if jnp.iscomplexobj(point):
-        c, s2 = c.astype(point.real.dtype), s2.astype(point.real.dtype)
-    else:
-        point, c, s2 = as_floats(z, ratio, variance)
-    c, s2 = jnp.broadcast_arrays(c, s2)
-    a, b = support(c, s2)
-    if jnp.iscomplexobj(point):
+    z, c, s2 = jnp.broadcast_arrays(z, ratio, variance)
+    is_complex, r = jnp.iscomplexobj(z), jnp.sqrt(c)
+    # z - a, z - b and B = side (1 - c) - z from z - 1 or z - c, the middle of a narrow support
+    few, wide = c <= 1, (c > 0.25) & (c < 4)
+    middle, rest, a = jnp.where(few, 1, c), jnp.where(few, c, 1), ((1 - c) / (1 + r)) ** 2
+    point = z / s2.astype(z.dtype)
+    shift = point - middle.astype(z.dtype)
+    from_a = jnp.where(wide, point - a.astype(z.dtype), shift + (2 * r - rest).astype(z.dtype))
+    from_b = shift - (2 * r + rest).astype(z.dtype)
+    c, one = c.astype(z.dtype), jnp.ones_like(z)
+    first, second = (one, c) if side == 1 else (c, one)
+    B = jnp.where(wide, (first - second) - point, (first - point) - second)
+    if is_complex:
         # the product of principal roots is z at infinity and has its cut on [a, b] alone
-        point, a, b, c, s2 = (values.astype(point.dtype) for values in jnp.broadcast_arrays(point, a, b, c, s2))
-        root = jnp.sqrt(point - a) * jnp.sqrt(point - b)
+        root = jnp.sqrt(from_a) * jnp.sqrt(from_b)
     else:
-        point, a, b, c, s2 = jnp.broadcast_arrays(point, a, b, c, s2)
-        outside = (point < a) | (point > b)
-        square = jnp.where(outside, (point - a) * (point - b), 1)
-        root = jnp.where(outside, jnp.where(point < a, -1, 1) * jnp.sqrt(square), jnp.nan)
+        lower, outside = from_a <= 0, ((from_a <= 0) | (from_b >= 0)) & ((point != 0) | (side * (c - 1) < 0))
+        inner = (from_a != 0) & (from_b != 0)
+        parts = [jnp.sqrt(jnp.abs(jnp.where(inner, part, 1))) for part in (from_a, from_b)]
+        root = jnp.where(outside, jnp.where(inner, jnp.where(lower, -1, 1) * parts[0] * parts[1], 0), jnp.nan)
     # w z m^2 - B m + 1 = 0, of discriminant root^2 = B^2 - 4 w z: the one of its two forms that adds, not subtracts
-    B = side * s2 * (1 - c) - point
-    w = s2 * (c if side == 1 else jnp.ones_like(c))
-    adds = jnp.real(B * jnp.conj(root)) > 0
+    w = c if side == 1 else one
+    adds = jnp.real(B) * jnp.real(root) + jnp.imag(B) * jnp.imag(root) > 0
     sums, differences = jnp.where(adds, (B + root) / 2, 1), jnp.where(adds, 1, (B - root) / 2)
-    return jnp.where(adds, sums / jnp.where(adds, w * point, 1), 1 / differences)
+    return jnp.where(adds, sums / jnp.where(adds, w * point, 1), 1 / differences) / s2.astype(z.dtype)

@@ -96,7 +96,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from .harmonics import Spectrum
-from .kernel_regression import POSITIVE, balanced_trace, in_units, infinite_or, left_over, rates, smallest_ridge, unlearned, zero_or
+from .kernel_regression import (
+    POSITIVE,
+    balanced_trace,
+    in_units,
+    infinite_or,
+    left_over,
+    rates,
+    smallest_ridge,
+    unlearned,
+    zero_or,
+)
 from .numerics.arguments import FINITE, above, at_least, takes
 from .numerics.symmetric import cleared, diagonal_form, multiplied, solved
 

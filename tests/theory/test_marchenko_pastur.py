@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 
 from closedform.theory import marchenko_pastur
@@ -135,14 +136,85 @@ def test_derivatives_and_dtypes():
     assert stieltjes(jnp.complex64(1j), 0.5, 1.0).dtype == jnp.complex64
 
 
+def exact_cdf(x, ratio, variance):
+    """The integral over angles in closed form at 60 digits, which its own derivative checks."""
+    with mpmath.workdps(60):
+        x, c, s2 = map(mpmath.mpf, (x, ratio, variance))
+        r, cosine = min(mpmath.sqrt(c), 1 / mpmath.sqrt(c)), (x / s2 - 1 - c) / (2 * mpmath.sqrt(c))
+
+        def below(phi):
+            alpha = mpmath.atan2(r * mpmath.sin(phi), 1 + r * mpmath.cos(phi))
+            return (mpmath.pi - phi + alpha + (r * mpmath.sin(phi) - alpha) / r**2) / mpmath.pi
+
+        phi = mpmath.acos(cosine)
+        slope = -2 * mpmath.sin(phi) ** 2 / (mpmath.pi * (1 + r**2 + 2 * r * cosine))
+        assert abs(mpmath.diff(below, phi) - slope) < mpmath.mpf("1e-12")
+        return float(min(1, 1 / c) * below(phi) + max(0, 1 - 1 / c))
+
+
+def test_cdf_at_all_ratios():
+    """Issue 16.10: few coordinates or few samples, ratios 1e-12 to 1e12, and ratios next to 1; at the middle it is 1/2."""
+    np.testing.assert_allclose(cdf(1 + 1e-10, 1e-10, 1.0), exact_cdf(1 + 1e-10, 1e-10, 1.0), rtol=1e-14)
+    np.testing.assert_allclose(cdf(1.0, 1e-12, 1.0), 0.5, rtol=1e-6)
+    for ratio in (1e-12, 1e-10, 1e-4, 0.0099, 0.0101, 0.3, 1 - 1e-10, 1.0, 1 + 1e-10, 7.0, 1e4, 1e12):
+        for place in (-0.999999, -0.7, 0.2, 0.99):
+            x = float(3 * (1 + ratio + 2 * np.sqrt(ratio) * place))
+            condition = 1 + x * float(density(x, ratio, 3.0))
+            assert abs(float(cdf(x, ratio, 3.0)) - exact_cdf(x, ratio, 3.0)) < 4e-16 * condition
+    ends = cdf(np.array([-np.inf, -1.0, 1e9, np.inf]), 2.0, 1.0)
+    np.testing.assert_array_equal(ends, [0, 0, 1, 1])
+    assert np.isnan(cdf(np.nan, 0.3, 1.0))
+
+
+def test_transforms_at_all_ratios():
+    """The quadratic formula in 60 digits; at an edge the limit from outside, B/(2 c s2 z); NaN at an atom."""
+    for ratio in (1e-12, 1e-4, 0.3, 1 - 1e-10, 1.0, 1e4, 1e12):
+        for z in (-1e-9, -2.0, -1e6, -2.0 * ratio, 1 + ratio + 2.5 * np.sqrt(ratio), 0.3 + 1e-3j):
+            with mpmath.workdps(60):
+                r, c, point = mpmath.sqrt(ratio), mpmath.mpf(ratio), mpmath.mpmathify(z)
+                parts = point - (1 - r) ** 2, point - (1 + r) ** 2
+                root = mpmath.sqrt(parts[0]) * mpmath.sqrt(parts[1])
+                root = root if isinstance(z, complex) else mpmath.re(root)
+                expected = complex((1 - c - point + root) / (2 * c * point))
+                condition = 1 + (0 if mpmath.re(point) < 0 else float(abs(point) / r))
+            assert abs(complex(stieltjes(z, ratio, 1.0)) / expected - 1) < 1e-14 * condition
+            assert abs(complex(companion_stieltjes(z, 1 / ratio, ratio)) / expected - 1) < 1e-14 * condition
+    np.testing.assert_allclose(stieltjes(0.25, 0.25, 1.0), 4, rtol=1e-14)
+    assert np.isnan([stieltjes(0.0, 4.0, 1.0), companion_stieltjes(0.0, 0.25, 1.0)]).all()
+    assert float(stieltjes(-np.inf, 0.3, 1.0)) == 0
+
+
 # ---------------------------------------------------------------------------------------- what test_calls asks of everything
 
 LAW = {"ratio": 0.3, "variance": 1.5}
+FEW, MANY = {"ratio": 1e-10, "variance": 1.0}, {"ratio": 1e10, "variance": 1.0}
+PLACES = [
+    FEW | {"x": np.array([1.0, 1.00001])},
+    MANY | {"x": np.array([1e10, 1e10 + 1e5])},
+    {"x": np.array([-1.0, 0.0])},
+    {"x": np.array([np.inf, -np.inf])},
+    {"ratio": 1.0, "x": np.array([1e-9, 5.9])},
+]
+
+
+def drawn(rng):
+    """Ratios over 24 decades, and points inside or next to the support."""
+    c, s2 = 10 ** rng.uniform(-12, 12), 10 ** rng.uniform(-2, 2)
+    return {"ratio": c, "variance": s2, "x": s2 * (1 + c + 2 * np.sqrt(c) * rng.uniform(-1.2, 1.2, 2))}
+
+
 CALLS = [
     Call(marchenko_pastur.support, LAW, scaling={"variance": 1}, degree=1),
     Call(marchenko_pastur.atom, {"ratio": 2.5}),
-    Call(marchenko_pastur.density, {"x": np.array([0.7, 1.6]), **LAW}, scaling={"x": 1, "variance": 1}, degree=-1),
-    Call(marchenko_pastur.cdf, {"x": np.array([0.7, 1.6]), **LAW}, scaling={"x": 1, "variance": 1}),
+    Call(
+        marchenko_pastur.density,
+        {"x": np.array([0.7, 1.6]), **LAW},
+        cases=PLACES,
+        draw=drawn,
+        scaling={"x": 1, "variance": 1},
+        degree=-1,
+    ),
+    Call(marchenko_pastur.cdf, {"x": np.array([0.7, 1.6]), **LAW}, cases=PLACES, draw=drawn, scaling={"x": 1, "variance": 1}),
     Call(marchenko_pastur.stieltjes, {"z": -1.4, **LAW}, scaling={"z": 1, "variance": 1}, degree=-1),
     Call(marchenko_pastur.companion_stieltjes, {"z": -1.4, **LAW}, scaling={"z": 1, "variance": 1}, degree=-1),
 ]

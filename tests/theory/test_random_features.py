@@ -10,6 +10,7 @@ from scipy import optimize, special
 from closedform.theory import kernel_regression, random_features
 from closedform.theory.harmonics import Spectrum
 from closedform.theory.random_features import Groups
+from zoo.calls import Call
 from zoo.checks import rejected
 
 risk, grouped_risk, given_data, learning_curve = map(
@@ -603,7 +604,10 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"groups\.eigenvalues must be at least 0"):
         random_features.grouped_risk(9.0, 2.0, 0.1, GROUPS._replace(eigenvalues=-GROUPS.eigenvalues), MULTIPLICITIES, POWER)
     kernel = np.array([[1.0, 2.0], [2.0, 1.0]])
-    for wrong, message in ((kernel, "gram must not be negative, got the eigenvalue -1"), (np.triu(kernel), "gram must be symm")):
+    for wrong, message in (
+        (kernel, "gram must not be negative, got the eigenvalue -1"),
+        (np.triu(kernel), "gram must be symm"),
+    ):
         with pytest.raises(ValueError, match=message):
             random_features.given_data(wrong, kernel[:1], kernel[0, :1], np.ones(2), 0.1, 3.0)
 
@@ -665,3 +669,275 @@ def test_one_group_is_given_data_and_many_heads_are_the_kernel():
     many = grouped(*(jnp.stack([part, part]) / 2 for part in split), y, 0.1, jnp.inf, np.array([5, 1]))
     np.testing.assert_allclose(many.mean, split[1] @ jnp.linalg.solve(split[0] + 0.1 * jnp.eye(20), y), rtol=1e-9)
     assert float(jnp.abs(many.variance).max()) < 1e-12
+
+
+# ---------------------------------------------------------------------------------------------------- ends of the ranges
+
+ONE = Groups(np.ones(1), np.full(1, 2.0), np.ones((1, 1)))
+grouped_given_data = jax.jit(random_features.grouped_given_data)
+
+
+def test_few_modes_without_ridge():
+    """Issue 16.13. Fifty equal modes: least squares on those that samples and features leave, and infinite at the peaks."""
+    modes, one = Spectrum(np.ones(1), np.full(1, 50.0), 0.0), np.ones(1)
+    near = {
+        "100, 70": 0.25 * 100 / 50,
+        "100, 30": (0.25 + 0.4) * 100 / 70,
+        "50, 60": np.inf,
+        "20, 20": np.inf,
+        "50, 50": np.inf,
+    }
+    for label, expected in near.items():
+        n, k = map(float, label.split(", "))
+        alone = risk(n, k, 0.0, modes, one, 0.25)
+        grouped = grouped_risk(n, k / 2, 0.0, ONE, np.full(1, 50.0), one, 0.25)
+        train = 0 if n <= min(k, 50) else expected * (1 - min(k, 50) / n) ** 2
+        for result in (alone, grouped):
+            np.testing.assert_allclose(result[:2], [expected, train], rtol=1e-9, atol=1e-30)
+    # without noise, as many samples as features and modes: p sum(v/lambda)/(3 sum m/lambda)
+    np.testing.assert_allclose(risk(50.0, 50.0, 0.0, modes, one).test, 1 / 3, rtol=1e-9)
+    np.testing.assert_allclose(grouped_risk(50.0, 25.0, 0.0, ONE, np.full(1, 50.0), one).test, 1 / 3, rtol=1e-5)
+    exact = [float(risk(50.0, 50.0, ridge, modes, one).test) for ridge in (1e-15, 1e-18)]
+    np.testing.assert_allclose(exact, 1 / 3, rtol=1e-4)
+
+
+def test_ends_of_all_ranges():
+    """Infinitely many samples of k features: least squares of the target on k features; an infinite ridge learns nothing."""
+    for n, k, ridge in ((0.0, 30.0, np.inf), (10.0, 20.0, np.inf), (np.inf, np.inf, np.inf)):
+        alone = risk(n, k, ridge, spectrum(), POWER, 0.1)
+        grouped = grouped_risk(n, k / 4, ridge, one_group(spectrum(), 4), MULTIPLICITIES, POWER, 0.1)
+        for result in (alone, grouped):
+            np.testing.assert_allclose(np.hstack(result), [1.1, 1.1, np.inf, np.inf], rtol=1e-12)
+    for k in (30.0, np.inf):
+        alone, near = (risk(n, k, 1e-3, spectrum(), POWER, 0.1) for n in (np.inf, 1e25))
+        grouped = grouped_risk(np.inf, k / 4, 1e-3, one_group(spectrum(), 4), MULTIPLICITIES, POWER, 0.1)
+        for result in (near, grouped):
+            np.testing.assert_allclose(np.hstack(result), np.hstack(alone), rtol=1e-10, atol=1e-20)
+    slope = jax.jit(jax.grad(lambda n: random_features.risk(n, 30.0, 0.1, spectrum(), POWER, 0.1).test))(0.0)
+    trace = MULTIPLICITIES @ EIGENVALUES + 2e-3
+    # test = (V + s2) (1 + n c) - 2 n sum v lambda/T, c as for k = inf plus (T/k)/T.. : by differences of the exact equations
+    ends = [float(risk(n, 30.0, 0.1, spectrum(), POWER, 0.1).test) for n in (1e-4, 2e-4)]
+    np.testing.assert_allclose(slope, (4 * ends[0] - ends[1] - 3 * 1.1) / 2e-4, rtol=1e-4)
+    assert trace > 0
+
+
+def test_smallest_examples_on_given_data():
+    """Issue 16.13: one sample, kernel 1, or two independent ones; ridge 0."""
+    one, eye = np.ones((1, 1)), np.eye(2)
+    for k, mean, variance, train in ((5.0, 1.0, 0.0, 0.0), (np.inf, 1.0, 0.0, 0.0)):
+        alone = given_data(one, one, np.ones(1), np.ones(1), 0.0, k)
+        grouped = grouped_given_data(one[None], one[None], np.ones((1, 1)), np.ones(1), 0.0, k, np.ones(1))
+        for result in (alone, grouped):
+            np.testing.assert_allclose([result.mean[0], result.variance[0], result.train], [mean, variance, train], atol=1e-12)
+    # a test point of covariance 1/2 with the first of two samples: |G y|^2 (1 - 1/4)/(k - 2)
+    half = np.array([[0.5, 0.0]])
+    for k, variance in ((2.0, np.inf), (5.0, 2 * 0.75 / 3), (np.inf, 0.0)):
+        alone = given_data(eye, half, np.ones(1), np.ones(2), 0.0, k)
+        grouped = grouped_given_data(eye[None], half[None], np.ones((1, 1)), np.ones(2), 0.0, k, np.ones(1))
+        for result in (alone, grouped):
+            np.testing.assert_allclose([result.mean[0], result.variance[0], result.train], [0.5, variance, 0], atol=1e-12)
+    for result in (
+        given_data(eye, half, np.ones(1), np.ones(2), np.inf, 3.0),
+        grouped_given_data(eye[None], half[None], np.ones((1, 1)), np.ones(2), np.inf, 3.0, np.ones(1)),
+    ):
+        np.testing.assert_allclose([result.mean[0], result.variance[0], result.train], [0, 0, 1], atol=1e-12)
+
+
+def test_samples_that_repeat():
+    """Issue 16.3: rank 1, five samples. The fit is their mean, at ridge 0 and at small ridges: y.1/(5 + ridge)."""
+    ones, y = np.ones((5, 5)), np.arange(5.0)
+    for dtype, rtol in ((jnp.float64, 1e-12), (jnp.float32, 1e-5)):
+        data = [jnp.asarray(part, dtype) for part in (ones, ones[:1], ones[0, :1], y)]
+        for ridge in (0.0, 1e-18, 1e-3):
+            for k in (3.0, np.inf):
+                result = given_data(*data, ridge, k)
+                grouped = grouped_given_data(*(part[None] for part in data[:3]), y.astype(dtype), ridge, k, np.ones(1, dtype))
+                gamma = ridge if k == np.inf else exact_gamma_of_ones(ridge, k)
+                for one in (result, grouped):
+                    np.testing.assert_allclose(one.mean[0], 10 / (5 + gamma), rtol=rtol)
+                    np.testing.assert_allclose(one.train, np.mean((y - 10 / (5 + gamma)) ** 2), rtol=1e-3 if k == 3 else rtol)
+
+
+def exact_gamma_of_ones(ridge, k):
+    """ridge = gamma (1 - 5/(5 + gamma)/k)."""
+    return optimize.brentq(lambda gamma: gamma * (1 - 5 / (5 + gamma) / k) - ridge, 0, 10 * ridge + 1e-30, xtol=1e-30)
+
+
+def test_slopes_in_a_kernel_with_repeated_eigenvalues():
+    """Issue 16.12. Of the mean: -K_x G (dK + d gamma) G y, by hand; of all results by differences."""
+    rng = np.random.default_rng(0)
+    change, cross, y = rng.standard_normal((3, 3)), rng.standard_normal((2, 3)) / 3, rng.standard_normal(3)
+    change = change + change.T
+    for base in (np.eye(3), np.diag([1.0, 1.0, 2.0])):
+
+        def results(h, base=base):
+            kernel = base + h * change
+            return random_features.given_data(kernel, cross, np.ones(2), y, 0.3, 7.0)
+
+        slopes = jax.jit(jax.jacrev(results))(0.0)
+        ahead, behind = jax.jit(results)(1e-5), jax.jit(results)(-1e-5)
+        for slope, a, b in zip(slopes, ahead, behind, strict=True):
+            np.testing.assert_allclose(slope, (a - b) / 2e-5, rtol=1e-7, atol=1e-8)
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+SMALL = Spectrum(np.array([1.0, 0.1, 3e-3]), np.array([2.0, 16.0, 60.0]), 2e-3)
+PEAK = {"ridge": 0.0, "spectrum.tail": 0.0}
+FEATURES = np.random.default_rng(3).standard_normal((6, 9)) / 3
+KERNEL = FEATURES @ FEATURES.T
+GIVEN = {
+    "gram": KERNEL[:4, :4],
+    "cross": KERNEL[4:, :4],
+    "diagonal": np.diag(KERNEL)[4:],
+    "y": np.array([1.0, -0.5, 2.0, 0.3]),
+}
+
+
+def symmetric(x, rng):
+    change = rng.standard_normal(x.shape)
+    return (change + np.swapaxes(change, -1, -2)) * np.max(np.abs(x)) * 0.1
+
+
+def drawn_data(rng):
+    """Kernels of features, from one dimension (rank 1) to many."""
+    features = rng.standard_normal((6, 8)) * 10.0 ** rng.uniform(-1, 1, (1, 8))
+    kernel = features @ features.T
+    return {"gram": kernel[:4, :4], "cross": kernel[4:, :4], "diagonal": np.diag(kernel)[4:], "y": rng.standard_normal(4)}
+
+
+def drawn_given(rng):
+    return drawn_data(rng) | {"ridge": 10 ** rng.uniform(-3, 3), "num_features": rng.uniform(0.5, 20)}
+
+
+def drawn_modes(rng):
+    data = drawn_data(rng)
+    values, vectors = np.linalg.eigh(data["gram"])
+    return {
+        "modes.gram": np.diag(values),
+        "modes.cross": data["cross"] @ vectors,
+        "modes.diagonal": data["diagonal"],
+        "modes.y": vectors.T @ data["y"],
+        "ridge": 10 ** rng.uniform(-3, 3),
+        "num_features": rng.uniform(0.5, 20),
+    }
+
+
+def drawn_groups(rng):
+    parts = [drawn_data(rng) for _ in range(2)]
+    return {
+        "grams": np.stack([part["gram"] for part in parts]),
+        "crosses": np.stack([part["cross"] for part in parts]),
+        "diagonals": np.stack([part["diagonal"] for part in parts]),
+        "y": parts[0]["y"],
+        "ridge": 10 ** rng.uniform(-2, 2),
+        "num_heads": rng.uniform(0.5, 20),
+    }
+
+
+def drawn_risk(rng):
+    return {
+        "num_samples": 10 ** rng.uniform(-3, 6),
+        "num_features": 10 ** rng.uniform(-1, 6),
+        "ridge": 10 ** rng.uniform(-10, 3),
+        "spectrum.eigenvalues": 10 ** rng.uniform(-9, 2, 3),
+        "spectrum.multiplicities": (10 ** rng.uniform(0, 8, 3)).round(),
+        "spectrum.tail": 10 ** rng.uniform(-9, 1),
+        "power": 10 ** rng.uniform(-3, 1, 3),
+    }
+
+
+TURNED = np.linalg.eigh(KERNEL[:4, :4])
+DIAGONAL = random_features.GramModes(
+    np.diag(TURNED[0]), GIVEN["cross"] @ TURNED[1], GIVEN["diagonal"], TURNED[1].T @ GIVEN["y"]
+)
+DUPLICATE = {"gram": np.ones((4, 4)), "cross": np.ones((2, 4)), "diagonal": np.ones(2)}
+REPEATED = {"gram": np.eye(4), "cross": np.eye(2, 4) / 2, "diagonal": np.ones(2)}
+CALLS = [
+    Call(
+        random_features.risk,
+        {
+            "num_samples": 30.0,
+            "num_features": 40.0,
+            "ridge": 0.1,
+            "spectrum": SMALL,
+            "power": np.array([0.5, 0.3, 0.2]),
+            "noise": 0.1,
+        },
+        cases=[
+            PEAK | {"num_samples": 78.0},
+            PEAK | {"num_samples": 40.0},
+            PEAK | {"num_samples": 100.0, "num_features": 90.0},
+            PEAK | {"num_samples": 100.0},
+            {"num_samples": np.inf, "num_features": np.inf},
+            {"num_samples": np.inf, "ridge": np.inf},
+            {"num_samples": 0.0, "ridge": 0.0},
+            PEAK | {"num_samples": 78.0, "num_features": 78.0},
+        ],
+        scaling={"spectrum.eigenvalues": 1, "spectrum.tail": 1, "ridge": 1},
+        degree=(0, 0, 1, 1),
+        draw=drawn_risk,
+    ),
+    Call(
+        random_features.grouped_risk,
+        {
+            "num_samples": 30.0,
+            "num_heads": 12.0,
+            "ridge": 0.1,
+            "groups": GROUPS._replace(tails=np.array([1e-3, 2e-3, 0.0])),
+            "multiplicities": MULTIPLICITIES,
+            "power": POWER,
+            "noise": 0.1,
+        },
+        cases=[{"num_samples": np.inf, "num_heads": np.inf}, {"num_samples": 0.0, "ridge": 0.0}],
+        scaling={"groups.eigenvalues": 1, "groups.tails": 1, "ridge": 1},
+        degree=(0, 0, 1, 1),
+    ),
+    Call(
+        random_features.given_data,
+        {**GIVEN, "ridge": 0.1, "num_features": 7.0},
+        cases=[DUPLICATE, REPEATED, DUPLICATE | {"ridge": 0.0}, REPEATED | {"ridge": 0.0, "num_features": 9.0}],
+        edges={"gram": [], "cross": []},
+        directions={"gram": symmetric},
+        fixed=("cross", "diagonal"),  # they hang together with gram: only nearby kernels are legal, see drawn_data
+        kinks=("case 0", "case 2"),  # a kernel of rank 1: its neighbours are not positive
+        scaling={"gram": 1, "cross": 1, "diagonal": 1, "ridge": 1},
+        degree=(0, 0, 0, 1),
+        draw=drawn_given,
+    ),
+    Call(
+        random_features.gram_modes,
+        GIVEN,
+        directions={"gram": symmetric},
+        draw=drawn_data,
+        differentiable=False,  # of the eigenvectors there is no derivative; given_data has them
+        single=lambda arguments: False,  # signs of eigenvectors
+    ),
+    Call(
+        random_features.given_modes,
+        {"modes": DIAGONAL, "ridge": 0.1, "num_features": 7.0},
+        directions={"modes.gram": lambda x, rng: np.diag(rng.uniform(-0.1, 0.1, len(x)) * np.diag(x))},
+        draw=drawn_modes,
+    ),
+    Call(
+        random_features.grouped_given_data,
+        {
+            "grams": np.stack([KERNEL[:4, :4], np.eye(4)]),
+            "crosses": np.stack([KERNEL[4:, :4], np.zeros((2, 4))]),
+            "diagonals": np.stack([np.diag(KERNEL)[4:], np.ones(2)]),
+            "y": GIVEN["y"],
+            "ridge": 0.1,
+            "num_heads": 7.0,
+            "block_size": np.array([3.0, 1.0]),
+        },
+        directions={"grams": symmetric},
+        fixed=("crosses", "diagonals"),  # as in given_data
+        scaling={"grams": 1, "crosses": 1, "diagonals": 1, "ridge": 1},
+        degree=(0, 0, 0, 1),
+        draw=drawn_groups,
+    ),
+]
+NOT_NUMERIC = {
+    random_features.descend_to_fixed_point: "takes a function; grouped_risk and grouped_given_data hold its values",
+    random_features.solved_by_rows: "a step of grouped_risk and grouped_given_data",
+}

@@ -2,7 +2,12 @@
 
 Eigenvectors of repeated eigenvalues have no derivatives, functions of the matrix do. `diagonal_form` turns the matrix by
 eigenvectors that stay fixed: the result is diagonal, its derivative is not, and `solved` and `multiplied` know of both.
+`function_applied` takes any function, and its divided differences for the derivative (Daleckii and Krein).
 """
+
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +18,14 @@ from jaxtyping import Array, Float
 def diagonal_form(matrix: Float[Array, "n n"], name: str = "gram") -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
     """V^T A V and V, which counts as constant. Eigenvalues up to n eps times the largest are rounding and become 0.
 
-    Raises ValueError for a matrix that is known and not symmetric, or has an eigenvalue below -sqrt(eps) times the largest.
+    Refuses what `require_kernel` does.
     """
+    require_kernel(matrix, name)
+    return _diagonal_form(matrix)
+
+
+def require_kernel(matrix: Float[Array, "n n"], name: str = "gram") -> None:
+    """Raises ValueError for a known matrix that is not symmetric, or has an eigenvalue below -sqrt(eps) times the largest."""
     if not isinstance(matrix, Tracer):
         allowed = float(jnp.finfo(matrix.dtype).eps) ** 0.5
         if jnp.max(jnp.abs(matrix - matrix.T), initial=0) > allowed * jnp.max(jnp.abs(matrix), initial=0):
@@ -22,7 +33,6 @@ def diagonal_form(matrix: Float[Array, "n n"], name: str = "gram") -> tuple[Floa
         least, largest = jnp.linalg.eigvalsh(matrix)[jnp.array([0, -1])]
         if least < -allowed * abs(largest):
             raise ValueError(f"{name} must not be negative, got the eigenvalue {float(least)}")
-    return _diagonal_form(matrix)
 
 
 def cut_eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, "n"], Float[Array, "n n"]]:
@@ -69,3 +79,50 @@ def multiplied(form: Float[Array, "n n"], right: Float[Array, "n m"]) -> Float[A
 @multiplied.defjvp
 def _(primals: tuple, tangents: tuple) -> tuple:
     return multiplied(*primals), tangents[0] @ primals[1] + multiplied(primals[0], tangents[1])
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def function_applied(
+    function: Callable[..., Array],
+    divided: Callable[..., Array],
+    parameters: Any,
+    matrix: Float[Array, "n n"],
+    shift: Float[Array, ""],
+    rows: Float[Array, "m n"],
+    y: Float[Array, "n target"],
+) -> Float[Array, "... m target"]:
+    """rows f(matrix + shift) y, of f(a) = function(a, parameters) and (f(a) - f(b))/(a - b) = divided(a, b, parameters).
+
+    Rows have no component along eigenvectors of eigenvalue 0, as those of a kernel; what they have there is rounding. The
+    second derivative in the matrix is that of its eigenvectors: right where eigenvalues differ, NaN where they repeat.
+    """
+    values, vectors = cut_eigh(matrix)
+    shares = jnp.where(values > 0, function(jnp.where(values > 0, values + shift, 1), parameters), 0)
+    return _summed(rows @ vectors, shares, vectors.T @ y)
+
+
+@function_applied.defjvp
+def _(function: Callable, divided: Callable, primals: tuple, tangents: tuple) -> tuple:
+    parameters, matrix, shift, rows, y = primals
+    d_parameters, d_matrix, d_shift, d_rows, d_y = tangents
+    values, vectors = cut_eigh(matrix)
+    seen, rates = values > 0, values + shift
+    inner = jnp.where(seen[None], rows @ vectors, 0)
+    shares, d_shares = jax.jvp(lambda p: function(rates, p), (parameters,), (d_parameters,))
+    shares, d_shares = (jnp.where(jnp.isfinite(part), part, 0) for part in (shares, d_shares))
+    change = vectors.T @ (d_matrix + d_matrix.T) @ vectors / 2 + d_shift * jnp.eye(len(rates), dtype=rates.dtype)
+    low, high = (pick(rates[:, None], rates[None]) for pick in (jnp.minimum, jnp.maximum))
+    slopes = divided(low, high, parameters)
+    turned = jnp.where(jnp.isfinite(slopes), slopes, 0)
+    targets = vectors.T @ y
+    tangent = (
+        _summed(d_rows @ vectors, shares, targets)
+        + _summed(inner, shares, vectors.T @ d_y)
+        + _summed(inner, d_shares, targets)
+        + jnp.einsum("xi,...ij,ij,jt->...xt", inner, turned, change, targets)
+    )
+    return function_applied(function, divided, *primals), tangent
+
+
+def _summed(rows: Array, shares: Array, targets: Array) -> Array:
+    return jnp.einsum("xm,...m,mt->...xt", rows, shares, targets)
