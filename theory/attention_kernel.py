@@ -69,7 +69,7 @@ alone.
 import functools
 from collections.abc import Callable
 from math import comb, factorial, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -85,6 +85,7 @@ from .random_features import Groups
 Number = Real[ArrayLike, ""]
 Tokens = Real[ArrayLike, "token dim"]
 OtherTokens = Real[ArrayLike, "other dim"]
+Converted = Any  # what `takes` has made an array
 Profile = Callable[[Array, Array], Array]  # F(t, tau)
 
 NUM_NODES = 80  # of the Gauss sums, and so the most degrees
@@ -130,7 +131,8 @@ def biased_kernel_parts(
 def feature_mean(x: Tokens, weight_std: Number, mean_strength: Number, augment: bool = False) -> Float[Array, "value"]:
     """E phi(x): the mean over heads of one head's features, (1/N) sum_i E[relu] u_i."""
     _require_key("x", x)
-    return relu_mean(*_preactivation(x, weight_std, mean_strength, augment)) @ _tokens(x, augment)[1:] / (len(x) - 1)
+    keys = _tokens(x, augment)[1:]
+    return relu_mean(*_preactivation(x, weight_std, mean_strength, augment)) @ keys / len(keys)
 
 
 @takes(dim=at_least(2), num_keys=at_least(1), weight_std=at_least(0, finite=True), num_degrees=between(1, NUM_NODES))
@@ -140,9 +142,10 @@ def spectrum(dim: int, num_keys: int, weight_std: Number = 1.0, augment: bool = 
     Blocks that the kernel cannot have are exact zeros; of the others those below rounding are 0, and in the tail.
     """
     s = jnp.asarray(weight_std)
-    unit = _of_keys(_unit_spectra(dim, augment, num_degrees), num_keys)
-    counts = jnp.asarray(np.minimum(unit.multiplicities, float(jnp.finfo(s.dtype).max)), s.dtype)
-    return Spectrum(s**2 * jnp.asarray(unit.eigenvalues, s.dtype), counts, s**2 * jnp.asarray(unit.tail, s.dtype))
+    blocks = _unit_blocks(dim, augment, num_degrees)
+    eigenvalues, tail = (jnp.asarray(part, s.dtype) for part in _of_keys(blocks, num_keys))
+    counts = np.minimum(blocks.multiplicities, float(jnp.finfo(s.dtype).max))
+    return Spectrum(s**2 * eigenvalues, jnp.asarray(counts, s.dtype), s**2 * tail)
 
 
 @takes(
@@ -159,11 +162,9 @@ def groups(dim: int, num_keys: int, weight_std: Number = 0.5, num_nodes: int = 9
     mean b, variance 3 s^2 and correlation (t tau + t + tau)/3. b is integrated by Gauss-Hermite quadrature.
     """
     s = jnp.asarray(weight_std)
-    weights, spectra = _unit_groups(dim, num_nodes, num_degrees)
-    both = [_of_keys(spectrum, num_keys) for spectrum in spectra]
-    eigenvalues, tails = (
-        jnp.asarray(np.stack(part), s.dtype) for part in zip(*[(one[0], one[2]) for one in both], strict=True)
-    )
+    weights, blocks = _unit_groups(dim, num_nodes, num_degrees)
+    both = zip(*[_of_keys(one, num_keys) for one in blocks], strict=True)
+    eigenvalues, tails = (jnp.asarray(np.stack(part), s.dtype) for part in both)
     sizes = jnp.repeat(jnp.asarray([dim, 1], s.dtype), num_nodes)
     return Groups(jnp.asarray(np.tile(weights, 2), s.dtype), sizes, s**2 * eigenvalues, s**2 * tails)
 
@@ -226,46 +227,53 @@ def _profile(augment: bool) -> Profile:
     return lambda t, tau: arc_cosine(1, t * tau) * tau
 
 
-def _spectra(profile_fn: Profile, dim: int, num_degrees: int) -> tuple[Spectrum, float]:
-    """The blocks of F, and the tail of its mean over tau, the part of degree 0 in the keys. F is positive definite."""
+class _Blocks(NamedTuple):
+    """Of F(t, tau)."""
+
+    eigenvalues: Float[np.ndarray, "r s"]
+    multiplicities: Float[np.ndarray, "r s"]
+    tail: float
+    query_tail: float  # what the degrees left out have of it in the mean of F over tau, the part of degree 0 in the keys
+
+
+def _blocks(profile_fn: Profile, dim: int, num_degrees: int) -> _Blocks:
+    """In float64. F is positive definite: what the error of the quadrature leaves below 0, at d = 2 and 3, is 0."""
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         blocks = product_spectrum(profile_fn, dim, num_degrees, num_degrees, NUM_NODES)
         tau, weights = sphere_quadrature(dim, NUM_NODES + 1)  # as many as product_spectrum asks for: one program for both
-        over_keys = sphere_spectrum(lambda t: weights @ jax.vmap(profile_fn, (None, 0))(t, tau), dim, num_degrees, NUM_NODES)
-        values, counts, tail = (np.asarray(part) for part in blocks)
-        # what the error of the quadrature, in d = 2 and 3, leaves below 0 is 0
-        return Spectrum(np.maximum(values, 0), counts, max(float(tail), 0.0)), max(float(over_keys.tail), 0.0)
+        mean = sphere_spectrum(lambda t: weights @ jax.vmap(profile_fn, (None, 0))(t, tau), dim, num_degrees, NUM_NODES)
+        values, counts, *tails = (np.asarray(part) for part in (*blocks, mean.tail))
+    return _Blocks(np.maximum(values, 0), counts, *(max(float(tail), 0.0) for tail in tails))
 
 
 @functools.cache
-def _unit_spectra(dim: int, augment: bool, num_degrees: int) -> tuple[Spectrum, float]:
-    blocks, tail = _spectra(_profile(augment), dim, num_degrees)
+def _unit_blocks(dim: int, augment: bool, num_degrees: int) -> _Blocks:
+    blocks = _blocks(_profile(augment), dim, num_degrees)
     if augment:
-        return blocks, tail
+        return blocks
     # arc_cosine(1, t tau) tau holds t tau^2/4, and beyond it t^r tau^s with even r and odd s alone
     r, s = np.indices(blocks.eigenvalues.shape)
     allowed = ((r % 2 == 0) & (s % 2 == 1)) | ((r == 1) & ((s == 0) | (s == 2)))
-    return blocks._replace(eigenvalues=np.where(allowed, blocks.eigenvalues, 0)), 0.0
+    return blocks._replace(eigenvalues=np.where(allowed, blocks.eigenvalues, 0))
 
 
 @functools.cache
-def _unit_groups(dim: int, num_nodes: int, num_degrees: int) -> tuple[np.ndarray, list[tuple[Spectrum, float]]]:
-    """Weights of the values of b, and for each the spectra of the features of the keys, then of the constant, at s = 1."""
+def _unit_groups(dim: int, num_nodes: int, num_degrees: int) -> tuple[np.ndarray, list[_Blocks]]:
+    """Weights of the values of b, and for each the blocks of the features of the keys, then of the constant, at s = 1."""
     offsets, weights = np.polynomial.hermite_e.hermegauss(num_nodes)
 
     def moment(b: float, t: Array, tau: Array) -> Array:
         return relu_product(b, b, 3**0.5, 3**0.5, (t * tau + t + tau) / 3)
 
-    keys = [_spectra(lambda t, tau, b=b: moment(b, t, tau) * tau, dim, num_degrees) for b in offsets.tolist()]
-    constant = [_spectra(lambda t, tau, b=b: moment(b, t, tau), dim, num_degrees) for b in offsets.tolist()]
+    keys = [_blocks(lambda t, tau, b=b: moment(b, t, tau) * tau, dim, num_degrees) for b in offsets.tolist()]
+    constant = [_blocks(lambda t, tau, b=b: moment(b, t, tau), dim, num_degrees) for b in offsets.tolist()]
     return weights / weights.sum(), keys + constant
 
 
-def _of_keys(spectra: tuple[Spectrum, float], num_keys: int) -> Spectrum:
-    """The spectrum of (1/N^2) sum_ij F(t, tau_ij): all but the part of degree 0 in the keys is divided by N."""
-    blocks, of_mean = spectra
-    tail = of_mean + max(blocks.tail - of_mean, 0.0) / num_keys
-    return Spectrum(blocks.eigenvalues / _keys_of(len(blocks.eigenvalues), num_keys), blocks.multiplicities, tail)
+def _of_keys(blocks: _Blocks, num_keys: int) -> tuple[np.ndarray, float]:
+    """Eigenvalues and tail of (1/N^2) sum_ij F(t, tau_ij): all but the part of degree 0 in the keys is divided by N."""
+    tail = blocks.query_tail + max(blocks.tail - blocks.query_tail, 0.0) / num_keys
+    return blocks.eigenvalues / _keys_of(len(blocks.eigenvalues), num_keys), tail
 
 
 def _keys_of(num_degrees: int, num_keys: int) -> Float[np.ndarray, "1 s"]:
@@ -276,14 +284,16 @@ def _keys_of(num_degrees: int, num_keys: int) -> Float[np.ndarray, "1 s"]:
 # ------------------------------------------------------------------------------------------------------------- kernels
 
 
-def _centred_parts(x: Array, y: Array, weight_std: Array, augment: bool) -> Float[Array, "2"]:
+def _centred_parts(x: Converted, y: Converted, weight_std: Converted, augment: bool) -> Float[Array, "2"]:
     norms, correlation, covariance = _pair(x, y, augment)
     # beside a zero token J_1(rho) = 1/(2 pi) + rho/4 + ..: the part that is odd in the token is linear
     moment = jnp.where(norms > 0, weight_std**2 * norms * arc_cosine(1, correlation), weight_std**2 * covariance / 4)
     return _parts(moment, x, y, augment)
 
 
-def _biased_parts(x: Array, y: Array, weight_std: Array, mean_strength: Array, augment: bool) -> Float[Array, "2"]:
+def _biased_parts(
+    x: Converted, y: Converted, weight_std: Converted, mean_strength: Converted, augment: bool
+) -> Float[Array, "2"]:
     norms, correlation, covariance = _pair(x, y, augment)
     (mean_u, std_u), (mean_v, std_v) = (_preactivation(one, weight_std, mean_strength, augment) for one in (x, y))
     mean_u, mean_v = jnp.broadcast_arrays(mean_u[:, None], mean_v[None])
@@ -299,7 +309,7 @@ def _biased_parts(x: Array, y: Array, weight_std: Array, mean_strength: Array, a
     return _parts(moment, x, y, augment)
 
 
-def _preactivation(x: Array, weight_std: Array, mean_strength: Array, augment: bool) -> tuple[Array, Array]:
+def _preactivation(x: Converted, weight_std: Converted, mean_strength: Converted, augment: bool) -> tuple[Array, Array]:
     """Mean and standard deviation of u_0^T W u_i over heads, by key."""
     norms = _norms(_tokens(x, augment))
     return mean_strength * (x[1:] @ x[0]), weight_std * norms[0] * norms[1:]
@@ -337,10 +347,10 @@ def _norms(u: Float[Array, "token value"]) -> Float[Array, "token"]:
     return unit * jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
 
-def _tokens(x: Float[Array, "token dim"], augment: bool) -> Float[Array, "token value"]:
+def _tokens(x: Converted, augment: bool) -> Float[Array, "token value"]:
     return jnp.concatenate([x, jnp.ones((len(x), 1), x.dtype)], axis=1) if augment else x
 
 
-def _require_key(name: str, x: Array) -> None:
+def _require_key(name: str, x: Converted) -> None:
     if len(x) < 2:
         raise ValueError(f"{name} must hold a query and at least one key, got shape {x.shape}")

@@ -55,7 +55,8 @@ Source. Textbook: K. Atkinson, W. Han, "Spherical harmonics and approximations o
 for the hypercube. Recalled, not re-read [Q]; the tests derive each formula again by brute force. The doubly zonal case is
 that of the attention kernel of H. Fu, T. Guo, Y. Bai, S. Mei, arXiv 2307.11353 (body not read): derived here [D].
 
-Finite size. None in the formulas. Rounding: a sum is off by up to $4 \epsilon$ times the sum of the sizes of its terms: at most
+Finite size. None in the formulas. Rounding: where each value of $k$ is right to $\epsilon$ of itself (so take `expm1`, not
+$e^t - 1$), a sum is off by up to $4 \epsilon$ times the sum of the sizes of its terms: at most
 $4 \epsilon \sqrt{\mathbb{E} k^2 / B_r}$ for an eigenvalue, $4 \epsilon \sqrt{B_r\, \mathbb{E} k^2}$ for a degree's share of the
 trace. An eigenvalue below eight times its rounding is an exact 0, and its share of the trace belongs to the tail. So do
 degrees of more than $2 \cdot 10^{28}$ modes, which are below rounding unless $k$ lives on a set of probability $10^{-28}$. Of
@@ -212,7 +213,7 @@ def walsh_spectrum(kernel_fn: KernelFn, dim: int) -> Spectrum:
     eigenvalues, _, tail = _decomposed(values, values[0], [transform], few)
     low, between = (len(few) + 1) // 2, jnp.zeros(dim + 1 - len(few), eigenvalues.dtype)
     eigenvalues = jnp.concatenate([eigenvalues[:low], between, eigenvalues[low:]])
-    return _as_default(Spectrum(eigenvalues, counts, tail))
+    return _as_default(eigenvalues, counts, tail)
 
 
 @takes()
@@ -319,8 +320,7 @@ def _decomposed(values: Any, trace: Any, transforms: Sequence[np.ndarray], count
     lost = (xp.abs(coefficients) <= RESOLVED * rounding) | (counts > MOST_MODES) | (xp.abs(eigenvalues) < tiny)
     tail = trace - xp.sum(xp.where(lost, 0, shares))
     error = xp.sum(xp.where(lost, 0, rounding * roots)) + ROUNDING * _eps(values) * xp.abs(trace)
-    parts = xp.where(lost, 0, eigenvalues), counts, xp.where(xp.abs(tail) <= error, 0, tail)
-    return _as_default(Spectrum(*parts))
+    return _as_default(xp.where(lost, 0, eigenvalues), counts, xp.where(xp.abs(tail) <= error, 0, tail))
 
 
 def _expanded(values: Any, transforms: Sequence[np.ndarray]) -> tuple[Any, Any]:
@@ -338,9 +338,8 @@ def _expanded(values: Any, transforms: Sequence[np.ndarray]) -> tuple[Any, Any]:
     return transformed(values, transforms), ROUNDING * eps * sizes
 
 
-def _as_default(spectrum: Spectrum) -> Spectrum:
+def _as_default(eigenvalues: Any, counts: np.ndarray, tail: Any) -> Spectrum:
     """As JAX arrays of the default dtype; multiplicities beyond its range are its largest number."""
-    eigenvalues, counts, tail = spectrum
     most = float(jnp.finfo(jnp.result_type(float)).max)
     return Spectrum(*(jnp.asarray(part, float) for part in (eigenvalues, np.minimum(counts, most), tail)))
 
@@ -356,7 +355,7 @@ def _eps(values: Any) -> float:
 # ----------------------------------------------------------------------------------------------------------- fixed sums
 
 
-def _polynomials(dim: int, num_degrees: int, t: Float[Array, "*shape"]) -> list[Float[Array, "*shape"]]:
+def _polynomials(dim: int, num_degrees: int, t: Any) -> list[Float[Array, "*shape"]]:
     """P_0, .., P_{num_degrees - 1}: (r + d - 2) P_{r+1} = (2 r + d - 2) t P_r - r P_{r-1}."""
     values = [jnp.ones_like(t), t]
     for r in range(1, num_degrees - 1):
