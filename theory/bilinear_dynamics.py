@@ -188,15 +188,16 @@ def eigen_flow(
     def modes(log_growth: Float[Array, "mode"]) -> Modes:
         # Two factors, as a tiny start grows by more than exp can say. A start of 0 stays 0: its second factor is 1 at most.
         bounded = jnp.clip(log_growth, -limit, limit)
-        growth, excess = jnp.exp(bounded), log_growth - bounded
-        up, down = (jnp.where(start == 0, 0, 3.9 * limit) for start in (alpha0, beta0))
-        return Modes(alpha0 * growth * jnp.exp(jnp.minimum(excess, up)), beta0 / growth * jnp.exp(jnp.minimum(-excess, down)))
+        growth, rest = jnp.exp(bounded), log_growth - bounded
+        return Modes(alpha0 * growth * jnp.exp(jnp.minimum(rest, up)), beta0 / growth * jnp.exp(jnp.minimum(-rest, down)))
 
     def velocity(_, log_growth: Float[Array, "mode"], args: object) -> Float[Array, "mode"]:
         error = modes(log_growth).q - q_star
         return -4 * error - 2 * jnp.sum(error)
 
     limit = -math.log(jnp.finfo(t.dtype).tiny) / 4
+    sizes = (jnp.abs(jax.lax.stop_gradient(start)) for start in (alpha0, beta0))
+    up, down = (-jnp.log(jnp.where((size > 0) & (size < 1), size, 1)) for size in sizes)
     endless = jnp.isinf(t.ravel())
     times = jnp.where(endless, 0, t.ravel())
     # the state is the logarithm of alpha/alpha_0 = beta_0/beta, so that alpha beta stays to rounding
@@ -226,9 +227,11 @@ def riccati_flow(
     >>> [[round(float(entry), 4) for entry in jnp.diag(matrix)] for matrix in q]
     [[0.09, 0.09], [1.0, 0.0]]
     """
-    t, A0 = jnp.asarray(time), jnp.asarray(a0)
+    start, wanted = jnp.asarray(a0), jnp.asarray(target)
+    unit, root_unit = _unit(wanted, start)
+    t, A0 = jnp.asarray(time) * unit, start / root_unit
     dim, limit = len(A0), math.log(jnp.finfo(t.dtype).max) / 4
-    q_star, basis, mixing = _diagonal(jnp.asarray(target))
+    q_star, basis, mixing = _diagonal(wanted / unit)
     L, lost = _lower_triangle(basis.T @ A0)
     # So long that exp(-8 |q*| t) has long been 0 for all that is no rounding of the greatest q*, and nothing overflows.
     longest = math.sqrt(jnp.finfo(t.dtype).max) / (1 + jax.lax.stop_gradient(jnp.max(jnp.abs(q_star), initial=0)))
@@ -239,11 +242,10 @@ def riccati_flow(
         """E and (E N^-1)^T for Q = E N^-1 E^T in the eigenvectors of Q*; log_m falls from row to row."""
         # L^T J L and M L, column j divided by c_j = sqrt(1 + M_j^2). No row below j is above it, so nothing overflows.
         log_c = jax.nn.softplus(2 * log_m) / 2
-        E = L * jnp.exp(jnp.minimum(log_m[:, None] - log_c[None, :], 0))
-        F = L * jnp.exp(jnp.minimum(log_c[:, None] - log_c[None, :], 0))
-        # what counts for derivatives alone, is 0: rank that comes in above its column, and eigenvectors of one eigenvalue
-        E = E + lost * jnp.exp(jnp.clip(log_m[:, None] - log_c[None, :], None, limit))
-        F = F + lost * jnp.exp(jnp.clip(log_c[:, None] - log_c[None, :], None, limit))
+        to_m, to_c = log_m[:, None] - log_c[None, :], log_c[:, None] - log_c[None, :]
+        E, F = (L * jnp.exp(jnp.where(exponent > 0, 0, exponent)) for exponent in (to_m, to_c))
+        # of no value, but with derivatives: rank that comes in above its column, and what mixes within one eigenvalue
+        E, F = E + lost * jnp.exp(jnp.minimum(to_m, limit)), F + lost * jnp.exp(jnp.minimum(to_c, limit))
         E = E + 4 * now * (mixing @ E)
         J = jnp.diag(j) + mixing * (8 * now * j - h)[None, :]
         empty = jnp.diag(L) == 0
@@ -272,7 +274,7 @@ def riccati_flow(
         times = jnp.minimum(times, longest)
         j, h = jax.vmap(lambda now: _tanh_over(4 * now, q_star))(times)
         states = jnp.concatenate([jnp.zeros((times.size, 1), t.dtype), j, h], axis=1)
-    return jax.vmap(matrix)(times, states).reshape(*t.shape, dim, dim)
+    return unit * jax.vmap(matrix)(times, states).reshape(*t.shape, dim, dim)
 
 
 @takes(w=FINITE, v=FINITE, p=FINITE)
@@ -330,6 +332,14 @@ def _integrate(
     states = solution.ys[jnp.argsort(order)]
     # the derivative by the time is the velocity, at time 0 too, where the solver takes no step
     return states + jax.vmap(lambda t, zero, state: zero * velocity_fn(t, state, None))(fixed, times - fixed, states)
+
+
+def _unit(target: Float[Array, "dim dim"], a0: Float[Array, "dim width"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """A unit of Q and 1/t, and its root, so that errors are relative: powers of 64 and 8, which round nothing."""
+    size = jnp.maximum(jnp.max(jnp.abs(target), initial=0), jnp.max(jnp.abs(a0), initial=0) ** 2)
+    size = jax.lax.stop_gradient(jnp.where(size > 0, size, 1))
+    power = jnp.round(jnp.log2(size) / 6).astype(int)
+    return jnp.ldexp(jnp.ones_like(size), 6 * power), jnp.ldexp(jnp.ones_like(size), 3 * power)
 
 
 def _log_growth(

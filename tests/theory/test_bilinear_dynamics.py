@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
 from closedform.theory import bilinear_dynamics as dynamics
+from zoo.calls import Call
 from zoo.checks import rejected
 
 SPECTRUM = np.array([2, 1, 0.5, 0.25, -0.5, -1])
@@ -78,6 +80,47 @@ def test_logistic_at_long_times_and_its_derivatives():
             np.testing.assert_allclose(found, change, rtol=1e-6, atol=1e-8)
 
 
+def logistic_50(time, target, initial):
+    """q(t) in 50 digits, where the flow from q_0 exists; else the infinity that it comes from."""
+    with mpmath.workdps(50):
+        sign = -1 if initial < 0 else 1  # b for a
+        t, q_star, q0 = mpmath.mpf(time), sign * mpmath.mpf(target), sign * mpmath.mpf(initial)
+        if q0 == 0:
+            return 0.0
+        below = 1 + 12 * q0 * t if q_star == 0 else mpmath.exp(-12 * q_star * t) * (1 - q0 / q_star) + q0 / q_star
+        below = below if q_star == 0 else below * mpmath.exp(12 * q_star * t)  # of q_0 exp(12 q* t)/q(t)
+        return sign * float(q0 * mpmath.exp(12 * q_star * t) / below if below > 0 else mpmath.inf)
+
+
+def test_logistic_at_any_time():
+    """Times before 0 back to where the flow came from; equal, opposite and vanishing targets; the slopes too."""
+    np.testing.assert_allclose(logistic(-0.3, 1.0, 0.5), 0.0265969936, rtol=1e-8)  # the issue's
+    values = [(t, q, s) for t in (-3.0, -0.3, -1e-5, 0.0, 1e-5, 0.7, 40.0)
+              for q in (1.0, 0.02, 1e-12, 0.0, -0.4) for s in (0.5, 1.0, 1 - 1e-9, 0.02, 1e-8, -0.3, 0.0)]  # fmt: skip
+    found = logistic(*np.array(values).T)
+    np.testing.assert_allclose(found, [logistic_50(*one) for one in values], rtol=2e-12)
+    assert logistic(-1e6, 1.0, 1.0) == 1  # from rest
+    assert np.isposinf(logistic(-0.2, 0.0, 0.5))  # 1 + 12 q_0 t < 0
+    assert np.isneginf(logistic(-0.2, 0.0, -0.5))
+    slope = jax.jit(jax.grad(dynamics.logistic, (0, 1, 2)))
+    for point in ((-0.3, 1.0, 0.5), (-0.3, 0.0, 0.1), (-0.1, -1.0, 0.1), (0.3, 1.0, 0.0), (0.0, 0.0, 0.1), (0.2, -0.5, 0.0)):
+        for i, one in enumerate(slope(*point)):
+            step = 1e-6 * np.eye(3)[i]
+            change = (logistic_50(*(point + step)) - logistic_50(*(point - step))) / 2e-6
+            np.testing.assert_allclose(one, change, rtol=1e-6, atol=1e-9)
+
+
+def test_logistic_at_infinite_times():
+    cases = {(1, 0.1): (1, 0), (1, 2): (1, np.inf), (1, 1): (1, 1), (1, 0): (0, 0), (0, 0.1): (0, np.inf), 
+             (-1, 0.1): (0, np.inf),              (-1, -0.1): (-1, 0), (-1, -2): (-1, -np.inf), (0, 0): (0, 0), (-1, 0): (0, 0)}  # fmt: skip
+    for (target, initial), (last, first) in cases.items():
+        assert logistic(np.inf, target, initial) == last
+        assert logistic(-np.inf, target, initial) == first
+        assert np.isfinite(jax.grad(dynamics.logistic, (0, 1, 2))(np.inf, float(target), float(initial))).all()
+    with jax.enable_x64(False):
+        assert dynamics.logistic([1e30, np.inf], 2, 1e-30).tolist() == [2, 2]
+
+
 # --- along the eigenvectors ------------------------------------------------------------------------------------------------
 
 
@@ -126,6 +169,51 @@ def test_eigen_flow_stays_finite_for_ever():
             late = eigen_flow(np.array([0, 1, 3, 30, 3e3]), SPECTRUM, alpha, beta, trace=trace)
             assert all(np.isfinite(leaf).all() for leaf in late)
     np.testing.assert_allclose(late.q[-1], SPECTRUM, rtol=1e-12)  # both signs can grow, without the trace term
+
+
+@pytest.mark.parametrize("trace", [True, False])
+def test_eigen_flow_after_infinite_time(trace):
+    """The least loss among signs that the start allows, which late times approach; a target of 0 has no infinity times 0."""
+    target = np.array([1.5, 0.7, 0.0, -0.2, -1.0, 0.4])
+    alpha, beta = np.array([0.3, -0.2, 0.1, 0.2, 0.1, 0.0]), np.array([0.0, 0.1, -0.2, 0.3, 0.0, 0.2])
+    found = eigen_flow(np.array([0, 80, np.inf]), target, alpha, beta, trace=trace)
+    for late, last in zip((found.alpha[1], found.beta[1]), (found.alpha[2], found.beta[2]), strict=True):
+        np.testing.assert_allclose(last, late, atol=1e-9)  # exp(-8 s t), and s is 0.04 at the target of 0
+    np.testing.assert_allclose(found.alpha[2] * found.beta[2], alpha * beta, atol=1e-15)
+    if not trace:
+        np.testing.assert_allclose(found.q[2], [1.5, 0.7, 0, -0.2, 0, 0], atol=1e-15)
+    g = 4 * (found.q[2] - target) + 2 * trace * np.sum(found.q[2] - target)
+    at_rest = (found.alpha[2] == 0) & (found.beta[2] == 0)
+    np.testing.assert_allclose(g[~at_rest], 0, atol=1e-14)
+    assert np.all(np.where(alpha != 0, g, -g)[at_rest] >= 0)
+    for start, sign in ((np.array([0.1, 0.0]), 1), (np.array([0.0, 0.1]), -1)):
+        at_zero = dynamics.eigen_flow([np.inf, 5], [0, 0], start, start[::-1], trace)  # the issue's: nan
+        np.testing.assert_array_equal(at_zero.q[0], [0, 0])
+        if not trace:  # dq/dt = -8 q |q| by mode
+            np.testing.assert_allclose(at_zero.q[1, 0], sign * 0.01 / (1 + 8 * 0.01 * 5), rtol=1e-14)
+
+
+@pytest.mark.parametrize("trace", [True, False])
+def test_eigen_flow_from_tiny_starts(trace):
+    """exp of the logarithm of the growth is bounded below what a start of 1e-12 needs in float32."""
+    with jax.enable_x64(False):
+        found = dynamics.eigen_flow([20.0, np.inf], [1.0], [1e-12], [0.0], trace)
+    np.testing.assert_allclose(found.q, np.ones((2, 1)), rtol=1e-5)
+    found = dynamics.eigen_flow([200.0, np.inf], [1.0], [1e-100], [0.0], trace)
+    np.testing.assert_allclose(found.q, np.ones((2, 1)), rtol=1e-10)
+
+
+def test_no_times_and_lists():
+    assert dynamics.logistic([], 1, 0.1).shape == (0,)
+    for trace in (True, False):
+        assert dynamics.eigen_flow([], [1, 2], [1, 1], [1, 1], trace).alpha.shape == (0, 2)
+        assert dynamics.riccati_flow([], [[1, 0], [0, 2]], [[1], [1]], trace).shape == (0, 2, 2)
+    assert dynamics.eigen_flow([0, 1], [1, 2], [1, 0], [0, 1], trace=False).alpha.dtype == jnp.float64
+    kept, floats = dynamics.conserved([[1, 2]], [[0, 1]]), dynamics.conserved(np.array([[1.0, 2.0]]), np.array([[0.0, 1.0]]))
+    for one, other in zip(kept, floats, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
+    np.testing.assert_array_equal(dynamics.conserved([[1, 2]], [[0, 1]], [True, False]).equal, np.eye(2, dtype=bool))
 
 
 # --- the whole matrix ------------------------------------------------------------------------------------------------------
@@ -204,6 +292,60 @@ def test_flows_agree_where_both_hold(matrices):
         modes = eigen_flow(TIMES / 2, values, alpha, np.zeros(6), trace=trace)
         flow = riccati_flow(TIMES / 2, target, (basis * alpha[:5])[:, [0, 1, 4]], trace=trace)
         assert_near(np.einsum("di,tde,ei->ti", basis, flow, basis), modes.q[:, :5], 1e-10)
+
+
+ALIKE = {
+    "all eigenvalues one": (np.eye(3), np.array([[0.3, 0.1], [0.2, -0.2], [0.1, 0.3]])),
+    "two one, of a basis": (
+        np.diag([1.0, 1.0, -0.5])[[2, 0, 1]][:, [2, 0, 1]],
+        np.array([[0.3, 0.1], [0.2, -0.2], [0.1, 0.3]]),
+    ),
+    "target 0": (np.zeros((3, 3)), np.array([[0.3], [0.2], [0.1]])),
+    "no rank in the first row": (np.diag([1.0, 0.4, -0.3]), np.array([[0.0, 0.0], [0.3, 0.1], [0.2, -0.1]])),
+    "no start": (np.diag([1.0, 0.4, -0.3]), np.zeros((3, 2))),
+    "rank 1 and one eigenvalue": (np.diag([0.7, 0.7, 0.2]), np.outer([0.3, 0.1, 0.2], [1.0, 2.0])),
+}
+
+
+@pytest.mark.parametrize("trace", [True, False])
+def test_riccati_flow_has_derivatives_everywhere(trace):
+    """In both modes and in every direction: also where eigenvectors have none, and rank is missing."""
+    rng = np.random.default_rng(6)
+    weights, by_target, by_start = rng.standard_normal((3, 3)), rng.standard_normal((3, 3)), rng.standard_normal((3, 2))
+    by_target = by_target + by_target.T
+
+    @jax.jit
+    def total(target, a0, x, y):
+        flow = dynamics.riccati_flow(0.6, target + x * by_target, a0 + y * by_start[:, : a0.shape[1]], trace)
+        return jnp.sum(weights * flow)
+
+    forward = jax.jit(jax.jacfwd(total, (2, 3)))
+    reverse = jax.jit(jax.grad(total, (2, 3)))
+    for target, a0 in ALIKE.values():
+        a0 = np.concatenate([a0, np.zeros((3, 2))], axis=1)[:, :2]
+        h = 1e-5
+        changes = [
+            (total(target, a0, h, 0.0) - total(target, a0, -h, 0.0)) / (2 * h),
+            (total(target, a0, 0.0, h) - total(target, a0, 0.0, -h)) / (2 * h),
+        ]
+        np.testing.assert_allclose(forward(target, a0, 0.0, 0.0), changes, rtol=1e-6, atol=1e-8)
+        if not trace:  # through the solver: test_calls
+            np.testing.assert_allclose(reverse(target, a0, 0.0, 0.0), changes, rtol=1e-6, atol=1e-8)
+
+
+def test_riccati_flow_at_any_scale(matrices):
+    """Q(t; s Q*, sqrt(s) A_0) = s Q(s t): no floor in the solver's errors, in both precisions; and times without end."""
+    target, few, _ = matrices
+    for trace in (True, False):
+        typical = np.asarray(riccati_flow(TIMES, target, few, trace=trace))
+        for scale in (2.0**-40, 2.0**40, 1e-12, 1e12):
+            found = riccati_flow(TIMES / scale, scale * target, np.sqrt(scale) * few, trace=trace)
+            np.testing.assert_allclose(found / scale, typical, atol=1e-9)
+    ends = np.asarray(riccati_flow(np.array([1e3, 1e30, 1e300, 0.0, 1.0]), target + np.eye(5), few, trace=False))
+    np.testing.assert_allclose(ends[1:3], ends[[0, 0]], atol=1e-12)
+    with jax.enable_x64(False):
+        single = dynamics.riccati_flow([1e3, 1e30], np.float32(target + np.eye(5)), np.float32(few), trace=False)
+    np.testing.assert_allclose(single, ends[:2], atol=1e-5)
 
 
 # --- conservation laws -----------------------------------------------------------------------------------------------------
@@ -406,3 +548,121 @@ def test_dtype_follows_the_input(matrices):
 def test_bad_arguments_are_named(function, arguments, message):
     with pytest.raises(ValueError, match=message):
         function(*arguments)
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+
+def any_logistic(rng):
+    """Both signs of everything, over three decades each."""
+    return {name: rng.choice([-1, 1]) * 10 ** rng.uniform(-2, 1) for name in ("time", "target", "initial")}
+
+
+def any_modes(rng):
+    return {
+        "time": 10 ** rng.uniform(-2, 1, 2),
+        "target": rng.choice([-1, 0, 1], 4) * 10 ** rng.uniform(-1.5, 0.5, 4),
+        "alpha": rng.choice([-1, 0, 1], 4) * 10 ** rng.uniform(-2, 0, 4),
+        "beta": rng.choice([-1, 0, 1], 4) * 10 ** rng.uniform(-2, 0, 4),
+    }
+
+
+def any_matrix(rng):
+    root = rng.standard_normal((3, 3))
+    return {
+        "time": 10 ** rng.uniform(-2, 0.5, 2),
+        "target": (root + root.T) / 2,
+        "a0": rng.standard_normal((3, 2)) * 10 ** rng.uniform(-2, 0),
+    }
+
+
+def symmetric_direction(x, rng):
+    step = rng.standard_normal(x.shape)
+    return max(np.abs(x).max(), 0.1) * (step + step.T) / 10
+
+
+MODES = {
+    "time": np.array([0.3, 1.2]),
+    "target": np.array([1.2, 0.5, -0.4, 0.3]),
+    "alpha": np.array([0.3, -0.2, 0.1, 0.2]),
+    "beta": np.array([0.1, 0.2, 0.3, -0.2]),
+}
+OFF = {"alpha": np.array([0.3, 0.0, 0.1, 0.0]), "beta": np.array([0.0, 0.2, 0.0, 0.0])}
+MATRIX = {
+    "time": np.array([0.2, 0.9]),
+    "target": np.diag([1.4, -0.4, 0.6]) + 0.1,
+    "a0": np.array([[0.3, 0.1], [0.2, -0.2], [0.1, 0.3]]),
+}
+CALLS = [
+    Call(
+        dynamics.logistic,
+        {"time": 0.3, "target": 1.2, "initial": 0.1},
+        edges={
+            "time": [0.0, -0.3, 1e6, np.inf, -np.inf],
+            "target": [0.0, -0.8, 1e-9, 1e6],
+            "initial": [0.0, -0.2, 1.2, 1e6, 1e-9],
+        },
+        cases=[
+            *(
+                {"time": -0.3, "target": q, "initial": s}
+                for q, s in ((1.0, 0.5), (0.5, 1.0), (0.0, 0.1), (-0.4, 0.1), (1.0, 1.0))
+            ),
+            *(
+                {"time": t, "target": q, "initial": s}
+                for t in (np.inf, -np.inf)
+                for q, s in ((0.0, 0.1), (1.0, 1.0), (1.0, 0.0))
+            ),
+        ],
+        kinks=[f"case {i}" for i in range(5, 11)],  # a limit jumps with the signs of the target and the start
+        scaling={"time": -1, "target": 1, "initial": 1},
+        degree=1,
+        draw=any_logistic,
+    ),
+    *(
+        Call(
+            dynamics.eigen_flow,
+            {**MODES, "trace": trace},
+            label=f"trace={trace}",
+            cases=[
+                OFF,
+                {"target": 0 * MODES["target"]},
+                {**OFF, "target": 0 * MODES["target"]},
+                {"time": np.array([np.inf, 0.0]), **OFF},
+            ],
+            edges={"time": [0.0, np.inf]},
+            kinks=["case 3"],  # the limit is another one for another set of zeros
+            scaling={"time": -1, "target": 1, "alpha": 0.5, "beta": 0.5},
+            degree=0.5,
+            draw=any_modes,
+        )
+        for trace in (False, True)
+    ),
+    *(
+        Call(
+            dynamics.riccati_flow,
+            {**MATRIX, "trace": trace},
+            label=f"trace={trace}",
+            cases=[{"target": target, "a0": np.pad(a0, ((0, 0), (0, 1)))[:, :2]} for target, a0 in ALIKE.values()],
+            edges={"time": [0.0]},
+            scaling={"time": -1, "target": 1, "a0": 0.5},
+            degree=1,
+            draw=any_matrix,
+            directions={"target": symmetric_direction},
+        )
+        for trace in (False, True)
+    ),
+    Call(
+        dynamics.conserved,
+        {
+            "w": np.array([[1.3, -0.4, 0.3], [0.2, 0.9, -1.0]]),
+            "v": np.array([[0.3, 0.7, -0.3], [1.2, -0.9, 0.4]]),
+            "p": np.array([0.5, -0.5, 2.0]),
+        },
+        cases=[{"w": np.zeros((2, 3))}, {"p": np.zeros(3)}, {"v": np.array([[1.3, -0.4, 0.3], [0.2, 0.9, -1.0]])}],
+        scaling={"w": 1, "v": 1, "p": 1},
+        degree=(2, 2, 2, 2, 2, 0, 0),
+    ),
+    Call(
+        dynamics.conserved, {"w": np.array([[1.3, -0.4], [0.2, 0.9]]), "v": np.array([[0.3, 0.7], [1.2, -0.9]])}, label="ones"
+    ),
+]
