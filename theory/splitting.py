@@ -67,9 +67,11 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, PyTree, Real
 
-from .numerics.arguments import FINITE, above, as_floats, require, takes
+from .numerics.arguments import FINITE, above, require, takes
 
-State: TypeAlias = PyTree[Real[ArrayLike, "..."]]  # an array or any pytree of arrays and numbers; a list is a pytree
+State: TypeAlias = PyTree[
+    Real[ArrayLike, "..."]
+]  # an array, or any pytree of arrays and numbers; a list of plain numbers is an array
 FieldFn = Callable[[State], State]  # the velocity at a state
 Tree: TypeAlias = tuple[Any, ...]  # a rooted tree: those that hang from its root, sorted
 
@@ -125,7 +127,7 @@ def along(f_fn: FieldFn, g_fn: FieldFn) -> FieldFn:
     """The field DF G: the derivative of F in the direction of G."""
     f_fn, g_fn = _on_floats(f_fn), _on_floats(g_fn)
 
-    def field(x: State) -> State:
+    def field(x: Any) -> State:
         x = _floats(x)
         return jax.jvp(f_fn, (x,), (g_fn(x),))[1]
 
@@ -142,22 +144,22 @@ def total(*terms: tuple[Real[ArrayLike, ""], FieldFn]) -> FieldFn:
             raise ValueError(f"weight must be a single number, got shape {jnp.shape(weight)}")
     weighted = [(weight, _on_floats(f_fn)) for weight, f_fn in terms]
 
-    def field(x: State) -> State:
+    def field(x: Any) -> State:
         values = [jax.tree.map(lambda leaf, w=weight: jnp.asarray(w, leaf.dtype) * leaf, f_fn(x)) for weight, f_fn in weighted]
         return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *values or [jax.tree.map(jnp.zeros_like, _floats(x))])
 
     return field
 
 
+@takes()
 def _floats(x: State) -> State:
-    leaves, structure = jax.tree.flatten(x)
-    return jax.tree.unflatten(structure, as_floats(*leaves))
+    return x
 
 
 def _on_floats(field_fn: FieldFn) -> FieldFn:
     """The field at states of any numbers; its values, constants among them, are of the dtype of the state."""
 
-    def field(x: State) -> State:
+    def field(x: Any) -> State:
         x = _floats(x)
         return jax.tree.map(lambda leaf, value: jnp.asarray(value, leaf.dtype), x, field_fn(x))
 
@@ -364,7 +366,7 @@ def _dot(a: Sequence[float], b: Sequence[float]) -> float:
 def _differential(field_fn: FieldFn, tree: Tree) -> FieldFn:
     """D_tree S: the derivative of S in the directions of all that hangs from the root."""
 
-    def field(x: State) -> State:
+    def field(x: Any) -> State:
         derivative = field_fn
         for child in tree:
             derivative = _directional(derivative, _differential(field_fn, child)(x))

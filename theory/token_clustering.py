@@ -481,6 +481,7 @@ def _time(clock: Array, integral: Array, n: Array, beta: Array, start: Array, so
 
 
 @jax.custom_jvp
+@jax.jit
 def _integrals(clock: Array, beta: Array, a: Array, b: Array) -> tuple[Array, Array]:
     """A = int_0^h e^(-beta s)/(a - s) ds and B = int_0^h e^(-beta s)/(b + s) ds, at clock l."""
     h, q = _rise(clock, a, b)
@@ -525,6 +526,7 @@ def _integrals_jvp(primals: tuple, tangents: tuple) -> tuple[tuple[Array, Array]
     return (A, B), (d_A, d_B)
 
 
+@jax.jit
 def _clock_at(target: Array, linear: Array, beta: Array, a: Array, b: Array) -> Array:
     """The root l of linear l + (A + B)(l) = target, with implicit derivatives; no further than to where q is rounding."""
     eps, tiny = float(jnp.finfo(beta.dtype).eps), float(jnp.finfo(beta.dtype).tiny)

@@ -4,10 +4,12 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 
 from closedform.theory import layer_perturbation as perturbation
+from zoo.calls import Call
 from zoo.checks import rejected
 
 DIM, SEEDS = 8, 64
@@ -463,3 +465,101 @@ STACK = [jnp.tanh] * 4
 def test_bad_arguments_are_named(function, arguments, message):
     with pytest.raises(ValueError, match=message):
         function(*arguments)
+
+
+# --- numbers of all kinds --------------------------------------------------------------------------------------------------
+
+
+def test_similarity_does_not_cancel():
+    """|P f|^2/|x|^2 with fifty digits, for blocks nearly parallel to x, and in sizes whose squares no float32 holds."""
+    x, across = np.array([0.3, 0.1, -0.7]), np.array([0.2, -0.9, 0.4])
+    assert 0 <= perturbation.similarity_gap(lambda x: 1.7 * x, x, 0.1) < 1e-32
+    for size in (1.0, 1e-3, 1e-9):
+        f = 1.7 * x + size * across
+        with mpmath.workdps(50):
+            a, b = ([mpmath.mpf(float(v)) for v in vector] for vector in (f, x))
+            aa, ab, bb = (sum(p * q for p, q in zip(*pair, strict=True)) for pair in ((a, a), (a, b), (b, b)))
+            exact = float(mpmath.mpf("0.005") * (aa / bb - (ab / bb) ** 2))
+        # f is given to its rounding, 1e-16/size of what is across
+        np.testing.assert_allclose(perturbation.similarity_gap(lambda _, f=f: f, x, 0.1), exact, rtol=1e-14 + 4e-16 / size)
+    with jax.enable_x64(False):
+        for scale in (1e-25, 1e25):
+            x = np.array([2 * scale, 0], np.float32)
+            np.testing.assert_allclose(perturbation.similarity_gap(lambda x: x[::-1], x, 0.1), 0.005, rtol=1e-6)
+            np.testing.assert_allclose(perturbation.effective_step(lambda x: 3 * x, x, 0.1), 0.3, rtol=1e-6)
+
+
+def test_effective_step_of_a_block_that_is_zero():
+    """The slope by the step is |f|/|x| = 0, by the input 0: the block is 0 all around."""
+    by_step, by_x = jax.grad(lambda h, x: perturbation.effective_step(lambda x: 0 * x, x, h), (0, 1))(0.1, jnp.ones(3))
+    np.testing.assert_array_equal([by_step, *by_x], 0)
+    by_weights = jax.grad(lambda W: perturbation.effective_step(lambda x: W @ x, jnp.ones(3), 0.1))(jnp.zeros((3, 3)))
+    np.testing.assert_array_equal(by_weights, 0)
+    np.testing.assert_array_equal(jax.grad(lambda x: perturbation.similarity_gap(jnp.zeros_like, x, 0.1))(jnp.ones(3)), 0)
+
+
+def test_states_of_integers_and_blocks_of_numpy():
+    """Exact: linear layers; the same numbers as for floats."""
+    weights, whole = np.array([[[0, 1], [-1, 0]], [[1, 0], [0, -1]], [[2, 1], [0, 1]]]), np.array([3, -2])
+    stack = [lambda x, W=W: W @ x for W in weights.astype(float)]
+    constant = [lambda x: np.array([1, 2]), *stack[1:]]  # integers that do not depend on x
+    for x in (whole, jnp.asarray(whole), whole.astype(np.int8)):
+        for blocks_, first in ((stack, weights[0] @ whole), (constant, np.array([1, 2]))):
+            entering = whole + first
+            skip = -(np.eye(2) + weights[2]) @ (np.eye(2) + weights[1]) @ first
+            np.testing.assert_allclose(perturbation.skip_error(blocks_, x, 0, 1), skip, rtol=1e-12)
+            swap = (weights[1] @ weights[2] - weights[2] @ weights[1]) @ entering
+            np.testing.assert_allclose(perturbation.swap_error(blocks_, x, np.int64(1), 1), swap, rtol=1e-12)
+            same = perturbation.permutation_error(blocks_, x, np.array([0, 2, 1]), 1)
+            np.testing.assert_allclose(same, swap, rtol=1e-12)
+    assert perturbation.skip_error(stack, whole, 0, 1).dtype == jnp.float64
+    for predict_fn in (perturbation.skip_error, perturbation.swap_error, perturbation.parallel_error):
+        np.testing.assert_array_equal(predict_fn(stack, whole, 1, 0), 0)
+        np.testing.assert_array_equal(predict_fn(stack, 0 * whole, 1, 1), 0)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        (perturbation.skip_error, (STACK, np.ones(2), 1.5, 0.1), "layer must be a whole number, got 1.5"),
+        (perturbation.skip_error, (STACK, np.ones(2), 1, -0.1), "step_size must be at least 0 and finite, got -0.1"),
+        (perturbation.skip_error, (STACK, np.ones(2), 1, np.ones(2)), "step_size must be a single number"),
+        (perturbation.permutation_error, (STACK, np.ones(2), [0.0, 1, 2, 3], 0.1), "order must hold whole numbers"),
+        (perturbation.permutation_error, (STACK, np.ones(2), np.eye(4, dtype=int), 0.1), "order must hold whole numbers"),
+        (perturbation.permutation_error, (STACK, np.ones(2), [0, 1, 2, -1], 0.1), "order must hold each of the 4 layers once"),
+        (perturbation.similarity_gap, (jnp.tanh, np.zeros(2), 0.1), "x must not be 0"),
+        (perturbation.effective_step, (jnp.tanh, 0, 0.1), "x must not be 0"),
+        (perturbation.window_permutation_ms, ([4, 5], [1, 2, 3], 0.1), "bracket_ms must broadcast with window"),
+        (perturbation.window_permutation_ms, (0, 1, 0.1), "window must be at least 1"),
+    ],
+)
+def test_what_is_out_of_range_is_named(function, arguments, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        function(*arguments)
+    assert "\n" not in str(raised.value)
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+ROTATED = [lambda x: jnp.sin(x[::-1]), lambda x: x * jnp.cos(x[:1]), lambda x: jnp.tanh(x)[::-1]]
+STATE = {"x": np.array([0.7, -0.4]), "step_size": 0.2}
+
+
+def doubled(x):
+    return jnp.array([2.0, 0.5]) * x[::-1]
+
+
+CALLS = [
+    Call(perturbation.skip_error, {"block_fns": ROTATED, **STATE, "layer": 1}),
+    Call(perturbation.swap_error, {"block_fns": ROTATED, **STATE, "layer": 0}),
+    Call(perturbation.permutation_error, {"block_fns": ROTATED, **STATE, "order": (2, 0, 1)}),
+    Call(perturbation.parallel_error, {"block_fns": ROTATED, **STATE, "layer": 0, "window": 3}),
+    Call(
+        perturbation.window_permutation_ms,
+        {"window": 8.0, "bracket_ms": 3.0, "step_size": 0.1},
+        scaling={"bracket_ms": 1},
+        degree=1,
+    ),
+    Call(perturbation.similarity_gap, {"block_fn": doubled, **STATE}, scaling={"x": 1}),
+    Call(perturbation.effective_step, {"block_fn": doubled, **STATE}, scaling={"x": 1}),
+]

@@ -10,6 +10,7 @@ import pytest
 from scipy.integrate import DOP853, RK23, RK45, solve_ivp
 
 from closedform.theory import splitting
+from zoo.calls import Call
 from zoo.checks import rejected
 
 COUNTS = np.array([16, 32, 64, 128])
@@ -501,3 +502,122 @@ def test_observed_order():
 def test_bad_arguments_are_named(function, arguments, message):
     with pytest.raises(ValueError, match=message):
         function(*arguments)
+
+
+# --- numbers of all kinds --------------------------------------------------------------------------------------------------
+
+
+def decay(x):
+    return -x
+
+
+def test_leading_error_at_any_times_and_sizes():
+    """Euler on x' = -x: E = -T e^-T/2. No time at all, one, unsorted, negative; states of any size, of integers."""
+    euler = splitting.parallel_euler(decay, rest).field_fn
+    nothing = splitting.leading_error(decay, rest, euler, {"x": np.ones(2)}, np.ones((0, 3)))
+    assert nothing.state["x"].shape == nothing.error["x"].shape == (0, 3, 2)
+
+    def error(start, times):
+        return leading_error(decay, rest, euler, start, times).error
+
+    times = np.array([3.0, 0.0, -0.5])
+    for size in (1e-12, 1.0, 1e12):
+        expected = -times[:, None] / 2 * np.exp(-times)[:, None] * size * np.array([1, 2])
+        np.testing.assert_allclose(error(size * np.array([1.0, 2.0]), times), expected, rtol=1e-10)
+    np.testing.assert_allclose(error(np.array([1, 2]), [3, 0, -0.5]), expected / size, rtol=1e-10)
+
+
+def test_fields_of_integers():
+    """Constant fields of integers have no derivative; values have the dtype of the state."""
+    drift, turn = (lambda x: np.array([3, 1])), (lambda x: jnp.array([x[1], -x[0]]))
+    for x in (np.array([1, 2]), jnp.array([1, 2]), np.array([True, True])):
+        floats = x.astype(float)
+        np.testing.assert_array_equal(splitting.bracket(drift, turn)(x), [1, -3])  # DG F
+        np.testing.assert_array_equal(splitting.along(turn, drift)(x), [1, -3])
+        np.testing.assert_array_equal(splitting.total((2, drift), (1, turn))(x), [6 + floats[1], 2 - floats[0]])
+        np.testing.assert_array_equal(splitting.total()(x), [0, 0])
+        for scheme in (splitting.macaron, splitting.strang, splitting.rk4):
+            np.testing.assert_array_equal(scheme(drift, turn).field_fn(x), scheme(drift, turn).field_fn(floats))
+    single = splitting.total((np.float64(2), np.sign))(np.ones(2, np.float32))
+    assert single.dtype == jnp.float32
+
+
+def test_observed_order_of_lists_and_integers():
+    found = splitting.observed_order([8, 16, 32], [[1, 0.25, 0.0625], [8, 4, 2]])
+    np.testing.assert_allclose(found, [[2, 1], [2, 1]], rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        (splitting.observed_order, ([8, 8], [1, 0.5]), "num_steps must be 2 or more numbers, the last two of them different"),
+        (splitting.observed_order, ([4, 8], [0.1, np.nan]), "errors must be above 0 and finite"),
+        (splitting.leading_error, (decay, rest, rest, np.ones(3), np.inf), "time must be finite"),
+        (splitting.leading_error, (decay, rest, rest, "three", 1.0), "start must be real numbers"),
+        (splitting.total, ((np.ones(2), decay),), "weight must be a single number"),
+        (
+            splitting.runge_kutta,
+            (decay, splitting.Tableau(((0.0, 0.0), (np.nan, 0.0)), (0.5, 0.5))),
+            "tableau must be finite",
+        ),
+    ],
+)
+def test_what_is_out_of_range_is_named(function, arguments, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        function(*arguments)
+    assert "\n" not in str(raised.value)
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+
+def shear(x):
+    return jnp.sin(x[::-1])
+
+
+def stretch(x):
+    return x * jnp.cos(x[:1])
+
+
+def of(function, *arguments):
+    """The field that `function` returns, at a state."""
+
+    def at(x):
+        field = function(*arguments)
+        return getattr(field, "field_fn", field)(x)
+
+    # near 0 the terms of brackets cancel
+    return Call(at, {"x": np.array([0.7, -0.4])}, of=function, draw=lambda rng: {"x": rng.uniform(0.3, 3, 2)})
+
+
+SCHEME_FNS = (
+    splitting.parallel_euler, splitting.sequential, splitting.lie_trotter, splitting.macaron, splitting.strang,
+    splitting.midpoint, splitting.heun, splitting.rk4,
+)  # fmt: skip
+CALLS = [
+    of(splitting.bracket, shear, stretch),
+    of(splitting.along, shear, stretch),
+    of(splitting.total, (2, shear), (-0.5, stretch)),
+    *(of(scheme, shear, stretch) for scheme in SCHEME_FNS),
+    of(splitting.runge_kutta, shear, splitting.HEUN),
+    Call(
+        splitting.leading_error,
+        {
+            "f_fn": decay,
+            "g_fn": rest,
+            "defect_fn": splitting.parallel_euler(decay, rest).field_fn,
+            "start": np.array([1.0, -0.5]),
+            "time": np.array([0.4, -1.5]),
+        },
+        scaling={"start": 1},
+        degree=1,
+        draw=lambda rng: {"start": rng.standard_normal(2) * 10 ** rng.uniform(-12, 12), "time": rng.uniform(-3, 3, 2)},
+        rounding=4,  # the solver's tolerance in float32, 1e-5, on the state and then on the error
+    ),
+    Call(
+        splitting.observed_order,
+        {"num_steps": np.array([8.0, 16.0, 64.0]), "errors": np.array([1.0, 0.3, 0.07])},
+        cases=[{"num_steps": np.array([8.0, 8.0, 16.0])}],
+        draw=lambda rng: {"num_steps": np.cumprod(rng.uniform(1.1, 4, 3)), "errors": 10 ** rng.uniform(-12, 2, 3)},
+    ),
+]

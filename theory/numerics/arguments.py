@@ -7,7 +7,8 @@ A function under `takes` states shapes in its annotations and ranges in the deco
 - shapes are held against the annotations, across arguments: an axis has one name and one size;
 - values that are known, not traced, are held against the ranges. NaN is in no range;
 - arguments annotated `int` become Python integers, those annotated `Int[np.ndarray, ..]` numpy arrays: known, not traced;
-- the leaves of an argument annotated PyTree[Real[ArrayLike, ..]] are treated as arguments of their own.
+- the leaves of an argument annotated PyTree[Real[ArrayLike, ..]] are treated as arguments of their own; a list of plain
+  numbers is one leaf.
 
 What does not fit raises ValueError, in one line that names the argument, what was given and what is allowed.
 
@@ -186,7 +187,7 @@ def _converted(arguments: Mapping[str, Any], annotations: Mapping[str, Any], ran
         elif axes is not None:
             leaves[name] = _leaf(name, value, axes, allowed, takes_complex(annotation))
         elif (axes := _axes_of_leaves(annotation)) is not None:
-            parts, structure = jax.tree_util.tree_flatten_with_path(value)
+            parts, structure = _flattened(value)
             labels = [name + jax.tree_util.keystr(path) for path, _ in parts]
             trees[name] = labels, structure
             leaves |= {label: _leaf(label, part, axes, allowed) for label, (_, part) in zip(labels, parts, strict=True)}
@@ -305,6 +306,13 @@ def _axes_of_leaves(annotation: Any) -> str | None:
 def _counts(annotation: Any) -> bool:
     """Whether it is Int[np.ndarray, ..]."""
     return getattr(annotation, "array_type", None) is np.ndarray and all("int" in str(kind) for kind in annotation.dtypes)
+
+
+def _flattened(value: Any) -> tuple[Any, Any]:
+    """Leaves with their paths, and the structure."""
+    leaves = jax.tree.leaves(value)
+    one = isinstance(value, list) and leaves and all(type(leaf) in (bool, int, float) for leaf in leaves)
+    return jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda part: one and part is value)
 
 
 def _array_type(annotation: Any) -> Any:
