@@ -28,6 +28,7 @@ import functools
 import inspect
 import math
 import operator
+import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -271,7 +272,8 @@ def takes_complex(annotation: Any) -> bool:
 
 
 def _array_type(annotation: Any) -> Any:
-    for part in (annotation, *typing.get_args(annotation)):
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)  # not what a callable takes and returns
+    for part in (annotation, *(typing.get_args(annotation) if union else ())):
         if hasattr(part, "dim_str") and any(str(kind).startswith("float") for kind in part.dtypes):
             return part
     return None
