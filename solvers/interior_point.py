@@ -25,11 +25,12 @@ import jax
 import jax.numpy as jnp
 from jax.lax.linalg import triangular_solve
 from jax.scipy.linalg import cho_solve
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Real
 
+from ..theory.numerics.arguments import at_least, takes
 from . import losses
 from .losses import Loss
-from .program import Bounds, Program, Solution, norms, outputs, pulled, run
+from .program import VALID, Bounds, Program, Solution, norms, outputs, pulled, run
 
 
 class State(NamedTuple):
@@ -42,15 +43,21 @@ class State(NamedTuple):
     multiplier: Float[Array, "sample block"]  # z, of the same rows
 
 
+@takes(program=VALID, rtol=at_least(0), max_steps=at_least(0))
 def solve(
-    program: Program, *, cones: bool, loss: Loss = losses.squared, rtol: ArrayLike = 1e-8, max_steps: int = 100
+    program: Program,
+    *,
+    cones: bool,
+    loss: Loss = losses.squared,
+    rtol: Real[ArrayLike, ""] = 1e-8,
+    max_steps: int = 100,
 ) -> Solution:
-    """The optimum of the ReLU program (`cones=True`) or of the gated program, with a verified gap below rtol * objective.
+    """The optimum of the ReLU program (`cones=True`) or of the gated program, with a verified gap of rtol * objective.
 
-    Rounding leaves relative gaps of 1e-9 to 4e-8: steps end when no more is gained, and `Solution.gap` says where. The loss
-    is smooth (squared or logistic); for the hinge, see robust.py.
+    Steps end where rounding lets no more be gained, and `Solution.gap` says at which gap. The loss is smooth (squared or
+    logistic); for the hinge, see robust.py.
     """
-    loss.check(program.y)
+    loss.check(program.y, smooth=True)
     state, bounds, steps = run(
         lambda s: step(s, program, loss),
         lambda s: measure(s, program, loss),
