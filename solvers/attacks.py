@@ -58,7 +58,7 @@ def fgsm(
     return _cut(x - _rows(radius, x) * _uphill(params, x, y), within)
 
 
-@takes(**_DATA, radius=at_least(0, finite=True), num_steps=at_least(1), step_size=above(0, finite=True))
+@takes(**_DATA, radius=at_least(0, finite=True), num_steps=at_least(0), step_size=above(0, finite=True))
 def pgd(
     params: two_layer.Params,
     x: Points,
@@ -76,7 +76,7 @@ def pgd(
     default 2.5/num_steps as in Madry et al.; below 2/num_steps a corner may be out of reach. The margin never rises.
     """
     radius = _rows(radius, x)
-    step = (2.5 / num_steps if step_size is None else step_size) * radius
+    step = (2.5 / max(num_steps, 1) if step_size is None else step_size) * radius
     start = x if key is None else x + radius * jax.random.uniform(key, x.shape, x.dtype, -1, 1)
 
     def look(point: Array, worst: Array, smallest: Array) -> _Seen:

@@ -20,14 +20,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray, Real
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..models import convex_relu, two_layer
 from ..theory import convex_relu as theory
 from ..theory.numerics.arguments import at_least, takes
 from . import losses
 from .losses import Loss
-from .program import checked
+from .program import Numbers, checked
 
 
 class Certificate(NamedTuple):
@@ -50,9 +50,9 @@ class Certificate(NamedTuple):
 @takes(num_starts=at_least(1), max_patterns=at_least(0))
 def certify(
     params: two_layer.Params,
-    x: Real[ArrayLike, "..."],
-    y: Real[ArrayLike, "..."],
-    beta: Real[ArrayLike, "..."],
+    x: Numbers,
+    y: Numbers,
+    beta: Numbers,
     *,
     loss: Loss = losses.squared,
     key: PRNGKeyArray | None = None,

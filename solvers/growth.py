@@ -31,7 +31,7 @@ from . import interior_point, losses
 from .certificate import Certificate, Found, search
 from .descent import adam
 from .losses import Loss
-from .program import Program, Solution, checked
+from .program import Numbers, Program, Solution, checked
 from .program import network as network_of
 
 
@@ -54,9 +54,9 @@ class Grown(NamedTuple):
 @takes(width=at_least(1), max_rounds=at_least(1), num_starts=at_least(1), descent_steps=at_least(1))
 def grow(
     key: PRNGKeyArray,
-    x: ArrayLike,
-    y: ArrayLike,
-    beta: ArrayLike,
+    x: Numbers,
+    y: Numbers,
+    beta: Numbers,
     *,
     loss: Loss = losses.squared,
     rtol: float = 1e-5,

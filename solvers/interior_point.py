@@ -25,11 +25,12 @@ import jax
 import jax.numpy as jnp
 from jax.lax.linalg import triangular_solve
 from jax.scipy.linalg import cho_solve
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Real
 
+from ..theory.numerics.arguments import at_least, takes
 from . import losses
 from .losses import Loss
-from .program import Bounds, Program, Solution, norms, outputs, pulled, run
+from .program import VALID, Bounds, Program, Solution, norms, outputs, pulled, run
 
 
 class State(NamedTuple):
@@ -42,15 +43,23 @@ class State(NamedTuple):
     multiplier: Float[Array, "sample block"]  # z, of the same rows
 
 
+@takes(program=VALID, rtol=at_least(0), max_steps=at_least(0))
 def solve(
-    program: Program, *, cones: bool, loss: Loss = losses.squared, rtol: ArrayLike = 1e-8, max_steps: int = 100
+    program: Program,
+    *,
+    cones: bool,
+    loss: Loss = losses.squared,
+    rtol: Real[ArrayLike, ""] = 1e-8,
+    max_steps: int = 100,
 ) -> Solution:
-    """The optimum of the ReLU program (`cones=True`) or of the gated program, with a verified gap below rtol * objective.
+    """The optimum of the ReLU program (`cones=True`) or of the gated program, with a verified gap of rtol * objective.
 
-    Rounding leaves relative gaps of 1e-9 to 4e-8: steps end when no more is gained, and `Solution.gap` says where. The loss
-    is smooth (squared or logistic); for the hinge, see robust.py.
+    Steps end where rounding lets no more be gained, and `Solution.gap` says at which gap. Measured in float64 on eight
+    problems of 8 to 20 points in two or three dimensions with all their patterns: the default is reached from beta = 0.01
+    on, where beta_max is about 2; below it the gap grows about as 1/beta, to as much as 4e-7 of the objective at 1e-3 and
+    1e-4, and 2e-5 at 1e-6. The loss is smooth (squared or logistic); for the hinge, see robust.py.
     """
-    loss.check(program.y)
+    loss.check(program.y, smooth=True)
     state, bounds, steps = run(
         lambda s: step(s, program, loss),
         lambda s: measure(s, program, loss),
@@ -166,6 +175,7 @@ def _room_in_cone(t: Array, v: Array, dt: Array, dv: Array) -> Array:
 
 _OUTSIDE = 1e-8  # of the largest weights
 _REACH = 0.98  # share of the way to the wall
+_ROUNDS = 3  # of solving for what is left of the right side: walls make the blocks ill-conditioned
 _FLOOR = 1e-15  # of the curvature of a block, relative to its trace: where walls pin a block, rounding hides the rest
 
 
@@ -230,10 +240,21 @@ def _newton(program: Program, cone: _Cone, rows: Array, ratio: Array, root: Arra
     eye = jnp.eye(root.size, dtype=root.dtype)
     outer = jnp.linalg.cholesky(eye + root[:, None] * gram * root[None])
 
-    def solve(b: Array) -> Array:
+    bend = 2 / (2 * cone.w0**2 - 1)
+
+    def times(u: Array) -> Array:
+        """The matrix on a vector, term by term."""
+        along = bend * jnp.sum(cone.w1 * u, axis=0)
+        of_norms = (u - cone.w1 * along[None]) / (cone.eta**2)[None]
+        return rows.T @ (ratio * (rows @ u)) + of_norms + pulled(root**2 * outputs(u, program), program)
+
+    def by_factors(b: Array) -> Array:
         first = block_solve(b)
         inside = cho_solve((outer, True), root * outputs(first, program))
         return first - block_solve(pulled(root * inside, program))
+
+    def solve(b: Array) -> Array:
+        return jax.lax.fori_loop(0, _ROUNDS, lambda _, u: u + by_factors(b - times(u)), jnp.zeros_like(b))
 
     return solve
 

@@ -29,7 +29,7 @@ from jax.scipy.special import xlogy
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from ..models import two_layer
-from ..theory.numerics.arguments import as_floats, at_least, one_of, takes
+from ..theory.numerics.arguments import at_least, one_of, takes
 from .program import known
 
 Vector = Real[ArrayLike, "sample"]
@@ -52,19 +52,20 @@ class Loss(NamedTuple):
         if smooth and not self.smooth:
             raise ValueError("loss must be smooth here, and the hinge is not: see solvers.robust, with radius 0 for no attack")
 
+    @takes()
     def bound(self, nu: Vector, norm: Number, y: Vector, beta: Number) -> Float[Array, ""]:
         """The dual at min(1, beta/norm) nu, which is feasible if `norm` is the dual norm of nu, or above it."""
         scale = jnp.minimum(1, beta / jnp.where(norm > 0, norm, beta))
         return self.dual(scale * nu, y)
 
+    @takes()
     def dual_point(self, outputs: Vector, y: Vector) -> Float[Array, "sample"]:
         """nu = -dvalue/doutputs."""
-        outputs, y = as_floats(outputs, y)
         return -jax.grad(self.value)(outputs, y)
 
+    @takes()
     def curvature(self, outputs: Vector, y: Vector) -> Float[Array, "sample"]:
         """Second derivative of every example's loss."""
-        outputs, y = as_floats(outputs, y)
         return jax.jvp(lambda f: jax.grad(self.value)(f, y), (outputs,), (jnp.ones_like(outputs),))[1]
 
 

@@ -51,6 +51,7 @@ from ..models import convex_relu, two_layer
 from ..theory.numerics.arguments import FINITE, above, at_least, one_of, require, takes
 
 S = TypeVar("S")
+Numbers = Real[ArrayLike, "..."]  # of any shape: what it must be is said by `checked`
 
 
 class Program(NamedTuple):
@@ -87,14 +88,16 @@ class Solution(NamedTuple):
         return self.objective - self.bound
 
 
-def gated_program(x: ArrayLike, y: ArrayLike, gates: ArrayLike, beta: ArrayLike) -> Program:
+@takes()
+def gated_program(x: Numbers, y: Numbers, gates: Numbers, beta: Numbers) -> Program:
     """The gated program on these gates (dim, pattern). Raises ValueError on bad data, before anything compiles."""
     x, y, beta = checked(x, y, beta)
     gates = _checked_gates(gates, x)
     return Program(x, y, convex_relu.patterns(gates, x), jnp.ones(gates.shape[1], x.dtype), beta)
 
 
-def relu_program(x: ArrayLike, y: ArrayLike, gates: ArrayLike, beta: ArrayLike) -> Program:
+@takes()
+def relu_program(x: Numbers, y: Numbers, gates: Numbers, beta: Numbers) -> Program:
     """The ReLU program on the patterns of these gates (dim, pattern), each with either sign: first all +1, then all -1.
 
     Raises ValueError on bad data, before anything compiles. Duplicate rows and zero rows of x are allowed: they are
@@ -107,7 +110,7 @@ def relu_program(x: ArrayLike, y: ArrayLike, gates: ArrayLike, beta: ArrayLike) 
 
 @takes()
 def checked(
-    x: Real[ArrayLike, "..."], y: Real[ArrayLike, "..."], beta: Real[ArrayLike, "..."]
+    x: Numbers, y: Numbers, beta: Numbers
 ) -> tuple[Float[Array, "sample dim"], Float[Array, "sample"], Float[Array, ""]]:
     """The data as arrays of one floating dtype. Values are checked where they are known (not under a trace)."""
     if x.ndim != 2 or 0 in x.shape:
@@ -130,8 +133,7 @@ def known(values: Any) -> bool:
     return not isinstance(values, Tracer)
 
 
-def _checked_gates(gates: ArrayLike, x: Array) -> Array:
-    gates = jnp.asarray(gates, x.dtype)
+def _checked_gates(gates: Array, x: Array) -> Array:
     if gates.ndim != 2 or gates.shape[0] != x.shape[1] or not gates.shape[1]:
         raise ValueError(f"gates must have the shape (dim, pattern) with dim = {x.shape[1]}; got {gates.shape}")
     if known(gates) and not np.isfinite(gates).all():

@@ -143,7 +143,7 @@ class Factors(NamedTuple):
 
 
 @takes(program=VALID)
-def prepare(program: Program, radius: ArrayLike) -> Factors:
+def prepare(program: Program, radius: Real[ArrayLike, "..."]) -> Factors:
     """Factorise once. Raises ValueError if the box lets some example change sign in every direction."""
     x = program.x
     radius = _checked_radius(radius, x)
@@ -317,7 +317,7 @@ _OUTSIDE = 1e-4  # in units of the output: a network further out is none of the 
 @takes(program=VALID, rho=above(0, finite=True), rtol=at_least(0), max_steps=at_least(0))
 def solve(
     program: Program,
-    radius: ArrayLike,
+    radius: Real[ArrayLike, "..."],
     *,
     loss: RobustLoss = hinge,
     rho: Real[ArrayLike, ""] = 0.3,

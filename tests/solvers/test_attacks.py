@@ -146,3 +146,21 @@ def test_the_precision_is_that_of_the_inputs(attack):
 def _problem_single():
     key = jax.random.key(0)
     return two_layer.init(key, CONFIG), jax.random.normal(key, (3, CONFIG.dim)), jnp.ones(3)
+
+
+def test_bad_attacks_are_refused_and_any_numbers_are_welcome():
+    params = two_layer.Params(jnp.array([[1.0], [-2.0]]), jnp.array([1.0]))
+    x, y = [[3, 1]], [1]
+    assert attacks.fgsm(params, x, y, 0.25).tolist() == [[2.75, 1.25]]
+    assert attacks.fgsm(params, np.array(x), np.array([True]), [0, 1]).tolist() == [[3, 2]]
+    for message, call in {
+        "y must be -1 or 1": lambda: attacks.margins(params, x, [0]),
+        "radius must be at least 0 and finite, got -1": lambda: attacks.fgsm(params, x, y, -1),
+        "radius must be one number or one for each of the 2 inputs": lambda: attacks.fgsm(params, x, y, [1, 1, 1]),
+        "num_steps must be at least 0": lambda: attacks.pgd(params, x, y, 1, num_steps=-1),
+        "step_size must be above 0": lambda: attacks.pgd(params, x, y, 1, step_size=0),
+        "within must be .lowest, highest.": lambda: attacks.fgsm(params, x, y, 1, within=(1, 0)),
+        "x must have the shape .* with dim = 2 as in params.w": lambda: attacks.margins(params, [[1, 2, 3]], y),
+    }.items():
+        with pytest.raises(ValueError, match=f"^{message}"):
+            call()

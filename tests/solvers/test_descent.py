@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from closedform.solvers.descent import adam, minibatch_adam
 from zoo.checks import rejected
@@ -45,3 +46,18 @@ def test_every_step_sees_its_own_minibatch_and_agrees_with_optax():
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5), full, same)
     assert moments.shape == (4,)
     np.testing.assert_allclose(moments[-1], loss(full, 0), rtol=1e-5)
+
+
+def test_bad_settings_are_refused_and_whole_numbers_are_trained():
+    def loss(x):
+        return (x - 3.0) ** 2
+
+    for message, call in {
+        "num_steps must be at least 1, got 0": lambda: adam(loss, 0.0, 0.1, 0),
+        "num_steps must be a multiple of num_moments = 4, got 10": lambda: adam(loss, 0.0, 0.1, 10, 4),
+        "rate must be at least 0 and finite, got -0.1": lambda: adam(loss, 0.0, -0.1, 10),
+        "weight_decay must be at least 0": lambda: minibatch_adam(lambda x, _: loss(x), 0.0, 0.1, 10, -1.0),
+    }.items():
+        with pytest.raises(ValueError, match=f"^{message}"):
+            call()
+    assert adam(loss, 0, 1, 2)[0] == adam(loss, 0.0, 1.0, 2)[0]

@@ -172,3 +172,13 @@ def test_dtype_follows_the_input():
     for loss, _ in LOSSES.values():
         for function in (loss.value, loss.dual, loss.dual_point, loss.curvature):
             assert jax.eval_shape(function, f, y).dtype == jnp.float32
+
+
+def test_lists_whole_numbers_and_wrong_labels():
+    assert float(losses.squared.value([1, 1], [3, 4])) == 6.5
+    assert losses.squared.dual_point([1, 1], [3, 4]).tolist() == [2, 3]
+    assert float(losses.hinge.value([0, 2], [True, 1])) == 0.5
+    with pytest.raises(ValueError, match=r"^y must be -1 or 1"):
+        losses.logistic.value([0.0], [0.0])
+    with pytest.raises(ValueError, match=r"^y must have the shape \(sample,\) with sample = 2 as in outputs"):
+        losses.squared.value([1.0, 2.0], [1.0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from closedform.models import convex_relu, two_layer
-from closedform.solvers import certificate, fista, growth, interior_point, losses, program
+from closedform.solvers import admm, certificate, fista, growth, interior_point, losses, program, robust
 from closedform.solvers.program import Bounds
 from zoo import convex_problems as zoo
 from zoo.checks import rejected
@@ -252,3 +252,61 @@ def test_network_of_a_solution():
     network = program.network(solution, problem)
     np.testing.assert_allclose(zoo.network_objective(network, problem.x, problem.y, 0.1), solution.objective, rtol=1e-12)
     assert convex_relu.merge_collinear(network).a.size <= 9
+
+
+@pytest.mark.usefixtures("no_solver")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(beta=-0.1), "^program.beta must be above 0 and finite, got -0.1"),
+        (dict(beta=0), "^program.beta must be above 0"),
+        (dict(beta=np.nan), "^program.beta must be above 0"),
+        (dict(active=np.full((6, 6), 0.5)), "^program.active must be 0 or 1"),
+        (dict(y=np.ones(5)), "^program.y must have the shape .* with sample = 6 as in program.x"),
+        (dict(sign=2 * np.ones(6)), "^program.sign must be -1 or 0 or 1"),
+    ],
+)
+def test_every_solver_refuses_a_bad_program(change, message):
+    problem = program.relu_program(X, Y, GATES, 0.1)._replace(**change)
+    for solve in (
+        lambda: interior_point.solve(problem, cones=True),
+        lambda: fista.solve(problem, cones=False),
+        lambda: fista.path(problem, [0.2, 0.1], cones=False),
+        lambda: admm.solve(problem),
+        lambda: robust.solve(problem, 0.0),
+    ):
+        with pytest.raises(ValueError, match=message):
+            solve()
+
+
+@pytest.mark.usefixtures("no_solver")
+def test_bad_settings_are_refused():
+    problem = program.relu_program(X, Y, GATES, 0.1)
+    labels = problem._replace(y=np.sign(Y))
+    calls = {
+        "rtol must be at least 0, got -1": lambda: interior_point.solve(problem, cones=True, rtol=-1),
+        "rtol must be at least 0, got nan": lambda: admm.solve(problem, rtol=np.nan),
+        "max_steps must be at least 0, got -1": lambda: fista.solve(problem, cones=False, max_steps=-1),
+        "max_steps must be a whole number": lambda: robust.solve(problem, 0.0, max_steps=2.5),
+        "rho must be above 0 and finite, got 0": lambda: admm.solve(problem, rho=0),
+        "dual_step must be above 0": lambda: admm.solve(problem, dual_step=-1.0),
+        "betas must be above 0": lambda: fista.path(problem, [0.1, 0.0], cones=False),
+        "start must have the shape .dim, block. with": lambda: fista.solve(problem, cones=False, start=np.ones((2, 3))),
+        "loss must be smooth here": lambda: interior_point.solve(labels, cones=True, loss=losses.hinge),
+        "width must be at least 1, got 0": lambda: growth.grow(jax.random.key(0), X, Y, 0.1, width=0),
+        "max_rounds must be at least 1": lambda: growth.grow(jax.random.key(0), X, Y, 0.1, max_rounds=0),
+        "num_starts must be at least 1": lambda: certificate.certify(_network(), X, Y, 0.1, num_starts=0),
+        "every must be at least 1, got 0": lambda: program.history(lambda s: s, lambda s: s, 0.0, 4, every=0),
+    }
+    for message, call in calls.items():
+        with pytest.raises(ValueError, match=f"^{message}"):
+            call()
+
+
+def test_programs_of_lists_and_whole_numbers():
+    whole = np.array([[1, 0], [0, 1], [2, 1]])
+    for make in (program.relu_program, program.gated_program):
+        one = make(whole.tolist(), [1, -2, 0], [[1, 1], [1, -1]], 1)
+        other = make(jnp.asarray(whole, float), jnp.array([1.0, -2, 0]), jnp.array([[1.0, 1], [1, -1]]), 1.0)
+        jax.tree.map(np.testing.assert_array_equal, one, other)
+        assert {leaf.dtype for leaf in one} == {jnp.dtype("float64")}

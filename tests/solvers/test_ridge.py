@@ -75,9 +75,7 @@ def test_gram_by_blocks_is_the_whole(block):
 
 def test_bad_input_is_refused_before_anything_compiles():
     features, y = jnp.ones((4, 3)), jnp.ones(4)
-    with pytest.raises(
-        ValueError, match=r"y must have the shape .* with sample = 4 as in features, got \(3,\)"
-    ):
+    with pytest.raises(ValueError, match=r"y must have the shape .* with sample = 4 as in features, got \(3,\)"):
         ridge.fit(features, jnp.ones(3), 1.0)
     with pytest.raises(ValueError, match="ridge must be at least 0 and finite, got -1"):
         ridge.fit(features, y, -1.0)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from closedform.tasks import waves
 from closedform.theory import convex_relu
 from zoo.calls import Call
 from zoo.checks import rejected
@@ -582,8 +583,8 @@ def test_dtype_follows_the_input():
     y, x, scalar = jnp.ones(6, jnp.float32), jnp.ones((6, 2), jnp.float32), jnp.float32(0.1)
     patterns = jnp.ones((6, 3), bool)
     results = (
-        convex_relu.pattern_count(scalar, 3),
-        convex_relu.pattern_bound(scalar, 3),
+        convex_relu.pattern_count(100 * scalar, 3),
+        convex_relu.pattern_bound(100 * scalar, 3),
         convex_relu.scenario_bound(10, scalar, 0.1),
         convex_relu.whitened_optimum(y, 0.1),
         convex_relu.whitened_gated_optimum(y, 1),
@@ -611,6 +612,79 @@ def test_vmap_equals_a_loop():
     for function in WHITENED:
         loop = jnp.stack([function(jnp.asarray(y), beta) for beta in betas])
         np.testing.assert_allclose(jax.jit(jax.vmap(function, (None, 0)))(y, betas), loop, rtol=1e-14)
+
+
+def test_the_arrays_of_waves_and_lists_are_numbers():
+    """Eagerly, as README's reader would: numpy's arrays, lists, whole numbers and booleans."""
+    x, y = waves.points(6, 2)
+    patterns = enumerate_patterns(x)
+    assert float(convex_relu.beta_max(x, y, patterns)) == pytest.approx(FACTS[6, 2][1], abs=1e-6)
+    same = convex_relu.beta_max(x.tolist(), y.tolist(), (patterns == 1).tolist())
+    np.testing.assert_allclose(same, convex_relu.beta_max(x, y, patterns), rtol=1e-14)
+    point = convex_relu.cone_projection([1, -2], [[0, 1], [1, 1]], [1, 1], np.array([2, 2]))
+    np.testing.assert_allclose(point.point, [1, 0], atol=1e-15)
+    assert float(convex_relu.dual_norm([3, -4], [[1, 0], [0, 1]], [[True, True], [True, False]])) == 4
+
+
+def test_counts_at_the_ends():
+    for n, rank in ((1, 1), (1, 7), (50, 26), (58, 20), (52, 51), (51, 100)):
+        exact = 2 * sum(math.comb(n - 1, k) for k in range(rank))
+        assert float(convex_relu.pattern_count(n, rank)) == exact < 2**52
+    np.testing.assert_allclose(
+        convex_relu.pattern_count(10**9, 3), 2 * sum(math.comb(10**9 - 1, k) for k in range(3)), rtol=1e-15
+    )
+    for n, rank in ((2000, 3000), (1e300, 3), (math.inf, 2)):
+        assert float(convex_relu.pattern_count(n, rank)) == math.inf
+    assert float(convex_relu.pattern_count(math.inf, 1)) == 2
+    for function, n, rank in (
+        (convex_relu.pattern_count, 0, 1),
+        (convex_relu.pattern_count, math.nan, 1),
+        (convex_relu.pattern_count, 5, 0),
+        (convex_relu.pattern_bound, 2, 3),
+    ):
+        with pytest.raises(ValueError, match=r"^(num_samples|rank) must be at least"):
+            function(n, rank)
+
+
+def test_scenario_bound_at_tiny_probabilities():
+    psi = xi = 1e-200
+    slopes = jax.grad(convex_relu.scenario_bound, argnums=(0, 1))(10.0, psi, 1e-3)
+    np.testing.assert_allclose(convex_relu.scenario_bound(10, psi, xi), 2 / xi * (11 - math.log(psi)), rtol=1e-14)
+    np.testing.assert_allclose(slopes, (2e3, -2e3 / psi), rtol=1e-14)
+
+
+def test_dual_norm_does_not_hang_on_units():
+    """N(s nu, t x) = s t N(nu, x), where the squares of s t are out of the range of float32."""
+    x, y = (jnp.asarray(part, jnp.float32) for part in formula_data(6, 2))
+    patterns = enumerate_patterns(formula_data(6, 2)[0]) == 1
+    for s, t in ((1e-15, 1e-15), (1e15, 1e15), (1e-30, 1.0), (1.0, 1e-30)):
+        norm = dual_norm(jnp.float32(s) * y, jnp.float32(t) * x, patterns)
+        assert norm.dtype == jnp.float32
+        np.testing.assert_allclose(float(norm) / s / t, FACTS[6, 2][1], rtol=1e-5)
+
+
+def test_projection_at_a_tip_and_without_rows():
+    """A point of the polar cone projects to 0 exactly, with derivative 0; no rows leave the whole space."""
+    q, rows = jnp.array([-1.0, -2.0]), jnp.eye(2)
+    result = convex_relu.cone_projection(q, rows)
+    np.testing.assert_array_equal(result.point, 0)
+    np.testing.assert_allclose(result.multipliers, [1, 2], rtol=1e-15)
+    np.testing.assert_array_equal(jax.jit(jax.jacobian(lambda q: convex_relu.cone_projection(q, rows).point))(q), 0)
+    np.testing.assert_array_equal(convex_relu.cone_projection(q, jnp.zeros((0, 2))).point, q)
+
+
+def test_what_is_empty_or_no_label_is_refused():
+    x, y = formula_data(6, 2)
+    with pytest.raises(ValueError, match=r"^patterns must not be empty, got shape \(6, 0\)$"):
+        convex_relu.dual_norm(y, x, np.zeros((6, 0)))
+    with pytest.raises(ValueError, match=r"^patterns must be 0 or 1, got"):
+        convex_relu.dual_norm(y, x, 2 * np.ones((6, 1)))
+    with pytest.raises(ValueError, match=r"^x must have the shape \(sample, dim\) with sample = 6 as in nu"):
+        convex_relu.dual_norm(y, x[:5], np.ones((6, 1)))
+    with pytest.raises(ValueError, match=r"^y must be -1 or 1, got"):
+        convex_relu.worst_margin(y, x, y, 0.1)
+    with pytest.raises(ValueError, match=r"^outputs must not be empty"):
+        convex_relu.robust_worst_case([], np.zeros((0, 2)), [], 0.1)
 
 
 # ---------------------------------------------------------------------------------------- what test_calls asks of everything

@@ -31,6 +31,7 @@ import functools
 import inspect
 import math
 import operator
+import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -316,8 +317,8 @@ def _flattened(value: Any) -> tuple[Any, Any]:
 
 
 def _array_type(annotation: Any) -> Any:
-    parts = () if typing.get_origin(annotation) is collections.abc.Callable else typing.get_args(annotation)
-    for part in (annotation, *parts):
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)  # not what a callable takes and returns
+    for part in (annotation, *(typing.get_args(annotation) if union else ())):
         if hasattr(part, "dim_str") and any(str(kind).startswith("float") for kind in part.dtypes):
             return part
     return None
