@@ -111,7 +111,7 @@ def test_logistic_at_any_time():
 
 
 def test_logistic_at_infinite_times():
-    cases = {(1, 0.1): (1, 0), (1, 2): (1, np.inf), (1, 1): (1, 1), (1, 0): (0, 0), (0, 0.1): (0, np.inf), 
+    cases = {(1, 0.1): (1, 0), (1, 2): (1, np.inf), (1, 1): (1, 1), (1, 0): (0, 0), (0, 0.1): (0, np.inf),
              (-1, 0.1): (0, np.inf),              (-1, -0.1): (-1, 0), (-1, -2): (-1, -np.inf), (0, 0): (0, 0), (-1, 0): (0, 0)}  # fmt: skip
     for (target, initial), (last, first) in cases.items():
         assert logistic(np.inf, target, initial) == last

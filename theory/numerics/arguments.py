@@ -26,7 +26,6 @@ Traceback (most recent call last):
 ValueError: rate must be a single number, got shape (2,); vmap over further axes
 """
 
-import collections.abc
 import functools
 import inspect
 import math
