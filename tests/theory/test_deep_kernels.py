@@ -433,7 +433,7 @@ def drawn(rng):
     """Variances over 12 decades; correlations up to .99: beyond, differences leave what is legal."""
     v1, v2 = 10 ** rng.uniform(-6, 6, 2)
     moments = {"variance_1": v1, "variance_2": v2, "covariance": rng.uniform(-0.99, 0.99) * math.sqrt(v1 * v2)}
-    return {**moments, "weight_variance": rng.uniform(0, 4), "bias_variance": rng.choice([0, 10 ** rng.uniform(-3, 3)])}
+    return {**moments, "weight_variance": rng.uniform(0, 4), "bias_variance": 10 ** rng.uniform(-3, 3)}
 
 
 POINTS = np.array([[1.0, 0.2, -0.6], [0.3, 0.9, 0.5], [-0.4, 0.8, 0.1]])
@@ -442,9 +442,8 @@ CALLS = [
     Call(deep_kernels.gram, {"x": POINTS, "y": POINTS[:2] + 0.4, "activation": gaussian.erf, "depth": 1, **VARIANCES}),
     Call(
         deep_kernels.kernel,
-        {"x": POINTS[0], "y": POINTS[1], "depth": 2, "weight_variance": 1.6, "bias_variance": 0.0},
-        edges={"bias_variance": (0.0, 1e-3)},
-        scaling={"x": 1, "y": 1},
+        {"x": POINTS[0], "y": POINTS[1], "depth": 2, **VARIANCES},
+        scaling={"x": 1, "y": 1, "bias_variance": 2},
         degree=2,
     ),
     Call(
