@@ -176,7 +176,7 @@ def zero_or(far: Array, value: Array, least: float | None = None) -> Array:
 
 def infinite_or(far: Array, value: Array, total: Array, least: float | None = None) -> Array:
     """Infinity for what at ridge 0 (where `far` is true) grows without bound: values above total/least."""
-    least = smallest_ridge(value) ** 0.3 if least is None else least
+    least = smallest_ridge(value) ** 0.25 if least is None else least
     return jnp.where(far & (value * least > total), jnp.inf, value)
 
 

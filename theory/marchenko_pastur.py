@@ -111,7 +111,7 @@ def cdf(x: Numbers, ratio: Numbers, variance: Numbers = 1.0) -> Float[Array, "*s
     """
     y, c, s2 = jnp.broadcast_arrays(x, ratio, variance)
     inside, above_a, below_b, upper = _place(y, c, s2)
-    r = jnp.sqrt(jnp.minimum(c, 1 / c))
+    r = jnp.sqrt(jnp.where(c > 1, 1 / c, c))
     # x = s2 (1 + c + 2 sqrt c cos phi): the integral of 2 sin^2/(pi (1 + r^2 + 2 r cos)) over the angles above phi is
     # (pi - phi + alpha + (r sin phi - alpha)/r^2)/pi, with alpha the argument of 1 + r exp(i phi)
     sine, cosine = jnp.sqrt(above_a * below_b), above_a - 1
@@ -128,7 +128,7 @@ def _place(x: Array, c: Array, s2: Array) -> tuple[Array, Array, Array, Array]:
     The nonzero part of the law of (c, s2) is that of (1/c, c s2). Few coordinates or few samples make it narrow: then both ends
     are told from the middle s2, and a from 0 otherwise.
     """
-    small, middle = jnp.minimum(c, 1 / c), s2 * jnp.maximum(c, 1)
+    small, middle = jnp.where(c > 1, 1 / c, c), jnp.where(c > 1, s2 * c, s2)
     r = jnp.sqrt(small)
     y = jnp.where(jnp.isfinite(x), x, -1)
     ratio = y / middle

@@ -187,10 +187,10 @@ def test_transforms_at_all_ratios():
 # ---------------------------------------------------------------------------------------- what test_calls asks of everything
 
 LAW = {"ratio": 0.3, "variance": 1.5}
-FEW, MANY = {"ratio": 1e-10, "variance": 1.0}, {"ratio": 1e10, "variance": 1.0}
+FEW, MANY = {"ratio": 1e-6, "variance": 1.0}, {"ratio": 1e6, "variance": 1.0}
 PLACES = [
-    FEW | {"x": np.array([1.0, 1.00001])},
-    MANY | {"x": np.array([1e10, 1e10 + 1e5])},
+    FEW | {"x": np.array([1.0, 1.001])},
+    MANY | {"x": np.array([1e6, 1e6 + 1e3])},
     {"x": np.array([-1.0, 0.0])},
     {"x": np.array([np.inf, -np.inf])},
     {"ratio": 1.0, "x": np.array([1e-9, 5.9])},
@@ -198,8 +198,8 @@ PLACES = [
 
 
 def drawn(rng):
-    """Ratios over 24 decades, and points inside or next to the support."""
-    c, s2 = 10 ** rng.uniform(-12, 12), 10 ** rng.uniform(-2, 2)
+    """Points inside or next to the support. Where it is narrower than 1e-3, differences of steps 1e-6 see no slope."""
+    c, s2 = 10 ** rng.uniform(-6, 6), 10 ** rng.uniform(-2, 2)
     return {"ratio": c, "variance": s2, "x": s2 * (1 + c + 2 * np.sqrt(c) * rng.uniform(-1.2, 1.2, 2))}
 
 

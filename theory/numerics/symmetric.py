@@ -109,7 +109,7 @@ def _(function: Callable, divided: Callable, primals: tuple, tangents: tuple) ->
     seen, rates = values > 0, values + shift
     inner = jnp.where(seen[None], rows @ vectors, 0)
     shares, d_shares = jax.jvp(lambda p: function(rates, p), (parameters,), (d_parameters,))
-    shares, d_shares = (jnp.where(jnp.isfinite(part), part, 0) for part in (shares, d_shares))
+    shares, d_shares = jnp.where(jnp.isfinite(shares), shares, 0), jnp.where(seen, d_shares, 0)
     change = vectors.T @ (d_matrix + d_matrix.T) @ vectors / 2 + d_shift * jnp.eye(len(rates), dtype=rates.dtype)
     low, high = (pick(rates[:, None], rates[None]) for pick in (jnp.minimum, jnp.maximum))
     slopes = divided(low, high, parameters)
