@@ -68,7 +68,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from .numerics.arguments import at_least, takes
+from .numerics.arguments import FINITE, at_least, takes
 from .splitting import FieldFn, State, along, bracket, total
 
 
@@ -87,7 +87,7 @@ class Slopes(NamedTuple):
 SLOPES = Slopes()
 
 
-@takes(step_size=at_least(0, finite=True))
+@takes(x=FINITE, step_size=at_least(0, finite=True))
 def skip_error(block_fns: Sequence[FieldFn], x: State, layer: int, step_size: Real[ArrayLike, ""]) -> State:
     """-h J f_k(x_k): output without the layer minus output.
 
@@ -99,7 +99,7 @@ def skip_error(block_fns: Sequence[FieldFn], x: State, layer: int, step_size: Re
     return _carried(block_fns, x, layer, layer + 1, step_size, lambda h: total((-h, block_fns[layer])))
 
 
-@takes(step_size=at_least(0, finite=True))
+@takes(x=FINITE, step_size=at_least(0, finite=True))
 def swap_error(block_fns: Sequence[FieldFn], x: State, layer: int, step_size: Real[ArrayLike, ""]) -> State:
     """h^2 J (Df_k f_(k+1) - Df_(k+1) f_k)(x_k): output with layers k and k + 1 exchanged minus output.
 
@@ -112,7 +112,7 @@ def swap_error(block_fns: Sequence[FieldFn], x: State, layer: int, step_size: Re
     return _carried(block_fns, x, layer, layer + 2, step_size, lambda h: total((h**2, field_fn)))
 
 
-@takes(step_size=at_least(0, finite=True))
+@takes(x=FINITE, step_size=at_least(0, finite=True))
 def permutation_error(block_fns: Sequence[FieldFn], x: State, order: Sequence[int], step_size: Real[ArrayLike, ""]) -> State:
     """h^2 J sum over the pairs i < j that `order` inverts of (Df_i f_j - Df_j f_i)(x_k), k the first layer out of place."""
     depth = len(block_fns)
@@ -128,7 +128,7 @@ def permutation_error(block_fns: Sequence[FieldFn], x: State, order: Sequence[in
     return _carried(block_fns, x, moved[0], moved[-1] + 1, step_size, lambda h: total(*[(h**2, pair) for pair in pairs]))
 
 
-@takes(step_size=at_least(0, finite=True))
+@takes(x=FINITE, step_size=at_least(0, finite=True))
 def parallel_error(
     block_fns: Sequence[FieldFn], x: State, layer: int, step_size: Real[ArrayLike, ""], window: int = 2
 ) -> State:
@@ -159,7 +159,7 @@ def window_permutation_ms(
     return (h**2 * size * (size - 1) / 4) * (h**2 * ms)  # h^4 alone underflows
 
 
-@takes(step_size=at_least(0, finite=True))
+@takes(x=FINITE, step_size=at_least(0, finite=True))
 def similarity_gap(block_fn: FieldFn, x: State, step_size: Real[ArrayLike, ""]) -> Float[Array, ""]:
     """(h^2/2) (|f|^2/|x|^2 - (f.x)^2/|x|^4): one minus the cosine of x and x + h f(x), x not 0. Never negative.
 
@@ -171,7 +171,7 @@ def similarity_gap(block_fn: FieldFn, x: State, step_size: Real[ArrayLike, ""]) 
     return (step_size * ratio) ** 2 / 2 * (across @ across) / (v @ v)
 
 
-@takes(step_size=at_least(0, finite=True))
+@takes(x=FINITE, step_size=at_least(0, finite=True))
 def effective_step(block_fn: FieldFn, x: State, step_size: Real[ArrayLike, ""]) -> Float[Array, ""]:
     """h |f(x)|/|x|, x not 0: the step that counts where a norm in front of the block fixes the size of f.
 

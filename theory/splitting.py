@@ -69,9 +69,8 @@ from jaxtyping import Array, ArrayLike, Float, PyTree, Real
 
 from .numerics.arguments import FINITE, above, require, takes
 
-State: TypeAlias = PyTree[
-    Real[ArrayLike, "..."]
-]  # an array, or any pytree of arrays and numbers; a list of plain numbers is an array
+# an array, or any pytree of arrays and numbers; a list of plain numbers is an array
+State: TypeAlias = PyTree[Real[ArrayLike, "..."]]
 FieldFn = Callable[[State], State]  # the velocity at a state
 Tree: TypeAlias = tuple[Any, ...]  # a rooted tree: those that hang from its root, sorted
 
@@ -321,7 +320,8 @@ def observed_order(num_steps: Real[ArrayLike, "n"], errors: Real[ArrayLike, "*ba
     """
     counts = jnp.asarray(num_steps)
     if len(counts) < 2 or (not isinstance(counts, Tracer) and bool(counts[-1] == counts[-2])):
-        raise ValueError(f"num_steps must be 2 or more numbers, the last two of them different, got {counts.tolist()}")
+        shown = " ".join(str(counts).split())
+        raise ValueError(f"num_steps must be 2 or more numbers, the last two of them different, got {shown}")
     x, y = jnp.log(counts), jnp.log(errors)
     centred = x - jnp.mean(x)
     return ObservedOrder(
