@@ -68,7 +68,7 @@ def interactions(table: Real[ArrayLike, "3"], dim: int) -> Float[Array, "pair di
     """
     if not isinstance(table, Tracer) and table[0] != 0:
         raise ValueError(f"table[0], the value at x = 0, must be 0 without biases, got {table[0]}")
-    pairs = np.array(list(itertools.combinations(range(dim), 2))).reshape(-1, 2)
+    pairs = np.array(list(itertools.combinations(range(dim), 2)), int).reshape(-1, 2)
     ends = np.zeros((len(pairs), dim))
     ends[np.arange(len(pairs))[:, None], pairs] = 1
     diagonal = ends[:, :, None] * np.eye(dim)

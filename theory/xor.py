@@ -143,9 +143,9 @@ def drift(neuron: Neuron, noise: Numbers = 0.0) -> Neuron:
     u, v = standardize(alpha, s), standardize(beta, s)
     on_alpha, on_beta = erf(u / math.sqrt(2)), erf(v / math.sqrt(2))
     gap = _LAMBDA * (jnp.expm1(-(u**2) / 2) - jnp.expm1(-(v**2) / 2))  # phi(u) - phi(v), with its digits near 0
-    # Held far below where s matters, for 0 times the slope of 1/s must stay 0.
-    held = jnp.maximum(jnp.where(s > 0, s, 1), jnp.abs(a) * math.sqrt(jnp.finfo(s.dtype).tiny))
-    noise_growth = jnp.where((s > 0) | (kappa * a == 0), kappa * a * (a / held) / 2, jnp.inf)
+    # Held where its square would underflow: without noise, 0 times the slope of 1/s must stay 0.
+    ratio = jnp.maximum(s / jnp.where(a == 0, 1, jnp.abs(a)), 4 * math.sqrt(jnp.finfo(s.dtype).tiny))
+    noise_growth = jnp.where((s > 0) | (kappa * a == 0), kappa * jnp.abs(a) / ratio / 2, jnp.inf)
     return Neuron(
         alpha=a / 2 * on_alpha,
         beta=-a / 2 * on_beta,
@@ -168,7 +168,8 @@ def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Number = 0.
 
     Where s collapses the velocity of beta jumps at beta = 0. Noise rounds that corner off (s floats at kappa a/lambda):
     the solver's tolerance, 1e-12 in float64 and 1e-5 in float32, is added to `noise`, so that past the collapse s reads
-    2.5e-12 a, not 0. What outgrows the largest number is infinite.
+    2.5e-12 a, not 0. What outgrows the largest number is infinite. Found against float64, float32 is within 5e-4 of the
+    largest component up to time 30.
     """
     start_ = jnp.stack(jnp.broadcast_arrays(*start))
     if start_.ndim > 1:
@@ -287,8 +288,10 @@ def noise_moments(time: Numbers, dim: Numbers, noise: Numbers) -> Moments:
     x = 4 * _LAMBDA * t / (jnp.sqrt(perp) + 1)  # E, regular at kappa = 0
     decay, decayed = jnp.exp(-x), -jnp.expm1(-x)
     limit = jnp.where(kappa > 0, jnp.inf, jnp.zeros_like(t))  # of S - 1 and, as sqrt(t), of U
-    signal = 2 / d * jnp.exp(x) * (1 + 2 * r * decayed + 2 * r * (r * decay * _exp_beyond_linear(x)))
-    opposite = 2 / d * (decay + 2 * r * decayed + 2 * r * (r * _exp_beyond_linear(-x)))
+    beyond = _exp_beyond_linear(-x)
+    # e^-E (e^E - 1 - E) = E (1 - e^-E) - (e^-E - 1 + E), two terms in the ratio 2 to 1 or more
+    signal = 2 / d * jnp.exp(x) * (1 + 2 * r * (decayed + r * (x * decayed - beyond)))
+    opposite = 2 / d * (decay + 2 * r * (decayed + r * beyond))
     return Moments(
         perp=jnp.where(ended, 1 + limit, perp),
         signal=jnp.where(ended, jnp.inf, signal),
@@ -333,7 +336,7 @@ def _velocity_of_direction_and_log_size(t: object, y: Float[Array, "5"], kappa: 
 
 
 def _velocity_of_logarithms(t: object, y: Float[Array, "4"], kappa: Float[Array, ""]) -> Float[Array, "4"]:
-    # All four are positive. The logarithms grow linearly while alpha << s, and keep the digits of alpha however small it is.
+    # All four are positive. Logarithms keep the digits of alpha however small it is.
     values = jnp.maximum(jnp.exp(y), float(jnp.finfo(y.dtype).tiny))
     return jnp.stack(drift(Neuron(*values), kappa)) / values
 
