@@ -103,16 +103,20 @@ def test_logistic_at_any_time():
     assert np.isposinf(logistic(-0.2, 0.0, 0.5))  # 1 + 12 q_0 t < 0
     assert np.isneginf(logistic(-0.2, 0.0, -0.5))
     slope = jax.jit(jax.grad(dynamics.logistic, (0, 1, 2)))
-    for point in ((-0.3, 1.0, 0.5), (-0.3, 0.0, 0.1), (-0.1, -1.0, 0.1), (0.3, 1.0, 0.0), (0.0, 0.0, 0.1), (0.2, -0.5, 0.0)):
+    for point in ((-0.3, 1.0, 0.5), (-0.3, 0.0, 0.1), (-0.1, -1.0, 0.1), (0.0, 0.0, 0.1)):
         for i, one in enumerate(slope(*point)):
             step = 1e-6 * np.eye(3)[i]
             change = (logistic_50(*(point + step)) - logistic_50(*(point - step))) / 2e-6
             np.testing.assert_allclose(one, change, rtol=1e-6, atol=1e-9)
+    for target in (1.0, -0.5):  # the slope to the right of 0, where a grows; to the left b does
+        np.testing.assert_allclose(jax.grad(dynamics.logistic, 2)(0.3, target, 0.0), np.exp(3.6 * target), rtol=1e-14)
 
 
 def test_logistic_at_infinite_times():
-    cases = {(1, 0.1): (1, 0), (1, 2): (1, np.inf), (1, 1): (1, 1), (1, 0): (0, 0), (0, 0.1): (0, np.inf), 
-             (-1, 0.1): (0, np.inf),              (-1, -0.1): (-1, 0), (-1, -2): (-1, -np.inf), (0, 0): (0, 0), (-1, 0): (0, 0)}  # fmt: skip
+    cases = {
+        **{(1, 0.1): (1, 0), (1, 2): (1, np.inf), (1, 1): (1, 1), (1, 0): (0, 0), (0, 0.1): (0, np.inf), (0, 0): (0, 0)},
+        **{(-1, 0.1): (0, np.inf), (-1, -0.1): (-1, 0), (-1, -2): (-1, -np.inf), (-1, 0): (0, 0)},
+    }
     for (target, initial), (last, first) in cases.items():
         assert logistic(np.inf, target, initial) == last
         assert logistic(-np.inf, target, initial) == first
@@ -613,7 +617,8 @@ CALLS = [
                 for q, s in ((0.0, 0.1), (1.0, 1.0), (1.0, 0.0))
             ),
         ],
-        kinks=[f"case {i}" for i in range(5, 11)],  # a limit jumps with the signs of the target and the start
+        # a start of 0 grows along a or along b; a limit jumps with the signs of the target and the start
+        kinks=["initial=0.", *(f"case {i}" for i in range(5, 11))],
         scaling={"time": -1, "target": 1, "initial": 1},
         degree=1,
         draw=any_logistic,
