@@ -324,7 +324,7 @@ def _kinds(call: Call, typical: Case) -> list[str]:
     with jax.enable_x64(False):
         for kind, cast in (("numpy", np.float32), ("jax", lambda v: jnp.asarray(v, jnp.float32))):
             leaves = _leaves(call.function(**with_numbers(typical.arguments, {n: cast(v) for n, v in values.items()})))
-            wrong = {str(leaf.dtype) for leaf in leaves} - {"float32", "int32"}
+            wrong = {str(leaf.dtype) for leaf in leaves} - {"float32", "int32", "bool"}
             found += [f"results of float32 arrays of {kind} are {wrong}"] if wrong else []
     lists = with_numbers(typical.arguments, {n: np.asarray(v).tolist() for n, v in values.items()})
     arrays = with_numbers(typical.arguments, {n: jnp.asarray(v, float) for n, v in values.items()})
