@@ -1,16 +1,26 @@
 """Strict mode for every test: float64 on, rank and dtype promotion are errors, shapes are checked at run time."""
 
+import ctypes
 import functools
+import gc
 import inspect
 import os
+import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
-from jaxtyping import install_import_hook
+# Compiled programs are shared by the processes of one run, and kept for no other: not in the user's own cache.
+_cache = None
+if "PYTEST_XDIST_WORKER" not in os.environ and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _cache = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="closedform-xla-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+from jaxtyping import install_import_hook  # noqa: E402
 
 _CHECKED = ["closedform.models", "closedform.solvers", "closedform.tasks", "closedform.theory"]
 _hook = install_import_hook(_CHECKED, "beartype.beartype")
@@ -83,12 +93,42 @@ def _strict():
         yield
 
 
-_MAPS = Path("/proc/self/maps")
+_MAPS, _MEMORY = Path("/proc/self/maps"), Path("/proc/self/statm")
+_STEP = 500 << 20  # bytes that a process may grow by before memory is given back
+_given_back = 1 << 30
+_C = ctypes.CDLL(None) if os.name == "posix" else None
+
+
+def _resident() -> int:
+    return int(_MEMORY.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if _MEMORY.exists() else 0
 
 
 @pytest.fixture(autouse=True)
-def _few_programs():
-    """Forget compiled programs in time: each holds some thirty memory maps, of which Linux grants a process 65,530."""
+def _small_process():
+    """Forget compiled programs in time, and give back the memory that compiling has left.
+
+    A program holds some thirty memory maps, of which Linux grants a process 65,530. What grows is mostly not the programs: the
+    compiler frees its memory, and the C library keeps it (of 1.4 GB after one large program 0.7 were free).
+    """
+    global _given_back
     yield
-    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > 20_000:
+    many = _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > 20_000
+    if many:
         jax.clear_caches()
+    if many or _resident() > _given_back + _STEP:
+        _give_back()
+        if _resident() > _given_back + _STEP:  # not free, but held
+            jax.clear_caches()
+            gc.collect()
+            _give_back()
+            _given_back = max(_resident(), 1 << 30)
+
+
+def _give_back():
+    if hasattr(_C, "malloc_trim"):  # the GNU library's
+        _C.malloc_trim(0)
+
+
+def pytest_unconfigure(config):
+    if _cache is not None:
+        shutil.rmtree(_cache, ignore_errors=True)
