@@ -36,9 +36,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float, Real
 
-from ..theory.numerics.arguments import above, at_least, takes
+from ..theory.numerics.arguments import ArrayLike, above, at_least, takes
 from . import losses
 from .fista import projected, shrink
 from .program import VALID, Bounds, Program, Solution, norms, outputs, pulled, run

@@ -20,10 +20,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
+from jaxtyping import Array, Float, PRNGKeyArray, Real
 
 from ..models import two_layer
-from ..theory.numerics.arguments import FINITE, above, at_least, one_of, takes
+from ..theory.numerics.arguments import FINITE, ArrayLike, above, at_least, one_of, takes
 
 Points = Real[ArrayLike, "sample dim"]
 Labels = Real[ArrayLike, "sample"]

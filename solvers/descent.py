@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
-from ..theory.numerics.arguments import at_least, require, takes
+from ..theory.numerics.arguments import ArrayLike, at_least, require, takes
 
 P = TypeVar("P")
 

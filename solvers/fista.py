@@ -23,12 +23,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float, Real
 
 from ..models import two_layer
 from ..models.convex_relu import to_network
 from ..theory import convex_relu as theory
-from ..theory.numerics.arguments import FINITE, above, at_least, takes
+from ..theory.numerics.arguments import FINITE, ArrayLike, above, at_least, takes
 from . import losses
 from .losses import Loss
 from .program import VALID, Bounds, Program, Solution, norms, outputs, pulled, run

@@ -23,10 +23,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from ..models import convex_relu, two_layer
-from ..theory.numerics.arguments import at_least, require, takes
+from ..theory.numerics.arguments import ArrayLike, at_least, require, takes
 from . import interior_point, losses
 from .certificate import Certificate, Found, search
 from .descent import adam

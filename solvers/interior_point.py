@@ -25,9 +25,9 @@ import jax
 import jax.numpy as jnp
 from jax.lax.linalg import triangular_solve
 from jax.scipy.linalg import cho_solve
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float, Real
 
-from ..theory.numerics.arguments import at_least, takes
+from ..theory.numerics.arguments import ArrayLike, at_least, takes
 from . import losses
 from .losses import Loss
 from .program import VALID, Bounds, Program, Solution, norms, outputs, pulled, run

@@ -26,10 +26,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import xlogy
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float, Real
 
 from ..models import two_layer
-from ..theory.numerics.arguments import at_least, one_of, takes
+from ..theory.numerics.arguments import ArrayLike, at_least, one_of, takes
 from .program import known
 
 Vector = Real[ArrayLike, "sample"]

@@ -45,10 +45,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
+from jaxtyping import Array, Bool, Float, Int, Real
 
 from ..models import convex_relu, two_layer
-from ..theory.numerics.arguments import FINITE, above, at_least, one_of, require, takes
+from ..theory.numerics.arguments import FINITE, ArrayLike, above, at_least, one_of, require, takes
 
 S = TypeVar("S")
 Numbers = Real[ArrayLike, "..."]  # of any shape: what it must be is said by `checked`

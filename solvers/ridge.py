@@ -35,9 +35,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.lax.linalg import triangular_solve
-from jaxtyping import Array, ArrayLike, Float, PyTree, Real
+from jaxtyping import Array, Float, PyTree, Real
 
-from ..theory.numerics.arguments import FINITE, at_least, require, takes
+from ..theory.numerics.arguments import FINITE, ArrayLike, at_least, require, takes
 
 _product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 

@@ -31,9 +31,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import xlogy
-from jaxtyping import Array, ArrayLike, Float, Int, Real
+from jaxtyping import Array, Float, Int, Real
 
-from ..theory.numerics.arguments import above, at_least, takes
+from ..theory.numerics.arguments import ArrayLike, above, at_least, takes
 from .fista import shrink
 from .losses import check_labels
 from .program import VALID, Bounds, Program, Solution, known, norms, outputs, run

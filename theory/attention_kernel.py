@@ -75,11 +75,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float, Real
 
 from .gaussian import arc_cosine, relu_mean, relu_product, standardize
 from .harmonics import Spectrum, product_spectrum, sphere_multiplicity, sphere_quadrature, sphere_spectrum
-from .numerics.arguments import FINITE, at_least, between, takes
+from .numerics.arguments import FINITE, ArrayLike, at_least, between, takes
 from .random_features import Groups
 
 Number = Real[ArrayLike, ""]

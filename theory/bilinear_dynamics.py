@@ -98,9 +98,9 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import optimistix
-from jaxtyping import Array, ArrayLike, Bool, Float, Real
+from jaxtyping import Array, Bool, Float, Real
 
-from .numerics.arguments import FINITE, Range, at_least, takes
+from .numerics.arguments import FINITE, ArrayLike, Range, at_least, takes
 
 Numbers = Real[ArrayLike, "*#shape"]
 

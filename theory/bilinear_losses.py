@@ -99,9 +99,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.lax import stop_gradient
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float, Real
 
-from .numerics.arguments import FINITE, at_least, takes
+from .numerics.arguments import FINITE, ArrayLike, at_least, takes
 
 Number = Real[ArrayLike, ""]
 Vector = Real[ArrayLike, "dim"]

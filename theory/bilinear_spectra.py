@@ -90,11 +90,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.lax import stop_gradient
-from jaxtyping import Array, ArrayLike, Bool, Float, Real
+from jaxtyping import Array, Bool, Float, Real
 
 from .harmonics import Spectrum
 from .kernel_regression import descend_to_root
-from .numerics.arguments import FINITE, Range, above, at_least, takes
+from .numerics.arguments import FINITE, ArrayLike, Range, above, at_least, takes
 
 Number = Real[ArrayLike, ""]
 Numbers = Real[ArrayLike, "*#shape"]

@@ -83,9 +83,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
+from jaxtyping import Array, Bool, Float, Int, Real
 
-from .numerics.arguments import FINITE, at_least, between, one_of, require, takes
+from .numerics.arguments import FINITE, ArrayLike, at_least, between, one_of, require, takes
 
 Number = Real[ArrayLike, ""]
 Samples = Real[ArrayLike, "sample"]

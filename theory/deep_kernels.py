@@ -71,11 +71,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, Real
+from jaxtyping import Array, Float, Int, Real
 
 from . import gaussian
 from .gaussian import Activation, Number, Numbers, require_covariance
-from .numerics.arguments import FINITE, at_least, takes
+from .numerics.arguments import FINITE, ArrayLike, at_least, takes
 
 WHOLE, SIZE = at_least(0), at_least(0, finite=True)
 

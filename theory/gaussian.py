@@ -98,9 +98,9 @@ import numpy as np
 from jax.core import Tracer
 from jax.scipy.special import erf as error_function
 from jax.scipy.special import ndtr
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float, Real
 
-from .numerics.arguments import FINITE, Range, as_floats, at_least, between, require, takes
+from .numerics.arguments import FINITE, ArrayLike, Range, as_floats, at_least, between, require, takes
 
 Number = Real[ArrayLike, ""]
 Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together

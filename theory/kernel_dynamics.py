@@ -60,9 +60,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float, Real
 
-from .numerics.arguments import FINITE, at_least, takes
+from .numerics.arguments import FINITE, ArrayLike, at_least, takes
 from .numerics.symmetric import function_applied, require_kernel
 
 

@@ -65,10 +65,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float, Real
 
 from .harmonics import Spectrum
-from .numerics.arguments import at_least, takes
+from .numerics.arguments import ArrayLike, at_least, takes
 
 Number = Real[ArrayLike, ""]
 # legal values of a kernel's spectrum

@@ -66,9 +66,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float, Real
 
-from .numerics.arguments import FINITE, at_least, takes
+from .numerics.arguments import FINITE, ArrayLike, at_least, takes
 from .splitting import FieldFn, State, along, bracket, total
 
 

@@ -59,9 +59,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Inexact, Num, Real
+from jaxtyping import Array, Float, Inexact, Num, Real
 
-from .numerics.arguments import Range, above, takes
+from .numerics.arguments import ArrayLike, Range, above, takes
 
 Numbers = Real[ArrayLike, "*#shape"]
 POSITIVE = above(0, finite=True)

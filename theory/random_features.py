@@ -93,7 +93,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float, Real
 
 from .harmonics import Spectrum
 from .kernel_regression import (
@@ -107,7 +107,7 @@ from .kernel_regression import (
     unlearned,
     zero_or,
 )
-from .numerics.arguments import FINITE, above, at_least, takes
+from .numerics.arguments import FINITE, ArrayLike, above, at_least, takes
 from .numerics.symmetric import cleared, diagonal_form, multiplied, solved
 
 Number = Real[ArrayLike, ""]

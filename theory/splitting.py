@@ -65,9 +65,9 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, Float, PyTree, Real
+from jaxtyping import Array, Float, PyTree, Real
 
-from .numerics.arguments import FINITE, above, require, takes
+from .numerics.arguments import FINITE, ArrayLike, above, require, takes
 
 # an array, or any pytree of arrays and numbers; a list of plain numbers is an array
 State: TypeAlias = PyTree[Real[ArrayLike, "..."]]

@@ -106,9 +106,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.scipy.special import i0, i1, logsumexp
-from jaxtyping import Array, ArrayLike, Float, Int, Real
+from jaxtyping import Array, Float, Int, Real
 
-from .numerics.arguments import above, at_least, between, takes
+from .numerics.arguments import ArrayLike, above, at_least, between, takes
 
 Number = Real[ArrayLike, ""]
 Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together

@@ -71,10 +71,10 @@ import jax
 import jax.numpy as jnp
 import optimistix
 from jax.scipy.special import erf
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float, Real
 
 from .gaussian import standardize
-from .numerics.arguments import FINITE, above, at_least, between, takes
+from .numerics.arguments import FINITE, ArrayLike, above, at_least, between, takes
 from .numerics.roots import square_root
 
 Number = Real[ArrayLike, ""]

@@ -97,10 +97,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, Real
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Real
 
 from .gaussian import normal_pdf, relu_mean, standardize
-from .numerics.arguments import FINITE, above, at_least, between, takes
+from .numerics.arguments import FINITE, ArrayLike, above, at_least, between, takes
 from .numerics.roots import square_root
 from .xor_mean_field import CLUSTERS, LABELS, Neurons, recorded
 

@@ -69,10 +69,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import expi, ndtr
-from jaxtyping import Array, ArrayLike, Float, Int, Real
+from jaxtyping import Array, Float, Int, Real
 
 from .gaussian import normal_pdf, relu_mean, standardize
-from .numerics.arguments import FINITE, at_least, takes
+from .numerics.arguments import FINITE, ArrayLike, at_least, takes
 from .numerics.roots import square_root
 from .xor import typical_start
 

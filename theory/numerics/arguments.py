@@ -41,6 +41,12 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
+if typing.TYPE_CHECKING:
+    # In a function under `takes` an argument is an array from the first line on, whatever number or list a caller gave.
+    ArrayLike: typing.TypeAlias = Any
+else:
+    pass
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # ------------------------------------------------------------------------------------------------------------- ranges
