@@ -104,6 +104,18 @@ def gram(
     1e-4. The diagonal of gram(x) has no such error.
     """
     x, y = _with_coordinates(x=x), None if y is None else _with_coordinates(y=y)
+    return _gram(x, y, activation, depth, weight_variance, bias_variance)
+
+
+@partial(jax.jit, static_argnames=("activation", "depth"))
+def _gram(
+    x: Float[Array, "sample dim"],
+    y: Float[Array, "other dim"] | None,
+    activation: Activation,
+    depth: int,
+    weight_variance: ArrayLike,
+    bias_variance: ArrayLike,
+) -> Kernels:
     (left, tall), (right, wide) = _padded(x), _padded(x if y is None else y)
     products = jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
     if y is None:
