@@ -100,10 +100,22 @@ def gram(
 
     One product of matrices, then elementwise functions by blocks that stay in the cache; of x with itself, only those on
     one side of the diagonal. The activation and the depth are static under jit. A row of x that stands in y too has a
-    correlation of 1 up to rounding, an error e of which costs the NTK of ReLU sqrt(e): 1e-8 was seen, in float32 it may be
-    1e-4. The diagonal of gram(x) has no such error.
+    correlation of 1 up to rounding, an error e of which costs the NTK sqrt(e): 1e-8 was seen, in float32 it may be 1e-4, and
+    more for erf at large variances, also of rows nearly parallel (1e-3 seen). The diagonal of gram(x) has no such error.
     """
     x, y = _with_coordinates(x=x), None if y is None else _with_coordinates(y=y)
+    return _gram(x, y, activation, depth, weight_variance, bias_variance)
+
+
+@partial(jax.jit, static_argnames=("activation", "depth"))
+def _gram(
+    x: Float[Array, "sample dim"],
+    y: Float[Array, "other dim"] | None,
+    activation: Activation,
+    depth: int,
+    weight_variance: ArrayLike,
+    bias_variance: ArrayLike,
+) -> Kernels:
     (left, tall), (right, wide) = _padded(x), _padded(x if y is None else y)
     products = jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
     if y is None:
