@@ -175,7 +175,7 @@ def _descent(rates: Array, parameters: tuple) -> Array:
 def _descent_share(a: Array, s: Array, rate: Array) -> Array:
     """(1 - (1 - rate a)^s)/a."""
     some = jnp.where(a != 0, a, 1)
-    return jnp.where(a != 0, _learned(rate * some, s) / some, jnp.where(rate != 0, s, 0) * rate)
+    return jnp.where(a != 0, _learned(rate * some, s) / some, jnp.where((a != 0) | (rate == 0), 0, s) * rate)
 
 
 @jax.custom_jvp
@@ -221,4 +221,4 @@ def _descent_divided(low: Array, high: Array, parameters: tuple) -> Array:
     for k in range(2, 6):  # binomials s over k, times rate^k
         term = term * rate * (s - (k - 1)) / k
         terms.append(term)
-    return _divided(a, b, _descent_share(a, s, rate) - spread, b * rate * s, terms)
+    return _divided(a, b, _descent_share(a, s, rate) - spread, b * rate * jnp.maximum(s, 1), terms)

@@ -408,7 +408,8 @@ def given_modes(modes: GramModes, ridge: Number, num_features: Number) -> GivenD
     dual, image = solved(shifted, y), solved(shifted, cross.T)  # G y, G K_x^T
     rest = jnp.where(lost[:, None], y, zero_or(far, g) * dual)  # gamma G y
     learned = multiplied(form, dual)  # K G y
-    mixed = jnp.sum(s / unit * g / (s / unit + g) ** 2)  # tr[gamma G K G]
+    total = s / unit + g
+    mixed = jnp.sum(s / unit / total * (g / total))  # tr[gamma G K G]
     fraction = mixed / k + unlearned(k, k * free, spectrum, trace)
     steepness = jnp.where(finite, 1 / (k * fraction), 0)  # gamma'/k = 1/(k - tr[(K G)^2])
     conditional = modes.diagonal / unit - jnp.sum(cross.T * (image + g * solved(shifted, image)), axis=0) / unit**2

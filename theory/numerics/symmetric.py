@@ -108,8 +108,9 @@ def _(function: Callable, divided: Callable, primals: tuple, tangents: tuple) ->
     values, vectors = cut_eigh(matrix)
     seen, rates = values > 0, values + shift
     inner = jnp.where(seen[None], rows @ vectors, 0)
-    shares, d_shares = jax.jvp(lambda p: function(rates, p), (parameters,), (d_parameters,))
-    shares, d_shares = jnp.where(jnp.isfinite(shares), shares, 0), jnp.where(seen, d_shares, 0)
+    shares = function(rates, parameters)
+    shares = jnp.where(jnp.isfinite(shares), shares, 0)
+    _, d_shares = jax.jvp(lambda p: function(jnp.where(seen, rates, 1), p), (parameters,), (d_parameters,))
     change = vectors.T @ (d_matrix + d_matrix.T) @ vectors / 2 + d_shift * jnp.eye(len(rates), dtype=rates.dtype)
     low, high = (pick(rates[:, None], rates[None]) for pick in (jnp.minimum, jnp.maximum))
     slopes = divided(low, high, parameters)
