@@ -398,7 +398,7 @@ def predictions(weights, x, h):
         perturbation.permutation_error(stack, x, [3, 0, 2, 1], h),
         perturbation.similarity_gap(stack[0], x, h),
         perturbation.effective_step(stack[0], x, h),
-        perturbation.window_permutation_ms(4, jnp.sum(x), h),
+        perturbation.window_permutation_ms(4, jnp.sum(x**2), h),
     )
 
 
