@@ -562,4 +562,5 @@ CALLS = [
     ),
     Call(perturbation.similarity_gap, {"block_fn": doubled, **STATE}, scaling={"x": 1}),
     Call(perturbation.effective_step, {"block_fn": doubled, **STATE}, scaling={"x": 1}),
+    Call(perturbation.effective_step, {"block_fn": jnp.zeros_like, **STATE}, label="zero block"),
 ]

@@ -613,6 +613,7 @@ CALLS = [
         degree=1,
         draw=lambda rng: {"start": rng.standard_normal(2) * 10 ** rng.uniform(-12, 12), "time": rng.uniform(-3, 3, 2)},
         rounding=4,  # the solver's tolerance in float32, 1e-5, on the state and then on the error
+        differentiable=False,  # in forward mode above; reverse mode through the solver is slow to compile
     ),
     Call(
         splitting.observed_order,
