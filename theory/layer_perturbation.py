@@ -59,8 +59,8 @@ itself.
 """
 
 import operator
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -113,7 +113,7 @@ def swap_error(block_fns: Sequence[FieldFn], x: State, layer: int, step_size: Re
 
 
 @takes(x=FINITE, step_size=at_least(0, finite=True))
-def permutation_error(block_fns: Sequence[FieldFn], x: State, order: Sequence[int], step_size: Real[ArrayLike, ""]) -> State:
+def permutation_error(block_fns: Sequence[FieldFn], x: State, order: Iterable[Any], step_size: Real[ArrayLike, ""]) -> State:
     """h^2 J sum over the pairs i < j that `order` inverts of (Df_i f_j - Df_j f_i)(x_k), k the first layer out of place."""
     depth = len(block_fns)
     try:

@@ -133,8 +133,8 @@ def along(f_fn: FieldFn, g_fn: FieldFn) -> FieldFn:
     return field
 
 
-def total(*terms: tuple[Real[ArrayLike, ""], FieldFn]) -> FieldFn:
-    """The field sum of weight * F, for terms (weight, F); without terms it is 0.
+def total(*terms: tuple[Any, FieldFn]) -> FieldFn:
+    """The field sum of weight * F, for terms (weight, F), each weight one number; without terms it is 0.
 
     Its values are of the dtype of the state, in which integers become floats.
     """
@@ -240,6 +240,7 @@ def runge_kutta(field_fn: FieldFn, tableau: Tableau) -> Defect:
     require(FINITE, tableau=[*tableau.weights, *itertools.chain(*tableau.matrix)])
     if not math.isclose(sum(tableau.weights), 1, rel_tol=1e-12):
         raise ValueError(f"tableau must have weights of sum 1, got {tableau.weights}")
+    field_fn = _on_floats(field_fn)
     order, trees, wrong = 0, [()], []
     while not wrong:  # the weights sum to 1: nothing is wrong with the tree of one vertex
         order, trees = order + 1, sorted({grown for tree in trees for grown in _with_a_leaf(tree)})

@@ -398,7 +398,7 @@ def predictions(weights, x, h):
         perturbation.permutation_error(stack, x, [3, 0, 2, 1], h),
         perturbation.similarity_gap(stack[0], x, h),
         perturbation.effective_step(stack[0], x, h),
-        perturbation.window_permutation_ms(4, jnp.sum(x), h),
+        perturbation.window_permutation_ms(4, jnp.sum(x**2), h),
     )
 
 
@@ -562,4 +562,5 @@ CALLS = [
     ),
     Call(perturbation.similarity_gap, {"block_fn": doubled, **STATE}, scaling={"x": 1}),
     Call(perturbation.effective_step, {"block_fn": doubled, **STATE}, scaling={"x": 1}),
+    Call(perturbation.effective_step, {"block_fn": jnp.zeros_like, **STATE}, label="zero block"),
 ]
