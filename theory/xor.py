@@ -144,8 +144,9 @@ def drift(neuron: Neuron, noise: Numbers = 0.0) -> Neuron:
     on_alpha, on_beta = erf(u / math.sqrt(2)), erf(v / math.sqrt(2))
     gap = _LAMBDA * (jnp.expm1(-(u**2) / 2) - jnp.expm1(-(v**2) / 2))  # phi(u) - phi(v), with its digits near 0
     # Held where its square would underflow: without noise, 0 times the slope of 1/s must stay 0.
-    ratio = jnp.maximum(s / jnp.where(a == 0, 1, jnp.abs(a)), 4 * math.sqrt(jnp.finfo(s.dtype).tiny))
-    noise_growth = jnp.where((s > 0) | (kappa * a == 0), kappa * jnp.abs(a) / ratio / 2, jnp.inf)
+    unit = jnp.where(a == 0, 1, jnp.abs(a))
+    ratio = jnp.maximum(s / unit, 4 * math.sqrt(jnp.finfo(s.dtype).tiny))
+    noise_growth = jnp.where((s > 0) | (kappa * a == 0), kappa * a * (a / unit) / ratio / 2, jnp.inf)
     return Neuron(
         alpha=a / 2 * on_alpha,
         beta=-a / 2 * on_beta,

@@ -324,13 +324,28 @@ def _update(key: PRNGKeyArray, state: State, learning_rate: Number, dim: Number,
     RF = F * jnp.sign(a) * square_root(jnp.sum(state.shared**2, axis=1, keepdims=True)) / s
     own_on = jnp.maximum(P - P**2 - RF**2, 0)
     q = (d - 2) * eta**2 / (4 * m)
+    gained = eta * square_root((d - 2) / (4 * m)) * jnp.abs(a) * square_root(K * (P**2 + RF**2))
     kick = _kick(key, y * G * P, square_root(K) * RF, K * own_on) / jnp.sqrt(4 * m)
     return State(
         w=state.w + eta * a * ((y * G * P - H * F * c / s) @ nu / 4 + kick),
         own=jnp.sum(own + q * a**2 * (own_on @ K.T), axis=1),
-        shared=jnp.copysign(square_root(X**2 + q * a**2 * K * (P**2 + RF**2)), jnp.where(X == 0, a, X)),
+        shared=jnp.copysign(_joined(X, gained), jnp.where(X == 0, a, X)),
         a=state.a + eta / 4 * jnp.sum(psi * y * G - H * P * c, axis=1),
     )
+
+
+@jax.custom_jvp
+def _joined(x: Float[Array, "n 4"], y: Float[Array, "n 4"]) -> Float[Array, "n 4"]:
+    """sqrt(x^2 + y^2) for y >= 0."""
+    return jnp.sqrt(x**2 + y**2)
+
+
+@_joined.defjvp
+def _joined_jvp(primals, tangents):
+    """At 0 the slope along y: x is 0 there because no step has been taken, or all with learning rate 0."""
+    (x, y), size = primals, _joined(*primals)
+    slope = (x * tangents[0] + y * tangents[1]) / jnp.where(size == 0, 1, size)
+    return size, jnp.where(size == 0, tangents[1], slope)
 
 
 def _kick(
