@@ -141,7 +141,7 @@ def logistic(time: Numbers, target: Numbers, initial: Numbers) -> Float[Array, "
     passes q_0 at 0, and infinite where that flow had not yet come from infinity.
 
     >>> [round(float(logistic(time, 1, 0.01)), 4) for time in (-0.1, 0.3, jnp.inf)]
-    [0.0034, 0.2699, 1.0]
+    [0.003, 0.2699, 1.0]
     """
     t, target, start = jnp.broadcast_arrays(time, target, initial)
     sign = jnp.where(start < 0, -1, 1).astype(t.dtype)
