@@ -76,8 +76,8 @@ derived here [D]; Riccati solutions and balancedness are textbook for matrix fac
 $V$.
 
 Finite size. None. Steps of size $\eta$ break the conservation laws by $O(\eta)$. Integrated numerically are `eigen_flow` and
-`riccati_flow` with the trace, to 1e-11 in float64 and 1e-5 in float32, up to times of some $10^4/\|Q^*\|$; the others are
-exact.
+`riccati_flow` with the trace, to 1e-11 in float64 and 1e-5 in float32, up to times of some $10^4/\|Q^*\|$, where the
+solver gives up and says so; the others are exact, and so is `eigen_flow` after infinite time.
 
 Example. Large eigenvalues are learned first, after a time of about $\ln(q^*/q_0)/(12 q^*)$: the share $q/q^*$ of 2 and of 1/2
 at three times.
@@ -141,7 +141,7 @@ def logistic(time: Numbers, target: Numbers, initial: Numbers) -> Float[Array, "
     passes q_0 at 0, and infinite where that flow had not yet come from infinity.
 
     >>> [round(float(logistic(time, 1, 0.01)), 4) for time in (-0.1, 0.3, jnp.inf)]
-    [0.0034, 0.2699, 1.0]
+    [0.003, 0.2699, 1.0]
     """
     t, target, start = jnp.broadcast_arrays(time, target, initial)
     sign = jnp.where(start < 0, -1, 1).astype(t.dtype)

@@ -583,7 +583,7 @@ def any_matrix(rng):
 
 def symmetric_direction(x, rng):
     step = rng.standard_normal(x.shape)
-    return max(np.abs(x).max(), 0.1) * (step + step.T) / 10
+    return (np.abs(x).max() or 0.1) * (step + step.T) / 10
 
 
 MODES = {
