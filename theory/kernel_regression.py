@@ -63,16 +63,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Real
 
 from .harmonics import Spectrum
-from .numerics.arguments import ArrayLike, at_least, takes
+from .numerics.arguments import ArrayLike, at_least, each, takes
 
 Number = Real[ArrayLike, ""]
 # legal values of a kernel's spectrum
-POSITIVE = Spectrum(*3 * [at_least(0, finite=True)])
+POSITIVE = each(Spectrum, *3 * [at_least(0, finite=True)])
 
 
 class LearningCurve(NamedTuple):
@@ -170,14 +168,14 @@ def smallest_ridge(like: Array) -> float:
 
 def zero_or(far: Array, value: Array, least: float | None = None) -> Array:
     """0, with its slope, for what at ridge 0 (where `far` is true) goes to 0 with the ridge: values below `least`."""
-    least = smallest_ridge(value) ** 0.3 if least is None else least
-    return jnp.where(far & (value < least), value - jax.lax.stop_gradient(value), value)
+    limit = smallest_ridge(value) ** 0.3 if least is None else least
+    return jnp.where(far & (value < limit), value - jax.lax.stop_gradient(value), value)
 
 
 def infinite_or(far: Array, value: Array, total: Array, least: float | None = None) -> Array:
     """Infinity for what at ridge 0 (where `far` is true) grows without bound: values above total/least."""
-    least = smallest_ridge(value) ** 0.25 if least is None else least
-    return jnp.where(far & (value * least > total), jnp.inf, value)
+    limit = smallest_ridge(value) ** 0.25 if least is None else least
+    return jnp.where(far & (value * limit > total), jnp.inf, value)
 
 
 def in_units(num_samples: Array, ridge: Array, spectrum: Spectrum) -> tuple[Array, Array, Array, Spectrum]:
@@ -274,17 +272,3 @@ def descend_to_root(excess_fn, newton_fn, above: Float[Array, "*shape"]) -> Floa
         return value / jnp.where(slope == 0, jnp.inf, slope)
 
     return jax.lax.custom_root(excess_fn, jax.lax.stop_gradient(above), solve, tangent_solve)
-
-
-def require_not_negative(**arguments: ArrayLike) -> None:
-    """Raises ValueError for an argument that is known, not traced, and negative or not a number."""
-    for name, value in arguments.items():
-        if not isinstance(value, Tracer) and not np.all(np.asarray(value) >= 0):
-            raise ValueError(f"{name} must be at least 0, got {value}")
-
-
-def require_positive(**arguments: ArrayLike) -> None:
-    """Raises ValueError for an argument that is known, not traced, and not positive."""
-    for name, value in arguments.items():
-        if not isinstance(value, Tracer) and not np.all(np.asarray(value) > 0):
-            raise ValueError(f"{name} must be positive, got {value}")

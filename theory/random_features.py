@@ -107,7 +107,7 @@ from .kernel_regression import (
     unlearned,
     zero_or,
 )
-from .numerics.arguments import FINITE, ArrayLike, above, at_least, takes
+from .numerics.arguments import FINITE, ArrayLike, above, at_least, each, takes
 from .numerics.symmetric import cleared, diagonal_form, multiplied, solved
 
 Number = Real[ArrayLike, ""]
@@ -231,7 +231,7 @@ def _risk(num_samples: Array, ridge: Array, test: Array, train: Array, kappa: Ar
     num_samples=at_least(0),
     num_heads=above(0),
     ridge=at_least(0),
-    groups=Groups(NOT_NEGATIVE, above(0, finite=True), NOT_NEGATIVE, NOT_NEGATIVE),
+    groups=each(Groups, NOT_NEGATIVE, above(0, finite=True), NOT_NEGATIVE, NOT_NEGATIVE),
     multiplicities=NOT_NEGATIVE,
     power=NOT_NEGATIVE,
     noise=NOT_NEGATIVE,
@@ -390,7 +390,7 @@ def gram_modes(
     return GramModes(form, cleared(cross @ vectors, jnp.diagonal(form) == 0), diagonal, vectors.T @ y)
 
 
-@takes(modes=GramModes(FINITE, FINITE, NOT_NEGATIVE, FINITE), ridge=at_least(0), num_features=above(0))
+@takes(modes=each(GramModes, FINITE, FINITE, NOT_NEGATIVE, FINITE), ridge=at_least(0), num_features=above(0))
 def given_modes(modes: GramModes, ridge: Number, num_features: Number) -> GivenData:
     """`given_data` after `gram_modes`. Differentiable in all arguments, in the kernel matrix once."""
     s, cross, y = jnp.diagonal(modes.gram), modes.cross, modes.y.reshape(len(modes.y), -1)

@@ -74,7 +74,7 @@ from jax.scipy.special import erf
 from jaxtyping import Array, Float, Real
 
 from .gaussian import standardize
-from .numerics.arguments import FINITE, ArrayLike, above, at_least, between, takes
+from .numerics.arguments import FINITE, ArrayLike, above, at_least, between, each, takes
 from .numerics.roots import square_root
 
 Number = Real[ArrayLike, ""]
@@ -122,7 +122,7 @@ _LAMBDA = BOOLEAN_RATES.small_signal
 _E, _G = math.erf(1 / math.sqrt(2)), _LAMBDA * math.expm1(-1 / 2)
 _CRITICAL_NOISE = (_E - _G) / math.sqrt(1 / 2 + _G / _E)  # 1.6157
 
-_NEURON = Neuron(alpha=FINITE, beta=FINITE, s=at_least(0, finite=True), a=FINITE)
+_NEURON = each(Neuron, alpha=FINITE, beta=FINITE, s=at_least(0, finite=True), a=FINITE)
 _NOT_NEGATIVE, _DIM = at_least(0, finite=True), at_least(2, finite=True)
 
 

@@ -100,7 +100,7 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Real
 
 from .gaussian import normal_pdf, relu_mean, standardize
-from .numerics.arguments import FINITE, ArrayLike, above, at_least, between, takes
+from .numerics.arguments import FINITE, ArrayLike, above, at_least, between, each, takes
 from .numerics.roots import square_root
 from .xor_mean_field import CLUSTERS, LABELS, Neurons, recorded
 
@@ -116,14 +116,14 @@ class State(NamedTuple):
     a: Float[Array, "*step neuron"]  # output weight
 
 
-_STATE = State(w=FINITE, own=at_least(0, finite=True), shared=FINITE, a=FINITE)
-_NEURONS = Neurons(w=FINITE, s=above(0, finite=True), a=FINITE)
+_STATE = each(State, w=FINITE, own=at_least(0, finite=True), shared=FINITE, a=FINITE)
+_NEURONS = each(Neurons, w=FINITE, s=above(0, finite=True), a=FINITE)
 _RATE, _DIM = at_least(0, finite=True), at_least(2, finite=True)
 
 _Progress = tuple[Int[Array, ""], State, Float[Array, ""]]  # step, state, error
 
 
-@takes(neurons=Neurons(w=FINITE, s=at_least(0, finite=True), a=FINITE))
+@takes(neurons=each(Neurons, w=FINITE, s=at_least(0, finite=True), a=FINITE))
 def state_of(neurons: Neurons) -> State:
     """The state of neurons that have seen no minibatch together."""
     return State(neurons.w, neurons.s**2, jnp.zeros((*neurons.s.shape, 4), neurons.s.dtype), neurons.a)

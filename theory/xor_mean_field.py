@@ -72,7 +72,7 @@ from jax.scipy.special import expi, ndtr
 from jaxtyping import Array, Float, Int, Real
 
 from .gaussian import normal_pdf, relu_mean, standardize
-from .numerics.arguments import FINITE, ArrayLike, at_least, takes
+from .numerics.arguments import FINITE, ArrayLike, at_least, each, takes
 from .numerics.roots import square_root
 from .xor import typical_start
 
@@ -92,7 +92,7 @@ class Neurons(NamedTuple):
     a: Float[Array, "neuron"]  # output weight
 
 
-_NEURONS = Neurons(w=FINITE, s=at_least(0, finite=True), a=FINITE)
+_NEURONS = each(Neurons, w=FINITE, s=at_least(0, finite=True), a=FINITE)
 
 
 @takes(neurons=_NEURONS)

@@ -417,4 +417,4 @@ NOT_NUMERIC = {
         "balanced_trace",
         "descend_to_root",
     )
-} | {getattr(kernel_regression, name): "checks, and returns nothing" for name in ("require_not_negative", "require_positive")}
+}

@@ -103,6 +103,11 @@ def one_of(*values: int) -> Range:
     return Range(values[0], values[-1], among=values)
 
 
+def each(kind: Callable[..., Any], *ranges: Any, **named: Any) -> Any:
+    """Ranges of the fields of a NamedTuple, in one such tuple."""
+    return kind(*ranges, **named)
+
+
 FINITE = Range(low_open=True, high_open=True)
 
 
@@ -317,7 +322,7 @@ def _counts(annotation: Any) -> bool:
 def _flattened(value: Any) -> tuple[Any, Any]:
     """Leaves with their paths, and the structure."""
     leaves = jax.tree.leaves(value)
-    one = isinstance(value, list) and leaves and all(type(leaf) in (bool, int, float) for leaf in leaves)
+    one = isinstance(value, list) and bool(leaves) and all(type(leaf) in (bool, int, float) for leaf in leaves)
     return jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda part: one and part is value)
 
 
