@@ -205,7 +205,8 @@ def test_eigen_flow_from_tiny_starts(trace):
         found = dynamics.eigen_flow([20.0, np.inf], [1.0], [1e-12], [0.0], trace)
     np.testing.assert_allclose(found.q, np.ones((2, 1)), rtol=1e-5)
     found = dynamics.eigen_flow([200.0, np.inf], [1.0], [1e-100], [0.0], trace)
-    np.testing.assert_allclose(found.q, np.ones((2, 1)), rtol=1e-10)
+    # the solver's 1e-11 is relative to the logarithm of the growth, 230
+    np.testing.assert_allclose(found.q, np.ones((2, 1)), rtol=2.3e-9)
 
 
 def test_no_times_and_lists():
