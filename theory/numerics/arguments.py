@@ -42,10 +42,10 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 if typing.TYPE_CHECKING:
-    # In a function under `takes` an argument is an array from the first line on, whatever number or list a caller gave.
+    # in a function under `takes` an argument is an array from the first line on, whatever number or list a caller gave
     ArrayLike: typing.TypeAlias = Any
 else:
-    pass
+    from jaxtyping import ArrayLike as ArrayLike
 
 F = TypeVar("F", bound=Callable[..., Any])
 
