@@ -88,7 +88,7 @@ class Solution(NamedTuple):
         return self.objective - self.bound
 
 
-@takes()
+@takes("x")
 def gated_program(x: Numbers, y: Numbers, gates: Numbers, beta: Numbers) -> Program:
     """The gated program on these gates (dim, pattern). Raises ValueError on bad data, before anything compiles."""
     x, y, beta = checked(x, y, beta)
@@ -96,7 +96,7 @@ def gated_program(x: Numbers, y: Numbers, gates: Numbers, beta: Numbers) -> Prog
     return Program(x, y, convex_relu.patterns(gates, x), jnp.ones(gates.shape[1], x.dtype), beta)
 
 
-@takes()
+@takes("x")
 def relu_program(x: Numbers, y: Numbers, gates: Numbers, beta: Numbers) -> Program:
     """The ReLU program on the patterns of these gates (dim, pattern), each with either sign: first all +1, then all -1.
 
@@ -108,7 +108,7 @@ def relu_program(x: Numbers, y: Numbers, gates: Numbers, beta: Numbers) -> Progr
     return Program(x, y, active, sign, beta)
 
 
-@takes()
+@takes("x")
 def checked(
     x: Numbers, y: Numbers, beta: Numbers
 ) -> tuple[Float[Array, "sample dim"], Float[Array, "sample"], Float[Array, ""]]:

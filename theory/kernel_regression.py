@@ -166,7 +166,7 @@ def smallest_ridge(like: Array) -> float:
     return float(jnp.finfo(like.dtype).eps) ** 5
 
 
-def zero_or(far: Array, value: Array, least: float | None = None) -> Array:
+def zero_or(far: Array, value: Array, least: Array | float | None = None) -> Array:
     """0, with its slope, for what at ridge 0 (where `far` is true) goes to 0 with the ridge: values below `least`."""
     limit = smallest_ridge(value) ** 0.3 if least is None else least
     return jnp.where(far & (value < limit), value - jax.lax.stop_gradient(value), value)

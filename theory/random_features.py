@@ -261,41 +261,43 @@ def grouped_risk(
     unit, n, delta, _ = in_units(num_samples, ridge, whole)
     L, tails = groups.eigenvalues.reshape(len(p), -1) / unit, jnp.broadcast_to(groups.tails, p.shape) / unit
     least = float(jnp.finfo(n.dtype).eps)  # of u = delta/(n kappa), and the smallest ridge is its square
-    free, far, features = delta + least**2, delta == 0, groups.block_size * num_heads
+    free, far = at_least_ridge(delta, least**2), delta == 0
+    few = (1 / groups.block_size) * (1 / num_heads)  # 1/(n_c M), with slopes where it is 0
 
     # Unknowns K = n kappa and U_c = n_c M (gamma_c - kappa), with G = n gamma and ratio = l/kappa: regular at n = 0.
-    def parts(unknowns: Array, n: Array, weights: Array, features: Array, L: Array) -> tuple[Array, Array, Array, Array]:
+    def parts(unknowns: Array, n: Array, weights: Array, few: Array, L: Array) -> tuple[Array, Array, Array, Array]:
         K, U = unknowns[0], unknowns[1:]
-        G = K + n * (U / features)
+        G = K + n * (U * few)
         return K, U, G, 1 + n * ((weights / G) @ L)
 
     def fixed_point_map(unknowns: Array, problem: tuple) -> Array:
-        n, free, m, weights, features, L, tails = problem
-        K, U, G, ratio = parts(unknowns, n, weights, features, L)
+        n, free, m, weights, few, L, tails = problem
+        K, U, G, ratio = parts(unknowns, n, weights, few, L)
         after = free + jnp.sum(weights * U * (K / G))  # sum p U/gamma = sum p n_c M (1 - w) = n - delta/kappa
         return jnp.concatenate([after[None], L @ (m / ratio) + tails])
 
     traces = L @ m + tails
     start = jnp.concatenate([(free + p @ traces)[None], traces])
-    unknowns = descend_to_fixed_point(fixed_point_map, start, (n, free, m, p, features, L, tails))
-    K, U, G, ratio = parts(unknowns, n, p, features, L)
+    unknowns = descend_to_fixed_point(fixed_point_map, start, (n, free, m, p, few, L, tails))
+    K, U, G, ratio = parts(unknowns, n, p, few, L)
     w, left, rate = K / G, 1 / ratio, L / (G[:, None] * ratio[None])
     rest = 1 - jnp.sum(p * U / G)  # delta/(n kappa)
     u = jnp.where(rest > 0.25, rest, free / K)
 
     # w = kappa/gamma solves its equation at every kappa, so gamma w' and w - kappa w' do linear ones, of positive right sides
     spread = rate @ (left * m) + tails / G
-    coupling = n**2 * (rate * m[None]) @ (rate * p[:, None]).T / features[:, None]
-    slopes, rests = solved_by_rows(coupling, w + n * spread / features, jnp.stack([n * spread / features, w], axis=1)).T
+    coupling = (n * rate * m[None]) @ (n * rate * p[:, None]).T * few[:, None]
+    slopes, rests = solved_by_rows(coupling, w + n * spread * few, jnp.stack([n * spread * few, w], axis=1)).T
     # n - Q = delta/kappa + sum m kappa (A - kappa A')/l^2 + tails
     bias = jnp.sum(v * left * (left + n * ((p * slopes) @ rate)))
     total = jnp.sum(power) + noise
     test = infinite_or(far, (bias + noise) / (u + jnp.sum(p * rests * spread)), total, 64 * least)
     # as many samples as features and as modes: the limit is approached as the third root of the ridge
-    counts = jnp.stack([p @ features, jnp.sum(jnp.where(p @ L > 0, m, 0)) + jnp.where(p @ tails > 0, jnp.inf, 0)])
+    num_modes = jnp.sum(jnp.where(p @ L > 0, m, 0)) + jnp.where(p @ tails > 0, jnp.inf, 0)
+    counts = jnp.stack([p @ groups.block_size * num_heads, num_modes])
     level = far & jnp.all(jnp.abs(counts - n) <= 8 * least * n) & (bias + noise > least**0.5 * total)
     some_n, everything = jnp.where(n > 0, n, 1), jnp.isinf(num_samples)
-    gamma = jnp.where(everything & jnp.isinf(features), 0, unit * zero_or(far | everything, G / some_n))
+    gamma = jnp.where(everything & (few == 0), 0, unit * zero_or(far | everything, G / some_n))
     return _risk(
         num_samples,
         ridge,
@@ -304,6 +306,11 @@ def grouped_risk(
         unit * zero_or(far, K) / some_n,
         gamma,
     )
+
+
+def at_least_ridge(ridge: Array, least: float) -> Array:
+    """The ridge, or `least` where it is smaller: with a slope of 1 there too."""
+    return ridge + jax.lax.stop_gradient(jnp.maximum(least - ridge, 0))
 
 
 def solved_by_rows(coupling: Array, rest: Array, right: Array) -> Array:
@@ -464,37 +471,38 @@ def grouped_given_data(
     whole = Spectrum(traces, jnp.ones_like(traces), jnp.zeros_like(ridge))
     unit, _, delta, _ = in_units(jnp.ones_like(ridge), ridge, whole)
     least = float(jnp.finfo(y.dtype).eps)  # as in grouped_risk
-    far, free = delta == 0, delta + least**2
+    far, free = delta == 0, at_least_ridge(delta, least**2)
     # in the eigenvectors of the sum, where directions in which all data are 0 are apart
     grams = cleared(jnp.einsum("ax,cab,by->cxy", vectors, grams, vectors) / unit, null[:, None] | null[None])
     crosses, diagonals = cleared(crosses @ vectors / unit, null), diagonals / unit
     targets = vectors.T @ y.reshape(len(y), -1)
-    n, features, identity = len(targets), block_size * num_heads, jnp.eye(len(targets), dtype=y.dtype)
+    n, few, identity = len(targets), (1 / block_size) * (1 / num_heads), jnp.eye(len(targets), dtype=y.dtype)
 
     # G = (sum_c w_c K_c + delta)^-1 with 1/w_c = 1 + tr[K_c G]/(n_c M); here gamma_c = delta/w_c and U_c = delta tr[K_c G]
     def inverse(gamma: Array, grams: Array) -> Array:
         return jnp.linalg.inv(identity + jnp.einsum("cab->ab", grams / gamma[:, None, None]))  # delta G
 
     def fixed_point_map(U: Array, problem: tuple) -> Array:
-        free, features, grams = problem
-        return jnp.einsum("cab,ba->c", grams, inverse(free + U / features, grams))
+        free, few, grams = problem
+        return jnp.einsum("cab,ba->c", grams, inverse(free + U * few, grams))
 
-    U = descend_to_fixed_point(fixed_point_map, traces / unit, (free, features, grams))
-    gamma = free + U / features
+    U = descend_to_fixed_point(fixed_point_map, traces / unit, (free, few, grams))
+    gamma = free + U * few
     D, scaled = inverse(gamma, grams), grams / gamma[:, None, None]
     u = D @ targets
     a = jnp.sum(crosses / gamma[:, None, None], axis=0) @ D  # w_c/delta times the kernels
 
     # E[R B R] = G (B + sum_c w_c^2 alpha_c K_c) G for the resolvent R, alpha_c = tr[K_c E[R B R]]/(n_c M); here alpha/gamma
     products = jnp.einsum("cab,bd->cad", scaled, D)
-    coupling = jnp.einsum("cab,dba->cd", products, products) / features[:, None]
-    mixed = jnp.einsum("cab,ba->c", products, D) / features
+    coupling = jnp.einsum("cab,dba->cd", products, products) * few[:, None]
+    mixed = jnp.einsum("cab,ba->c", products, D) * few
     energy = jnp.einsum("at,cab,bt->ct", u, scaled, u)
     conditional = diagonals - 2 * jnp.einsum("cxa,xa->cx", crosses, a) + jnp.einsum("xa,cab,xb->cx", a, grams, a)
     # the residual is delta R y: the same with B = 1
-    right = jnp.concatenate([jnp.maximum(conditional, 0) / (features * gamma)[:, None], mixed[:, None]], axis=1)
+    right = jnp.concatenate([jnp.maximum(conditional, 0) * (few / gamma)[:, None], mixed[:, None]], axis=1)
     alpha = solved_by_rows(coupling, free / gamma + mixed, jnp.concatenate([right, jnp.ones_like(mixed)[:, None]], axis=1))
     variance, train = alpha[:, :-2].T @ energy, (jnp.sum(u**2, axis=0) + alpha[:, -2] @ energy) / n
+    train = zero_or(far, train, (64 * least) ** 2 * jnp.mean(targets**2, axis=0))
     peak = far & jnp.any(64 * least * alpha[:, -1] > 1)
     left = jnp.any(conditional > 64 * least, axis=0)[:, None]
     variance = jnp.where(peak, jnp.where(left & jnp.any(energy > 0, axis=0)[None], jnp.inf, 0), variance)

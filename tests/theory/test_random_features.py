@@ -936,9 +936,11 @@ CALLS = [
         scaling={"grams": 1, "crosses": 1, "diagonals": 1, "ridge": 1},
         degree=(0, 0, 0, 1),
         draw=drawn_groups,
+        kinks=("ridge=0.",),  # more features than samples: the docstring promises no slope at ridge 0
     ),
 ]
 NOT_NUMERIC = {
     random_features.descend_to_fixed_point: "takes a function; grouped_risk and grouped_given_data hold its values",
+    random_features.at_least_ridge: "a step of grouped_risk and grouped_given_data",
     random_features.solved_by_rows: "a step of grouped_risk and grouped_given_data",
 }

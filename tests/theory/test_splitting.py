@@ -618,6 +618,7 @@ CALLS = [
     Call(
         splitting.observed_order,
         {"num_steps": np.array([8.0, 16.0, 64.0]), "errors": np.array([1.0, 0.3, 0.07])},
+        edges={"num_steps": []},  # the last two must differ
         cases=[{"num_steps": np.array([8.0, 8.0, 16.0])}],
         draw=lambda rng: {"num_steps": np.cumprod(rng.uniform(1.1, 4, 3)), "errors": 10 ** rng.uniform(-12, 2, 3)},
     ),

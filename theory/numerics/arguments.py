@@ -121,9 +121,10 @@ def require(allowed: Range, **arguments: Any) -> None:
 # ---------------------------------------------------------------------------------------------------------- decorator
 
 
-def takes(**ranges: Any) -> Callable[[F], F]:
+def takes(leading: str | None = None, /, **ranges: Any) -> Callable[[F], F]:
     """Converts and checks the arguments of the function below it, as the module says; ranges by the names of the arguments.
 
+    Where one argument is `leading`, its dtype is that of all, however wide the others are: data, say, before settings.
     The range of a NamedTuple of arrays is a NamedTuple of ranges (or of None).
     """
 
@@ -141,7 +142,7 @@ def takes(**ranges: Any) -> Callable[[F], F]:
         def checked(*args: Any, **kwargs: Any) -> Any:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            bound.arguments.update(_converted(bound.arguments, annotations(), ranges))
+            bound.arguments.update(_converted(bound.arguments, annotations(), ranges, leading))
             return function(*bound.args, **bound.kwargs)
 
         checked.ranges = ranges  # pyright: ignore[reportAttributeAccessIssue]
@@ -184,7 +185,9 @@ def _common_dtype(leaves: Iterable[_Leaf]) -> Any:
         return jnp.result_type(float, *(leaf.real for leaf in leaves if not leaf.weak))
 
 
-def _converted(arguments: Mapping[str, Any], annotations: Mapping[str, Any], ranges: Mapping[str, Any]) -> dict[str, Any]:
+def _converted(
+    arguments: Mapping[str, Any], annotations: Mapping[str, Any], ranges: Mapping[str, Any], leading: str | None
+) -> dict[str, Any]:
     leaves: dict[str, _Leaf] = {}
     whole: dict[str, Any] = {}
     trees: dict[str, tuple[list[str], Any]] = {}
@@ -214,7 +217,7 @@ def _converted(arguments: Mapping[str, Any], annotations: Mapping[str, Any], ran
                 if part is not None and (axes := axes_of(hints[field])) is not None:
                     label = f"{name}.{field}"
                     leaves[label] = _leaf(label, part, axes, getattr(allowed, field, None))
-    dtype = _common_dtype(leaves.values())
+    dtype = _common_dtype(leaves.values() if leading is None else [leaves[leading]])
     sizes: dict[str, tuple[Any, str]] = {}
     for label, leaf in leaves.items():
         _fit(label, leaf.axes, np.shape(leaf.value), sizes)

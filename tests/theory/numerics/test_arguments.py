@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array, ArrayLike, Float, Num, Real
+from jaxtyping import Array, ArrayLike, Float, Int, Num, Real
 
 from closedform.theory.numerics.arguments import FINITE, Range, above, as_floats, at_least, between, require, takes
 
@@ -74,6 +74,30 @@ def test_the_floating_array_decides_the_dtype(value, x64, expected):
 def test_mixed_precisions_are_the_wider_one():
     result = given(rate=jnp.float32(2), weights=np.ones(2))
     assert {str(leaf.dtype) for leaf in leaves(result)} == {"float64"}
+
+
+def test_the_dtype_of_a_leading_argument_is_that_of_all():
+    @takes("x")
+    def fitted(x: Real[ArrayLike, "n"], weight: Real[ArrayLike, "n"]):
+        return x, weight
+
+    for x, expected in ((np.ones(2, np.float32), "float32"), ([1, 2], "float64")):
+        assert {str(leaf.dtype) for leaf in fitted(x, np.ones(2))} == {expected}
+
+
+def test_known_whole_numbers_are_numpy_arrays():
+    @takes(steps=at_least(0))
+    def at(steps: Int[np.ndarray, "step"]):
+        return steps
+
+    for steps in ([0, 3], np.array([0, 3]), jnp.array([0, 3])):
+        assert isinstance(at(steps), np.ndarray)
+    assert at([]).shape == (0,)
+    for steps, message in (([0.5], "steps must be whole numbers"), ([-1], "steps must be at least 0"), (3, "steps must have")):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            at(steps)
+    with pytest.raises(ValueError, match="traced"):
+        jax.jit(at)(jnp.arange(3))
 
 
 def test_traced_python_numbers_decide_nothing():
