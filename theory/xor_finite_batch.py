@@ -171,8 +171,8 @@ def euler(
 ) -> State:
     """The states after `steps` updates by minibatch SGD, on a leading axis; `steps` is concrete, in any order.
 
-    `width` is the number of neurons unless given. Step k draws from fold_in(key, k), however many steps there are. Slopes in the
-    learning rate hold for positive ones: at 0 there are norms of vectors that are 0.
+    `width` is the number of neurons unless given. Step k draws from fold_in(key, k), however many steps there are. Slopes in
+    the learning rate hold for positive ones: at 0 there are norms of vectors that are 0.
     """
     setting = learning_rate, dim, batch_size, _width(neurons, width)
 
