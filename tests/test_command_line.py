@@ -199,7 +199,9 @@ def test_control_c_keeps_what_is_finished_and_exits_with_130(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130, said
-    assert said == "closedform: interrupted; finished seeds are kept, the same command goes on from there\n"
+    *progress, last = said.splitlines()  # a slow machine says every half minute how far it is
+    assert all(line.startswith("xor/phases: ") for line in progress)
+    assert last == "closedform: interrupted; finished seeds are kept, the same command goes on from there"
     (path,) = (tmp_path / "results").rglob("*.nc")
     assert stored == [path]
     tree, message = sweeps.store.read_tree(path)
