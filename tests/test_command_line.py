@@ -187,10 +187,19 @@ def test_a_disagreement_is_exit_code_1(verdict, code, monkeypatch, capsys):
     assert "1 diverged seed, kept apart: 3" in capsys.readouterr().out
 
 
+# what runs in the background of a script starts with SIGINT ignored, and so do the tests there
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from closedform.__main__ import main
+sys.exit(main())
+"""
+
+
 def test_control_c_keeps_what_is_finished_and_exits_with_130(tmp_path):
     """A real process, a real SIGINT: short runs are finished and stored until the signal comes, and more of them are left
     than any machine does in a minute."""
-    command = [sys.executable, "-m", "closedform", "run", "xor/phases", "--preset", "quick", "--seeds", "50000"]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "run", "xor/phases", "--preset", "quick", "--seeds", "50000"]
     command += ["--config.num-steps", "2000", "--checkpoint-minutes", "0.01"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
