@@ -101,6 +101,7 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Float, Real
 
 from .numerics.arguments import FINITE, ArrayLike, Range, as_floats, at_least, between, require, takes
+from .numerics.roots import square_root
 
 Number = Real[ArrayLike, ""]
 Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together
@@ -155,7 +156,7 @@ def _conditional(h: Floats, k: Floats, correlation: Floats) -> tuple[Floats, Flo
     """q, (k - rho h)/q and (h - rho k)/q, without cancellation near rho = +-1; the last two within +-40."""
     rho = jnp.clip(correlation, -1, 1)
     sign = jnp.where(rho < 0, -1.0, 1.0).astype(rho.dtype)
-    q = _sqrt((1 - rho) * (1 + rho))
+    q = square_root((1 - rho) * (1 + rho))
     # At rho = +-1 the two are infinite and opposite, by the sign of k -+ h. Where that is rounding it counts as 0: XLA computes
     # h and k anew in each fused loop that wants them, rounded otherwise, so that 1e-17 would be +40 in one and -40 in another.
     difference = k - sign * h
@@ -301,14 +302,14 @@ def _step_product(rho: Floats) -> Floats:
 @jax.jit
 def _relu_product_centred(rho: Floats) -> Floats:
     c = jnp.clip(rho, -1, 1)
-    return (_sqrt((1 - c) * (1 + c)) + (math.pi / 2 + _arcsine(c)) * c) / (2 * math.pi)
+    return (square_root((1 - c) * (1 + c)) + (math.pi / 2 + _arcsine(c)) * c) / (2 * math.pi)
 
 
 @jax.custom_jvp
 @jax.jit
 def _square_product(rho: Floats) -> Floats:
     c = jnp.clip(rho, -1, 1)
-    return (3 * c * _sqrt((1 - c) * (1 + c)) + (math.pi / 2 + _arcsine(c)) * (1 + 2 * c**2)) / (2 * math.pi)
+    return (3 * c * square_root((1 - c) * (1 + c)) + (math.pi / 2 + _arcsine(c)) * (1 + 2 * c**2)) / (2 * math.pi)
 
 
 _relu_product_centred.defjvps(lambda tangent, _, rho: _step_product(rho) * tangent)
@@ -349,13 +350,7 @@ def _angle(x: Floats, complement: Floats) -> Floats:
     return jnp.where(x < 0, -1, 1).astype(x.dtype) * jnp.where(small, angle, math.pi / 2 - 2 * angle)
 
 
-_arcsine.defjvps(lambda tangent, _, x: _reciprocal(_sqrt(jnp.maximum((1 - x) * (1 + x), 0))) * tangent)
-
-
-def _sqrt(x: Floats) -> Floats:
-    """The square root, with slope 0 instead of infinity at 0."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+_arcsine.defjvps(lambda tangent, _, x: _reciprocal(square_root(jnp.maximum((1 - x) * (1 + x), 0))) * tangent)
 
 
 def _reciprocal(x: Floats) -> Floats:
@@ -391,8 +386,9 @@ def hermite_dual(coefficients: Real[ArrayLike, "term"], correlation: Real[ArrayL
     >>> float(hermite_dual(jnp.array([1.0, 0.0, 2.0]), 0.5))
     2.0
     """
-    c, rho = as_floats(coefficients, correlation)
-    total, _ = jax.lax.scan(lambda total, square: (total * rho + square, None), jnp.zeros_like(rho), c[::-1] ** 2)
+    squares = coefficients[::-1] ** 2
+    start = jnp.zeros_like(correlation)
+    total, _ = jax.lax.scan(lambda total, square: (total * correlation + square, None), start, squares)
     return total
 
 
@@ -458,8 +454,8 @@ def _pair_quadrature(f: ElementwiseFn, g: ElementwiseFn, num_nodes: int, v1: Flo
     weights = np.exp(-(points**2) / 2)
     nodes, shares = jnp.asarray(points, c.dtype), jnp.asarray(weights / weights.sum(), c.dtype)
     rho = _correlation(v1, v2, c)
-    cosine, sine_y = _sqrt((1 + rho) / 2), _sqrt((1 - rho) / 2)[..., None] * _along_last(nodes, c.ndim)
-    s1, s2, y_shares = _sqrt(v1)[..., None], _sqrt(v2)[..., None], _along_last(shares, c.ndim)
+    cosine, sine_y = square_root((1 + rho) / 2), square_root((1 - rho) / 2)[..., None] * _along_last(nodes, c.ndim)
+    s1, s2, y_shares = square_root(v1)[..., None], square_root(v2)[..., None], _along_last(shares, c.ndim)
 
     def add_node(total: Floats, node: tuple[Array, Array]) -> tuple[Floats, None]:
         x, share = node
@@ -516,7 +512,7 @@ def _geometric_mean(v1: Floats, v2: Floats) -> Floats:
     """sqrt(v_1 v_2): exact where they are equal, and where their product is no number of the dtype."""
     product, limits = v1 * v2, jnp.finfo(v1.dtype)
     usual = (product > float(limits.tiny / limits.eps)) & (product < float(limits.max))
-    mean = jnp.where(usual, jnp.sqrt(jnp.where(usual, product, 1)), _sqrt(v1) * _sqrt(v2))
+    mean = jnp.where(usual, jnp.sqrt(jnp.where(usual, product, 1)), square_root(v1) * square_root(v2))
     return jnp.where(v1 == v2, v1, mean)
 
 
@@ -536,13 +532,13 @@ def _correlation(v1: Floats, v2: Floats, c: Floats) -> Floats:
 def _correlation_jvp(primals, tangents):
     v1, v2, _ = primals
     rho = _correlation(*primals)
-    by_c = _reciprocal(_sqrt(v1)) * _reciprocal(_sqrt(v2))
+    by_c = _reciprocal(square_root(v1)) * _reciprocal(square_root(v2))
     return rho, by_c * tangents[2] - rho / 2 * (_reciprocal(v1) * tangents[0] + _reciprocal(v2) * tangents[1])
 
 
 def _deviation_ratio(v1: Floats, v2: Floats) -> Floats:
     """s_1/s_2, and 0 for s_2 = 0."""
-    return jnp.where(v1 == v2, (v1 > 0).astype(v1.dtype), _sqrt(v1) * _reciprocal(_sqrt(v2)))
+    return jnp.where(v1 == v2, (v1 > 0).astype(v1.dtype), square_root(v1) * _reciprocal(square_root(v2)))
 
 
 @jax.custom_jvp
@@ -555,7 +551,7 @@ def _relu_dual_jvp(primals, tangents):
     """d/dc = J_0; d/dv_1 = (J_1 - rho J_0) s_2/(2 s_1) = q s_2/(4 pi s_1)."""
     v1, v2, _ = primals
     rho = _correlation(*primals)
-    q = _sqrt((1 - rho) * (1 + rho)) / (4 * math.pi)
+    q = square_root((1 - rho) * (1 + rho)) / (4 * math.pi)
     slopes = q * _deviation_ratio(v2, v1), q * _deviation_ratio(v1, v2), _step_product(rho)
     return _relu_dual(*primals), _directional(slopes, tangents)
 
@@ -564,14 +560,14 @@ def _relu_dual_jvp(primals, tangents):
 def _absolute_dual(v1: Floats, v2: Floats, c: Floats) -> Floats:
     """E |A| |B| = (2/pi) s_1 s_2 (q + rho arcsin rho), a sum of positive terms."""
     rho = _correlation(v1, v2, c)
-    return 2 / math.pi * _geometric_mean(v1, v2) * (_sqrt((1 - rho) * (1 + rho)) + rho * _arcsine(rho))
+    return 2 / math.pi * _geometric_mean(v1, v2) * (square_root((1 - rho) * (1 + rho)) + rho * _arcsine(rho))
 
 
 @_absolute_dual.defjvp
 def _absolute_dual_jvp(primals, tangents):
     v1, v2, _ = primals
     rho = _correlation(*primals)
-    q = _sqrt((1 - rho) * (1 + rho)) / math.pi
+    q = square_root((1 - rho) * (1 + rho)) / math.pi
     slopes = q * _deviation_ratio(v2, v1), q * _deviation_ratio(v1, v2), 2 / math.pi * _arcsine(rho)
     return _absolute_dual(*primals), _directional(slopes, tangents)
 
@@ -603,7 +599,7 @@ def _squared_relu_dual_jvp(primals, tangents):
     """d/dc = 4 s_1 s_2 J_1; d/dv_1 = v_2 (J_2 - 2 rho J_1) = v_2 (J_0 + rho q/(2 pi))."""
     v1, v2, _ = primals
     rho = _correlation(*primals)
-    share = _step_product(rho) + rho * _sqrt((1 - rho) * (1 + rho)) / (2 * math.pi)
+    share = _step_product(rho) + rho * square_root((1 - rho) * (1 + rho)) / (2 * math.pi)
     return _squared_relu_dual(*primals), _directional((v2 * share, v1 * share, 4 * _relu_dual(*primals)), tangents)
 
 
