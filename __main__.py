@@ -116,7 +116,7 @@ class Cite:
     """Print BibTeX of the papers behind something, ready to append to a .bib file; the last entry is this package."""
 
     names: tyro.conf.Positional[list[str]] = dataclasses.field(default_factory=list)
-    """Papers (xor), experiments (xor/phases), modules (theory/xor), result files (*.nc), results folders."""
+    """Papers (xor), experiments (xor/phases), modules (theory/feature_learning/xor), result files (*.nc), results folders."""
     plain: bool = False
     """One line for people each: authors, title, where it appeared, year."""
 

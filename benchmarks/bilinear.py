@@ -11,12 +11,12 @@ of them; its time is scaled up to all. Batched, it takes autograd through batche
 gradient by hand through torch.compile, each with the number of threads that is faster.
 
 Eigenfeatures: all eigenpairs of the ten interaction matrices of a layer of 784 inputs and ten outputs, from NumPy arrays of
-weights to NumPy arrays of eigenvalues and eigenvectors. Ours is models.bilinear.eigenfeatures, which factorises the 2 h weight
-vectors once and then diagonalises 2 h x 2 h matrices where 2 h < 784; the others form the 784 x 784 matrices and call eigh
-(NumPy's computes in float64 whatever it is given).
-Before any timing the eigenvalues must agree, relative to the greatest of the matrix, to 1e-5 in float32 and 1e-10 in float64,
-and so must the matrices composed again of their eigenpairs. Stages: each alone, beside the best product in the same process;
-the work counted is 4 d r^2 - 4 r^3/3 for Q R of r = 2 h columns, 9 r^3 for eigh, and 2 n m k for a product.
+weights to NumPy arrays of eigenvalues and eigenvectors. Ours is models.bilinear.bilinear.eigenfeatures, which factorises the 2
+h weight vectors once and then diagonalises 2 h x 2 h matrices where 2 h < 784; the others form the 784 x 784 matrices and call
+eigh (NumPy's computes in float64 whatever it is given). Before any timing the eigenvalues must agree, relative to the greatest
+of the matrix, to 1e-5 in float32 and 1e-10 in float64, and so must the matrices composed again of their eigenpairs. Stages:
+each alone, beside the best product in the same process; the work counted is 4 d r^2 - 4 r^3/3 for Q R of r = 2 h columns, 9
+r^3 for eigh, and 2 n m k for a product.
 
 Rows alternate, A B A C A D ..., A is ours, and a ratio is a time over that of the A just before; the ratio of process CPU
 times stands beside it, as wall time suffers from other load. The first call compiles, jax's persistent cache off. JAX,
@@ -47,7 +47,7 @@ from jaxtyping import Array, Float
 
 from .. import sweeps
 from ..experiments.bilinear import riccati
-from ..models import bilinear
+from ..models.bilinear import bilinear
 
 
 @dataclass(frozen=True)

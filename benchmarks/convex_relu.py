@@ -45,7 +45,7 @@ import numpy as np
 import tyro
 
 from ..figures import _style
-from ..models import convex_relu
+from ..models.fully_connected import convex_relu
 from ..solvers import admm, fista, interior_point
 from ..solvers.program import Solution, gated_program, relu_program
 

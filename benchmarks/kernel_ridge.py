@@ -45,10 +45,10 @@ import numpy as np
 import tyro
 
 from ..figures import _style
-from ..models import random_feature_attention
+from ..models.transformers import random_feature_attention
 from ..solvers import ridge
 from ..tasks import sphere_tokens
-from ..theory import attention_kernel, deep_kernels
+from ..theory.kernels import attention_kernel, deep_kernels
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def ntk_problem(samples: int, dtype: str, config: Config) -> Arrays:
 
 
 def attention_problem(samples: int, dtype: str, config: Config) -> Arrays:
-    """w as models.random_feature_attention has it: (dim, head, dim)."""
+    """w as models.transformers.random_feature_attention has it: (dim, head, dim)."""
     dim, keys, heads, _ = config.attention
     draw = np.random.default_rng(1).standard_normal
     x, w = draw((samples + config.num_test, 1 + keys, dim)), draw((dim, heads, dim))

@@ -2,15 +2,15 @@
 
     python -m closedform.benchmarks.ode_transformer --pairs 5
 
-x' = F(x) + G(x) of models.ode_transformer, tanh, from time 0 to 1; a run computes the final state y of a batch and the gradient
+x' = F(x) + G(x) of our ode_transformer, tanh, from time 0 to 1; a run computes the final state y of a batch and the gradient
 of <c, y>, c random, with respect to all weights and the initial state, in float32. Sizes are width 64 (32 tokens, batch 32, MLP
 of 128: 75 million operations for a field of the whole batch) and width 16 (16 tokens, batch 4, MLP of 32), with `heads` heads.
 All rows have the same weights, states and c, drawn by NumPy, take one step for the whole batch at a time, and have `threads`
 cores; PyTorch uses one thread where that is faster.
 
-RK4, 8 steps, 32 field evaluations: A is models.ode_transformer.integrate; the plain scan is the same as one writes it first;
+RK4, 8 steps, 32 field evaluations: A is our integrate; the plain scan is the same as one writes it first;
 diffrax has no RK4, so its row has the classical tableau in its base class; torchdiffeq's rk4 is the 3/8 rule, of the same order
-and cost; the loop is the classical rule by hand. dopri5 at rtol 1e-3, atol 5e-4: A is models.ode_transformer.solve with
+and cost; the loop is the classical rule by hand. dopri5 at rtol 1e-3, atol 5e-4: A is our solve with
 recursive checkpoints; beside it its backward adjoint, diffrax with its default adjoint and its own choice of the first step,
 torchdiffeq's odeint and odeint_adjoint. The field in all rows but ours is written as one writes it first.
 
@@ -44,7 +44,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from ..models import ode_transformer
+from ..models.transformers import ode_transformer
 
 
 @dataclass(frozen=True)

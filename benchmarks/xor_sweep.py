@@ -31,7 +31,7 @@ from jaxtyping import Array, Float
 
 from .. import sweeps
 from ..experiments.xor import _training
-from ..models import two_layer
+from ..models.fully_connected import two_layer
 from ..tasks import xor
 
 Run = Callable[[], tuple[np.ndarray, np.ndarray]]  # trains from scratch, returns w (seed, dim, width), a (seed, width)

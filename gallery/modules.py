@@ -17,7 +17,7 @@ _HEAD = re.compile(r"^(Formula|Regime|Weight decay|Factors|Source|Finite size|Ex
 
 
 def names(folder: str) -> list[str]:
-    """Public modules below a folder, as paths without suffix: theory/xor, experiments/xor/phases."""
+    """Public modules below a folder, as paths without suffix: theory/feature_learning/xor, experiments/xor/phases."""
     paths = sorted((ROOT / folder).rglob("*.py"))
     return [path.relative_to(ROOT).with_suffix("").as_posix() for path in paths if not path.name.startswith("_")]
 
@@ -62,7 +62,8 @@ def users(name: str) -> list[str]:
 
 
 def resolve(text: str) -> list[str]:
-    """The modules that a person names: a paper (xor), an experiment (xor/phases) or a module (theory/xor, theory.xor).
+    """The modules that a person names: a paper (xor), an experiment (xor/phases) or a module
+    (theory/feature_learning/xor, or with dots).
 
     Raises `UsageError` for a name of nothing, with the nearest ones.
     """

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Real
 
-from ..models import two_layer
+from ..models.fully_connected import two_layer
 from ..theory.numerics.arguments import FINITE, ArrayLike, above, at_least, one_of, takes
 
 Points = Real[ArrayLike, "sample dim"]

@@ -12,7 +12,7 @@ is what the network may yet gain. At an optimum $N(\nu) = \beta$. With every pat
 search ascends $|\nu \cdot \operatorname{relu}(x u)|$ from many starts; it gives $N$ from below, so its bound is conditional on
 having found the top.
 
-Source: derived from the dual of Pilanci and Ergen, arXiv 2002.10553; see `theory.convex_relu`.
+Source: derived from the dual of Pilanci and Ergen, arXiv 2002.10553; see `theory.convex.convex_relu`.
 """
 
 from typing import NamedTuple
@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ..models import convex_relu, two_layer
-from ..theory import convex_relu as theory
+from ..models.fully_connected import convex_relu, two_layer
+from ..theory.convex import convex_relu as theory
 from ..theory.numerics.arguments import at_least, takes
 from . import losses
 from .losses import Loss

@@ -25,9 +25,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
-from ..models import two_layer
-from ..models.convex_relu import to_network
-from ..theory import convex_relu as theory
+from ..models.fully_connected import two_layer
+from ..models.fully_connected.convex_relu import to_network
+from ..theory.convex import convex_relu as theory
 from ..theory.numerics.arguments import FINITE, ArrayLike, above, at_least, takes
 from . import losses
 from .losses import Loss

@@ -1,7 +1,8 @@
 r"""The global optimum beyond toy sizes: the ReLU program on a growing set of patterns, until the certificate closes.
 
-A data set of 500 points in ten dimensions has about 1e19 activation patterns (`theory.convex_relu.pattern_count`); an optimum
-needs a hundred or so. On a fixed random sample of patterns the program is only an upper bound, and a poor one. So, in rounds:
+A data set of 500 points in ten dimensions has about 1e19 activation patterns (`theory.convex.convex_relu.pattern_count`); an
+optimum needs a hundred or so. On a fixed random sample of patterns the program is only an upper bound, and a poor one. So, in
+rounds:
 
 1. search for the neurons that violate the dual constraint $|\nu \cdot \operatorname{relu}(x u)| \le \beta$ most, and add them
    to the network;
@@ -25,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from ..models import convex_relu, two_layer
+from ..models.fully_connected import convex_relu, two_layer
 from ..theory.numerics.arguments import ArrayLike, at_least, require, takes
 from . import interior_point, losses
 from .certificate import Certificate, Found, search

@@ -28,7 +28,7 @@ import numpy as np
 from jax.scipy.special import xlogy
 from jaxtyping import Array, Float, Real
 
-from ..models import two_layer
+from ..models.fully_connected import two_layer
 from ..theory.numerics.arguments import ArrayLike, at_least, one_of, takes
 from .program import known
 

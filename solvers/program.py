@@ -47,7 +47,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Real
 
-from ..models import convex_relu, two_layer
+from ..models.fully_connected import convex_relu, two_layer
 from ..theory.numerics.arguments import FINITE, ArrayLike, above, at_least, one_of, require, takes
 
 S = TypeVar("S")

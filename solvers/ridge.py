@@ -127,7 +127,7 @@ def _solve(
     """
     shift, columns = jnp.asarray(ridge, array.dtype), y.reshape(len(y), -1)
     frozen, frozen_shift = jax.lax.stop_gradient((array, shift))
-    # blocks as in theory.deep_kernels.gram: of a kernel compiled together with its fit, one side is not formed
+    # blocks as in theory.kernels.deep_kernels.gram: of a kernel compiled together with its fit, one side is not formed
     factor = _cholesky(rows_fn(frozen, -(-len(y) // min(8, -(-len(y) // 256)))), frozen_shift)
     solution = jax.lax.custom_linear_solve(
         lambda v: times_fn(array, v) + shift * v, columns, lambda _, v: _substitute(factor, v), symmetric=True

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ...models import bilinear, bilinear_classifier
-from ...models.bilinear_classifier import Params
+from ...models.bilinear import bilinear, bilinear_classifier
+from ...models.bilinear.bilinear_classifier import Params
 from ...solvers.descent import minibatch_adam
 from ...tasks import images
 from ...tasks.images import Split

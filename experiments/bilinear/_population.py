@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import bilinear
+from ...models.bilinear import bilinear
 
 SPECTRUM = (2.0, 1.0, 0.5, 0.25, -0.5, -1.0)
 

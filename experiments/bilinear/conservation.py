@@ -28,9 +28,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import bilinear
-from ...theory import bilinear_dynamics
-from ...theory.bilinear_dynamics import Conserved
+from ...models.bilinear import bilinear
+from ...theory.linear_networks import bilinear_dynamics
+from ...theory.linear_networks.bilinear_dynamics import Conserved
 from . import _population
 
 # (scheme, quantity, whether it is conserved); p is trained where it starts Gaussian

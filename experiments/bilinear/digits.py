@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import bilinear_classifier
+from ...models.bilinear import bilinear_classifier
 from ...tasks import images
-from ...theory import bilinear_spectra
+from ...theory.random_matrices import bilinear_spectra
 from . import _digits
 
 

@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ...models import bilinear, bilinear_classifier
+from ...models.bilinear import bilinear, bilinear_classifier
 from ...tasks import images
-from ...theory import bilinear_losses
+from ...theory.linear_networks import bilinear_losses
 from . import _digits
 
 

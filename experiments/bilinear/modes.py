@@ -27,8 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import bilinear
-from ...theory import bilinear_dynamics, bilinear_losses
+from ...models.bilinear import bilinear
+from ...theory.linear_networks import bilinear_dynamics, bilinear_losses
 from . import _population
 
 

@@ -24,9 +24,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import bilinear
+from ...models.bilinear import bilinear
 from ...solvers.descent import minibatch_adam
-from ...theory import bilinear_losses
+from ...theory.linear_networks import bilinear_losses
 from . import _population
 
 

@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import bilinear
+from ...models.bilinear import bilinear
 from ...solvers.descent import minibatch_adam
 from ...tasks import boolean_pairs
-from ...theory import boolean_forms
+from ...theory.linear_networks import boolean_forms
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...solvers import ridge
-from ...theory import bilinear_spectra, kernel_regression
+from ...theory.kernels import kernel_regression
+from ...theory.random_matrices import bilinear_spectra
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import bilinear
-from ...theory import bilinear_spectra
+from ...models.bilinear import bilinear
+from ...theory.random_matrices import bilinear_spectra
 
 
 @dataclass(frozen=True)

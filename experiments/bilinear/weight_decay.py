@@ -24,8 +24,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import bilinear
-from ...theory import bilinear_losses
+from ...models.bilinear import bilinear
+from ...theory.linear_networks import bilinear_losses
 from . import _population
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import convex_relu, two_layer
+from ...models.fully_connected import convex_relu, two_layer
 from ...solvers.descent import adam
 from ...solvers.losses import network_objective
 

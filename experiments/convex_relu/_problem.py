@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Array
 
-from ...models import convex_relu
+from ...models.fully_connected import convex_relu
 from ...solvers import interior_point
 from ...solvers.program import Program, Solution, relu_program
 from ...tasks import waves

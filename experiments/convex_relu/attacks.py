@@ -36,13 +36,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ...models import convex_relu, two_layer
+from ...models.fully_connected import convex_relu, two_layer
 from ...solvers import attacks, robust
 from ...solvers.descent import adam
 from ...solvers.losses import hinge, network_objective
 from ...solvers.program import Program, Solution, outputs, relu_program
 from ...tasks import tabular
-from ...theory import convex_relu as theory
+from ...theory.convex import convex_relu as theory
 from . import _descent
 
 

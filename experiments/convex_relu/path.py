@@ -25,10 +25,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import convex_relu, two_layer
+from ...models.fully_connected import convex_relu, two_layer
 from ...solvers import certificate, interior_point
 from ...solvers.program import gated_program
-from ...theory import convex_relu as theory
+from ...theory.convex import convex_relu as theory
 from . import _descent, _problem
 
 

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import convex_relu, two_layer
+from ...models.fully_connected import convex_relu, two_layer
 from ...solvers import losses, robust
 from ...solvers.program import Program, Solution, norms
 from . import _problem

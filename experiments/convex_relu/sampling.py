@@ -26,10 +26,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import convex_relu
+from ...models.fully_connected import convex_relu
 from ...solvers import interior_point
 from ...solvers.program import Program, Solution, relu_program
-from ...theory import convex_relu as theory
+from ...theory.convex import convex_relu as theory
 from . import _problem
 
 

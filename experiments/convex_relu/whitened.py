@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...solvers import interior_point
 from ...solvers.program import gated_program, relu_program
-from ...theory import convex_relu as theory
+from ...theory.convex import convex_relu as theory
 from . import _descent
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ...models import residual_stack as stack
+from ...models.transformers import residual_stack as stack
 from ...solvers.descent import minibatch_adam
 from ...tasks import images
 

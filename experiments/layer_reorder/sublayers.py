@@ -27,11 +27,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ...models import ode_transformer as transformer
-from ...models import residual_stack as stack
+from ...models.transformers import ode_transformer as transformer
+from ...models.transformers import residual_stack as stack
 from ...solvers.descent import minibatch_adam
 from ...tasks import images
-from ...theory import layer_perturbation as perturbation
+from ...theory.transformers import layer_perturbation as perturbation
 
 TASKS = ("copy", "parity")
 

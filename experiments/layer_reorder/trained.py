@@ -28,9 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ...models import residual_stack as stack
+from ...models.transformers import residual_stack as stack
 from ...tasks import images
-from ...theory import layer_perturbation as perturbation
+from ...theory.transformers import layer_perturbation as perturbation
 from . import _digits
 
 

@@ -25,8 +25,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ...models import residual_stack as stack
-from ...theory import layer_perturbation as perturbation
+from ...models.transformers import residual_stack as stack
+from ...theory.transformers import layer_perturbation as perturbation
 
 
 @dataclass(frozen=True)

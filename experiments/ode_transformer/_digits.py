@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import ode_transformer, vision_transformer
-from ...models.vision_transformer import Params
+from ...models.transformers import ode_transformer, vision_transformer
+from ...models.transformers.vision_transformer import Params
 from ...solvers.descent import minibatch_adam
 from ...tasks import images
 from ...tasks.images import Split

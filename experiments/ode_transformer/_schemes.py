@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from ...theory import splitting
+from ...theory.transformers import splitting
 
 
 class Leading(NamedTuple):

@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import vision_transformer
+from ...models.transformers import vision_transformer
 from . import _digits
 
 

@@ -12,7 +12,7 @@ $$
 
 with $S = F + G$, attention $F$ and MLP $G$, and a step's own error $h^{p+1} c(x)$: for $p = 1$ the field $c$ is
 $-\frac{1}{2} DS\, S$ (parallel), $DG\, F - \frac{1}{2} DS\, S$ (sequential), $-\frac{1}{4} DG\, G - \frac{1}{2} DF\, F$
-(Macaron); `theory.splitting` has the others.
+(Macaron); `theory.transformers.splitting` has the others.
 
 Source: derived here (defects of the schemes, the equation for their errors); parallel layers as Euler's step are proposed in
 Zhong et al., arXiv 2212.06011, Macaron in Lu et al., arXiv 1906.02762
@@ -27,8 +27,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import ode_transformer
-from ...theory import splitting
+from ...models.transformers import ode_transformer
+from ...theory.transformers import splitting
 from . import _schemes
 
 SCHEMES = tuple(ode_transformer.SCHEMES)

@@ -27,9 +27,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import ode_transformer, vision_transformer
+from ...models.transformers import ode_transformer, vision_transformer
 from ...tasks import images
-from ...theory import splitting
+from ...theory.transformers import splitting
 from . import _digits, _schemes
 
 SCHEMES = ("parallel", "sequential", "midpoint", "rk4")

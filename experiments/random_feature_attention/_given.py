@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...models import random_feature_attention
+from ...models.transformers import random_feature_attention
 from ...solvers import ridge as ridge_
-from ...theory import attention_kernel, random_features
+from ...theory.kernels import attention_kernel
+from ...theory.random_matrices import random_features
 from . import _ridge
 
 

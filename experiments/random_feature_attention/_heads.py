@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import random_feature_attention as attention
+from ...models.transformers import random_feature_attention as attention
 from ...solvers import ridge
 from ...tasks.sphere_tokens import Target
-from ...theory import attention_kernel, random_features
-from ...theory.harmonics import Spectrum
+from ...theory.kernels import attention_kernel
+from ...theory.kernels.harmonics import Spectrum
+from ...theory.random_matrices import random_features
 from . import _ridge
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...tasks import sphere_tokens
 from ...tasks.sphere_tokens import Target
-from ...theory import attention_kernel
+from ...theory.kernels import attention_kernel
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 r"""With a constant in the tokens the features of a head hang together, and counting them as independent is wrong by 30 %.
 
 Each augmented head brings $d + 1$ features, all of which share the entry $b = W_{d+1, d+1}$. Given $b$ they fall into two
-blocks, the $d$ of the keys and the one of the constant; `theory.random_features.grouped_risk` averages over $b$. The rival
-rule takes them as $M (d + 1)$ independent features.
+blocks, the $d$ of the keys and the one of the constant; `theory.random_matrices.random_features.grouped_risk` averages over
+$b$. The rival rule takes them as $M (d + 1)$ independent features.
 
 $$
 \begin{align*}
@@ -26,9 +26,10 @@ from dataclasses import dataclass, field
 
 from jaxtyping import Array, PRNGKeyArray
 
-from ...models import random_feature_attention as attention
+from ...models.transformers import random_feature_attention as attention
 from ...tasks.sphere_tokens import CORRELATION, LINEAR
-from ...theory import attention_kernel, random_features
+from ...theory.kernels import attention_kernel
+from ...theory.random_matrices import random_features
 from . import _heads
 
 TARGETS = (LINEAR, CORRELATION)

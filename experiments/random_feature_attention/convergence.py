@@ -27,10 +27,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import random_feature_attention as attention
+from ...models.transformers import random_feature_attention as attention
 from ...solvers import ridge
 from ...tasks import sphere_tokens
-from ...theory import attention_kernel
+from ...theory.kernels import attention_kernel
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import random_feature_attention as attention
+from ...models.transformers import random_feature_attention as attention
 from ...solvers import ridge
 from ...tasks.sphere_tokens import GATED, LINEAR
-from ...theory import attention_kernel, kernel_dynamics
+from ...theory.kernels import attention_kernel, kernel_dynamics
 from . import _ridge
 
 TARGETS = (LINEAR, GATED)

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from ...tasks.sphere_tokens import GATED, LINEAR
-from ...theory import kernel_regression
+from ...theory.kernels import kernel_regression
 from . import _heads
 
 TARGETS = (LINEAR, GATED)

@@ -27,9 +27,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import random_feature_attention as attention
+from ...models.transformers import random_feature_attention as attention
 from ...tasks.sphere_tokens import CORRELATION, QUADRATIC
-from ...theory import attention_kernel, random_features
+from ...theory.kernels import attention_kernel
+from ...theory.random_matrices import random_features
 from . import _heads, _ridge
 
 TARGETS = (QUADRATIC, CORRELATION)

@@ -32,12 +32,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import random_feature_attention as attention
-from ...models import random_feature_network as network
+from ...models.fully_connected import random_feature_network as network
+from ...models.transformers import random_feature_attention as attention
 from ...solvers import ridge
 from ...tasks.sphere_tokens import CORRELATION, GATED, LINEAR, QUADRATIC, Target
-from ...theory import random_features
-from ...theory.gaussian import arc_cosine
+from ...theory.gaussian.activations import arc_cosine
+from ...theory.random_matrices import random_features
 from . import _given, _ridge
 
 TARGETS = (LINEAR, QUADRATIC, CORRELATION, GATED, Target(2, 1))

@@ -17,7 +17,7 @@ Here $\lambda_{rs}$ and $v_{rs}$ are the eigenvalue of a block and the target's 
 beyond the blocks, $\kappa$ the root of the first equation, $\delta$ is `ridge` and $\sigma^2$ `noise`: a block is learned
 once $\kappa$ is well below $\lambda_{rs}$.
 
-Source: kernel and spectrum derived here; learning curve: Simon et al., arXiv 2110.03922, as in theory.kernel_regression
+Source: kernel and spectrum derived here; learning curve: Simon et al., arXiv 2110.03922, as in theory.kernels.kernel_regression
 Cost: 30 s
 """
 
@@ -30,7 +30,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...solvers import ridge
 from ...tasks.sphere_tokens import CORRELATION, GATED, LINEAR, QUADRATIC
-from ...theory import attention_kernel, kernel_regression
+from ...theory.kernels import attention_kernel, kernel_regression
 from . import _ridge
 
 TARGETS = (LINEAR, QUADRATIC, CORRELATION, GATED)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...models import sphere_attention
+from ...models.transformers import sphere_attention
 
 FLOWS = (True, False)  # softmax: SA, then USA, whose time here is times e^beta: weights e^(beta (<x, y> - 1))
 

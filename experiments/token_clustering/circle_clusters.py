@@ -25,8 +25,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import sphere_attention
-from ...theory import token_clustering
+from ...models.transformers import sphere_attention
+from ...theory.transformers import token_clustering
 from . import _flows
 
 

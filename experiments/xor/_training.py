@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import two_layer
+from ...models.fully_connected import two_layer
 from ...tasks import xor
-from ...theory import xor_finite_batch
-from ...theory.xor_mean_field import Neurons
+from ...theory.feature_learning import xor_finite_batch
+from ...theory.feature_learning.xor_mean_field import Neurons
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ $$
 Here $\tau_w$ and $\tau_a$ are 1 for a layer that trains and 0 for one that rests, in the cluster $\mu = (x_1, x_2)$ of label
 $y$ the output $f$ is normal with mean $f_\mu$ and deviation $\sigma_\mu$, $g = 2/(1 + e^{y f})$, $s = \|w_\perp\|$ and
 $\kappa = \eta d/(2 m)$: training both layers keeps $\|w\|^2 - a^2$ but for the noise. The prediction takes steps of $\eta$ on
-the neurons of `theory.xor_finite_batch`.
+the neurons of `theory.feature_learning.xor_finite_batch`.
 
 Source: Glasgow, arXiv 2309.15111 (joint training as a regulator); the comparison of layers and its curves are derived here
 Cost: 30 s
@@ -26,8 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...models import two_layer
-from ...theory import xor_finite_batch
+from ...models.fully_connected import two_layer
+from ...theory.feature_learning import xor_finite_batch
 from . import _training
 
 

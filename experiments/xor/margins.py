@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...theory import xor_mean_field
+from ...theory.feature_learning import xor_mean_field
 from . import _training
 
 

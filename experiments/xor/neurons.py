@@ -11,7 +11,7 @@ $$
 
 Here $\alpha = w\cdot\mu_1$ and $\beta = w\cdot\mu_2$, $\mu_1 = e_1 - e_2$ and $\mu_2 = e_1 + e_2$, $s = \|w_\perp\|$, and
 $f(\mu)$ is the output at a cluster: $\alpha$ grows if $a > 0$ and decays if $a < 0$, $\beta$ the reverse. The equations of
-$s$, $a$ and $f$ stand in `theory.xor_mean_field`; the prediction takes steps of `learning_rate`.
+$s$, $a$ and $f$ stand in `theory.feature_learning.xor_mean_field`; the prediction takes steps of `learning_rate`.
 
 Source: Glasgow, arXiv 2309.15111 (a constant share of the neurons aligns with each of +-mu_1, +-mu_2); positions derived here
 Cost: 10 s
@@ -23,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...models import two_layer
-from ...theory import xor_mean_field
+from ...models.fully_connected import two_layer
+from ...theory.feature_learning import xor_mean_field
 from . import _training
 
 

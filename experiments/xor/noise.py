@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...models import two_layer
-from ...theory import xor as theory
+from ...models.fully_connected import two_layer
+from ...theory.feature_learning import xor as theory
 from . import _training
 
 

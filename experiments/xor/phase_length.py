@@ -25,8 +25,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import two_layer
-from ...theory import xor as theory
+from ...models.fully_connected import two_layer
+from ...theory.feature_learning import xor as theory
 from . import _training
 
 

@@ -10,9 +10,9 @@ $$
 $$
 
 Sums are over the four sign pairs $\mu = (x_1, x_2)$ with label $y$; $w$ is in the plane, $s = \|w_\perp\|$ is `perp_norm`,
-$\psi(u, s) = \mathbb{E} \operatorname{relu}(u + s z)$ with $z$ standard normal, and $\kappa = \eta d/(2 m)$. The prediction
-is `theory.xor_finite_batch`, which takes steps of $\eta$ and adds the noise in the plane and the spread of $f$ within a
-cluster. While signals are small against $s$, they grow at the rate $a/(s\sqrt{2\pi})$; once they dominate, at
+$\psi(u, s) = \mathbb{E} \operatorname{relu}(u + s z)$ with $z$ standard normal, and $\kappa = \eta d/(2 m)$. The prediction is
+`theory.feature_learning.xor_finite_batch`, which takes steps of $\eta$ and adds the noise in the plane and the spread of $f$
+within a cluster. While signals are small against $s$, they grow at the rate $a/(s\sqrt{2\pi})$; once they dominate, at
 $1/(2\sqrt{2})$.
 
 Source: Glasgow, arXiv 2309.15111 (the two phases); the curves are derived here
@@ -26,8 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...models import two_layer
-from ...theory import xor_finite_batch, xor_mean_field
+from ...models.fully_connected import two_layer
+from ...theory.feature_learning import xor_finite_batch, xor_mean_field
 from . import _training
 
 

@@ -10,9 +10,9 @@ B_\nu = \frac{1}{p} \sum_j a_j P_{j\nu} X_j
 $$
 
 Here $f_\nu$ and $\sigma_\nu$ are mean and standard deviation of the output in the cluster $\nu$, $\varepsilon$ is `error`,
-$P_{j\nu} = \Phi(w_j\cdot\nu/s_j)$, $F_{j\nu} = \phi(w_j\cdot\nu/s_j)$, and $s_j^2 = \|w_\perp\|^2 = o_j + \|X_j\|^2$, of
-which the vector $X_j$ is what minibatch noise has made common to all neurons. The neurons move by `theory.xor_finite_batch`;
-the mean is over their starts and the noise.
+$P_{j\nu} = \Phi(w_j\cdot\nu/s_j)$, $F_{j\nu} = \phi(w_j\cdot\nu/s_j)$, and $s_j^2 = \|w_\perp\|^2 = o_j + \|X_j\|^2$, of which
+the vector $X_j$ is what minibatch noise has made common to all neurons. The neurons move by
+`theory.feature_learning.xor_finite_batch`; the mean is over their starts and the noise.
 
 Source: Glasgow, arXiv 2309.15111 (d polylog d samples suffice); the predicted number of samples is derived here
 Cost: 55 s
@@ -25,8 +25,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...models import two_layer
-from ...theory import xor_finite_batch
+from ...models.fully_connected import two_layer
+from ...theory.feature_learning import xor_finite_batch
 from . import _training
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from closedform.sweeps import UsageError, agrees, compare, config, find, run, statistics, sweep
-from closedform.theory.bilinear_losses import weight_decay_optimum
+from closedform.theory.linear_networks.bilinear_losses import weight_decay_optimum
 from zoo.checks import changed
 
 

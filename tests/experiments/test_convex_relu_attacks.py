@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import linprog
 
 from closedform.experiments.convex_relu import attacks as experiment
-from closedform.models import convex_relu
+from closedform.models.fully_connected import convex_relu
 from closedform.solvers import attacks
 from closedform.sweeps import agrees, compare, find, sweep
 from zoo.convex_problems import solve

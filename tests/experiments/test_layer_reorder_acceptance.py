@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from closedform.experiments.layer_reorder import slopes, sublayers, windows
-from closedform.models import ode_transformer as transformer
-from closedform.models import residual_stack as stack
+from closedform.models.transformers import ode_transformer as transformer
+from closedform.models.transformers import residual_stack as stack
 from closedform.sweeps import agrees, compare, config, find, run
 from zoo.checks import changed, rejected
 

@@ -7,7 +7,7 @@ import pytest
 from closedform.experiments.ode_transformer import _schemes, digits, orders, refinement
 from closedform.figures.ode_transformer import orders as orders_figure
 from closedform.figures.ode_transformer import refinement as refinement_figure
-from closedform.models import ode_transformer, vision_transformer
+from closedform.models.transformers import ode_transformer, vision_transformer
 from closedform.sweeps import agrees, compare, config, find, run
 from zoo.checks import changed
 

@@ -12,9 +12,9 @@ import pytest
 import xarray
 
 from closedform.experiments.xor import layers, margins, noise, phases, samples
-from closedform.models import two_layer
+from closedform.models.fully_connected import two_layer
 from closedform.sweeps import compare, find, prediction, statistics, sweep
-from closedform.theory import xor
+from closedform.theory.feature_learning import xor
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from closedform.sweeps.experiment import read_about
 
 
 def test_the_parts_of_a_primitive_are_its_docstring():
-    parts = modules.sections("theory/xor")
+    parts = modules.sections("theory/feature_learning/xor")
     assert list(parts) == ["", "About", "Formula", "Regime", "Factors", "Source", "Finite size", "Example"]
     assert parts[""].startswith("One neuron under minibatch SGD on XOR")
     assert "paper symbol" in parts["Regime"]
@@ -25,11 +25,12 @@ def test_what_is_read_from_the_source_is_what_the_module_says(name):
 
 
 def test_uses_and_users_are_two_sides_of_one_thing():
-    assert {"theory/xor_mean_field", "models/two_layer", "tasks/xor"} <= set(modules.uses("experiments/xor/phases"))
+    used = set(modules.uses("experiments/xor/phases"))
+    assert {"theory/feature_learning/xor_mean_field", "models/fully_connected/two_layer", "tasks/xor"} <= used
     for folder in modules.PRIMITIVES:
         for name in modules.names(folder):
             assert all(name in modules.uses(user) for user in modules.users(name))
-    assert modules.users("theory/token_clustering") == [
+    assert modules.users("theory/transformers/token_clustering") == [
         f"experiments/token_clustering/{name}" for name in ("circle_clusters", "energy", "equiangular", "phase_diagram")
     ]
 
@@ -39,8 +40,8 @@ def test_uses_and_users_are_two_sides_of_one_thing():
     [
         ("xor/phases", ["experiments/xor/phases"]),
         ("experiments/xor/phases.py", ["experiments/xor/phases"]),
-        ("theory.xor", ["theory/xor"]),
-        ("closedform.theory.xor", ["theory/xor"]),
+        ("theory.feature_learning.xor", ["theory/feature_learning/xor"]),
+        ("closedform.theory.feature_learning.xor", ["theory/feature_learning/xor"]),
         ("layer_reorder", [f"experiments/layer_reorder/{name}" for name in ("slopes", "sublayers", "trained", "windows")]),
     ],
 )

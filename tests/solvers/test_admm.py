@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closedform.models import convex_relu
+from closedform.models.fully_connected import convex_relu
 from closedform.solvers import admm, program
 from zoo import convex_problems as zoo
 from zoo.checks import rejected

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closedform.models import two_layer
+from closedform.models.fully_connected import two_layer
 from closedform.solvers import attacks, losses
 
 CONFIG = two_layer.Config(dim=4, width=9)

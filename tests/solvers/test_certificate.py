@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from closedform.models import convex_relu, two_layer
+from closedform.models.fully_connected import convex_relu, two_layer
 from closedform.solvers import certificate, losses, program
 from zoo import convex_problems as zoo
 from zoo.checks import rejected

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closedform.models import convex_relu
+from closedform.models.fully_connected import convex_relu
 from closedform.solvers import growth, losses
-from closedform.theory import convex_relu as theory
+from closedform.theory.convex import convex_relu as theory
 from zoo import convex_problems as zoo
 from zoo.convex_problems import FACTS
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closedform.models import convex_relu
+from closedform.models.fully_connected import convex_relu
 from closedform.solvers import interior_point, losses, program
-from closedform.theory import convex_relu as theory
+from closedform.theory.convex import convex_relu as theory
 from zoo import convex_problems as zoo
 from zoo.checks import rejected
 from zoo.convex_problems import BETAS, FACTS, OPTIMUM, assert_honest

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from closedform.models import two_layer
+from closedform.models.fully_connected import two_layer
 from closedform.solvers import losses
 from zoo import convex_problems as zoo
 from zoo.checks import rejected

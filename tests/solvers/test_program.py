@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closedform.models import convex_relu, two_layer
+from closedform.models.fully_connected import convex_relu, two_layer
 from closedform.solvers import admm, certificate, fista, growth, interior_point, losses, program, robust
 from closedform.solvers.program import Bounds
 from zoo import convex_problems as zoo

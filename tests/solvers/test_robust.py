@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closedform.models import convex_relu, two_layer
+from closedform.models.fully_connected import convex_relu, two_layer
 from closedform.solvers import interior_point, losses, robust
 from closedform.solvers.program import outputs as outputs_of
 from closedform.solvers.program import relu_program
 from closedform.tasks import waves
-from closedform.theory import convex_relu as theory
+from closedform.theory.convex import convex_relu as theory
 from zoo.convex_problems import solve
 
 

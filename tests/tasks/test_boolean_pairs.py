@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from closedform.tasks import boolean_pairs
-from closedform.theory import boolean_forms
+from closedform.theory.linear_networks import boolean_forms
 
 OPERATIONS = {"and": lambda a, b: a and b, "or": lambda a, b: a or b, "xor": lambda a, b: a != b}
 CUBE = np.array(list(itertools.product([False, True], repeat=4)))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from closedform.models import convex_relu, two_layer
+from closedform.models.fully_connected import convex_relu, two_layer
 from closedform.solvers import admm, certificate, fista, interior_point, losses
 from closedform.solvers.program import Program, gated_program, relu_program
 

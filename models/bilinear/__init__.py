@@ -1,0 +1,1 @@
+"""Layers that multiply two linear maps of one input."""

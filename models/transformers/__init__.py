@@ -1,0 +1,1 @@
+"""Tokens that attend to one another, and residual stacks."""

@@ -1,0 +1,389 @@
+r"""Transformer layers as steps of an ordinary differential equation x' = F(x) + G(x): F attends, G acts on every token.
+
+With $q, k, v = x W_Q, x W_K, x W_V$,
+
+$$
+\begin{align*}
+F(x) &= \operatorname{concat}_{\text{heads}} \left[
+\operatorname{softmax}\left( \frac{q k^\top}{\sqrt{\text{size}}} \right) v \right] W_O \\
+G(x) &= \phi(x W_1 + b_1) W_2 + b_2
+\end{align*}
+$$
+
+with $\phi$ tanh or gelu, and with layer norm in front of either if asked for (without scale and shift of its own: $W_1$, $b_1$
+and $W_Q$, $W_K$, $W_V$ take them up, the shift in front of attention apart). A layer is one step of a scheme for $F + G$, of
+size $h$; the residual network has $h = 1$. With one block for all layers a stack of $N$ layers integrates the equation to the
+time $N h$; with $B$ blocks, each for $N/B$ layers in turn, the equation changes $B - 1$ times on the way.
+
+| scheme | one layer | order | sublayers |
+|---|---|---|---|
+| `parallel` | $x + h F(x) + h G(x)$: Euler's step for the sum | 1 | 2 |
+| `sequential` | $y = x + h F(x)$, then $y + h G(y)$: the layer in common use | 1 | 2 |
+| `lie` | the flow of $F$, then the flow of $G$ | 1 | 48 |
+| `strang` | half a flow of $G$, the flow of $F$, half a flow of $G$ | 2 | 72 |
+| `macaron` | as `strang`, with Euler's step in place of every flow | 1 | 3 |
+| `midpoint`, `heun` | Runge-Kutta on the sum | 2 | 4 |
+| `rk4` | Runge-Kutta on the sum | 4 | 8 |
+| `tsit5`, `dopri5` | Runge-Kutta with steps as the tolerance asks for, first tried: one layer | 5 | as many as it takes |
+
+The names of the rest:
+
+| paper | name here | shape | meaning |
+|---|---|---|---|
+| $x$ | `x` | (token, dim) | tokens, the state |
+| $W_Q$, $W_K$, $W_V$ | `query`, `key`, `value` | (dim, dim) | heads are slices of the columns |
+| $W_O$ | `output` | (dim, dim) | heads are slices of the rows |
+| $W_1$, $b_1$ | `w_in`, `b_in` | (dim, hidden), (hidden,) | the MLP: in |
+| $W_2$, $b_2$ | `w_out`, `b_out` | (hidden, dim), (dim,) | and out |
+| $h$, $N$ | `step_size`, `num_layers` | | step, steps |
+
+Source: Zhong, Zhang, Chakraborty and Dey, arXiv 2212.06011 (parallel layers as Euler's step, weights shared over depth); Lu et
+al., arXiv 1906.02762 (macaron, tokens as particles; their halves of $G$ are MLPs of half the width with weights of their own,
+here both are the one $G$). Orders are derived here; `theory.transformers.splitting` has them with constants.
+
+Example. Nothing tells a token its position: tokens in another order come out in that order.
+
+>>> import jax
+>>> from closedform.models.transformers import ode_transformer
+>>> config = ode_transformer.Config(dim=4, hidden=8, num_layers=2)
+>>> params = ode_transformer.init(jax.random.key(0), config)
+>>> x = jax.random.normal(jax.random.key(1), (3, 4))
+>>> y = ode_transformer.apply(params, x, config)
+>>> bool(abs(ode_transformer.apply(params, x[::-1], config) - y[::-1]).max() < 1e-5)
+True
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Real
+
+from .._example import one_example
+
+State: TypeAlias = Float[Array, "..."]
+Field: TypeAlias = Callable[[State], State]  # the velocity at a state
+Step: TypeAlias = Real[ArrayLike, ""]
+
+ACTIVATIONS = {"tanh": jnp.tanh, "gelu": jax.nn.gelu}
+
+
+@dataclass(frozen=True)
+class Config:
+    dim: int = 8  # of a token
+    hidden: int = 16  # units of the MLP
+    num_heads: int = 1  # each of size dim/num_heads
+    num_layers: int = 4  # steps of the scheme
+    num_blocks: int = 1  # distinct sets of weights, each for num_layers/num_blocks layers in turn; 1 shares all
+    step_size: float = 1.0  # h; the time is num_layers times this
+    scheme: str = "sequential"  # a row of the table above
+    activation: str = "tanh"  # or gelu
+    norm: bool = False  # layer norm in front of attention and of the MLP
+    init_scale: float = 1.0  # of W_O and W_2: standard deviation times the root of their rows
+    rtol: float = 1e-3  # tolerance of a step relative to the state, and half as an absolute one; tsit5 and dopri5 alone
+
+    def __post_init__(self):
+        for name in ("dim", "hidden", "num_heads", "num_layers", "num_blocks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, parts in (("dim", "num_heads"), ("num_layers", "num_blocks")):
+            if getattr(self, name) % getattr(self, parts):
+                raise ValueError(f"{name} must be a multiple of {parts} = {getattr(self, parts)}, got {getattr(self, name)}")
+        for name, allowed in (("scheme", [*SCHEMES, *ADAPTIVE]), ("activation", list(ACTIVATIONS))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        if not (math.isfinite(self.step_size) and self.step_size != 0):
+            raise ValueError(f"step_size must be finite and not 0, got {self.step_size}")
+        if not 0 <= self.init_scale < math.inf:
+            raise ValueError(f"init_scale must be finite and not negative, got {self.init_scale}")
+        if not 0 < self.rtol < math.inf:
+            raise ValueError(f"rtol must be positive and finite, got {self.rtol}")
+
+
+class Params(NamedTuple):
+    """Of one block; of a stack, with the block as a leading axis."""
+
+    query: Float[Array, "*block dim dim"]
+    key: Float[Array, "*block dim dim"]
+    value: Float[Array, "*block dim dim"]
+    output: Float[Array, "*block dim dim"]
+    w_in: Float[Array, "*block dim hidden"]
+    b_in: Float[Array, "*block hidden"]
+    w_out: Float[Array, "*block hidden dim"]
+    b_out: Float[Array, "*block dim"]
+
+
+def init(key: PRNGKeyArray, config: Config) -> Params:
+    """Blocks of Gaussian weights, variance 1 over their rows (W_O and W_2 times init_scale^2), and no biases."""
+
+    def weights(key: PRNGKeyArray, rows: int, columns: int, scale: float | Array = 1.0) -> Array:
+        return scale * jax.random.normal(key, (config.num_blocks, rows, columns)) / jnp.sqrt(rows)
+
+    keys = jax.random.split(key, 6)
+    dim, hidden = config.dim, config.hidden
+    return Params(
+        query=weights(keys[0], dim, dim),
+        key=weights(keys[1], dim, dim),
+        value=weights(keys[2], dim, dim),
+        output=weights(keys[3], dim, dim, config.init_scale),
+        w_in=weights(keys[4], dim, hidden),
+        b_in=jnp.zeros((config.num_blocks, hidden)),
+        w_out=weights(keys[5], hidden, dim, config.init_scale),
+        b_out=jnp.zeros((config.num_blocks, dim)),
+    )
+
+
+@one_example
+def apply(params: Params, x: Float[Array, "token dim"], config: Config | None = None) -> Float[Array, "token dim"]:
+    """The tokens after all layers; `config` as given to init (its defaults if left out)."""
+    return evolve(params, x, config or Config()).state
+
+
+class Evolved(NamedTuple):
+    state: State
+    num_sublayers: Float[Array, ""]  # evaluations of F and of G, counted together
+
+
+def evolve(params: Params, x: Float[Array, "*batch token dim"], config: Config) -> Evolved:
+    """The tokens after all layers, and what that took. An adaptive scheme takes the same steps for a batch that it is given
+    whole, and its own for each example under vmap."""
+    if params.query.shape[0] != config.num_blocks:
+        raise ValueError(f"params must be those of num_blocks = {config.num_blocks} blocks, got {params.query.shape[0]}")
+    repeats = config.num_layers // config.num_blocks
+
+    def block(carry: Evolved, one: Params) -> tuple[Evolved, None]:
+        if config.scheme in ADAPTIVE:
+            field, layer = partial(joint_field, config=config), jnp.asarray(config.step_size, x.dtype)
+            state, evaluations = solve(field, one, carry.state, repeats * layer, config.scheme, config.rtol, first_step=layer)
+            return Evolved(state, carry.num_sublayers + 2 * evaluations), None
+        scheme = SCHEMES[config.scheme]
+        state = integrate(scheme.step_fn, *fields(one, config), carry.state, config.step_size, repeats)
+        return Evolved(state, carry.num_sublayers + scheme.num_sublayers * repeats), None
+
+    return jax.lax.scan(block, Evolved(x, jnp.zeros((), x.dtype)), params)[0]
+
+
+# ---------------------------------------------------------------------------------------------------------------- the fields
+
+
+def attention_field(params: Params, x: Float[Array, "*batch token dim"], config: Config) -> Float[Array, "*batch token dim"]:
+    """F(x) of one block: softmax attention of every token to all of its example, itself included."""
+    u = _normalised(x, config)
+    query, key, value = (_heads(_product(u, w), config.num_heads) for w in (params.query, params.key, params.value))
+    logits = jnp.einsum("...qhs,...khs->...hqk", query, key) / math.sqrt(query.shape[-1])
+    mixed = jnp.einsum("...hqk,...khs->...qhs", jax.nn.softmax(logits), value)
+    return _product(mixed.reshape(x.shape), params.output)
+
+
+def mlp_field(params: Params, x: Float[Array, "*batch token dim"], config: Config) -> Float[Array, "*batch token dim"]:
+    """G(x) of one block: the same map for every token."""
+    hidden = ACTIVATIONS[config.activation](_biased(_product(_normalised(x, config), params.w_in), params.b_in))
+    return _biased(_product(hidden, params.w_out), params.b_out)
+
+
+def joint_field(params: Params, x: Float[Array, "*batch token dim"], config: Config) -> Float[Array, "*batch token dim"]:
+    """F(x) + G(x)."""
+    return attention_field(params, x, config) + mlp_field(params, x, config)
+
+
+def fields(params: Params, config: Config) -> tuple[Field, Field]:
+    """F and G of one block as functions of the state."""
+    return partial(attention_field, params, config=config), partial(mlp_field, params, config=config)
+
+
+def _normalised(x: Array, config: Config) -> Array:
+    return jax.nn.standardize(x, axis=-1, epsilon=1e-5) if config.norm else x
+
+
+def _product(x: Array, weights: Array) -> Array:
+    """x W. Reverse mode forms the gradient of W transposed, dx^T x over all axes but the last. Of x @ W the compiler then makes
+    x^T (dx^T)^T out of it, two transposed factors, which on a CPU run at a third of the speed or less; so W is transposed
+    first, where the compiler cannot see it, and its gradient last."""
+    transposed = jax.lax.optimization_barrier(weights.T)
+    return jax.lax.dot_general(x, transposed, (((x.ndim - 1,), (1,)), ((), ())))
+
+
+def _heads(x: Array, num_heads: int) -> Array:
+    return x.reshape(*x.shape[:-1], num_heads, -1)
+
+
+def _biased(x: Array, bias: Array) -> Array:
+    return x + jnp.broadcast_to(bias, x.shape)
+
+
+# ----------------------------------------------------------------------------------------------------------------- the steps
+
+
+def euler_step(field: Field, x: State, step_size: Step) -> State:
+    """x + h S(x)."""
+    return x + step_size * field(x)
+
+
+def midpoint_step(field: Field, x: State, step_size: Step) -> State:
+    """x + h S(x + (h/2) S(x))."""
+    return x + step_size * field(x + step_size / 2 * field(x))
+
+
+def heun_step(field: Field, x: State, step_size: Step) -> State:
+    """x + (h/2) (S(x) + S(x + h S(x)))."""
+    first = field(x)
+    return x + step_size / 2 * (first + field(x + step_size * first))
+
+
+def rk4_step(field: Field, x: State, step_size: Step) -> State:
+    """The classical step of fourth order."""
+    k1 = field(x)
+    k2 = field(x + step_size / 2 * k1)
+    k3 = field(x + step_size / 2 * k2)
+    k4 = field(x + step_size * k3)
+    return x + step_size / 6 * (k1 + 2 * (k2 + k3) + k4)
+
+
+def flow(field: Field, x: State, time: Step, step_fn: Callable[[Field, State, Step], State], num_substeps: int) -> State:
+    """The flow of one field alone for so long, by equal substeps."""
+    step_size = time / num_substeps
+    return jax.lax.fori_loop(0, num_substeps, lambda _, x: step_fn(field, x, step_size), x)
+
+
+# what the schemes with flows take for one: exact to 1e-9 for a step of size 1/16, as far as orders are concerned
+exact_flow = partial(flow, step_fn=rk4_step, num_substeps=6)
+
+
+def parallel(f_fn: Field, g_fn: Field, x: State, step_size: Step) -> State:
+    """x + h F(x) + h G(x)."""
+    return euler_step(lambda x: f_fn(x) + g_fn(x), x, step_size)
+
+
+def sequential(f_fn: Field, g_fn: Field, x: State, step_size: Step) -> State:
+    """F first, then G at what F left."""
+    return lie(f_fn, g_fn, x, step_size, euler_step)
+
+
+def lie(f_fn: Field, g_fn: Field, x: State, step_size: Step, flow_fn: Callable[..., State] = exact_flow) -> State:
+    """The flow of F, then the flow of G; `flow_fn(field, x, time)` makes either, a single step of any kind if so chosen."""
+    return flow_fn(g_fn, flow_fn(f_fn, x, step_size), step_size)
+
+
+def strang(f_fn: Field, g_fn: Field, x: State, step_size: Step, flow_fn: Callable[..., State] = exact_flow) -> State:
+    """Half a flow of G, the flow of F, half a flow of G; `flow_fn` as in `lie`."""
+    half = step_size / 2
+    return flow_fn(g_fn, flow_fn(f_fn, flow_fn(g_fn, x, half), step_size), half)
+
+
+def macaron(f_fn: Field, g_fn: Field, x: State, step_size: Step) -> State:
+    """Strang's order of the sublayers with Euler's step for each: half G, F, half G."""
+    return strang(f_fn, g_fn, x, step_size, euler_step)
+
+
+def _on_sum(step_fn: Callable[[Field, State, Step], State]) -> Callable[[Field, Field, State, Step], State]:
+    return lambda f_fn, g_fn, x, step_size: step_fn(lambda x: f_fn(x) + g_fn(x), x, step_size)
+
+
+class Scheme(NamedTuple):
+    step_fn: Callable[[Field, Field, State, Step], State]
+    num_sublayers: int  # evaluations of F and of G in one step
+
+
+SCHEMES = {
+    "parallel": Scheme(parallel, 2),
+    "sequential": Scheme(sequential, 2),
+    "lie": Scheme(lie, 48),
+    "strang": Scheme(strang, 72),
+    "macaron": Scheme(macaron, 3),
+    "midpoint": Scheme(_on_sum(midpoint_step), 4),
+    "heun": Scheme(_on_sum(heun_step), 4),
+    "rk4": Scheme(_on_sum(rk4_step), 8),
+}
+
+
+# ---------------------------------------------------------------------------------------------------------------- integration
+
+
+def integrate(
+    step_fn: Callable[[Field, Field, State, Step], State],
+    f_fn: Field,
+    g_fn: Field,
+    x: State,
+    step_size: Step,
+    num_steps: int | Int[Array, ""],
+) -> State:
+    """The state after num_steps steps of a scheme for x' = F(x) + G(x). Reverse mode keeps the state before every step and
+    computes the step again: that is less than what it takes to write all of its parts to fresh memory and read them back. It
+    needs num_steps as a Python int; a traced number will do without derivatives and in forward mode."""
+    if isinstance(num_steps, int) and num_steps < 0:
+        raise ValueError(f"num_steps must not be negative, got {num_steps}")
+    h = jnp.asarray(step_size, x.dtype)
+    step = jax.checkpoint(lambda x: step_fn(f_fn, g_fn, x, h), prevent_cse=False)
+    return jax.lax.fori_loop(0, num_steps, lambda _, x: step(x), x)
+
+
+class Solved(NamedTuple):
+    state: State  # at the end; NaN if max_steps did not suffice
+    num_evaluations: Float[Array, ""]  # of the field
+
+
+ADAPTIVE = {"tsit5": diffrax.Tsit5(), "dopri5": diffrax.Dopri5()}
+SOLVERS = {"euler": diffrax.Euler(), "midpoint": diffrax.Midpoint(), "heun": diffrax.Heun(), **ADAPTIVE}
+# Left to itself diffrax makes room for the 90 checkpoints of 4096 steps, fresh memory at every call that is hardly ever used.
+# 16 are what it would choose for 152 steps; with more steps than that some are computed once more.
+ADJOINTS = {"checkpoint": diffrax.RecursiveCheckpointAdjoint(checkpoints=16), "backsolve": diffrax.BacksolveAdjoint()}
+
+
+def solve(
+    field: Callable[[Any, State], State],
+    params: Any,
+    x: State,
+    time: Step,
+    method: str = "tsit5",
+    rtol: float | Float[Array, ""] = 1e-3,
+    num_steps: int | None = None,
+    adjoint: str = "checkpoint",
+    max_steps: int = 4096,
+    first_step: Step | None = None,
+) -> Solved:
+    """x(time) of x' = field(params, x) by diffrax: num_steps equal steps, or steps of its own to the tolerance if that is None.
+
+    Of its own steps the first to be tried is `first_step`, half of the time if left out. The absolute tolerance is rtol/2.
+    Derivatives are of the numbers computed ("checkpoint": recursive checkpoints; reverse mode only), or solve the adjoint
+    equation backwards ("backsolve": constant memory, an error of the order of the tolerance, and only with respect to `params`
+    and `x`: what `field` holds otherwise counts as constant).
+    """
+    for name, given, allowed in (("method", method, SOLVERS), ("adjoint", adjoint, ADJOINTS)):
+        if given not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {given!r}")
+    if num_steps is None and method not in ADAPTIVE:
+        raise ValueError(f"method {method} has no error estimate: give num_steps, or one of {', '.join(ADAPTIVE)}")
+    if num_steps is not None and num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+    end = jnp.asarray(time, x.dtype)
+    if num_steps is None:
+        # Too long a step costs one rejection, and is then at least a fifth. The whole time at once may just pass, with a
+        # gradient wrong by many times the tolerance; two halves are far better for twice the work.
+        controller = diffrax.PIDController(rtol=rtol, atol=rtol / 2)
+        step = end / 2 if first_step is None else jnp.asarray(first_step, x.dtype)
+    else:
+        controller, step, max_steps = diffrax.ConstantStepSize(), end / num_steps, num_steps + 1
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda _, state, params: field(params, state)),
+        SOLVERS[method],
+        jnp.zeros_like(end),
+        end,
+        step,
+        x,
+        params,
+        stepsize_controller=controller,
+        adjoint=ADJOINTS[adjoint],
+        max_steps=max_steps,
+        throw=False,
+    )
+    arrived = solution.result == diffrax.RESULTS.successful
+    steps = solution.stats["num_steps"].astype(x.dtype)
+    first_and_each = {"euler": (0, 1), "midpoint": (0, 2), "heun": (0, 2), "tsit5": (1, 6), "dopri5": (1, 6)}[method]
+    evaluations = first_and_each[0] + first_and_each[1] * steps
+    # a factor, so that the gradient is no number either
+    return Solved(jnp.asarray(solution.ys)[0] * jnp.where(arrived, 1, jnp.nan).astype(x.dtype), evaluations)

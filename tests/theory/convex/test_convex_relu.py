@@ -1,0 +1,737 @@
+"""Counts, projections, the dual norm and closed forms against enumeration, scipy and an interior-point solver.
+
+The programs are solved by cvxpy with Clarabel where that is installed; the rest needs scipy only.
+"""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import optimize
+
+from closedform.tasks import waves
+from closedform.theory.convex import convex_relu
+from zoo.calls import Call
+from zoo.checks import rejected
+from zoo.convex_problems import enumerate_patterns, solve
+
+# jitted functions of the package take numpy's arrays too
+beta_max, dual_norm, dual_direction, dual_value, duality_gap = map(
+    jax.jit,
+    (convex_relu.beta_max, convex_relu.dual_norm, convex_relu.dual_direction, convex_relu.dual_value, convex_relu.duality_gap),
+)
+whitened_optimum, whitened_gated_optimum, whitened_prediction, worst_margin, robust_worst_case = map(
+    jax.jit,
+    (
+        convex_relu.whitened_optimum,
+        convex_relu.whitened_gated_optimum,
+        convex_relu.whitened_prediction,
+        convex_relu.worst_margin,
+        convex_relu.robust_worst_case,
+    ),
+)
+projections = jax.jit(jax.vmap(convex_relu.cone_projection))
+
+# (n, d): P, beta_max, p* at beta = 0.1, computed when the formulas were derived (not the paper's)
+FACTS = {
+    (6, 2): (12, 1.881375, 0.527371),
+    (8, 2): (16, 2.147437, 2.223176),
+    (8, 3): (58, 2.164342, 1.083772),
+    (10, 3): (92, 2.164342, 1.275092),
+}
+WHITENED_Y = np.array([1.2, -0.7, 0.4, -1.1, 0.9])
+
+
+def formula_data(n, d, seed=0):
+    i, j = np.arange(1, n + 1)[:, None], np.arange(1, d + 1)[None]
+    return np.sin(1.3 * i * j + 0.7 * i + 2.1 * j + seed), 1.5 * np.cos(0.9 * i[:, 0] + seed)
+
+
+@pytest.fixture(scope="module", params=FACTS, ids=str)
+def problem(request):
+    x, y = formula_data(*request.param)
+    return x, y, enumerate_patterns(x), *FACTS[request.param]
+
+
+# ----------------------------------------------------------------------------------------------------------- the counts
+
+
+def assert_counts(pattern_count_fn):
+    rng = np.random.default_rng(0)
+    for n, d in ((1, 1), (5, 1), (6, 2), (7, 3), (6, 5), (5, 5), (4, 6)):
+        x = rng.normal(size=(n, d))
+        count = enumerate_patterns(x).shape[1] if d <= n else 2**n  # every sign choice is solvable for independent rows
+        assert float(pattern_count_fn(n, d)) == count
+    for (n, d), (count, _, _) in FACTS.items():
+        assert float(pattern_count_fn(n, d)) == count
+    assert float(pattern_count_fn(9, 4)) == 186
+    assert float(pattern_count_fn(200, 6)) == 2 * sum(math.comb(199, k) for k in range(6))  # exact in float64
+
+
+def test_pattern_count_is_that_of_enumeration():
+    assert_counts(convex_relu.pattern_count)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda n, r: 2 * sum(math.comb(n, k) for k in range(r)),  # n in place of n - 1
+        lambda n, r: 2 * sum(math.comb(n - 1, k) for k in range(r + 1)),  # affine in place of linear functions
+        lambda n, r: sum(math.comb(n - 1, k) for k in range(r)),  # u and -u taken for one
+        lambda n, r: 2 * math.comb(n - 1, r - 1),  # the last term alone
+    ],
+)
+def test_wrong_counts_are_rejected(wrong):
+    rejected(assert_counts, wrong)
+
+
+def test_enumeration_finds_the_patterns_of_the_facts(problem):
+    x, _, patterns, count, *_ = problem
+    assert patterns.shape[1] == count
+    directions = np.random.default_rng(0).normal(size=(x.shape[1], 5000))
+    seen = {tuple(column) for column in (x @ directions >= 0).T.astype(float)}
+    assert seen <= {tuple(column) for column in patterns.T}
+
+
+def test_pattern_bound_is_above_the_count():
+    for r in (1, 2, 3, 5, 8):
+        n = jnp.arange(max(r, 2), 60)
+        count = jax.vmap(lambda n, r=r: convex_relu.pattern_count(n, r))(n)
+        bound = jax.vmap(lambda n, r=r: convex_relu.pattern_bound(n, r))(n)
+        assert bool(jnp.all(bound >= count))
+        np.testing.assert_allclose(bound, 2 * r * (math.e * (np.asarray(n) - 1) / r) ** r, rtol=1e-13)
+
+
+def assert_scenario_bound(scenario_bound_fn):
+    np.testing.assert_allclose(scenario_bound_fn(10, 0.1, 0.1), 266.0517, atol=5e-5)
+    np.testing.assert_allclose(scenario_bound_fn(10, 0.01, 0.1), 20 * (11 + math.log(100)), rtol=1e-12)
+    np.testing.assert_allclose(scenario_bound_fn(10, 0.9, 0.8), 11 / 0.72 - 1, rtol=1e-12)  # the other branch
+
+
+def test_scenario_bound():
+    assert_scenario_bound(convex_relu.scenario_bound)
+    for wrong in (
+        lambda n, psi, xi: convex_relu.scenario_bound(n, xi, psi),  # the roles swapped
+        lambda n, psi, xi: convex_relu.scenario_bound(n - 1, psi, xi),  # n dual variables
+        lambda n, psi, xi: 2 / xi * (n + 1 - math.log(psi)),  # one branch
+        lambda n, psi, xi: 1 / xi * (n + 1 - math.log(psi)),  # without the 2
+    ):
+        rejected(assert_scenario_bound, wrong)
+
+
+# ------------------------------------------------------------------------------------------------------------ projection
+
+
+def scipy_projection(q, rows):
+    multipliers, _ = optimize.nnls(-rows.T, q, maxiter=100 * len(rows))
+    return q + rows.T @ multipliers
+
+
+def assert_projects(project_fn, q, rows, rtol=1e-10):
+    """Against scipy, and the conditions of Karush, Kuhn and Tucker on the multipliers."""
+    result = project_fn(jnp.asarray(q), jnp.asarray(rows))
+    lengths = np.linalg.norm(rows, axis=-1)
+    for i in range(len(q)):
+        point, multipliers, size = np.asarray(result.point[i]), np.asarray(result.multipliers[i]), np.linalg.norm(q[i])
+        assert np.abs(point - scipy_projection(q[i], rows[i])).max() <= rtol * size
+        heights = rows[i] @ point / np.where(lengths[i] > 0, lengths[i], 1)
+        assert heights.min() >= -rtol * size
+        assert multipliers.min() >= -rtol * size
+        assert np.abs(q[i] + multipliers @ rows[i] - point).max() <= rtol * size
+        assert np.abs(multipliers * lengths[i] * heights).max() <= rtol * size**2
+
+
+def random_cones(n, d, number, seed=0):
+    """Cones of random patterns, and the X' D nu that the dual norm projects."""
+    rng = np.random.default_rng(seed)
+    x, nu = rng.normal(size=(n, d)), rng.normal(size=n)
+    active = rng.normal(size=(number, d)) @ x.T >= 0
+    return (active * nu) @ x, np.where(active[:, :, None], x, -x)
+
+
+@pytest.mark.parametrize("shape", [(6, 2), (12, 3), (500, 10), (250, 60)], ids=str)
+def test_projections_are_those_of_scipy(shape):
+    assert_projects(projections, *random_cones(*shape, number=12))
+
+
+def degenerate_cones():
+    rng = np.random.default_rng(3)
+    q, rows = random_cones(20, 4, number=30, seed=3)
+    q = rng.normal(size=q.shape)
+    repeat = lambda *parts: np.concatenate([*parts, np.zeros((30, 80 - 20 * len(parts), 4))], axis=1)  # noqa: E731
+    yield "zero rows", q, repeat(rows)
+    yield "duplicates", q, repeat(rows, rows)
+    yield "collinear rows of other lengths", q, repeat(rows, 3 * rows, 1e-3 * rows)
+    yield "nearly duplicates", q, repeat(rows, rows + 1e-5 * rng.normal(size=rows.shape))
+    yield "a hyperplane", q, repeat(rows, np.where(np.arange(20)[:, None] == 7, -rows, 0))
+    yield "only 0", q, repeat(rows, -rows)
+    yield "a random intersection", q, repeat(rng.normal(size=rows.shape))
+    yield "rows of rank 2", q, repeat(rows @ rng.normal(size=(4, 2)) @ rng.normal(size=(2, 4)))
+    yield "integers", rng.integers(-2, 3, q.shape) + 0.5, repeat(rng.integers(-1, 2, rows.shape).astype(float))
+    yield "the whole space", q, repeat(0 * rows)
+
+
+@pytest.mark.parametrize("case", list(degenerate_cones()), ids=lambda case: case[0])
+def test_projections_onto_degenerate_cones(case):
+    assert_projects(projections, *case[1:])
+
+
+def test_projection_of_points_inside_and_in_the_polar_cone():
+    q, rows = random_cones(20, 4, number=30)
+    zeros = np.zeros((30, 60, 4))
+    rows = np.concatenate([rows, zeros], axis=1)
+    polar = -np.einsum("cn,cnd->cd", np.random.default_rng(0).uniform(size=rows.shape[:2]), rows)
+    np.testing.assert_allclose(projections(polar, rows).point, 0, atol=1e-12 * np.abs(polar).max())
+    inside = projections(projections(q, rows).point, rows)
+    np.testing.assert_allclose(inside.point, projections(q, rows).point, rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(projections(jnp.zeros_like(q), rows).point, 0)
+
+
+def test_signs_and_a_start_change_the_way_but_not_the_result():
+    q, rows = random_cones(40, 5, number=16)
+    x, signs = rows[0], np.sign((rows * rows[:1]).sum(axis=2))
+    project = jax.jit(jax.vmap(convex_relu.cone_projection, (0, None, 0, 0)))
+    plain = projections(q, rows)
+    for face in (jnp.full((16, 5), 40), plain.face, projections(q + 0.1, rows).face):
+        result = project(q, x, signs, face)
+        np.testing.assert_allclose(result.point, plain.point, atol=1e-12 * np.abs(q).max())
+        np.testing.assert_allclose(np.einsum("cn,cn,nd->cd", result.multipliers, signs, x), plain.point - q, atol=1e-11)
+    signs[:, 20:] = 0  # no constraints
+    np.testing.assert_allclose(project(q, x, signs, plain.face * 0 + 40).point, projections(q, rows[:, :20]).point, atol=1e-11)
+
+
+def test_projection_derivatives():
+    q, rows = random_cones(12, 3, number=6)
+    both = jax.jit(jax.jacrev(lambda q, rows: projections(q, rows)[:2], argnums=(0, 1)))
+    step = np.random.default_rng(1).normal(size=(2, *q.shape)), np.random.default_rng(2).normal(size=rows.shape)
+    jacobians = both(q, rows)
+    h = 1e-6
+    above, below = (projections(q + s * h * step[0][0], rows + s * h * step[1]) for s in (1, -1))
+    for field in range(2):
+        by_q, by_rows = jacobians[field]
+        slope = np.einsum("abcd,cd->ab", by_q, step[0][0]) + np.einsum("abcde,cde->ab", by_rows, step[1])
+        np.testing.assert_allclose(slope, (above[field] - below[field]) / (2 * h), rtol=1e-5, atol=1e-6)
+
+
+# -------------------------------------------------------------------------------------------------------- the dual norm
+
+
+def scan(nu, x):
+    """N(nu) for d = 2: a fine grid of angles, then a search around its best point; and the kinks, where an x_k.u = 0."""
+    response = lambda angle: abs(nu @ np.maximum(x @ [math.cos(angle), math.sin(angle)], 0))  # noqa: E731
+    angles = np.linspace(0, 2 * math.pi, 20001)
+    values = np.abs(nu @ np.maximum(x @ np.stack([np.cos(angles), np.sin(angles)]), 0))
+    best = angles[values.argmax()]
+    bounds = (best - angles[1], best + angles[1])
+    fine = optimize.minimize_scalar(lambda a: -response(a), bounds=bounds, method="bounded", options=dict(xatol=1e-12))
+    kinks = np.arctan2(-x[:, 0], x[:, 1])
+    return max(-fine.fun, *map(response, kinks), *map(response, kinks + math.pi))
+
+
+def assert_dual_norm_in_the_plane(dual_norm_fn):
+    rng = np.random.default_rng(0)
+    for draw in range(12):
+        x, nu = rng.normal(size=(7, 2)), rng.normal(size=7) - (draw % 3)  # a shift makes the negative sign win
+        np.testing.assert_allclose(dual_norm_fn(nu, x, enumerate_patterns(x)), scan(nu, x), rtol=1e-8)
+
+
+def test_dual_norm_is_the_maximum_over_angles():
+    assert_dual_norm_in_the_plane(dual_norm)
+    assert_dual_norm_in_the_plane(lambda nu, x, patterns: dual_norm(nu, x, patterns == 1))
+
+
+def positive_neurons_only(nu, x, patterns):
+    cones = np.where(patterns.T[:, :, None] > 0, x, -x)
+    return np.linalg.norm(projections((patterns.T * nu) @ x, cones).point, axis=1).max()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda nu, x, patterns: np.linalg.norm((patterns.T * nu) @ x, axis=1).max(),  # no cones
+        positive_neurons_only,
+        lambda nu, x, patterns: np.linalg.norm(nu @ x),  # no activations
+        lambda nu, x, patterns: dual_norm(nu, x, patterns) ** 2,
+        lambda nu, x, patterns: dual_norm(nu, x, patterns[:, ::2]),  # half of the patterns
+    ],
+)
+def test_wrong_dual_norms_are_rejected(wrong):
+    rejected(assert_dual_norm_in_the_plane, wrong)
+
+
+def test_dual_norm_is_the_largest_projection(problem):
+    x, y, patterns, *_ = problem
+    pieces = [
+        np.linalg.norm(scipy_projection(sign * (pattern * y) @ x, (2 * pattern - 1)[:, None] * x))
+        for pattern in patterns.T
+        for sign in (1, -1)
+    ]
+    np.testing.assert_allclose(dual_norm(y, x, patterns), max(pieces), rtol=1e-10)
+    directions = np.random.default_rng(0).normal(size=(x.shape[1], 20000))
+    responses = np.abs(y @ np.maximum(x @ directions, 0)) / np.linalg.norm(directions, axis=0)
+    assert 0.98 * max(pieces) < responses.max() <= max(pieces)
+
+
+def test_beta_max_of_the_facts(problem):
+    x, y, patterns, _, value, _ = problem
+    np.testing.assert_allclose(beta_max(x, y, patterns), value, atol=5e-7)
+
+
+def test_dual_direction_attains_the_norm(problem):
+    x, y, patterns, *_ = problem
+    for nu in (y, -y, y[::-1].copy()):
+        value, direction, sign = dual_direction(nu, x, patterns)
+        np.testing.assert_allclose(np.linalg.norm(direction), 1, rtol=1e-12)
+        np.testing.assert_allclose(sign * (nu @ np.maximum(x @ direction, 0)), value, rtol=1e-12)
+        assert abs(float(sign)) == 1
+
+
+def test_dual_norm_on_whitened_data_separates_the_signs():
+    """X X' = 1: N(nu) = max(|nu_+|, |nu_-|), so that this is where the closed form reaches 0."""
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 5)))[0].T
+    patterns = np.array(list(itertools.product((0.0, 1.0), repeat=5))).T
+    for nu in (WHITENED_Y, -WHITENED_Y, np.abs(WHITENED_Y)):
+        expected = max(np.linalg.norm(np.maximum(nu, 0)), np.linalg.norm(np.maximum(-nu, 0)))
+        np.testing.assert_allclose(dual_norm(nu, basis, patterns), expected, rtol=1e-12)
+
+
+def test_dual_norm_is_zero_without_nan_where_nothing_responds():
+    x, y = formula_data(6, 2)
+    for nu, data in ((0 * y, x), (y, 0 * x)):
+        value, gradient = jax.jit(jax.value_and_grad(convex_relu.dual_norm))(nu, data, enumerate_patterns(x))
+        assert float(value) == 0
+        assert bool(jnp.isfinite(gradient).all())
+
+
+def assert_gradients(dual_norm_fn):
+    """Central differences of the scan, in nu and x, at data whose best direction is inside of a cone and on an edge."""
+    edges = 0
+    slope_fn = jax.jit(jax.grad(dual_norm_fn, argnums=(0, 1)))
+    for seed in (0, 1, 2, 3, 9, 11, 12, 14):
+        rng = np.random.default_rng(seed)
+        x, nu, dx, dnu = (rng.normal(size=shape) for shape in ((7, 2), 7, (7, 2), 7))
+        patterns = enumerate_patterns(x)
+        direction = np.asarray(dual_direction(nu, x, patterns).direction)
+        edges += np.abs(x @ direction).min() < 1e-9
+        by_nu, by_x = slope_fn(nu, x, patterns)
+        h = 1e-5
+        np.testing.assert_allclose(by_nu @ dnu, (scan(nu + h * dnu, x) - scan(nu - h * dnu, x)) / (2 * h), atol=2e-5)
+        np.testing.assert_allclose(np.sum(by_x * dx), (scan(nu, x + h * dx) - scan(nu, x - h * dx)) / (2 * h), atol=2e-5)
+    assert edges == 5
+
+
+def without_multipliers(nu, x, patterns):
+    _, direction, sign = jax.lax.stop_gradient(convex_relu.dual_direction(nu, x, patterns))
+    return sign * (nu @ jax.nn.relu(x @ direction))
+
+
+def test_dual_norm_gradients():
+    assert_gradients(convex_relu.dual_norm)
+
+
+@pytest.mark.parametrize("wrong", [without_multipliers, lambda *args: 2 * convex_relu.dual_norm(*args)])
+def test_wrong_gradients_are_rejected(wrong):
+    rejected(assert_gradients, wrong)
+
+
+# ------------------------------------------------------------------------------------ the certificate, and the optimum
+
+
+def solve_program(x, y, patterns, beta, cones=True):
+    """The convex program by an interior-point method: its value, v and w."""
+    cvxpy = pytest.importorskip("cvxpy")
+    pytest.importorskip("clarabel")
+    v, w = (cvxpy.Variable((x.shape[1], patterns.shape[1])) for _ in range(2))
+    outputs = cvxpy.sum(cvxpy.multiply(patterns, x @ (v - w)), axis=1)
+    penalty = cvxpy.sum(cvxpy.norm(v, 2, axis=0)) + cvxpy.sum(cvxpy.norm(w, 2, axis=0))
+    inside = [cvxpy.multiply(2 * patterns - 1, x @ part) >= 0 for part in (v, w)] if cones else []
+    program = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum_squares(outputs - y) / 2 + beta * penalty), inside)
+    return solve(program), v.value, w.value
+
+
+def assert_certifies(duality_gap_fn):
+    """The gap closes at the optimum and bounds the distance of every other network to it."""
+    x, y = formula_data(8, 2)
+    patterns, beta, best = enumerate_patterns(x), 0.1, FACTS[8, 2][2]
+    value, v, w = solve_program(x, y, patterns, beta)
+    np.testing.assert_allclose(value, best, atol=1e-6)
+    residual = y - np.sum(patterns * (x @ (v - w)), axis=1)
+    norm = dual_norm(residual, x, patterns)
+    np.testing.assert_allclose(norm / beta, 1, atol=5e-4)
+    np.testing.assert_allclose(dual_value(beta / norm * residual, y), best, atol=5e-5)
+    assert -1e-8 < float(duality_gap_fn(value, residual, y, beta, norm)) < 5e-5
+    rng = np.random.default_rng(0)
+    for scale in (0, 0.1, 0.5, 1, 2):
+        u, alpha = rng.normal(size=(2, 4)) * scale, rng.normal(size=4) * scale
+        residual = y - np.maximum(x @ u, 0) @ alpha
+        objective = residual @ residual / 2 + beta / 2 * (np.sum(u**2) + np.sum(alpha**2))
+        gap = duality_gap_fn(objective, residual, y, beta, dual_norm(residual, x, patterns))
+        assert float(gap) >= objective - best - 1e-6
+        nu = beta / max(beta, dual_norm(residual, x, patterns)) * residual
+        np.testing.assert_allclose(gap, objective - (nu @ y - nu @ nu / 2), rtol=1e-12)
+
+
+def test_duality_gap_certifies():
+    assert_certifies(duality_gap)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda objective, r, y, beta, norm: objective - (r @ y - r @ r / 2),  # not scaled into the dual's domain
+        lambda objective, r, y, beta, norm: objective - beta / norm * (r @ y) + (beta / norm) ** 2 * (r @ r),  # no 1/2
+        lambda objective, r, y, beta, norm: duality_gap(objective, r, y, beta / 2, norm),
+        lambda objective, r, y, beta, norm: duality_gap(objective, -r, y, beta, norm),
+    ],
+)
+def test_wrong_gaps_are_rejected(wrong):
+    rejected(assert_certifies, wrong)
+
+
+def test_gap_is_finite_at_a_perfect_fit():
+    y = formula_data(6, 2)[1]
+    for beta in (0.0, 0.1):
+        assert float(duality_gap(1.5, 0 * y, y, beta, 0.0)) == 1.5
+
+
+def assert_beta_max(beta_max_fn):
+    """The zero network is optimal just above beta_max and not just below: p* < |y|^2/2 is quadratic in the distance."""
+    x, y = formula_data(6, 2)
+    patterns = enumerate_patterns(x)
+    threshold = float(beta_max_fn(x, y, patterns))
+    assert y @ y / 2 - solve_program(x, y, patterns, 1.001 * threshold)[0] < 1e-9
+    assert y @ y / 2 - solve_program(x, y, patterns, 0.999 * threshold)[0] > 1e-7
+
+
+def test_beta_max_is_the_least_beta_with_a_zero_optimum():
+    assert_beta_max(beta_max)
+    rejected(assert_beta_max, lambda *args: 2 * beta_max(*args))
+    rejected(assert_beta_max, lambda *args: beta_max(*args) / 2)
+    rejected(assert_beta_max, lambda x, y, patterns: np.linalg.norm((patterns.T * y) @ x, axis=1).max())  # no cones
+
+
+# ---------------------------------------------------------------------------------------------------- whitened data
+
+
+def assert_whitened(optimum_fn, gated_fn, prediction_fn):
+    """The program on orthonormal rows; all 2^n patterns."""
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 3)))[0].T
+    patterns = np.array(list(itertools.product((0.0, 1.0), repeat=3))).T
+    for y, beta in ((np.array([1.2, -0.7, 0.9]), 0.3), (np.array([1.2, -0.7, 0.9]), 0.8), (np.array([0.5, 1.0, 0.4]), 0.2)):
+        value, v, w = solve_program(basis, y, patterns, beta)
+        np.testing.assert_allclose(optimum_fn(y, beta), value, atol=1e-7)
+        # the loss bounds half the squared distance of the outputs by the gap, 1e-8, and the infeasibility, 1e-8
+        np.testing.assert_allclose(prediction_fn(y, beta), np.sum(patterns * (basis @ (v - w)), axis=1), atol=2e-4)
+        np.testing.assert_allclose(gated_fn(y, beta), solve_program(basis, y, patterns, beta, cones=False)[0], atol=1e-7)
+
+
+WHITENED = whitened_optimum, whitened_gated_optimum, whitened_prediction
+
+
+def test_whitened_optimum_is_that_of_the_program():
+    assert_whitened(*WHITENED)
+
+
+def unhalved(y, beta):
+    return sum(float(np.where(z <= beta, z**2, 2 * beta * z - beta**2)) for z in sign_norms(y))
+
+
+def sign_norms(y):
+    return np.linalg.norm(np.maximum(y, 0)), np.linalg.norm(np.maximum(-y, 0))
+
+
+@pytest.mark.parametrize(
+    ("which", "wrong"),
+    [
+        (0, unhalved),
+        (0, lambda y, beta: whitened_optimum(y, beta / 2)),
+        (0, whitened_gated_optimum),  # the two signs by one neuron
+        (0, lambda y, beta: sum(beta * z - beta**2 / 2 for z in sign_norms(y))),  # never zero
+        (1, whitened_optimum),
+        (2, lambda y, beta: y * max(0, 1 - beta / np.linalg.norm(y))),
+        (2, lambda y, beta: np.abs(whitened_prediction(y, beta))),
+        (2, lambda y, beta: whitened_prediction(y, beta / 2)),
+    ],
+)
+def test_wrong_whitened_values_are_rejected(which, wrong):
+    functions = list(WHITENED)
+    functions[which] = wrong
+    rejected(assert_whitened, *functions)
+
+
+def test_whitened_facts():
+    for beta, value, gated in ((0.2, 0.531252, 0.385463), (1.0, 1.856258, 1.527313), (1.4, 2.043384, 1.858239)):
+        np.testing.assert_allclose(whitened_optimum(WHITENED_Y, beta), value, atol=1e-6)
+        np.testing.assert_allclose(whitened_gated_optimum(WHITENED_Y, beta), gated, atol=1e-6)
+
+
+def test_whitened_limits_and_duality():
+    y, half = jnp.asarray(WHITENED_Y), WHITENED_Y @ WHITENED_Y / 2
+    np.testing.assert_allclose(whitened_optimum(y, 1e-9), 1e-9 * sum(sign_norms(y)), rtol=1e-8)
+    np.testing.assert_allclose(whitened_prediction(y, 0.0), y, rtol=1e-14)
+    assert float(whitened_optimum(y, 0.0)) == 0
+    above = max(sign_norms(y)) * 1.0001
+    np.testing.assert_allclose(whitened_optimum(y, above), half, rtol=1e-14)
+    np.testing.assert_array_equal(whitened_prediction(y, above), 0)
+    for beta in (0.01, 0.3, 1.4):
+        residual = y - whitened_prediction(y, beta)
+        value = whitened_optimum(y, beta)
+        np.testing.assert_allclose(dual_value(residual, y), value, rtol=1e-12)
+        gap = duality_gap(value, residual, y, beta, max(sign_norms(np.asarray(residual))))
+        np.testing.assert_allclose(gap, 0, atol=1e-12)
+        assert float(whitened_gated_optimum(y, beta)) < float(value)
+
+
+def test_whitened_derivatives():
+    """dp*/dy = nu = y - yhat and dp*/dbeta = the penalty over beta, also without negative targets."""
+    for y in (WHITENED_Y, np.abs(WHITENED_Y)):
+        by_y, by_beta = jax.jit(jax.grad(whitened_optimum, argnums=(0, 1)))(y, 0.4)
+        np.testing.assert_allclose(by_y, y - whitened_prediction(y, 0.4), atol=1e-12)
+        np.testing.assert_allclose(by_beta, sum(max(0, z - 0.4) for z in sign_norms(y)), atol=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------ adversarial training
+
+
+def grid_worst_case(network, x, y, eps):
+    """The least margin of every example over a dense grid of its l_inf ball in the plane."""
+    side = np.linspace(-eps, eps, 41)
+    shifts = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    margins = np.array([label * network(point + shifts) for point, label in zip(x, y, strict=True)]).min(axis=1)
+    return margins, np.maximum(0, 1 - margins).mean()
+
+
+def fixed_network():
+    """Units whose kinks stay out of every ball of radius 0.2, and its outputs and input gradients at the data."""
+    rng = np.random.default_rng(5)
+    x = rng.choice([-1.0, 1.0], size=(10, 2)) * rng.uniform(0.6, 2, size=(10, 2))
+    u, alpha = np.array([[1.0, -1.0, 0.2, 0.1], [0.1, 0.2, 1.0, -1.0]]), np.array([0.5, -0.8, 0.7, 0.4])
+    assert np.all(np.abs(x @ u) > 0.2 * np.abs(u).sum(axis=0))
+    network = lambda points: np.maximum(points @ u, 0) @ alpha  # noqa: E731
+    return network, x, np.sign(x[:, 0] * x[:, 1]), network(x), (x @ u > 0) * alpha @ u.T
+
+
+def assert_worst_case(worst_margin_fn, robust_worst_case_fn):
+    network, x, y, outputs, slopes = fixed_network()
+    for eps in (0.0, 0.05, 0.2):
+        margins, hinge = grid_worst_case(network, x, y, eps)
+        np.testing.assert_allclose(worst_margin_fn(outputs, slopes, y, eps), margins, atol=1e-12)
+        np.testing.assert_allclose(robust_worst_case_fn(outputs, slopes, y, eps), hinge, atol=1e-12)
+
+
+ROBUST = worst_margin, robust_worst_case
+
+
+def test_worst_case_is_that_of_a_dense_grid():
+    assert_worst_case(*ROBUST)
+
+
+@pytest.mark.parametrize(
+    ("which", "wrong"),
+    [
+        (0, lambda f, g, y, eps: y * f - eps * np.linalg.norm(g, axis=1)),  # the l_2 attack
+        (0, lambda f, g, y, eps: y * f - eps * np.abs(g).max(axis=1)),  # the l_1 attack
+        (0, lambda f, g, y, eps: y * f + eps * np.abs(g).sum(axis=1)),
+        (0, lambda f, g, y, eps: f - eps * np.abs(g).sum(axis=1)),  # without the label
+        (1, lambda f, g, y, eps: 10 * robust_worst_case(f, g, y, eps)),  # a sum
+        (1, lambda f, g, y, eps: np.mean(1 - worst_margin(f, g, y, eps))),  # no hinge
+    ],
+)
+def test_wrong_worst_cases_are_rejected(which, wrong):
+    functions = list(ROBUST)
+    functions[which] = wrong
+    rejected(assert_worst_case, *functions)
+
+
+def test_worst_case_of_the_robust_program():
+    """At n = 12, d = 2, beta = eps = 0.1 its value is that of the network it returns, under the worst attack."""
+    cvxpy = pytest.importorskip("cvxpy")
+    pytest.importorskip("clarabel")
+    x, _ = formula_data(12, 2)
+    y, eps, beta, patterns = np.sign(x[:, 0] * x[:, 1]), 0.1, 0.1, enumerate_patterns(x)
+    assert patterns.shape[1] == 24
+    v, w = (cvxpy.Variable((2, 24)) for _ in range(2))
+    gradients = patterns @ (v - w).T
+    margins = cvxpy.multiply(y, cvxpy.sum(cvxpy.multiply(x, gradients), axis=1)) - eps * cvxpy.norm(gradients, 1, axis=1)
+    penalty = beta * (cvxpy.sum(cvxpy.norm(v, 2, axis=0)) + cvxpy.sum(cvxpy.norm(w, 2, axis=0)))
+    held = [
+        cvxpy.multiply((2 * patterns - 1)[:, i], x @ part[:, i]) >= eps * cvxpy.norm(part[:, i], 1)
+        for part in (v, w)
+        for i in range(24)
+    ]
+    program = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum(cvxpy.pos(1 - margins)) / 12 + penalty), held)
+    solve(program)
+    np.testing.assert_allclose(program.value, 0.799750, atol=1e-5)
+
+    def network(points):
+        return np.maximum(points @ v.value, 0).sum(axis=-1) - np.maximum(points @ w.value, 0).sum(axis=-1)
+
+    slopes = patterns @ (v.value - w.value).T
+    predicted = robust_worst_case(network(x), slopes, y, eps)
+    np.testing.assert_allclose(predicted, grid_worst_case(network, x, y, eps)[1], atol=1e-5)
+    np.testing.assert_allclose(predicted + penalty.value, program.value, atol=1e-5)
+    np.testing.assert_allclose(robust_worst_case(network(x), slopes, y, 0.0), 0.3177, atol=1e-4)
+
+
+# ----------------------------------------------------------------------------------------------------------- contracts
+
+
+def test_dtype_follows_the_input():
+    y, x, scalar = jnp.ones(6, jnp.float32), jnp.ones((6, 2), jnp.float32), jnp.float32(0.1)
+    patterns = jnp.ones((6, 3), bool)
+    results = (
+        convex_relu.pattern_count(100 * scalar, 3),
+        convex_relu.pattern_bound(100 * scalar, 3),
+        convex_relu.scenario_bound(10, scalar, 0.1),
+        convex_relu.whitened_optimum(y, 0.1),
+        convex_relu.whitened_gated_optimum(y, 1),
+        convex_relu.whitened_prediction(y, 0.1),
+        jax.eval_shape(convex_relu.cone_projection, y[:2], x)[:2],
+        jax.eval_shape(convex_relu.dual_direction, y, x, patterns),
+        jax.eval_shape(convex_relu.beta_max, x, y, patterns),
+        convex_relu.dual_value(y, y),
+        convex_relu.duality_gap(1.0, y, y, 0.1, scalar),
+        convex_relu.worst_margin(y, x, y, 0.1),
+        convex_relu.robust_worst_case(y, x, y, 0.1),
+    )
+    assert {leaf.dtype for leaf in jax.tree.leaves(results)} == {scalar.dtype}
+
+
+def test_vmap_equals_a_loop():
+    x, y = formula_data(6, 2)
+    patterns = enumerate_patterns(x)
+    many = np.random.default_rng(0).normal(size=(5, 6))
+    batched = jax.jit(jax.vmap(convex_relu.dual_direction, (0, None, None)))(many, x, patterns)
+    for i, nu in enumerate(many):
+        for field, one in zip(batched, dual_direction(nu, x, patterns), strict=True):
+            np.testing.assert_allclose(field[i], one, rtol=1e-12, atol=1e-14)
+    betas = jnp.array([0.1, 1.0, 3.0])
+    for function in WHITENED:
+        loop = jnp.stack([function(jnp.asarray(y), beta) for beta in betas])
+        np.testing.assert_allclose(jax.jit(jax.vmap(function, (None, 0)))(y, betas), loop, rtol=1e-14)
+
+
+def test_the_arrays_of_waves_and_lists_are_numbers():
+    """Eagerly, as README's reader would: numpy's arrays, lists, whole numbers and booleans."""
+    x, y = waves.points(6, 2)
+    patterns = enumerate_patterns(x)
+    assert float(convex_relu.beta_max(x, y, patterns)) == pytest.approx(FACTS[6, 2][1], abs=1e-6)
+    same = convex_relu.beta_max(x.tolist(), y.tolist(), (patterns == 1).tolist())
+    np.testing.assert_allclose(same, convex_relu.beta_max(x, y, patterns), rtol=1e-14)
+    point = convex_relu.cone_projection([1, -2], [[0, 1], [1, 1]], [1, 1], np.array([2, 2]))
+    np.testing.assert_allclose(point.point, [1, 0], atol=1e-15)
+    assert float(convex_relu.dual_norm([3, -4], [[1, 0], [0, 1]], [[True, True], [True, False]])) == 4
+
+
+def test_counts_at_the_ends():
+    for n, rank in ((1, 1), (1, 7), (50, 26), (58, 20), (52, 51), (51, 100)):
+        exact = 2 * sum(math.comb(n - 1, k) for k in range(rank))
+        assert float(convex_relu.pattern_count(n, rank)) == exact < 2**52
+    np.testing.assert_allclose(
+        convex_relu.pattern_count(10**9, 3), 2 * sum(math.comb(10**9 - 1, k) for k in range(3)), rtol=1e-15
+    )
+    for n, rank in ((2000, 3000), (1e300, 3), (math.inf, 2)):
+        assert float(convex_relu.pattern_count(n, rank)) == math.inf
+    assert float(convex_relu.pattern_count(math.inf, 1)) == 2
+    for function, n, rank in (
+        (convex_relu.pattern_count, 0, 1),
+        (convex_relu.pattern_count, math.nan, 1),
+        (convex_relu.pattern_count, 5, 0),
+        (convex_relu.pattern_bound, 2, 3),
+    ):
+        with pytest.raises(ValueError, match=r"^(num_samples|rank) must be at least"):
+            function(n, rank)
+
+
+def test_scenario_bound_at_tiny_probabilities():
+    psi = xi = 1e-200
+    slopes = jax.grad(convex_relu.scenario_bound, argnums=(0, 1))(10.0, psi, 1e-3)
+    np.testing.assert_allclose(convex_relu.scenario_bound(10, psi, xi), 2 / xi * (11 - math.log(psi)), rtol=1e-14)
+    np.testing.assert_allclose(slopes, (2e3, -2e3 / psi), rtol=1e-14)
+
+
+def test_dual_norm_does_not_hang_on_units():
+    """N(s nu, t x) = s t N(nu, x), where the squares of s t are out of the range of float32."""
+    x, y = (jnp.asarray(part, jnp.float32) for part in formula_data(6, 2))
+    patterns = enumerate_patterns(formula_data(6, 2)[0]) == 1
+    for s, t in ((1e-15, 1e-15), (1e15, 1e15), (1e-30, 1.0), (1.0, 1e-30)):
+        norm = dual_norm(jnp.float32(s) * y, jnp.float32(t) * x, patterns)
+        assert norm.dtype == jnp.float32
+        np.testing.assert_allclose(float(norm) / s / t, FACTS[6, 2][1], rtol=1e-5)
+
+
+def test_projection_at_a_tip_and_without_rows():
+    """A point of the polar cone projects to 0 exactly, with derivative 0; no rows leave the whole space."""
+    q, rows = jnp.array([-1.0, -2.0]), jnp.eye(2)
+    result = convex_relu.cone_projection(q, rows)
+    np.testing.assert_array_equal(result.point, 0)
+    np.testing.assert_allclose(result.multipliers, [1, 2], rtol=1e-15)
+    np.testing.assert_array_equal(jax.jit(jax.jacobian(lambda q: convex_relu.cone_projection(q, rows).point))(q), 0)
+    np.testing.assert_array_equal(convex_relu.cone_projection(q, jnp.zeros((0, 2))).point, q)
+
+
+def test_what_is_empty_or_no_label_is_refused():
+    x, y = formula_data(6, 2)
+    with pytest.raises(ValueError, match=r"^patterns must not be empty, got shape \(6, 0\)$"):
+        convex_relu.dual_norm(y, x, np.zeros((6, 0)))
+    with pytest.raises(ValueError, match=r"^patterns must be 0 or 1, got"):
+        convex_relu.dual_norm(y, x, 2 * np.ones((6, 1)))
+    with pytest.raises(ValueError, match=r"^x must have the shape \(sample, dim\) with sample = 6 as in nu"):
+        convex_relu.dual_norm(y, x[:5], np.ones((6, 1)))
+    with pytest.raises(ValueError, match=r"^y must be -1 or 1, got"):
+        convex_relu.worst_margin(y, x, y, 0.1)
+    with pytest.raises(ValueError, match=r"^outputs must not be empty"):
+        convex_relu.robust_worst_case([], np.zeros((0, 2)), [], 0.1)
+
+
+# ---------------------------------------------------------------------------------------- what test_calls asks of everything
+
+X, Y = formula_data(6, 2)
+PATTERNS = enumerate_patterns(X)
+LABELS = np.sign(Y)
+SLOPES = np.random.default_rng(0).normal(size=(6, 2))
+
+
+def projected(q, rows):
+    return convex_relu.cone_projection(q, rows)[:2]
+
+
+def projected_by_signs(q, rows, signs):
+    return convex_relu.cone_projection(q, rows, signs)[:2]
+
+
+CALLS = [
+    Call(convex_relu.pattern_count, {"num_samples": 10.0, "rank": 3}, cases=[{"num_samples": 3.0}, {"num_samples": 1e9}]),
+    Call(convex_relu.pattern_bound, {"num_samples": 10.0, "rank": 3}, edges={"num_samples": [3.0, math.inf]},
+         draw=lambda rng: {"num_samples": 3 + 10 ** rng.uniform(-2, 9)}),
+    Call(convex_relu.scenario_bound, {"num_samples": 10.0, "psi": 0.1, "xi": 0.1},
+         cases=[{"psi": 1e-12}, {"psi": 1e-30, "xi": 1e-20}, {"psi": 0.9}, {"psi": 0.9, "xi": 1e-12}]),
+    Call(convex_relu.dual_norm, {"nu": Y, "x": X, "patterns": PATTERNS}, scaling={"nu": 1, "x": 1}, degree=2,
+         cases=[{"nu": 0 * Y}, {"x": 0 * X}, {"x": X * [1, 0]}, {"x": X[[0, 0, 2, 2, 4, 4]]}],
+         kinks=("case 0", "case 1")),  # a norm at 0
+    # direction and sign carry no derivative; the value is that of dual_norm, as is beta_max
+    Call(convex_relu.dual_direction, {"nu": Y, "x": X, "patterns": PATTERNS}, differentiable=False),
+    Call(convex_relu.beta_max, {"x": X, "y": Y, "patterns": PATTERNS}, differentiable=False),
+    Call(convex_relu.dual_value, {"nu": Y, "y": SLOPES[:, 0]}, scaling={"nu": 1, "y": 1}, degree=2),
+    Call(convex_relu.duality_gap, {"objective": 9.0, "residual": Y, "y": Y, "beta": 0.3, "norm": 1.7},
+         scaling={"objective": 2, "residual": 1, "y": 1, "beta": 1, "norm": 1}, degree=2,
+         cases=[{"beta": 1.7}, {"beta": 2.0}, {"residual": 0 * Y, "norm": 0.0}, {"beta": 0.0, "norm": 0.0}]),
+    Call(convex_relu.whitened_optimum, {"y": WHITENED_Y, "beta": 0.4}, scaling={"y": 1, "beta": 1}, degree=2,
+         cases=[{"y": np.abs(WHITENED_Y)}, {"y": 0 * WHITENED_Y}, {"beta": math.hypot(0.7, 1.1)},
+                {"y": 0 * WHITENED_Y, "beta": 0.0}]),
+    Call(convex_relu.whitened_gated_optimum, {"y": WHITENED_Y, "beta": 0.4}, scaling={"y": 1, "beta": 1}, degree=2,
+         cases=[{"y": 0 * WHITENED_Y}, {"y": 0 * WHITENED_Y, "beta": 0.0}]),
+    Call(convex_relu.whitened_prediction, {"y": WHITENED_Y, "beta": 0.4}, scaling={"y": 1, "beta": 1}, degree=1,
+         cases=[{"y": np.abs(WHITENED_Y)}, {"y": 0 * WHITENED_Y}, {"beta": 1.3}]),
+    Call(convex_relu.worst_margin, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "eps": 0.1},
+         scaling={"outputs": 1, "slopes": 1}, degree=1, cases=[{"slopes": 0 * SLOPES}],
+         kinks=("case 0",)),  # the modulus of a slope
+    Call(convex_relu.robust_worst_case, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "eps": 0.1}),
+    Call(projected, {"q": np.array([1.0, -2.0]), "rows": X[:3]}, of=convex_relu.cone_projection,
+         scaling={"q": 1}, degree=1, cases=[{"q": np.zeros(2)}, {"rows": 0 * X[:3]}], kinks=("case 0",)),  # a cone's tip
+    Call(projected_by_signs, {"q": np.array([1.0, -2.0]), "rows": X[:3], "signs": jnp.array([1, 0, -1])},
+         of=convex_relu.cone_projection, label="signs", differentiable=False),
+]  # fmt: skip

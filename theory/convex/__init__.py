@@ -1,0 +1,1 @@
+"""Training as a convex program: duality and certificates of ReLU networks."""

@@ -1,0 +1,1 @@
+"""Kernels of networks: their spectra, their learning curves and their dynamics."""

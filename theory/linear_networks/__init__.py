@@ -1,0 +1,1 @@
+"""Networks that are linear, or bilinear, in what they read: exact losses and exact training."""

@@ -1,0 +1,1 @@
+"""Spectra and risks of large random matrices."""
