@@ -141,24 +141,25 @@ def test_model_is_deterministic_and_follows_the_precision_asked_for(model):
     again = module.init(jax.random.key(0), settings)
     jax.tree.map(np.testing.assert_array_equal, params, again)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float64")}
-    with jax.enable_x64(False):
-        single = module.init(jax.random.key(0), settings)
+    with jax.enable_x64(False):  # traced: nothing is compiled again
+        single = jax.eval_shape(lambda: module.init(jax.random.key(0), settings))
+        x = jax.eval_shape(lambda: example(module, settings, jax.random.key(1)))
+        outputs = jax.tree.leaves(jax.eval_shape(module.apply, single, x))
     assert {leaf.dtype for leaf in jax.tree.leaves(single)} == {jnp.dtype("float32")}
-    with jax.enable_x64(False):
-        x = example(module, settings, jax.random.key(1))
-        assert jax.tree.leaves(module.apply(single, x))[0].dtype == jnp.float32
+    assert outputs[0].dtype == jnp.float32
 
 
 def test_model_applies_to_one_example(model):
     module, _, params, x = model
-    one_by_one = jnp.stack([module.apply(params, one) for one in x])
-    np.testing.assert_allclose(jax.vmap(module.apply, (None, 0))(params, x), one_by_one, rtol=1e-12, atol=1e-14)
-    np.testing.assert_allclose(jax.jit(module.apply)(params, x[0]), one_by_one[0], rtol=1e-12, atol=1e-14)
+    apply = jax.jit(module.apply)
+    one_by_one = [apply(params, one) for one in x]
+    np.testing.assert_allclose(one_by_one[0], module.apply(params, x[0]), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(jax.jit(jax.vmap(module.apply, (None, 0)))(params, x), one_by_one, rtol=1e-12, atol=1e-14)
 
 
 def test_model_has_a_finite_gradient(model):
     module, _, params, x = model
-    gradient = jax.grad(lambda p: jnp.sum(jax.vmap(module.apply, (None, 0))(p, x)))(params)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(jax.vmap(module.apply, (None, 0))(p, x))))(params)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert any(jnp.any(leaf != 0) for leaf in jax.tree.leaves(gradient))
 

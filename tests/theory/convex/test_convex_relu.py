@@ -190,6 +190,7 @@ def test_projection_of_points_inside_and_in_the_polar_cone():
     np.testing.assert_array_equal(projections(jnp.zeros_like(q), rows).point, 0)
 
 
+@pytest.mark.slow
 def test_signs_and_a_start_change_the_way_but_not_the_result():
     q, rows = random_cones(40, 5, number=16)
     x, signs = rows[0], np.sign((rows * rows[:1]).sum(axis=2))
@@ -600,6 +601,7 @@ def test_dtype_follows_the_input():
     assert {leaf.dtype for leaf in jax.tree.leaves(results)} == {scalar.dtype}
 
 
+@pytest.mark.slow
 def test_vmap_equals_a_loop():
     x, y = formula_data(6, 2)
     patterns = enumerate_patterns(x)
