@@ -36,7 +36,7 @@ from ...models.fully_connected import random_feature_network as network
 from ...models.transformers import random_feature_attention as attention
 from ...solvers import ridge
 from ...tasks.sphere_tokens import CORRELATION, GATED, LINEAR, QUADRATIC, Target
-from ...theory.gaussian.activations import arc_cosine
+from ...theory.gaussian.relu_moments import arc_cosine
 from ...theory.random_matrices import random_features
 from . import _given, _ridge
 

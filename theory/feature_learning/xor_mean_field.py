@@ -71,8 +71,9 @@ import numpy as np
 from jax.scipy.special import expi, ndtr
 from jaxtyping import Array, Float, Int, Real
 
-from ..gaussian.activations import normal_pdf, relu_mean, standardize
+from ..gaussian.relu_moments import relu_mean
 from ..numerics.arguments import FINITE, ArrayLike, at_least, each, takes
+from ..numerics.normal import normal_pdf, standardize
 from ..numerics.roots import square_root
 from .xor import typical_start
 

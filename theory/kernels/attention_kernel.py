@@ -77,8 +77,9 @@ import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Float, Real
 
-from ..gaussian.activations import arc_cosine, relu_mean, relu_product, standardize
+from ..gaussian.relu_moments import arc_cosine, relu_mean, relu_product
 from ..numerics.arguments import FINITE, ArrayLike, at_least, between, takes
+from ..numerics.normal import standardize
 from ..random_matrices.random_features import Groups
 from .harmonics import Spectrum, product_spectrum, sphere_multiplicity, sphere_quadrature, sphere_spectrum
 

@@ -109,6 +109,8 @@ def each(kind: Callable[..., Any], *ranges: Any, **named: Any) -> Any:
 
 
 FINITE = Range(low_open=True, high_open=True)
+ROUNDING = 1e-5  # what a correlation may exceed 1 by, as a sum of 1e4 products in float32 may: it counts as 1
+CORRELATION = between(-1 - ROUNDING, 1 + ROUNDING)
 
 
 def require(allowed: Range, **arguments: Any) -> None:
