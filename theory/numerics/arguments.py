@@ -113,11 +113,31 @@ ROUNDING = 1e-5  # what a correlation may exceed 1 by, as a sum of 1e4 products 
 CORRELATION = between(-1 - ROUNDING, 1 + ROUNDING)
 
 
+def known(*values: Any) -> bool:
+    """Whether these are numbers rather than tracers of a transformation.
+
+    >>> known(1.0, [2]), bool(jax.jit(known)(1.0))
+    (True, False)
+    """
+    return not any(isinstance(value, Tracer) for value in values)
+
+
 def require(allowed: Range, **arguments: Any) -> None:
     """Raises ValueError for an argument that is known, not traced, and has a value out of range."""
     for name, value in arguments.items():
-        if not isinstance(value, Tracer) and not allowed.holds(value):
+        if known(value) and not allowed.holds(value):
             raise ValueError(f"{name} must be {allowed}, got {_shown(value)}")
+
+
+def require_together(condition: str, holds_fn: Callable[..., Any], **arguments: Any) -> None:
+    """Raises ValueError at the first place where two arguments that are known, not traced, break a condition on both."""
+    if not known(*arguments.values()):
+        return
+    arrays = np.broadcast_arrays(*map(np.asarray, arguments.values()))
+    wrong = ~holds_fn(*arrays)
+    if np.any(wrong):
+        (name, value), (other, beside) = zip(arguments, (float(array[wrong][0]) for array in arrays), strict=True)
+        raise ValueError(f"{name} must be {condition}, got {value} with {other} {beside}")
 
 
 # ---------------------------------------------------------------------------------------------------------- decorator
@@ -281,13 +301,13 @@ def _whole(name: str, value: Any) -> int:
     try:
         return operator.index(value)
     except TypeError:
-        traced = isinstance(value, Tracer)
+        traced = not known(value)
         given = "a traced value: pass it as a static argument" if traced else _shown(value)
         raise ValueError(f"{name} must be a whole number, got {given}") from None
 
 
 def _counted(name: str, value: Any) -> np.ndarray:
-    if any(isinstance(part, Tracer) for part in jax.tree.leaves(value)):
+    if not known(*jax.tree.leaves(value)):
         raise ValueError(f"{name} must be whole numbers, got a traced value: pass it as a static argument")
     try:
         array = np.asarray(value)

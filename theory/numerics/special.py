@@ -67,7 +67,7 @@ def scaled_e1(x: Floats) -> Floats:
 def i0(x: Floats) -> Floats:
     """The modified Bessel function I_0, with its slope I_1: jax's own is 1 at 0.
 
-    >>> round(float(i0(jnp.array(1.0))), 5), float(jax.grad(i0)(0.0))
+    >>> round(float(i0(jnp.array(1.0))), 5), float(jax.grad(i0)(jnp.array(0.0)))
     (1.26607, 0.0)
     """
     return special.i0(x)
