@@ -57,10 +57,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Real
 
-from ..numerics.arguments import FINITE, ROUNDING, ArrayLike, as_floats, at_least, takes
+from ..numerics.arguments import FINITE, ROUNDING, ArrayLike, as_floats, at_least, known, takes
 from ..numerics.derivatives import directional, reciprocal
 from ..numerics.roots import square_root
 from ..numerics.special import arcsine, arcsine_by_complement
@@ -174,7 +173,7 @@ def _closed_form(formula_fn: Callable[[Array, Array, Array], Array]) -> DualFn:
 
 def require_covariance(variance_1: Any, variance_2: Any, covariance: Any) -> None:
     """Raises ValueError where values that are known, not traced, have covariance^2 > variance_1 variance_2 beyond rounding."""
-    if any(isinstance(value, Tracer) for value in (variance_1, variance_2, covariance)):
+    if not known(variance_1, variance_2, covariance):
         return
     v1, v2, c = (np.asarray(value, float) for value in (variance_1, variance_2, covariance))
     excess = np.abs(c) - (1 + ROUNDING) * np.sqrt(v1) * np.sqrt(v2)
