@@ -52,7 +52,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from .._example import one_example
-from .ode_transformer import rk4_step
+from .integrators import rk4_step
 
 Number = Float[Array, ""] | float
 SCHEMES = ("identity", "gaussian")
