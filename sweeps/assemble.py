@@ -95,6 +95,7 @@ def assemble(
     for block, _, _ in blocks:
         for key, (_, array) in block.variables.items():
             dtypes[key] = np.result_type(dtypes.get(key, array.dtype), array.dtype)
+    blocks.sort(key=lambda one: one[2][0])  # in the order of the grid
     labels = _labels([block for block, _, _ in blocks])
     shape = (len(plan.cells), len(plan.seeds))
     whole: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
@@ -107,7 +108,7 @@ def assemble(
                 sizes = [len(labels[axis]) for axis in inner]
                 lead = shape if "seed" in axes else shape[:1]
                 whole[key] = axes, np.full((*lead, *sizes), False if array.dtype == bool else np.nan, dtypes[key])
-            inside = [np.searchsorted(labels[axis], block.coordinates[axis]) for axis in inner]
+            inside = [_places(labels[axis], block.coordinates[axis]) for axis in inner]
             if "seed" not in axes:
                 whole[key][1][np.ix_(at, *inside)] = array[rows]
                 continue
@@ -119,11 +120,18 @@ def assemble(
 
 
 def _labels(blocks: Sequence[store.Block]) -> dict[str, np.ndarray]:
+    """The labels of each axis in all blocks together: in the order in which they come first, steps in their own."""
     axes = dict.fromkeys(axis for block in blocks for axis in block.coordinates)
-    return {
-        axis: np.unique(np.concatenate([block.coordinates[axis] for block in blocks if axis in block.coordinates]))
-        for axis in axes
-    }
+    found = {}
+    for axis in axes:
+        every = np.concatenate([block.coordinates[axis] for block in blocks if axis in block.coordinates])
+        found[axis] = np.unique(every) if axis == "step" else np.asarray(list(dict.fromkeys(every.tolist())), every.dtype)
+    return found
+
+
+def _places(labels: np.ndarray, some: np.ndarray) -> list[int]:
+    place = {label: index for index, label in enumerate(labels.tolist())}
+    return [place[label] for label in some.tolist()]
 
 
 def _labelled(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ..contract import Tolerance
 from . import config as config_
 from .errors import UsageError, unknown
 
@@ -53,13 +55,18 @@ class Experiment(NamedTuple):
         }
 
     @property
-    def tolerance(self) -> dict[str, tuple[float, float]]:
-        """`{field: (relative, absolute)}` finite-size allowance; a field that the module does not name has none."""
-        stated = getattr(self.module, "TOLERANCE", {})
-        return {
-            field: tuple(value) if isinstance(value, tuple) else (value, 0.0)
-            for field, value in {**dict.fromkeys(self.fields, 0.0), **stated}.items()
-        }
+    def tolerance(self) -> dict[str, Tolerance]:
+        """The finite-size allowance of each field; one that the module does not name has none."""
+        return {**dict.fromkeys(self.fields, Tolerance()), **getattr(self.module, "TOLERANCE", {})}
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """`{field: reason}` of the fields whose simulated side uses theory, as the module declares them."""
+        return getattr(self.module, "SHARED", {})
+
+    def labels(self, config: Any) -> dict[str, tuple]:
+        """`{axis: values}`, numbers or words, that the points of an axis go by; an axis without labels is counted."""
+        return {axis: tuple(values) for axis, values in getattr(self.module, "labels", lambda config: {})(config).items()}
 
     @property
     def grid(self) -> dict[str, tuple]:
@@ -162,9 +169,15 @@ def _read(name: str, module: ModuleType) -> Experiment:
         raise UsageError(f"{name}: Result.{field}: an axis has that name too; choose another for one of the two")
     if experiment.conditional and not experiment.drawn:
         raise UsageError(f"experiment {name}: predict takes a state, so the module needs init(key, config)")
-    strangers = set(experiment.tolerance) - set(fields)
-    if strangers:
-        raise unknown(f"field in {name}.TOLERANCE", min(strangers), fields)
+    for stated in ("TOLERANCE", "SHARED"):
+        if strangers := set(getattr(module, stated, {})) - set(fields):
+            raise unknown(f"field in {name}.{stated}", min(strangers), fields)
+    for field, tolerance in experiment.tolerance.items():
+        if not isinstance(tolerance, Tolerance) or not all(0 <= part < math.inf for part in tolerance[:2]):
+            allowed = "Tolerance(relative, absolute, reason=...), two finite numbers of at least 0"
+            raise UsageError(f"{name}: TOLERANCE[{field!r}]: got {tolerance!r}; allowed: {allowed}")
+        if any(tolerance[:2]) and not tolerance.reason:
+            raise UsageError(f"{name}: TOLERANCE[{field!r}]: got no reason; allowed: Tolerance(..., reason='why it is off')")
     return experiment
 
 
@@ -192,6 +205,20 @@ def recorded_steps(experiment: Experiment, config: Any) -> np.ndarray | None:
     return steps.astype(np.int64)
 
 
+def labels_of(experiment: Experiment, config: Any) -> dict[str, tuple]:
+    """The labels of the axes at this config, checked."""
+    labels = experiment.labels(config)
+    axes = {axis for field in experiment.fields.values() for axis in field.axes}
+    if strangers := set(labels) - axes:
+        raise unknown(f"axis in {experiment.name}.labels", min(strangers), axes)
+    for axis, values in labels.items():
+        words = all(isinstance(value, str) for value in values)
+        numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+        if not (words or numbers) or len(set(values)) < len(values):
+            raise UsageError(f"{experiment.name}: labels of {axis}: got {values!r}; allowed: distinct numbers or words")
+    return labels
+
+
 def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
     """Evaluate both sides abstractly and check their axes; returns the shapes of one run's `Result` (at one step).
 
@@ -214,7 +241,7 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
                 _check_same(experiment, state, stepped)
             observe = module.observe if experiment.dynamics else module.simulate
             shapes = jax.eval_shape(lambda s, f: observe(s, at(f)), state, floats)
-        sizes: dict[str, int] = {}
+        sizes = {axis: len(values) for axis, values in labels_of(experiment, config).items()}
         _check_result(experiment, "simulation", shapes, sizes)
         for side, function in experiment.predictions.items():
             tail = () if steps is None else (steps,)
@@ -230,7 +257,7 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
         where = str(error).split("\n")[0].rstrip(".")
         raise UsageError(
             f"{experiment.name}: a traced field ({', '.join(floats) or 'none'}) is used where a plain number is needed; a "
-            f"float that fixes a shape or a branch is declared field(default=..., metadata=dict(static=True)). ({where})"
+            f"float that fixes a shape or a branch is declared Annotated[float, Static]. ({where})"
         ) from error
     return shapes
 
@@ -260,7 +287,7 @@ def _check_result(experiment: Experiment, side: str, shapes: Any, sizes: dict[st
         where = f"{experiment.name}: {side}.{name}"
         if leaf is None:
             if side == "simulation" or (side == "prediction" and field.predicted):
-                raise UsageError(f"{where} is None; write `| None` into its annotation if it has no prediction")
+                raise UsageError(f"{where} is None; write `| None = None` if it has no prediction")
             continue
         if not np.issubdtype(leaf.dtype, np.floating):
             raise UsageError(f"{where} has dtype {leaf.dtype}; a Result holds floating-point arrays")

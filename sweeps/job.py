@@ -141,6 +141,7 @@ class _Open:
             coordinates |= {axis: np.arange(size) for axis, size in zip(axes, array.shape, strict=True)}
         if self.group.steps is not None:
             coordinates["step"] = self.group.steps
+        coordinates |= {axis: np.asarray(values) for axis, values in self.group.labels.items() if axis in coordinates}
         cells, seeds = [self.names[row] for row in rows], [self.part.seeds[column] for column in columns]
         said = store.new_provenance(plan, plan.cells[self.part.cells[rows[0]]].config, self.seconds)
         return store.Block(cells, seeds, stored[np.ix_(rows, columns)], variables, coordinates, said)

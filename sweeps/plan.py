@@ -20,7 +20,7 @@ import numpy as np
 
 from . import config as config_
 from .errors import UsageError
-from .experiment import ENGINE_FIELDS, Experiment, check, recorded_steps
+from .experiment import ENGINE_FIELDS, Experiment, check, labels_of, recorded_steps
 from .programs import precision, wants_float64
 
 FILES = 256  # a larger grid writes several cells a file, so that this many files hold it ...
@@ -60,12 +60,13 @@ class Plan(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Cells that one set of programs serves: equal static fields and recorded steps."""
+    """Cells that one set of programs serves: equal static fields, recorded steps and labels."""
 
     experiment: Experiment
     cells: list[int]  # indices in the plan
     configs: list[Any]
     steps: np.ndarray | None
+    labels: dict[str, tuple]  # {axis: numbers or words}, of the axes that have any
     shapes: Any  # of one run's Result, one step of it
     digest: str  # of the sources
 
@@ -190,14 +191,14 @@ def make_groups(plan: Plan, missing: Sequence[bool]) -> tuple[list[Group], dict[
     failed: dict[int, Exception] = {}
     for index, cell in enumerate(plan.cells):
         try:
-            steps = recorded_steps(plan.experiment, cell.config)
+            steps, labels = recorded_steps(plan.experiment, cell.config), labels_of(plan.experiment, cell.config)
         except UsageError:
             raise
         except Exception as error:
             failed[index] = error
             continue
-        key = (config_.static_key(cell.config), steps if steps is None else steps.tobytes())
-        group = gathered.setdefault(key, Group(plan.experiment, [], [], steps, None, plan.digest))
+        key = (config_.static_key(cell.config), steps if steps is None else steps.tobytes(), json.dumps(labels))
+        group = gathered.setdefault(key, Group(plan.experiment, [], [], steps, labels, None, plan.digest))
         group.cells.append(index)
         group.configs.append(cell.config)
     groups = []

@@ -32,7 +32,8 @@ def test_every_wall_holds_and_a_hole_in_any_is_found(tmp_path):
     python = shutil.ignore_patterns("__pycache__", "*.css", "*.woff2")
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, package / folder, ignore=python)
-    shutil.copy(ROOT / "__init__.py", package)
+    for path in ROOT.glob("*.py"):
+        shutil.copy(path, package)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     right = linted(tmp_path)
     assert right.returncode == 0, right.stdout
