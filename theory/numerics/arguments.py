@@ -140,6 +140,13 @@ def require_together(condition: str, holds_fn: Callable[..., Any], **arguments: 
         raise ValueError(f"{name} must be {condition}, got {value} with {other} {beside}")
 
 
+def require_not_empty(**arguments: Any) -> None:
+    """Raises ValueError for an array with an axis of size 0."""
+    for name, value in arguments.items():
+        if 0 in value.shape:
+            raise ValueError(f"{name} must not be empty, got shape {value.shape}")
+
+
 # ---------------------------------------------------------------------------------------------------------- decorator
 
 
