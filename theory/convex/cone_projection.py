@@ -4,8 +4,8 @@ Formula. For the cone $K = \{u \,:\, G u \ge 0\}$ of the rows of $G$, with multi
 
 $$
 \begin{align*}
-\operatorname{Proj}_K(q) &= \arg\min_{u \in K} |u - q| = q + G^\top \lambda, \qquad
-    \lambda = \arg\min_{\lambda \ge 0} |q + G^\top \lambda|^2 \\
+\operatorname{Proj}_K(q) &= \operatorname*{argmin}_{u \in K} |u - q| = q + G^\top \lambda, \qquad
+    \lambda = \operatorname*{argmin}_{\lambda \ge 0} |q + G^\top \lambda|^2 \\
 \lambda_k &= 0 \quad \text{where} \quad (G u)_k > 0
 \end{align*}
 $$
