@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -71,7 +71,6 @@ def assemble(
     The swept fields are axes; where cells have axes of unequal length (a grid over sizes), the short ones end in NaN.
     """
     place = {cell.name: index for index, cell in enumerate(plan.cells)}
-    column = {seed: index for index, seed in enumerate(plan.seeds)}
     blocks, damaged, first, took = [], [], None, []
     for file in stock.files:
         rows, at = meeting(file.cells, place)
@@ -91,15 +90,25 @@ def assemble(
         return None, damaged
     if first is None:
         return None, []
+    seconds, memory = zip(*took, strict=True)
+    return merged(plan, blocks, failed, {**first[1], "seconds": sum(seconds), "memory": max(memory)}), []
+
+
+Piece = tuple[store.Block, list[int], list[int]]  # a block, rows of it, and the cells of the plan that these are
+
+
+def merged(plan: Plan, pieces: list[Piece], failed: Collection[int], provenance: dict[str, Any]) -> xarray.DataTree:
+    """One result of all pieces; the list is emptied on the way."""
+    column = {seed: index for index, seed in enumerate(plan.seeds)}
     dtypes: dict[tuple[str, str], Any] = {}
-    for block, _, _ in blocks:
+    for block, _, _ in pieces:
         for key, (_, array) in block.variables.items():
             dtypes[key] = np.result_type(dtypes.get(key, array.dtype), array.dtype)
-    labels = _labels([block for block, _, _ in blocks])
+    labels = _labels([block for block, _, _ in pieces])
     shape = (len(plan.cells), len(plan.seeds))
     whole: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
-    while blocks:
-        block, rows, at = blocks.pop()  # its memory is free once it is copied
+    while pieces:
+        block, rows, at = pieces.pop()  # its memory is free once it is copied
         columns, of = meeting(block.seeds, column)
         for key, (axes, array) in block.variables.items():
             inner = [axis for axis in axes if axis not in ("cell", "seed")]
@@ -114,8 +123,15 @@ def assemble(
             there = block.stored[np.ix_(rows, columns)].reshape(len(rows), len(columns), *[1] * len(inner))
             target, where = whole[key][1], np.ix_(at, of, *inside)
             target[where] = np.where(there, array[np.ix_(rows, columns)], target[where])
-    seconds, memory = zip(*took, strict=True)
-    return _labelled(plan, whole, labels, failed, {**first[1], "seconds": sum(seconds), "memory": max(memory)}), []
+    return _labelled(plan, whole, labels, failed, provenance)
+
+
+def coordinates(variables: Mapping[Any, tuple[tuple[str, ...], np.ndarray]], steps: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Labels of the axes of a block's variables: steps as they are, of others the places from 0 on."""
+    found = {axis: np.arange(size) for axes, array in variables.values() for axis, size in zip(axes, array.shape, strict=True)}
+    return {axis: labels for axis, labels in found.items() if axis not in ("cell", "seed")} | (
+        {} if steps is None else {"step": steps}
+    )
 
 
 def _labels(blocks: Sequence[store.Block]) -> dict[str, np.ndarray]:

@@ -192,8 +192,10 @@ def recorded_steps(experiment: Experiment, config: Any) -> np.ndarray | None:
     return steps.astype(np.int64)
 
 
-def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
-    """Evaluate both sides abstractly and check their axes; returns the shapes of one run's `Result` (at one step).
+def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> dict[str, Any]:
+    """Evaluate all sides abstractly and check their axes; returns the shapes of one run's `Result`, by side.
+
+    Those of "simulation" are of one step, those of predictions of all.
 
     Nothing is computed or compiled. Raises `UsageError` for axes that do not match the annotations, or for a traced field
     that is used where a plain number is needed.
@@ -206,16 +208,17 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
     try:
         state = None
         if not experiment.drawn:
-            shapes = jax.eval_shape(lambda k, f: module.simulate(k, at(f)), key, floats)
+            simulated = jax.eval_shape(lambda k, f: module.simulate(k, at(f)), key, floats)
         else:
             state = jax.eval_shape(lambda k, f: module.init(k, at(f)), key, floats)
             if experiment.dynamics:
                 stepped = jax.eval_shape(lambda s, f: module.step(s, at(f)), state, floats)
                 _check_same(experiment, state, stepped)
             observe = module.observe if experiment.dynamics else module.simulate
-            shapes = jax.eval_shape(lambda s, f: observe(s, at(f)), state, floats)
+            simulated = jax.eval_shape(lambda s, f: observe(s, at(f)), state, floats)
         sizes: dict[str, int] = {}
-        _check_result(experiment, "simulation", shapes, sizes)
+        _check_result(experiment, "simulation", simulated, sizes)
+        shapes = {"simulation": simulated}
         for side, function in experiment.predictions.items():
             tail = () if steps is None else (steps,)
 
@@ -224,8 +227,8 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
                 return function(*given, at(floats), *tail)
 
             with jax.enable_x64(True):
-                predicted = jax.eval_shape(predict, state, floats)
-            _check_result(experiment, side, predicted, sizes, lead=len(tail))
+                shapes[side] = jax.eval_shape(predict, state, floats)
+            _check_result(experiment, side, shapes[side], sizes, lead=len(tail))
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
         where = str(error).split("\n")[0].rstrip(".")
         raise UsageError(

@@ -66,7 +66,7 @@ class Group(NamedTuple):
     cells: list[int]  # indices in the plan
     configs: list[Any]
     steps: np.ndarray | None
-    shapes: Any  # of one run's Result, one step of it
+    shapes: dict[str, Any]  # of one run's Result, by side; of its simulation one step
     digest: str  # of the sources
 
     @property
@@ -197,7 +197,7 @@ def make_groups(plan: Plan, missing: Sequence[bool]) -> tuple[list[Group], dict[
             failed[index] = error
             continue
         key = (config_.static_key(cell.config), steps if steps is None else steps.tobytes())
-        group = gathered.setdefault(key, Group(plan.experiment, [], [], steps, None, plan.digest))
+        group = gathered.setdefault(key, Group(plan.experiment, [], [], steps, {}, plan.digest))
         group.cells.append(index)
         group.configs.append(cell.config)
     groups = []
@@ -249,7 +249,7 @@ def result_bytes(group: Group) -> int:
     import jax
 
     rows = 1 if group.steps is None else len(group.steps)
-    numbers = rows * sum(leaf.size for leaf in jax.tree.leaves(group.shapes))
+    numbers = rows * sum(leaf.size for leaf in jax.tree.leaves(group.shapes["simulation"]))
     sides = len(group.experiment.predictions) if group.experiment.conditional else 0
-    itemsize = max((leaf.dtype.itemsize for leaf in jax.tree.leaves(group.shapes)), default=4)
+    itemsize = max((leaf.dtype.itemsize for leaf in jax.tree.leaves(group.shapes["simulation"])), default=4)
     return max(1, numbers * (itemsize + 8 * sides))

@@ -6,7 +6,7 @@ import gc
 import inspect
 import os
 import shutil
-import subprocess
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -52,36 +52,99 @@ def pytest_collection_modifyitems(config, items):
 
 def _touched(items, commits):
     """Those whose subject, with all that it imports, was changed by the last commits; the newest change first."""
-    log = ["git", "log", "--name-only", "--format=", f"-{commits}"]
-    lines = subprocess.run(log, cwd=_ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
-    age = {(_ROOT / line).resolve(): i for i, line in reversed(list(enumerate(filter(None, lines))))}
+    from zoo.history import changed
+
+    age = changed(commits)
     ages = [(min((age[path] for path in _subject(item) if path in age), default=None), item) for item in items]
     return [item for when, item in sorted((pair for pair in ages if pair[0] is not None), key=lambda pair: pair[0])]
+
+
+def _subject(item):
+    """The files that a slow test is about, as its parameters say: a function, an experiment and its figure.
+
+    Else its own file and those that its mark names; a test in tests/experiments/test_<paper>_*.py is about that paper.
+    """
+    from closedform.sweeps import names
+
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    if "call" in given:
+        return _imports(Path(inspect.getfile(inspect.unwrap(given["call"].of or given["call"].function))).resolve())
+    if given.get("name") in names():
+        starts = [_ROOT / folder / f"{given['name']}.py" for folder in ("experiments", "figures")]
+    else:
+        paper = (path for path in _ROOT.glob("experiments/*/*.py") if item.path.stem.startswith(f"test_{path.parent.name}_"))
+        named = (_ROOT / path for path in item.get_closest_marker("slow").args)
+        starts = [item.path, *named, *(paper if item.path.parent.name == "experiments" else ())]
+    return set().union(*(_imports(path.resolve()) for path in starts if path.exists()))
 
 
 @functools.cache
 def _imports(path):
     from closedform.sweeps.digest import imported_files
 
-    return imported_files(path)
-
-
-def _subject(item):
-    """The files that a slow test is about: of the function that it calls, where its parameter says so, else its own."""
-    call = item.callspec.params.get("call") if hasattr(item, "callspec") else None
-    file = item.path if call is None else inspect.getfile(inspect.unwrap(call.of or call.function))
-    return _imports(Path(file).resolve())
+    return imported_files(path) if path.suffix == ".py" else {path}
 
 
 def pytest_sessionstart(session):
     session.config.started = time.monotonic()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Within --slow-minutes tests are begun; one that is not done a fifth of that later is cut off."""
+    if item.config.getoption("--slow-commits") is None:
+        return (yield)
+    minutes = item.config.getoption("--slow-minutes")
+    left = 60 * 1.2 * minutes - (time.monotonic() - item.config.started)
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.skip(f"{_LEFT}: not done within {1.2 * minutes:g} minutes"))
+    signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3))
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def pytest_runtest_setup(item):
     if item.config.getoption("--slow-commits") is not None:
         minutes = (time.monotonic() - item.config.started) / 60
         if minutes > item.config.getoption("--slow-minutes"):
-            pytest.skip("left: the time for slow tests is over")
+            pytest.skip(f"{_LEFT}: the time for slow tests is over")
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if session.config.getoption("--slow-commits") is not None and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK  # the last commits touched nothing that is slow
+
+
+# --------------------------------------------------------------------------------------------------------------- what it took
+
+_LEFT = "left"
+_BUDGET = {"experiment": 3.0, "theory file": 4.0}  # seconds of one process: of experiments on average, of files each
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """What was left of the slow tests; else what exceeds its budget: told, never a failure, since machines differ."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    left = [report.nodeid for report in skipped if f"Skipped: {_LEFT}: " in str(report.longrepr)]
+    if left:
+        terminalreporter.write_line(f"left of the slow tests, oldest change last ({len(left)}):\n  " + "\n  ".join(left))
+    if config.getoption("--slow") or config.getoption("--slow-commits") is not None:
+        return
+    took = {kind: {} for kind in _BUDGET}
+    for report in (one for some in terminalreporter.stats.values() for one in some if hasattr(one, "duration")):
+        path, _, test = report.nodeid.partition("::")
+        name = test.partition("[")[2].rstrip("]")
+        if path.startswith("tests/theory/"):
+            took["theory file"][path] = took["theory file"].get(path, 0.0) + report.duration
+        elif path == "tests/test_experiments.py" and name:
+            took["experiment"][name] = took["experiment"].get(name, 0.0) + report.duration
+    for kind, seconds in took.items():
+        mean, budget = sum(seconds.values()) / max(1, len(seconds)), _BUDGET[kind]
+        above = sorted(((time, what) for what, time in seconds.items() if time > budget), reverse=True)
+        if above and (kind == "theory file" or mean > budget):
+            said = ", ".join(f"{what} {time:.0f}" for time, what in above)
+            terminalreporter.write_line(f"seconds {mean:.1f} a {kind}, of {budget:g}; above it {len(above)}: {said}")
 
 
 # ------------------------------------------------------------------------------------------------------------ every test
