@@ -128,10 +128,9 @@ def merged(plan: Plan, pieces: list[Piece], failed: Collection[int], provenance:
 
 def coordinates(variables: Mapping[Any, tuple[tuple[str, ...], np.ndarray]], steps: np.ndarray | None) -> dict[str, np.ndarray]:
     """Labels of the axes of a block's variables: steps as they are, of others the places from 0 on."""
-    found = {axis: np.arange(size) for axes, array in variables.values() for axis, size in zip(axes, array.shape, strict=True)}
-    return {axis: labels for axis, labels in found.items() if axis not in ("cell", "seed")} | (
-        {} if steps is None else {"step": steps}
-    )
+    sizes = {axis: size for axes, array in variables.values() for axis, size in zip(axes, array.shape, strict=True)}
+    places = {axis: np.arange(size) for axis, size in sizes.items() if axis not in ("cell", "seed")}
+    return places if steps is None else {**places, "step": steps}
 
 
 def _labels(blocks: Sequence[store.Block]) -> dict[str, np.ndarray]:

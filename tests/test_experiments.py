@@ -23,8 +23,8 @@ from closedform.gallery.collection import small_grid
 from closedform.sweeps import Settings, compare, config, find, find_figure, names, prediction, run, statistics, sweep
 from closedform.sweeps.experiment import read_about
 from closedform.sweeps.placeholder import placeholder
+from closedform.sweeps.plan import make_plan
 from closedform.sweeps.report import save_figure
-from closedform.sweeps.runner import request
 from zoo.history import changed
 from zoo.labels import collisions
 
@@ -75,10 +75,13 @@ def traced(tmp_path_factory):
     @functools.cache
     def result(name):
         experiment = find(name)
-        options = experiment.default_config("quick"), small_grid(experiment), False, 3, 0, nowhere, None
-        return placeholder(request(experiment.module, *options))
+        return placeholder(plan_of(experiment, experiment.default_config("quick"), small_grid(experiment), nowhere))
 
     return result
+
+
+def plan_of(experiment, settings, grid, folder):
+    return make_plan(experiment, settings, grid, False, 3, 0, folder, digest="of no sources")
 
 
 def check_fields_and_axes(experiment, result):
@@ -102,7 +105,7 @@ def test_experiment_has_the_same_fields_on_both_sides_and_its_axes_when_traced(n
 def test_presets_and_grid_are_in_range(name, tmp_path):
     experiment = find(name)
     for preset in (None, "quick", *getattr(experiment.module, "PRESETS", {})):
-        plan = request(experiment.module, experiment.default_config(preset), experiment.grid, False, None, 0, tmp_path, None)
+        plan = plan_of(experiment, experiment.default_config(preset), experiment.grid, tmp_path)
         assert len(plan.cells) == np.prod([len(values) for values in experiment.grid.values()], dtype=int)
 
 

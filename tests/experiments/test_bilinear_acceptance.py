@@ -24,6 +24,7 @@ def swapped(result, side):
     return other
 
 
+@pytest.mark.slow
 def test_b2_gradient_descent_follows_the_riccati_curve(tmp_path):
     experiment, result = simulate("riccati", tmp_path, {"num_records": 20})
     assert result["simulation"].sizes["seed"] == 8
@@ -37,6 +38,7 @@ def test_b2_gradient_descent_follows_the_riccati_curve(tmp_path):
     assert float(abs(last[-3:]).max()) < 0.02
 
 
+@pytest.mark.slow
 def test_b2_halving_the_step_halves_the_lag(tmp_path):
     lags = []
     for rate, steps in ((2e-3, 200), (1e-3, 400)):
@@ -45,6 +47,7 @@ def test_b2_halving_the_step_halves_the_lag(tmp_path):
     assert np.all(np.abs(lags[0] / lags[1] - 2) < 0.1)
 
 
+@pytest.mark.slow
 def test_large_modes_are_learned_first(tmp_path):
     changes = {"num_steps": 1000, "num_records": 10, "num_tests": 1000}
     experiment, result = simulate("modes", tmp_path, changes, seeds=8)
