@@ -1,5 +1,7 @@
 """Strict mode for every test: float64 on, rank and dtype promotion are errors, shapes are checked at run time."""
 
+import collections
+import contextlib
 import ctypes
 import functools
 import gc
@@ -89,27 +91,37 @@ def pytest_sessionstart(session):
     session.config.started = time.monotonic()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item):
-    """Within --slow-minutes tests are begun; one that is not done a fifth of that later is cut off."""
+@contextlib.contextmanager
+def _in_time(item):
+    """Of --slow-commits: a test that is not done a fifth of --slow-minutes after the last could start is cut off."""
     if item.config.getoption("--slow-commits") is None:
-        return (yield)
-    minutes = item.config.getoption("--slow-minutes")
-    left = 60 * 1.2 * minutes - (time.monotonic() - item.config.started)
-    before = signal.signal(signal.SIGALRM, lambda *_: pytest.skip(f"{_LEFT}: not done within {1.2 * minutes:g} minutes"))
+        yield
+        return
+    minutes = 1.2 * item.config.getoption("--slow-minutes")
+    left = 60 * minutes - (time.monotonic() - item.config.started)
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.skip(f"{_LEFT}: not done within {minutes:g} minutes"))
     signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3))
     try:
-        return (yield)
+        yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
     if item.config.getoption("--slow-commits") is not None:
         minutes = (time.monotonic() - item.config.started) / 60
         if minutes > item.config.getoption("--slow-minutes"):
             pytest.skip(f"{_LEFT}: the time for slow tests is over")
+    with _in_time(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    with _in_time(item):
+        return (yield)
 
 
 def pytest_sessionfinish(session, exitstatus):
@@ -126,9 +138,10 @@ _BUDGET = {"experiment": 3.0, "theory file": 4.0}  # seconds of one process: of 
 def pytest_terminal_summary(terminalreporter, config):
     """What was left of the slow tests; else what exceeds its budget: told, never a failure, since machines differ."""
     skipped = terminalreporter.stats.get("skipped", [])
-    left = [report.nodeid for report in skipped if f"Skipped: {_LEFT}: " in str(report.longrepr)]
+    left = [report.nodeid.partition("::")[0] for report in skipped if f"Skipped: {_LEFT}: " in str(report.longrepr)]
     if left:
-        terminalreporter.write_line(f"left of the slow tests, oldest change last ({len(left)}):\n  " + "\n  ".join(left))
+        files = collections.Counter(left)
+        terminalreporter.write_line("left of the slow tests: " + ", ".join(f"{n} of {path}" for path, n in files.items()))
     if config.getoption("--slow") or config.getoption("--slow-commits") is not None:
         return
     took = {kind: {} for kind in _BUDGET}

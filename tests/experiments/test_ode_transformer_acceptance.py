@@ -22,6 +22,7 @@ def sines(tmp_path_factory):
     return experiment, run(experiment.module, settings, seeds=2, results=tmp_path_factory.mktemp("orders"), progress=False)
 
 
+@pytest.mark.slow
 def test_the_problem_of_the_specification(sines):
     experiment, result = sines
     assert orders.SCHEMES == orders_figure.SCHEMES == SCHEMES
@@ -35,6 +36,7 @@ def test_the_problem_of_the_specification(sines):
     assert {name: found[name] for name in table} == pytest.approx(table, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_rivals_are_rejected(sines):
     experiment, result = sines
     # Macaron has Strang's order of sublayers, and not Strang's order of convergence

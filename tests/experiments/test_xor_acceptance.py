@@ -144,6 +144,7 @@ def test_fact_9_samples_grow_like_d_log_d(compute):
     assert all(row.verdict == "agrees" for row in compare(find(samples), result))
 
 
+@pytest.mark.slow
 def test_fact_10_the_readout_alone_does_not_learn(compute):
     result = compute(layers, {"train": "readout", "record_every": 200}, seeds=3)
     error = result["simulation"]["error"].isel(step=-1).values
