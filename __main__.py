@@ -11,10 +11,13 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_origin
+from typing import Annotated, Any, Literal, get_origin
 
 import tyro
+
+from .contract import annotations, describe, unwrapped
 
 _COMMANDS = """usage: closedform COMMAND ...
 
@@ -281,7 +284,8 @@ def _status(words: list[str]) -> int:
 
 def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
     """The experiment that was named and the options for it, `config` among them; or (None, exit code)."""
-    from .sweeps.config import leaves, parse, replace
+    from .gallery.entries import meanings
+    from .sweeps.config import as_dict, leaves, parse, replace
     from .sweeps.errors import unknown
     from .sweeps.runner import resolve
 
@@ -304,16 +308,38 @@ def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
             parent, dot, last = path.rpartition(".")
             if path not in known and f"{parent}{dot}{last.removeprefix('no_')}" not in known:
                 raise unknown(f"field of {found.name}", path, known)
-            if path in known and (known[path].annotation in (int, float) or get_origin(known[path].annotation) is Literal):
+            plain = unwrapped(known[path].annotation)[0] if path in known else None
+            if plain in (int, float) or get_origin(plain) is Literal:
                 values[path] = parse(path, inline or text, known[path].annotation)
     replace(default, values)
+    shown = _with_ranges(default, "", meanings(type(default)) if {"-h", "--help"} & set(words) else {})
     options = dataclasses.make_dataclass(
         command,
-        [("experiment", tyro.conf.Positional[str], dataclasses.field(kw_only=True)), ("config", type(default), default)],
+        [
+            ("experiment", tyro.conf.Positional[str], dataclasses.field(kw_only=True)),
+            ("config", type(shown), dataclasses.field(default=shown)),
+        ],
         bases=(kind,),
     )
     options.__doc__ = found.about().claim
-    return found, _parse(options, words, f"{command} {found.name}")
+    chosen = _parse(options, words, f"{command} {found.name}")
+    chosen.config = replace(default, as_dict(chosen.config))
+    return found, chosen
+
+
+def _with_ranges(config: Any, prefix: str, comments: dict[str, str]) -> Any:
+    """The config as an object that tyro shows with its comments and ranges: "(a whole number of at least 1; default: 64)"."""
+    fields = []
+    for name, annotation in annotations(type(config)).items():
+        path, value = prefix + name, getattr(config, name)
+        if dataclasses.is_dataclass(value):
+            nested = _with_ranges(value, f"{path}.", comments)
+            fields.append((name, type(nested), dataclasses.field(default=nested)))
+            continue
+        hint = partial("({}; default: {})".format, describe(annotation))
+        shown = tyro.conf.arg(help=comments.get(path, ""), help_behavior_hint=hint)
+        fields.append((name, Annotated[annotation, shown], dataclasses.field(default=value)))
+    return dataclasses.make_dataclass(type(config).__name__, fields, frozen=True)()
 
 
 def _beside(text: str, what: str) -> Any:
@@ -344,7 +370,7 @@ def _axes(texts: list[str], found: Any, config: Any) -> dict[str, tuple]:
         words = [word.strip() for word in listed.split(",")]
         with contextlib.suppress(json.JSONDecodeError):  # a list may be a value, and a quoted text may hold a comma
             entries = json.loads(f"[{listed}]")
-            if known[path].annotation is not str or all(isinstance(entry, str) for entry in entries):
+            if unwrapped(known[path].annotation)[0] is not str or all(isinstance(entry, str) for entry in entries):
                 words = [entry if isinstance(entry, str) else json.dumps(entry) for entry in entries]
         axes[path] = tuple(parse(path, word, known[path].annotation) for word in words)
     return axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -10,7 +11,10 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterSciNotation
 
+from ..sweeps import prediction, statistics
+
 if TYPE_CHECKING:
+    import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -68,6 +72,21 @@ def simulation(axes: Axes, x: Any, statistics: tuple[Any, Any], index: int = 0) 
         errorevery=every,
         zorder=3,
     )
+
+
+def compare(
+    axes: Axes,
+    x: Any,
+    result: xarray.DataTree,
+    field: str,
+    index: int = 0,
+    label: str | None = None,
+    at: Callable[[Any], Any] = lambda values: values,
+    **options: Any,
+) -> None:
+    """A field of a result, predicted and simulated; `at` takes the curve out of an array with more axes than x."""
+    theory(axes, x, at(prediction(result, field)), index, label, **options)
+    simulation(axes, x, tuple(map(at, statistics(result, field))), index)
 
 
 def legend(axes: Axes, seeds: int, line: str = "theory", above: bool = False, point: str = "SGD", **options: Any) -> None:

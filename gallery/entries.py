@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..sweeps import Row, agrees, compare, config, find_figure, provenance
 from ..sweeps.experiment import About
 from ..sweeps.memory import text as bytes_text
-from ..sweeps.report import diverged_lines, worst_first
+from ..sweeps.report import diverged_lines, stored_config, worst_first
 from ..sweeps.stored import Stored
 from .modules import document
 
@@ -156,7 +156,8 @@ def picture(stored: Stored, resolution: int) -> tuple[Picture | None, str]:
     try:
         if own is not None:
             try:
-                return _drawn(own(stored.result), document(f"figures/{name}").split("\n\n")[0], resolution), ""
+                figure = own(stored.result, stored_config(stored.experiment, stored.result))
+                return _drawn(figure, document(f"figures/{name}").split("\n\n")[0], resolution), ""
             except Exception as error:
                 trouble = f"The experiment's own figure cannot show this: {type(error).__name__}: {error}"
         try:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..sweeps.report import numbers
+from ..sweeps.report import allowance, numbers
 from .entries import Entry
 from .markup import markdown
 
@@ -26,7 +26,7 @@ def _templates() -> Any:
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    found.filters |= {"markdown": lambda text: Markup(markdown(text)), "numbers": numbers}
+    found.filters |= {"markdown": lambda text: Markup(markdown(text)), "numbers": numbers, "allowance": allowance}
     return found
 
 

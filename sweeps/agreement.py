@@ -1,7 +1,7 @@
 """The agreement table: for every predicted field, is the simulation where theory says, given its error bar?
 
 A point agrees if `|mean over seeds - prediction| <= z * SE + relative * |prediction| + absolute`. The allowance (relative,
-absolute) is the experiment's own TOLERANCE, with its reason there; z is 4 for a field of one number and 5 for one of many
+absolute) is the experiment's own TOLERANCE, which says its reason; z is 4 for a field of one number and 5 for one of many
 points. A prediction conditional on the draw is compared seed by seed: mean and SE are those of the difference. Diverged
 seeds stand apart. Under two seeds there is no verdict.
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..contract import Tolerance
 from .experiment import Experiment
 from .store import group
 
@@ -41,6 +42,8 @@ class Row(NamedTuple):
     seeds: int
     diverged: tuple[int, ...]  # seeds with a value that is not finite
     verdict: str  # "agrees", "DISAGREES" or "no verdict (<why>)"
+    tolerance: Tolerance = Tolerance()  # what is allowed beyond the standard error, and why
+    shared: str = ""  # why the simulated side uses theory, where it does
 
     @property
     def deviation(self) -> float:
@@ -137,10 +140,10 @@ class _Cell(NamedTuple):
 def _row(cell: _Cell, seeds: np.ndarray, diverged: np.ndarray, failed: bool) -> Row:
     kept, lost = np.flatnonzero(~diverged), tuple(int(seed) for seed in seeds[diverged])
     simulated, predicted = cell.simulated[kept].astype(np.float64), cell.predicted.astype(np.float64)
-    relative, absolute = cell.experiment.tolerance[cell.field]
+    tolerance = cell.experiment.tolerance[cell.field]
     if failed:
         nan, why = math.nan, "no verdict (failed)"
-        return Row(cell.experiment.name, cell.text, cell.field, "", nan, nan, nan, nan, 0, 0, 0, lost, why)
+        return Row(cell.experiment.name, cell.text, cell.field, "", nan, nan, nan, nan, 0, 0, 0, lost, why, tolerance)
     if cell.paired:
         paired = predicted[kept]
         predicted = _mean_and_error(paired)[0]
@@ -153,7 +156,7 @@ def _row(cell: _Cell, seeds: np.ndarray, diverged: np.ndarray, failed: bool) -> 
     predictions, differences, errors = (array.ravel() for array in (predicted, difference, error))
     there = present.ravel()
     points = int(there.sum())
-    allowed = (Z_NUMBER if points == 1 else Z_CURVE) * errors + relative * np.abs(predictions) + absolute
+    allowed = (Z_NUMBER if points == 1 else Z_CURVE) * errors + tolerance.relative * np.abs(predictions) + tolerance.absolute
     inside = np.abs(differences) <= allowed  # a NaN is not inside
     with np.errstate(divide="ignore", invalid="ignore"):
         badness = np.where(allowed > 0, np.abs(differences) / allowed, np.where(differences == 0, 0.0, np.inf))
@@ -178,6 +181,8 @@ def _row(cell: _Cell, seeds: np.ndarray, diverged: np.ndarray, failed: bool) -> 
         seeds=count,
         diverged=lost,
         verdict=verdict,
+        tolerance=tolerance,
+        shared=cell.experiment.shared.get(cell.field, ""),
     )
 
 

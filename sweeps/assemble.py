@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import store
-from .plan import Plan
+from .plan import Group, Plan
 
 if TYPE_CHECKING:
     import xarray
@@ -71,7 +71,7 @@ def assemble(
     The swept fields are axes; where cells have axes of unequal length (a grid over sizes), the short ones end in NaN.
     """
     place = {cell.name: index for index, cell in enumerate(plan.cells)}
-    blocks, damaged, first, took = [], [], None, []
+    blocks, damaged, first, took, trained = [], [], None, [], {}
     for file in stock.files:
         rows, at = meeting(file.cells, place)
         kept = [(row, index) for row, index in zip(rows, at, strict=True) if sources[index] == file.digest]
@@ -83,6 +83,7 @@ def assemble(
             continue
         rows, at = [row for row, _ in kept], [index for _, index in kept]
         blocks.append((block, rows, at))
+        trained |= block.provenance.get("trained", {})
         took.append((block.provenance["seconds"], block.provenance.get("memory", 0)))
         if first is None or at[0] < first[0]:
             first = (at[0], block.provenance)
@@ -91,7 +92,8 @@ def assemble(
     if first is None:
         return None, []
     seconds, memory = zip(*took, strict=True)
-    return merged(plan, blocks, failed, {**first[1], "seconds": sum(seconds), "memory": max(memory)}), []
+    said = {**first[1], "seconds": sum(seconds), "memory": max(memory), **({"trained": trained} if trained else {})}
+    return merged(plan, blocks, failed, said), []
 
 
 Piece = tuple[store.Block, list[int], list[int]]  # a block, rows of it, and the cells of the plan that these are
@@ -104,6 +106,7 @@ def merged(plan: Plan, pieces: list[Piece], failed: Collection[int], provenance:
     for block, _, _ in pieces:
         for key, (_, array) in block.variables.items():
             dtypes[key] = np.result_type(dtypes.get(key, array.dtype), array.dtype)
+    pieces.sort(key=lambda one: one[2][0])  # in the order of the grid
     labels = _labels([block for block, _, _ in pieces])
     shape = (len(plan.cells), len(plan.seeds))
     whole: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
@@ -116,7 +119,7 @@ def merged(plan: Plan, pieces: list[Piece], failed: Collection[int], provenance:
                 sizes = [len(labels[axis]) for axis in inner]
                 lead = shape if "seed" in axes else shape[:1]
                 whole[key] = axes, np.full((*lead, *sizes), False if array.dtype == bool else np.nan, dtypes[key])
-            inside = [np.searchsorted(labels[axis], block.coordinates[axis]) for axis in inner]
+            inside = [_places(labels[axis], block.coordinates[axis]) for axis in inner]
             if "seed" not in axes:
                 whole[key][1][np.ix_(at, *inside)] = array[rows]
                 continue
@@ -126,19 +129,27 @@ def merged(plan: Plan, pieces: list[Piece], failed: Collection[int], provenance:
     return _labelled(plan, whole, labels, failed, provenance)
 
 
-def coordinates(variables: Mapping[Any, tuple[tuple[str, ...], np.ndarray]], steps: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Labels of the axes of a block's variables: steps as they are, of others the places from 0 on."""
+def coordinates(variables: Mapping[Any, tuple[tuple[str, ...], np.ndarray]], group: Group) -> dict[str, np.ndarray]:
+    """Labels of the axes of a block's variables: the group's steps and labels, and where it has none the places from 0 on."""
     sizes = {axis: size for axes, array in variables.values() for axis, size in zip(axes, array.shape, strict=True)}
-    places = {axis: np.arange(size) for axis, size in sizes.items() if axis not in ("cell", "seed")}
-    return places if steps is None else {**places, "step": steps}
+    found = {axis: np.arange(size) for axis, size in sizes.items() if axis not in ("cell", "seed")}
+    found |= {axis: np.asarray(values) for axis, values in group.labels.items() if axis in found}
+    return found if group.steps is None or "step" not in found else {**found, "step": group.steps}
 
 
 def _labels(blocks: Sequence[store.Block]) -> dict[str, np.ndarray]:
+    """The labels of each axis in all blocks together: in the order in which they come first, steps in their own."""
     axes = dict.fromkeys(axis for block in blocks for axis in block.coordinates)
-    return {
-        axis: np.unique(np.concatenate([block.coordinates[axis] for block in blocks if axis in block.coordinates]))
-        for axis in axes
-    }
+    found = {}
+    for axis in axes:
+        every = np.concatenate([block.coordinates[axis] for block in blocks if axis in block.coordinates])
+        found[axis] = np.unique(every) if axis == "step" else np.asarray(list(dict.fromkeys(every.tolist())), every.dtype)
+    return found
+
+
+def _places(labels: np.ndarray, some: np.ndarray) -> list[int]:
+    place = {label: index for index, label in enumerate(labels.tolist())}
+    return [place[label] for label in some.tolist()]
 
 
 def _labelled(

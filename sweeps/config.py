@@ -1,8 +1,8 @@
 """Configs as the engine sees them: flat paths, checked values, and the split into traced and static fields.
 
 A Config is a frozen dataclass of plain Python values, possibly nested. Fields annotated `float` are *traced*: a compiled
-program takes them as arguments, so a grid over them is one program. Everything else, and a float whose field says
-`metadata=dict(static=True)`, is *static*: it fixes shapes and branches, and each value of it is a program of its own.
+program takes them as arguments, so a grid over them is one program. Everything else, and a float that is `Static` (see
+contract.py), is *static*: it fixes shapes and branches, and each value of it is a program of its own.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
-import types
-import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ..contract import REFUSED, accept, annotations, describe, is_traced, unwrapped
 from .errors import UsageError, unknown
 
 
@@ -41,11 +39,7 @@ def leaves(config: Any, prefix: str = "") -> Iterator[Leaf]:
 @functools.cache
 def _fields(kind: type) -> list[tuple[str, Any, bool]]:
     """Name, annotation and whether it is traced, of each field; kept, since a grid asks a hundred thousand times."""
-    hints = typing.get_type_hints(kind)
-    return [
-        (field.name, hints[field.name], hints[field.name] is float and not field.metadata.get("static", False))
-        for field in dataclasses.fields(kind)
-    ]
+    return [(name, annotation, is_traced(annotation)) for name, annotation in annotations(kind).items()]
 
 
 def replace(config: Any, values: Mapping[str, Any]) -> Any:
@@ -89,74 +83,28 @@ def validate(config: Any) -> None:
 
 def checked(path: str, value: Any, annotation: Any) -> Any:
     """`value` as `annotation` wants it (an int is a float, a list a tuple), or a `UsageError` that names `path`."""
-    accepted = _accept(value, annotation)
-    if accepted is _REFUSED:
+    try:
+        accepted = accept(value, annotation)
+    except TypeError as error:
+        raise UsageError(f"{path}: {error}") from error
+    if accepted is REFUSED:
         raise UsageError(f"{path}: got {value!r}; allowed: {describe(annotation)}")
     return accepted
 
 
-_REFUSED = object()
-
-
-def _accept(value: Any, annotation: Any) -> Any:
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-        value = value.item()  # a number out of numpy is a plain number
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Literal:
-        return value if value in arguments else _REFUSED
-    if origin in (typing.Union, types.UnionType):
-        options = (_accept(value, option) for option in arguments)
-        return next((option for option in options if option is not _REFUSED), _REFUSED)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            return _REFUSED
-        items = arguments[:1] * len(value) if arguments[-1:] == (Ellipsis,) else arguments
-        if len(items) != len(value):
-            return _REFUSED
-        result = tuple(_accept(entry, item) for entry, item in zip(value, items, strict=True))
-        return _REFUSED if any(entry is _REFUSED for entry in result) else result
-    if annotation is types.NoneType:
-        return value if value is None else _REFUSED
-    if isinstance(value, bool) or annotation is bool:
-        return value if isinstance(value, bool) and annotation is bool else _REFUSED
-    if annotation is float:
-        return float(value) if isinstance(value, int | float) and math.isfinite(value) else _REFUSED
-    if annotation in (int, str):
-        return value if isinstance(value, annotation) else _REFUSED
-    raise UsageError(f"a Config holds float, int, bool, str, tuples of these, or nested Configs; not {annotation!r}")
-
-
 def parse(path: str, text: str, annotation: Any) -> Any:
     """The value that `text` (one command-line word) spells for a field of this annotation, or a `UsageError`."""
-    if annotation is str:
+    kind, _ = unwrapped(annotation)
+    if kind is str:
         return text
     words = {"True": True, "true": True, "False": False, "false": False, "None": None}
     try:
         value = words[text] if text in words else json.loads(text)
     except json.JSONDecodeError:
         value = text
-    if isinstance(value, int) and not isinstance(value, bool) and annotation is float:
+    if isinstance(value, int) and not isinstance(value, bool) and kind is float:
         value = float(value)
     return checked(path, value, annotation)
-
-
-def describe(annotation: Any) -> str:
-    """What a field of this annotation allows, in words.
-
-    >>> describe(int), describe(float)
-    ('a whole number', 'a finite number')
-    """
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Literal:
-        return " or ".join(repr(argument) for argument in arguments)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(describe(argument) for argument in arguments)
-    if origin is tuple:
-        if arguments[-1:] == (Ellipsis,):
-            return f"a list, each entry {describe(arguments[0])}"
-        return "a list of " + ", ".join(describe(argument) for argument in arguments)
-    names = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
-    return names.get(annotation, "nothing" if annotation is types.NoneType else str(annotation))
 
 
 def traced_values(config: Any) -> dict[str, float]:

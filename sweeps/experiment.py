@@ -1,14 +1,16 @@
 """An experiment as the engine sees it: a module that follows the contract of DESIGN.md, found by its path and read once.
 
 Nothing is registered: `experiments/<paper>/<name>.py` is the experiment `<paper>/<name>`, and its figure is the file of the
-same path under `figures/`. Everything that the engine wants to know stands in the module: the signatures say whether it is
-one shot or dynamics and whether its prediction is conditional on the draw; the annotations of `Result` name the axes.
+same path under `figures/`. Everything that the engine wants to know stands in the module: its functions say whether it is
+one shot, dynamics (measured on the way) or training (measured at its end), their signatures whether its prediction is
+conditional on the draw; the annotations of `Result` name the axes.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,12 +20,20 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ..contract import Tolerance
 from . import config as config_
 from .errors import UsageError, unknown
 
 ENGINE_FIELDS = ("diverged", "failed", "stored")  # that the engine adds to what an experiment measures
 _PACKAGE = __name__.split(".")[0]
 _ROOT = Path(__file__).resolve().parent.parent
+
+
+_WANTED = {
+    "one shot": ["simulate"],
+    "dynamics": ["init", "step", "observe", "steps"],
+    "training": ["init", "step", "num_steps", "simulate"],
+}
 
 
 class Field(NamedTuple):
@@ -39,9 +49,16 @@ class Experiment(NamedTuple):
     name: str
     module: ModuleType
     fields: dict[str, Field]
-    dynamics: bool  # init/step/observe/steps, rather than simulate
+    dynamics: bool  # init/step/observe/steps: measured on the way
     drawn: bool  # init draws what simulate and predict share
-    conditional: bool  # predict takes what init returned first
+    conditional: bool  # predict takes a state: of dynamics and one shot what init returned, of training the end
+    training: bool = False  # init/step/num_steps/simulate: measured at the end
+    curves: dict[str, Field] = {}  # noqa: RUF012  # of training that observes: recorded at `steps`, predicted by nobody
+
+    @property
+    def stepped(self) -> bool:
+        """Whether the engine owns a loop of steps."""
+        return self.dynamics or self.training
 
     @property
     def predictions(self) -> dict[str, Callable]:
@@ -53,13 +70,18 @@ class Experiment(NamedTuple):
         }
 
     @property
-    def tolerance(self) -> dict[str, tuple[float, float]]:
-        """`{field: (relative, absolute)}` finite-size allowance; a field that the module does not name has none."""
-        stated = getattr(self.module, "TOLERANCE", {})
-        return {
-            field: tuple(value) if isinstance(value, tuple) else (value, 0.0)
-            for field, value in {**dict.fromkeys(self.fields, 0.0), **stated}.items()
-        }
+    def tolerance(self) -> dict[str, Tolerance]:
+        """The finite-size allowance of each field; one that the module does not name has none."""
+        return {**dict.fromkeys(self.fields, Tolerance()), **getattr(self.module, "TOLERANCE", {})}
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """`{field: reason}` of the fields whose simulated side uses theory, as the module declares them."""
+        return getattr(self.module, "SHARED", {})
+
+    def labels(self, config: Any) -> dict[str, tuple]:
+        """`{axis: values}`, numbers or words, that the points of an axis go by; an axis without labels is counted."""
+        return {axis: tuple(values) for axis, values in getattr(self.module, "labels", lambda config: {})(config).items()}
 
     @property
     def grid(self) -> dict[str, tuple]:
@@ -140,14 +162,18 @@ def find_figure(name: str) -> Callable | None:
 
 
 def _read(name: str, module: ModuleType) -> Experiment:
-    dynamics = hasattr(module, "step")
-    wanted = ["Config", "Result", *(["init", "step", "observe", "steps"] if dynamics else ["simulate"])]
+    training = hasattr(module, "step") and hasattr(module, "num_steps")
+    dynamics = hasattr(module, "step") and not training
+    wanted = ["Config", "Result", *_WANTED["training" if training else "dynamics" if dynamics else "one shot"]]
+    if training and (hasattr(module, "observe") or hasattr(module, "Curves")):
+        wanted += ["observe", "steps", "Curves"]
     missing = [attribute for attribute in wanted if not hasattr(module, attribute)]
     if missing:
         raise UsageError(f"experiment {name} lacks {', '.join(missing)}; a module of its kind has {', '.join(wanted)}")
-    fields = {}
-    for field, hint in typing.get_type_hints(module.Result, include_extras=True).items():
-        fields[field] = _field(f"{name}: Result.{field}", hint)
+    fields = _fields(name, module.Result)
+    curves = _fields(name, module.Curves) if training and hasattr(module, "Curves") else {}
+    if both := sorted(set(fields) & set(curves)):
+        raise UsageError(f"{name}: {both[0]} is a field of Result and of Curves; rename one of the two")
     experiment = Experiment(
         name=name,
         module=module,
@@ -155,17 +181,31 @@ def _read(name: str, module: ModuleType) -> Experiment:
         dynamics=dynamics,
         drawn=hasattr(module, "init"),
         conditional=hasattr(module, "predict") and "state" in inspect.signature(module.predict).parameters,
+        training=training,
+        curves=curves,
     )
-    for field in {*ENGINE_FIELDS, "cell", "seed", "step"} & set(fields):
+    every = {**fields, **curves}
+    for field in {*ENGINE_FIELDS, "cell", "seed", "step"} & set(every):
         raise UsageError(f"{name}: Result.{field}: that name belongs to the engine; choose another")
-    for field in sorted(set(fields) & {axis for one in fields.values() for axis in one.axes}):
+    for field in sorted(set(every) & {axis for one in every.values() for axis in one.axes}):
         raise UsageError(f"{name}: Result.{field}: an axis has that name too; choose another for one of the two")
     if experiment.conditional and not experiment.drawn:
         raise UsageError(f"experiment {name}: predict takes a state, so the module needs init(key, config)")
-    strangers = set(experiment.tolerance) - set(fields)
-    if strangers:
-        raise unknown(f"field in {name}.TOLERANCE", min(strangers), fields)
+    for stated in ("TOLERANCE", "SHARED"):
+        if strangers := set(getattr(module, stated, {})) - set(fields):
+            raise unknown(f"field in {name}.{stated}", min(strangers), fields)
+    for field, tolerance in experiment.tolerance.items():
+        if not isinstance(tolerance, Tolerance) or not all(0 <= part < math.inf for part in tolerance[:2]):
+            allowed = "Tolerance(relative, absolute, reason=...), two finite numbers of at least 0"
+            raise UsageError(f"{name}: TOLERANCE[{field!r}]: got {tolerance!r}; allowed: {allowed}")
+        if any(tolerance[:2]) and not tolerance.reason:
+            raise UsageError(f"{name}: TOLERANCE[{field!r}]: got no reason; allowed: Tolerance(..., reason='why it is off')")
     return experiment
+
+
+def _fields(name: str, kind: type) -> dict[str, Field]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {field: _field(f"{name}: {kind.__name__}.{field}", hint) for field, hint in hints.items()}
 
 
 def _field(where: str, hint: Any) -> Field:
@@ -182,20 +222,51 @@ def _field(where: str, hint: Any) -> Field:
 
 
 def recorded_steps(experiment: Experiment, config: Any) -> np.ndarray | None:
-    """The steps at which dynamics are observed (sorted, distinct, from 0 on), or None for one shot."""
-    if not experiment.dynamics:
+    """The steps at which a run is observed (sorted, distinct, from 0 on), or None for one shot."""
+    if not experiment.stepped:
         return None
+    if experiment.training and not experiment.curves:
+        return np.zeros(0, np.int64)
     steps = np.asarray(experiment.module.steps(config))
     valid = steps.ndim == 1 and steps.size > 0 and np.issubdtype(steps.dtype, np.integer)
     if not valid or steps[0] < 0 or np.any(np.diff(steps) <= 0):
         raise UsageError(f"{experiment.name}: steps(config) is a sorted array of distinct step counts; got {steps!r}")
+    if experiment.training and steps[-1] > (end := last_step(experiment, config, steps)):
+        raise UsageError(f"{experiment.name}: steps(config) ends at num_steps(config) = {end} or before; got {steps!r}")
     return steps.astype(np.int64)
 
 
-def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> dict[str, Any]:
-    """Evaluate all sides abstractly and check their axes; returns the shapes of one run's `Result`, by side.
+def last_step(experiment: Experiment, config: Any, steps: np.ndarray | None) -> int:
+    """How many steps a run has; one shot counts as one."""
+    if steps is None:
+        return 1
+    if not experiment.training:
+        return int(steps[-1])
+    count = experiment.module.num_steps(config)
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+        raise UsageError(f"{experiment.name}: num_steps(config) is a whole number of at least 0; got {count!r}")
+    return int(count)
 
-    Those of "simulation" are of one step, those of predictions of all.
+
+def labels_of(experiment: Experiment, config: Any) -> dict[str, tuple]:
+    """The labels of the axes at this config, checked."""
+    labels = experiment.labels(config)
+    axes = {axis for field in (*experiment.fields.values(), *experiment.curves.values()) for axis in field.axes}
+    if strangers := set(labels) - axes:
+        raise unknown(f"axis in {experiment.name}.labels", min(strangers), axes)
+    for axis, values in labels.items():
+        words = all(isinstance(value, str) for value in values)
+        numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+        if not (words or numbers) or len(set(values)) < len(values):
+            raise UsageError(f"{experiment.name}: labels of {axis}: got {values!r}; allowed: distinct numbers or words")
+    return labels
+
+
+def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> dict[str, Any]:
+    """Evaluate all sides abstractly and check their axes; returns the shapes of one run, by side.
+
+    "simulation" is its `Result` and "curves", in training that observes, its `Curves`: of dynamics and of curves at one step.
+    Then come the predictions, at all steps.
 
     Nothing is computed or compiled. Raises `UsageError` for axes that do not match the annotations, or for a traced field
     that is used where a plain number is needed.
@@ -205,22 +276,26 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> dict
     def at(values: dict[str, Any]) -> Any:
         return config_.with_traced(config, values)
 
+    shapes: dict[str, Any] = {}
     try:
         state = None
         if not experiment.drawn:
-            simulated = jax.eval_shape(lambda k, f: module.simulate(k, at(f)), key, floats)
+            shapes["simulation"] = jax.eval_shape(lambda k, f: module.simulate(k, at(f)), key, floats)
         else:
             state = jax.eval_shape(lambda k, f: module.init(k, at(f)), key, floats)
-            if experiment.dynamics:
+            if experiment.stepped:
                 stepped = jax.eval_shape(lambda s, f: module.step(s, at(f)), state, floats)
                 _check_same(experiment, state, stepped)
             observe = module.observe if experiment.dynamics else module.simulate
-            simulated = jax.eval_shape(lambda s, f: observe(s, at(f)), state, floats)
-        sizes: dict[str, int] = {}
-        _check_result(experiment, "simulation", simulated, sizes)
-        shapes = {"simulation": simulated}
+            shapes["simulation"] = jax.eval_shape(lambda s, f: observe(s, at(f)), state, floats)
+            if experiment.curves:
+                shapes["curves"] = jax.eval_shape(lambda s, f: module.observe(s, at(f)), state, floats)
+        sizes = {axis: len(values) for axis, values in labels_of(experiment, config).items()}
+        if "curves" in shapes:
+            _check_result(experiment, "simulation", shapes["curves"], sizes, of=experiment.curves)
+        _check_result(experiment, "simulation", shapes["simulation"], sizes)
         for side, function in experiment.predictions.items():
-            tail = () if steps is None else (steps,)
+            tail = (steps,) if experiment.dynamics else ()
 
             def predict(state, floats, function=function, tail=tail):
                 given = (to_float64(state),) if experiment.conditional else ()
@@ -233,7 +308,7 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> dict
         where = str(error).split("\n")[0].rstrip(".")
         raise UsageError(
             f"{experiment.name}: a traced field ({', '.join(floats) or 'none'}) is used where a plain number is needed; a "
-            f"float that fixes a shape or a branch is declared field(default=..., metadata=dict(static=True)). ({where})"
+            f"float that fixes a shape or a branch is declared Annotated[float, Static]. ({where})"
         ) from error
     return shapes
 
@@ -253,17 +328,24 @@ def _check_same(experiment: Experiment, state: Any, stepped: Any) -> None:
         raise UsageError(f"{experiment.name}: step changes the state: {'; '.join(changes) or 'other leaves'}")
 
 
-def _check_result(experiment: Experiment, side: str, shapes: Any, sizes: dict[str, int], lead: int = 0) -> None:
+def _check_result(
+    experiment: Experiment,
+    side: str,
+    shapes: Any,
+    sizes: dict[str, int],
+    lead: int = 0,
+    of: Mapping[str, Field] | None = None,
+) -> None:
     """Check one side's `Result` shapes against the annotations; `sizes` collects each axis length over both sides.
 
     `lead` counts leading axes that the engine owns (the step axis of a prediction).
     """
-    for name, field in experiment.fields.items():
+    for name, field in (experiment.fields if of is None else of).items():
         leaf = getattr(shapes, name)
         where = f"{experiment.name}: {side}.{name}"
         if leaf is None:
             if side == "simulation" or (side == "prediction" and field.predicted):
-                raise UsageError(f"{where} is None; write `| None` into its annotation if it has no prediction")
+                raise UsageError(f"{where} is None; write `| None = None` if it has no prediction")
             continue
         if not np.issubdtype(leaf.dtype, np.floating):
             raise UsageError(f"{where} has dtype {leaf.dtype}; a Result holds floating-point arrays")

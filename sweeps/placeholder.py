@@ -31,19 +31,23 @@ def placeholder(plan: Plan) -> xarray.DataTree:
 
 
 def _block(plan: Plan, group: Group, draw: np.random.Generator) -> store.Block:
-    cells, seeds = len(group.cells), len(plan.seeds)
-    steps = {} if group.steps is None else {"step": len(group.steps)}
+    cells, seeds, experiment = len(group.cells), len(plan.seeds), group.experiment
+    kinds = [(experiment.fields, {name: one for name, one in group.shapes.items() if name != "curves"}, experiment.dynamics)]
+    if experiment.curves:
+        kinds.append((experiment.curves, {"simulation": group.shapes["curves"]}, True))
     variables: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
-    for field, declared in group.experiment.fields.items():
-        shape = (*steps.values(), *getattr(group.shapes["simulation"], field).shape)
-        truth = draw.uniform(0.2, 1.0, (cells, 1, *shape))
-        for side, result in group.shapes.items():
-            if (leaf := getattr(result, field)) is not None:
-                drawn = side == "simulation" or group.experiment.conditional
-                lead = {"cell": cells, "seed": seeds if drawn else 1}
-                values = (truth * draw.normal(1.0, 0.02, (*lead.values(), *shape))).astype(leaf.dtype)
-                axes = ("cell", "seed", *steps, *declared.axes) if drawn else ("cell", *steps, *declared.axes)
-                variables[side, field] = axes, values if drawn else values[:, 0]
+    for fields, sides, stepped in kinds:
+        steps = {"step": len(group.steps)} if stepped and group.steps is not None else {}
+        for field, declared in fields.items():
+            shape = (*steps.values(), *getattr(sides["simulation"], field).shape)
+            truth = draw.uniform(0.2, 1.0, (cells, 1, *shape))
+            for side, result in sides.items():
+                if (leaf := getattr(result, field)) is not None:
+                    drawn = side == "simulation" or experiment.conditional
+                    spread = draw.normal(1.0, 0.02, (cells, seeds if drawn else 1, *shape))
+                    values = (truth * spread).astype(leaf.dtype)
+                    lead = ("cell", "seed") if drawn else ("cell",)
+                    variables[side, field] = (*lead, *steps, *declared.axes), values if drawn else values[:, 0]
     variables["simulation", "diverged"] = ("cell", "seed"), np.zeros((cells, seeds), bool)
     names = [plan.cells[cell].name for cell in group.cells]
-    return store.Block(names, plan.seeds, np.ones((cells, seeds), bool), variables, coordinates(variables, group.steps), {})
+    return store.Block(names, plan.seeds, np.ones((cells, seeds), bool), variables, coordinates(variables, group), {})

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..contract import Tolerance
+from . import config
 from .agreement import Row
 from .errors import UsageError
-from .experiment import find, find_figure, names
+from .experiment import Experiment, find, find_figure, names
 from .status import SweepStatus
+from .store import provenance
 
 if TYPE_CHECKING:
     import rich.table
@@ -31,6 +34,16 @@ def numbers(row: Row) -> list[str]:
     """Of a row of the agreement table: predicted, simulated ± standard error, deviation and allowance, as texts."""
     simulated = f"{number(row.simulated)} ± {row.standard_error:.1g}"
     return [number(row.predicted), simulated, f"{row.deviation:+.1e}", f"{row.allowed:.1e}"]
+
+
+def allowance(tolerance: Tolerance) -> str:
+    """What is allowed beyond the standard error, in words.
+
+    >>> allowance(Tolerance(0.02)), allowance(Tolerance(absolute=1e-5)), allowance(Tolerance(0.1, 0.5))
+    ('2 % of the prediction', '1e-05', '10 % of the prediction + 0.5')
+    """
+    parts = [f"{100 * tolerance.relative:g} % of the prediction"] if tolerance.relative else []
+    return " + ".join([*parts, f"{tolerance.absolute:g}"] if tolerance.absolute else parts)
 
 
 def agreement_table(rows: Sequence[Row]) -> rich.table.Table:
@@ -128,6 +141,11 @@ def status_lines(sweep: SweepStatus) -> list[str]:
     return lines
 
 
+def stored_config(experiment: Experiment, result: xarray.DataTree) -> Any:
+    """The config that a result was computed at; of a grid that of its first cell."""
+    return config.build(experiment.module.Config, provenance(result)["config"])
+
+
 def save_figure(name: str, result: xarray.DataTree, stem: Path) -> list[Path]:
     """Draw the experiment's figure from a result and write `<stem>.png` and `.pdf`, byte-identical for equal results."""
     draw = find_figure(name)
@@ -138,7 +156,7 @@ def save_figure(name: str, result: xarray.DataTree, stem: Path) -> list[Path]:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    figure = draw(result)
+    figure = draw(result, stored_config(find(name), result))
     metadata: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
     paths = []
     for suffix, entries in metadata.items():

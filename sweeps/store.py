@@ -10,6 +10,7 @@ no pickle).
     <results>/<experiment>/<2 digits>/<cell>-<...>.nc     one cell (a folder for each first byte: none grows large)
                            blocks/<2 digits>/<...>.nc     several cells
                            *.partial.nc                   finished runs of a part that is not complete
+                           states/<2 digits>/<...>.nc     what runs were trained to (see states.py)
                            checkpoints/<part>/            of runs in progress
                            claims/<part>                  held by the process that works on it
                            failed/<part>.json             cells that raised
@@ -149,10 +150,13 @@ def _aside(path: Path, reason: str) -> str:
 
 def _content(tree: xarray.DataTree) -> str:
     digest = hashlib.sha256()
-    for group in sorted(tree.children):
-        for name, array in sorted(tree[group].variables.items()):
-            digest.update(f"{group}/{name} {array.dims} {array.shape} {array.dtype}".encode())
-            digest.update(np.ascontiguousarray(array.values).tobytes())
+    for node in sorted(tree.subtree, key=lambda node: node.path):
+        group = node.path.strip("/")
+        for name, array in sorted(node.variables.items()):
+            values = array.values
+            words = values.dtype.kind not in "biufc"  # which come back in another dtype than they went
+            digest.update(f"{group}/{name} {array.dims} {array.shape} {'words' if words else array.dtype}".encode())
+            digest.update(json.dumps(values.tolist()).encode() if words else np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 
 
@@ -202,11 +206,16 @@ def read(path: Path) -> tuple[Block | None, str]:
         dataset = dataset if "cell" in dataset.dims else dataset.expand_dims("cell")
         for name, array in dataset.data_vars.items():
             variables[side, str(name)] = tuple(map(str, array.dims)), array.values
-        coordinates |= {str(axis): dataset[axis].values for axis in dataset.dims}
+        coordinates |= {str(axis): _plain(dataset[axis].values) for axis in dataset.dims}
     cells = [f"{cell:016x}" for cell in coordinates.pop("cell").tolist()]
     seeds = coordinates.pop("seed").tolist()
     stored = variables.pop(("simulation", "stored"))[1]
     return Block(cells, seeds, stored, variables, coordinates, provenance(tree)), ""
+
+
+def _plain(labels: np.ndarray) -> np.ndarray:
+    """Words as numpy's own, whatever the file's reader makes of them."""
+    return labels if labels.dtype.kind in "biuf" else labels.astype(str)
 
 
 def header(path: Path, aside: bool = True) -> tuple[Header | None, str]:

@@ -47,7 +47,7 @@ def test_list_shows_every_experiment(capsys):
         ("run xor/phases --config.model.dim many", "model.dim: got 'many'; allowed: a whole number"),
         ("run xor/phases --config.model.dim=2.5", "model.dim: got 2.5; allowed: a whole number"),
         ("run xor/phases --config.model.dim", "model.dim: got ''; allowed: a whole number"),
-        ("run xor/phases --config.model.width 0", "width must be at least 1, got 0"),
+        ("run xor/phases --config.model.width 0", "model.width: got 0; allowed: a whole number of at least 1"),
         ("run xor/phases --config.learning-rate -1", "learning_rate must be positive, got -1.0"),
         ("run xor/phases --config.learning-rate nan", "learning_rate: got 'nan'; allowed: a finite number"),
         ("run xor/layers --config.train none", "train: got 'none'; allowed: 'both' or 'weights' or 'readout'"),

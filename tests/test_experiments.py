@@ -24,7 +24,7 @@ from closedform.sweeps import Settings, compare, config, find, find_figure, name
 from closedform.sweeps.experiment import read_about
 from closedform.sweeps.placeholder import placeholder
 from closedform.sweeps.plan import make_plan
-from closedform.sweeps.report import save_figure
+from closedform.sweeps.report import save_figure, stored_config
 from zoo.history import changed
 from zoo.labels import collisions
 
@@ -115,11 +115,8 @@ def test_experiment_states_claim_source_cost_and_a_reason_for_every_tolerance(na
     about = experiment.about()
     assert all(about), about
     assert experiment.seeds >= 8
-    lines = inspect.getsource(experiment.module).split("\n")
-    start = next(i for i, line in enumerate(lines) if line.startswith("TOLERANCE"))
-    for field in experiment.module.TOLERANCE:
-        line = next(line for line in lines[start:] if f'"{field}"' in line)
-        assert "#" in line or lines[lines.index(line) - 1].strip().startswith("#"), f"{name}: no reason beside {field}"
+    for field, tolerance in experiment.tolerance.items():
+        assert tolerance.reason or not (tolerance.relative or tolerance.absolute), f"{name}: no reason for {field}"
 
 
 @every
@@ -230,7 +227,7 @@ def test_figure_files_are_byte_identical_on_rerun(name, small, tmp_path):
 def draw(name, result):
     function = find_figure(name)
     assert function is not None, f"experiments/{name}.py has no figures/{name}.py"
-    return function(result)
+    return function(result, stored_config(find(name), result))
 
 
 def numbers_drawn(name, result):

@@ -21,13 +21,14 @@ Source: derived here (balancedness of linear networks is the textbook case)
 Cost: 10 s
 """
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Static, Tolerance
 from ...models.bilinear import bilinear
 from ...theory.linear_networks import bilinear_dynamics
 from ...theory.linear_networks.bilinear_dynamics import Conserved
@@ -60,9 +61,9 @@ def _at(matrix: Array, pairs: Array) -> Array:
 class Config:
     dim: int = 5  # inputs
     width: int = 4  # hidden units
-    init_scale: float = field(default=1.0, metadata=dict(static=True))  # of w and v, as in the model
+    init_scale: Annotated[float, Static] = 1.0  # of w and v, as in the model
     learning_rates: tuple[float, ...] = (0.01, 0.005, 0.0025, 0.00125)  # step sizes, falling; the last two give the slope
-    time: float = field(default=2.0, metadata=dict(static=True))  # learning rate times updates
+    time: Annotated[float, Static] = 2.0  # learning rate times updates
     weight_decay: float = 0.2  # wd of the run whose decay is measured, at the smallest step size
     dtype: str = "float64"  # drifts at the smallest step size are some 1e-3
 
@@ -127,8 +128,8 @@ def predict(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "slope": (0.0, 0.05),  # the next order in the step size, and for what moves anyway the first
-    "decay": 0.02,  # drift at the smallest step size
+    "slope": Tolerance(absolute=0.05, reason="the next order in the step size, and for what moves anyway the first"),
+    "decay": Tolerance(0.02, reason="drift at the smallest step size"),
 }
 QUICK = {"learning_rates": (0.02, 0.01), "time": 0.2}
 SEEDS = 16

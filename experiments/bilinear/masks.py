@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.bilinear import bilinear, bilinear_classifier
 from ...tasks import images
 from ...theory.linear_networks import bilinear_losses
@@ -115,7 +116,7 @@ def predict(state: State, config: Config) -> Result:
 
 
 TOLERANCE = {
-    "shift": (1e-4, 1e-4),  # exact: rounding of the simulation, in single precision
+    "shift": Tolerance(1e-4, 1e-4, reason="exact: rounding of the simulation, in single precision"),
 }
 QUICK = {
     "data": "digits_8x8",

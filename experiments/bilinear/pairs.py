@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.bilinear import bilinear
 from ...solvers.descent import minibatch_adam
 from ...tasks import boolean_pairs
@@ -83,8 +84,8 @@ def predict(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "interaction": (0.0, 1e-3),  # the loss ends near 0: what is left is rounding of single precision
-    "eigenvalues": (0.0, 1e-3),  # the same
+    "interaction": Tolerance(absolute=0.001, reason="the loss ends near 0: what is left is rounding of single precision"),
+    "eigenvalues": Tolerance(absolute=0.001, reason="the same"),
 }
 QUICK = {"dim": 3, "width": 6, "num_steps": 20, "batch_size": 32}
 SEEDS = 8

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.bilinear import bilinear
 from ...theory.linear_networks import bilinear_dynamics, bilinear_losses
 from . import _population
@@ -108,11 +109,14 @@ def _path(state: State, config: Config, steps: np.ndarray, trace: bool) -> Resul
 
 
 TOLERANCE = {
-    # the flow is the limit of small steps: a mode that grows at 2 g, g = 4 q* + 2 tr(Q* - Q), lags by g^2 rate per unit of
-    # time; at a rate of 1e-3 g is 12 at the start and falls, and the lag is 0.7 % at most
-    "loss": (0.01, 0.01),  # that lag
-    "learned": (0.01, 0.005),  # the same; the absolute part is for modes on their way through small values
-    "mixing": (0.01, 0.005),  # the same
+    "loss": Tolerance(
+        0.01,
+        0.01,
+        reason="the flow is the limit of small steps: a mode that grows at 2 g, g = 4 q* + 2 tr(Q* - Q), lags by g^2 rate "
+        "per unit of time; at a rate of 1e-3 g is 12 at the start and falls, and the lag is 0.7 % at most that lag",
+    ),
+    "learned": Tolerance(0.01, 0.005, reason="the same; the absolute part is for modes on their way through small values"),
+    "mixing": Tolerance(0.01, 0.005, reason="the same"),
 }
 QUICK = {"spectrum": (1.0, 0.5, -0.5), "model.dim": 3, "model.width": 2, "num_steps": 40, "num_records": 4}
 SEEDS = 8

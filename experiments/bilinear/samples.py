@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...solvers import ridge
 from ...theory.kernels import kernel_regression
 from ...theory.random_matrices import bilinear_spectra
@@ -92,8 +93,11 @@ def predict(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "test": 0.1,  # products of coordinates are no independent Gaussian features: 5 % off at n of their number, 54
-    "train": (0.1, 1e-4),  # the same
+    "test": Tolerance(
+        0.1,
+        reason="products of coordinates are no independent Gaussian features: 5 % off at n of their number, 54",
+    ),
+    "train": Tolerance(0.1, 1e-4, reason="the same"),
 }
 QUICK = {"spectrum": (1.0, 0.5, -0.5), "num_samples": (4, 8), "num_tests": 40}
 SEEDS = 40

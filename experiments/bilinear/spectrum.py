@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.bilinear import bilinear
 from ...theory.random_matrices import bilinear_spectra
 
@@ -84,11 +85,14 @@ def _stacked(results: list[Result]) -> Result:
 
 
 TOLERANCE = {
-    "edge": 0.03,  # the largest eigenvalue scatters below the edge by O(dim^(-2/3)): 1 % at dim = 800
-    "second": 0.01,  # corrections O(1/dim)
-    "fourth": 0.02,  # the same, twice
-    # an eigenvalue of the many in a bin is 1/800: the steep edge may be off by one or two of them
-    "mass": (0.02, 0.002),
+    "edge": Tolerance(0.03, reason="the largest eigenvalue scatters below the edge by O(dim^(-2/3)): 1 % at dim = 800"),
+    "second": Tolerance(0.01, reason="corrections O(1/dim)"),
+    "fourth": Tolerance(0.02, reason="the same, twice"),
+    "mass": Tolerance(
+        0.02,
+        0.002,
+        reason="an eigenvalue of the many in a bin is 1/800: the steep edge may be off by one or two of them",
+    ),
 }
 QUICK = {"dim": 24, "num_bins": 4}
 SEEDS = 8

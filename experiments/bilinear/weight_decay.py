@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.bilinear import bilinear
 from ...theory.linear_networks import bilinear_losses
 from . import _population
@@ -92,9 +93,9 @@ def predict_uncoupled(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "eigenvalues": (0.0, 1e-6),  # what is left after the last step; near a threshold it falls slowly
-    "norm": 1e-6,  # the same
-    "rank": 0.0,  # a count
+    "eigenvalues": Tolerance(absolute=1e-6, reason="what is left after the last step; near a threshold it falls slowly"),
+    "norm": Tolerance(1e-6, reason="the same"),
+    "rank": Tolerance(reason="a count"),
 }
 QUICK = {"num_steps": 20}
 SEEDS = 8

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.bilinear import bilinear, bilinear_classifier
 from ...tasks import images
 from ...theory.random_matrices import bilinear_spectra
@@ -81,7 +82,7 @@ def predict(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "untrained": 0.0,  # exact: weights are isotropic
+    "untrained": Tolerance(reason="exact: weights are isotropic"),
 }
 QUICK = {
     "data": "digits_8x8",

@@ -36,6 +36,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.fully_connected import convex_relu, two_layer
 from ...solvers import attacks, robust
 from ...solvers.descent import adam
@@ -243,9 +244,12 @@ def linear_margins(weights: Float[Array, "dim block"], program: Program, box: Fl
 
 _RTOL = 1e-4  # verified gap of the programs
 TOLERANCE = {
-    "worst": 1e-4,  # _RTOL: the attacked objective is between the bound and the solver's own upper bound
-    "margin": 1e-4,  # _RTOL: by so much of the objective the network may depart from the program, outside of its cones
-    "ordinary": 1e-4,  # _RTOL, as for the worst case
+    "worst": Tolerance(1e-4, reason="_RTOL: the attacked objective is between the bound and the solver's own upper bound"),
+    "margin": Tolerance(
+        1e-4,
+        reason="_RTOL: by so much of the objective the network may depart from the program, outside of its cones",
+    ),
+    "ordinary": Tolerance(1e-4, reason="_RTOL, as for the worst case"),
 }
 QUICK = {"num_train": 12, "num_patterns": 3, "num_gates": 12, "width": 8, "num_steps": 50}
 GRID = {"data": ("digits", "breast_cancer")}

@@ -16,14 +16,15 @@ Cost: 50 s
 """
 
 import functools
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Static, Tolerance
 from ...solvers import certificate, growth
 from ...tasks import teacher
 from . import _descent
@@ -33,12 +34,12 @@ from . import _descent
 class Config:
     num_samples: int = 500  # examples, paper n
     dim: int = 10  # input dimension, paper d
-    beta_share: float = field(default=0.05, metadata=dict(static=True))  # weight decay over the largest that leaves a network
+    beta_share: Annotated[float, Static] = 0.05  # weight decay over the largest that leaves a network
     width: int = 100  # of the trained network
     init_scale: float = 0.3  # standard deviation of every weight at the start
     learning_rate: float = 0.01  # of Adam, falling to 0 by a cosine
     num_steps: int = 5000  # updates
-    accuracy: float = field(default=1e-5, metadata=dict(static=True))  # gap, over the objective, at which growing ends
+    accuracy: Annotated[float, Static] = 1e-5  # gap, over the objective, at which growing ends
     dtype: str = "float64"  # small differences are meant
 
     def __post_init__(self):
@@ -115,8 +116,8 @@ def predict(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "objective": 1e-5,  # the accuracy asked for
-    "undercut": (0.0, 1e-6),  # acceptance: the program reaches or beats every run
+    "objective": Tolerance(1e-5, reason="the accuracy asked for"),
+    "undercut": Tolerance(absolute=1e-6, reason="acceptance: the program reaches or beats every run"),
 }
 QUICK = {"num_samples": 30, "dim": 3, "num_steps": 200, "width": 20, "beta_share": 0.1}
 SEEDS = 16

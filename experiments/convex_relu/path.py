@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.fully_connected import convex_relu, two_layer
 from ...solvers import certificate, interior_point
 from ...solvers.program import gated_program
@@ -107,10 +108,13 @@ def _directions(params: two_layer.Params) -> Float[Array, ""]:
 
 
 TOLERANCE = {
-    "objective": 1e-6,  # strong duality; the gap of the solver is below 1e-8, that of its residual alone a little larger
-    "gated": (0.0, 1e-5),  # what Adam leaves, as in descent.py: this problem has no other minima
-    "undercut": (0.0, 1e-6),  # no run is below
-    "certificate": 5e-4,  # N falls to beta as the square root of what the solver leaves of the objective
+    "objective": Tolerance(
+        1e-6,
+        reason="strong duality; the gap of the solver is below 1e-8, that of its residual alone a little larger",
+    ),
+    "gated": Tolerance(absolute=1e-5, reason="what Adam leaves, as in descent.py: this problem has no other minima"),
+    "undercut": Tolerance(absolute=1e-6, reason="no run is below"),
+    "certificate": Tolerance(5e-4, reason="N falls to beta as the square root of what the solver leaves of the objective"),
 }
 QUICK = {"num_samples": 5, "num_steps": 500, "width": 10}
 GRID = {"beta_share": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.7, 1.2)}

@@ -17,14 +17,15 @@ Cost: 15 s
 """
 
 import itertools
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Static, Tolerance
 from ...models.fully_connected import convex_relu, two_layer
 from ...solvers import losses, robust
 from ...solvers.program import Program, Solution, norms
@@ -34,7 +35,7 @@ from . import _problem
 @dataclass(frozen=True)
 class Config(_problem.Config):
     num_samples: int = 12  # examples, paper n
-    eps: float = field(default=0.1, metadata=dict(static=True))  # radius of the l_inf box round every point, paper eps
+    eps: Annotated[float, Static] = 0.1  # radius of the l_inf box round every point, paper eps
     num_attacks: int = 4000  # random points of the box that are tried on every example, its corners beside them
     max_steps: int = 6000  # iterations of the solver
 
@@ -86,8 +87,11 @@ def predict(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "attacked": 2e-5,  # acceptance: 1e-5; the solver stops at a verified gap of 1e-6 of the value, or at max_steps
-    "clean": 2e-5,  # the blocks leave their cones by what the solver leaves
+    "attacked": Tolerance(
+        2e-5,
+        reason="acceptance: 1e-5; the solver stops at a verified gap of 1e-6 of the value, or at max_steps",
+    ),
+    "clean": Tolerance(2e-5, reason="the blocks leave their cones by what the solver leaves"),
 }
 QUICK = {"num_samples": 6, "num_attacks": 100, "max_steps": 4000}
 GRID = {"eps": (0.0, 0.025, 0.05, 0.1, 0.15)}

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.fully_connected import convex_relu
 from ...solvers import interior_point
 from ...solvers.program import Program, Solution, relu_program
@@ -130,8 +131,8 @@ def predict_scenario(state: Float[Array, "dim direction"], config: Config) -> Re
 
 
 TOLERANCE = {
-    "improving": 0.0,  # an identity of expectations
-    "undercut": (0.0, 1e-6),  # no network is better than the program on all patterns
+    "improving": Tolerance(reason="an identity of expectations"),
+    "undercut": Tolerance(absolute=1e-6, reason="no network is better than the program on all patterns"),
 }
 QUICK = {"num_samples": 6, "dim": 2, "num_directions": 4, "num_tests": 50}
 GRID = {"num_directions": (5, 10, 20)}  # from 40 on rare draws that miss a wide cone carry the mean: it takes 1000 seeds

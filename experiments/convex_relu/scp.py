@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...solvers import fista
 from ...solvers.losses import network_objective
 from . import _problem
@@ -80,8 +81,8 @@ def predict(state: Float[Array, "dim direction"], config: Config) -> Result:
 
 
 TOLERANCE = {
-    "improving": 0.0,  # an identity of expectations
-    "undercut": (0.0, 1e-6),  # no network is better than the convex program
+    "improving": Tolerance(reason="an identity of expectations"),
+    "undercut": Tolerance(absolute=1e-6, reason="no network is better than the convex program"),
 }
 QUICK = {"num_samples": 6, "num_neurons": 6, "num_tests": 50}
 GRID = {"num_neurons": (10, 30, 100, 300)}

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...solvers import interior_point
 from ...solvers.program import gated_program, relu_program
 from ...theory.convex import convex_relu as theory
@@ -89,10 +90,10 @@ def predict(state: State, config: Config) -> Result:
 
 
 TOLERANCE = {
-    "relu": (0.0, 1e-6),  # acceptance; the solver stops at 1e-8
-    "gated": (0.0, 1e-6),  # the same
-    "outputs": (0.0, 1e-3),  # the objective is flat: outputs are known to the square root of its error
-    "trained": (0.0, 1e-5),  # what Adam leaves, as in descent.py
+    "relu": Tolerance(absolute=1e-6, reason="acceptance; the solver stops at 1e-8"),
+    "gated": Tolerance(absolute=1e-6, reason="the same"),
+    "outputs": Tolerance(absolute=0.001, reason="the objective is flat: outputs are known to the square root of its error"),
+    "trained": Tolerance(absolute=1e-5, reason="what Adam leaves, as in descent.py"),
 }
 QUICK = {"num_samples": 3, "dim": 3, "num_steps": 500}
 GRID = {"beta": (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)}

@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.transformers import residual_stack as stack
 from ...theory.transformers import layer_perturbation as perturbation
 
@@ -151,11 +152,13 @@ def _slope(change: Float[Array, "*kind depth"], config: Config) -> Float[Array, 
 
 
 TOLERANCE = {
-    # the next order in the number of layers concerned over L: 3 % where four of eight smooth layers are side by side, some
-    # tenths of a percent for one or two layers
-    "change": 0.04,
-    "slope": (0.0, 0.05),  # the same at the few layers where the line begins
-    "everything_slope": (0.0, 0.05),  # L (L - 1)/2 pairs, not L^2/2: 0.02
+    "change": Tolerance(
+        0.04,
+        reason="the next order in the number of layers concerned over L: 3 % where four of eight smooth layers are side by "
+        "side, some tenths of a percent for one or two layers",
+    ),
+    "slope": Tolerance(absolute=0.05, reason="the same at the few layers where the line begins"),
+    "everything_slope": Tolerance(absolute=0.05, reason="L (L - 1)/2 pairs, not L^2/2: 0.02"),
 }
 QUICK = {"num_doublings": 1, "window": 2, "num_inputs": 5}
 SEEDS = 64

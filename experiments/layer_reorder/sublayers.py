@@ -27,6 +27,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.transformers import ode_transformer as transformer
 from ...models.transformers import residual_stack as stack
 from ...solvers.descent import minibatch_adam
@@ -237,9 +238,9 @@ def _size(
 
 
 TOLERANCE = {
-    "mlp": 0.1,  # the next order, the effective step: 0.07 to 0.12
-    "mlp_accuracy": (0.0, 0.006),  # two of 384 bits
-    "weakened": 0.1,  # the next order, share times the effective step, up to 0.06
+    "mlp": Tolerance(0.1, reason="the next order, the effective step: 0.07 to 0.12"),
+    "mlp_accuracy": Tolerance(absolute=0.006, reason="two of 384 bits"),
+    "weakened": Tolerance(0.1, reason="the next order, share times the effective step, up to 0.06"),
 }
 QUICK = {
     "model.num_layers": 2,

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.transformers import residual_stack as stack
 from ...tasks import images
 from ...theory.transformers import layer_perturbation as perturbation
@@ -215,12 +216,12 @@ def _found(params: _digits.Params, changes: _Of, output: Array, labels: Array, g
 
 
 TOLERANCE = {
-    "skip": 0.05,  # of order h: 3 % at the first layer, less behind, where J is that of fewer layers
-    "swap": 0.1,  # of order h: 5 to 7 %, and a vector off by h of its length at every layer
-    "parallel": 0.1,  # the same
-    "gap": 0.2,  # the next order multiplies it by 1 - 2 h f.x/|x|^2, with h |f|/|x| of 0.09 to 0.13
-    "accuracy_skip": (0.0, 0.005),  # two of the 397 test images
-    "accuracy_swap": (0.0, 0.005),  # the same
+    "skip": Tolerance(0.05, reason="of order h: 3 % at the first layer, less behind, where J is that of fewer layers"),
+    "swap": Tolerance(0.1, reason="of order h: 5 to 7 %, and a vector off by h of its length at every layer"),
+    "parallel": Tolerance(0.1, reason="the same"),
+    "gap": Tolerance(0.2, reason="the next order multiplies it by 1 - 2 h f.x/|x|^2, with h |f|/|x| of 0.09 to 0.13"),
+    "accuracy_skip": Tolerance(absolute=0.005, reason="two of the 397 test images"),
+    "accuracy_swap": Tolerance(absolute=0.005, reason="the same"),
 }
 QUICK = {"model.num_layers": 3, "model.dim": 6, "num_train": 1700, "num_steps": 20, "batch_size": 16}
 SEEDS = 8

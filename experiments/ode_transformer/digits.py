@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.transformers import vision_transformer
 from . import _digits
 
@@ -65,7 +66,7 @@ def predict(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "untrained": 0.0,  # exact on average over weights
+    "untrained": Tolerance(reason="exact on average over weights"),
 }
 QUICK = {
     "num_train": 100,

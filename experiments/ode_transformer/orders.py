@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.transformers import ode_transformer
 from ...theory.transformers import splitting
 from . import _schemes
@@ -120,10 +121,12 @@ def predict(state: State, config: Config) -> Result:
 
 
 TOLERANCE = {
-    # the next order of h: a few percent at the first of the numbers of steps, 16, and less at the others
-    "error": 0.1,
-    "order": (0.0, 0.02),  # the same, at 64 to 128 steps
-    "constant": 0.01,  # the order after that: the extrapolation takes the next one off
+    "error": Tolerance(
+        0.1,
+        reason="the next order of h: a few percent at the first of the numbers of steps, 16, and less at the others",
+    ),
+    "order": Tolerance(absolute=0.02, reason="the same, at 64 to 128 steps"),
+    "constant": Tolerance(0.01, reason="the order after that: the extrapolation takes the next one off"),
 }
 QUICK = {"num_steps": (16, 32), "model.dim": 2, "model.hidden": 2, "num_tokens": 2, "time": 0.2}
 SEEDS = 8

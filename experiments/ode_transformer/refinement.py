@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.transformers import ode_transformer, vision_transformer
 from ...tasks import images
 from ...theory.transformers import splitting
@@ -143,8 +144,8 @@ def _time(config: Config) -> float:
 
 
 TOLERANCE = {
-    "order": (0.0, 0.04),  # the next order of h, at 16 and 32 steps a layer: 0.026
-    "constant": 0.02,  # the order after that, as extrapolation takes the next one off: 0.4 %
+    "order": Tolerance(absolute=0.04, reason="the next order of h, at 16 and 32 steps a layer: 0.026"),
+    "constant": Tolerance(0.02, reason="the order after that, as extrapolation takes the next one off: 0.4 %"),
 }
 QUICK = {
     "num_train": 1700,

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 
 from jaxtyping import Array, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.transformers import random_feature_attention as attention
 from ...tasks.sphere_tokens import CORRELATION, LINEAR
 from ...theory.kernels import attention_kernel
@@ -71,10 +72,12 @@ def predict_naive(config: Config) -> Result:
 
 
 TOLERANCE = {
-    # b is not the only number that a head's features share: the lengths of the last row and column scatter too, by
-    # 1/sqrt(2 d) each, which is left out
-    "test": 0.1,
-    "peak": 0.2,  # as there, and the error is proportional to 1/(1 - q/n) with q close to n
+    "test": Tolerance(
+        0.1,
+        reason="b is not the only number that a head's features share: the lengths of the last row and column scatter too, "
+        "by 1/sqrt(2 d) each, which is left out",
+    ),
+    "peak": Tolerance(0.2, reason="as there, and the error is proportional to 1/(1 - q/n) with q close to n"),
 }
 QUICK = {
     "model.dim": 4,

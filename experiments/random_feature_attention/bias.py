@@ -28,6 +28,7 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.transformers import random_feature_attention as attention
 from ...solvers import ridge
 from ...tasks.sphere_tokens import CORRELATION, GATED, LINEAR, QUADRATIC, Target
@@ -77,9 +78,12 @@ def predict(state: State, config: Config) -> Result:
 
 
 TOLERANCE = {
-    # heads share more than the two groups know: the entry of W at the constant and the lengths of its row and column
-    "test": 0.1,
-    "train": (0.1, 1e-4),  # the same
+    "test": Tolerance(
+        0.1,
+        reason="heads share more than the two groups know: the entry of W at the constant and the lengths of its row and "
+        "column",
+    ),
+    "train": Tolerance(0.1, 1e-4, reason="the same"),
 }
 QUICK = {"num_samples": 16, "model.num_heads": 10, "num_tests": 50, "model.dim": 4, "model.num_keys": 2}
 GRID = {"model.mean_strength": (0.0, 0.5, 1.0, 2.0, 4.0, 6.0)}

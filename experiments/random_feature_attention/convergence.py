@@ -20,13 +20,14 @@ Source: kernels derived here
 Cost: 15 s
 """
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Static, Tolerance
 from ...models.transformers import random_feature_attention as attention
 from ...solvers import ridge
 from ...tasks import sphere_tokens
@@ -38,7 +39,7 @@ class Config:
     dim: int = 8  # dimension of a token, paper d
     num_keys: int = 4  # keys of an example, paper N
     num_heads: tuple[int, ...] = (16, 64, 256, 1024, 4096)  # the first of the same draw, paper M
-    mean_strength: float = field(default=1.0, metadata=dict(static=True))  # mean of W on the diagonal if any, paper alpha
+    mean_strength: Annotated[float, Static] = 1.0  # mean of W on the diagonal if any, paper alpha
     num_samples: int = 32  # examples of the kernel matrix
     num_pairs: int = 8  # entries that are compared one by one: of the first example with this many
     dtype: str = "float64"  # as the other experiments of this paper
@@ -106,10 +107,12 @@ def _exact(x: Float[Array, "sample token dim"], augment: bool, mean_strength: fl
 
 
 TOLERANCE = {
-    "kernel": 0.0,  # a mean over heads
-    # the logarithm of a distance at 16 heads is that of a sum of few terms, skewed: its mean is off by about the square of the
-    # relative scatter, 0.1^2, over a range of log(4096/16) = 5.5
-    "slope": (0.0, 0.01),
+    "kernel": Tolerance(reason="a mean over heads"),
+    "slope": Tolerance(
+        absolute=0.01,
+        reason="the logarithm of a distance at 16 heads is that of a sum of few terms, skewed: its mean is off by about the "
+        "square of the relative scatter, 0.1^2, over a range of log(4096/16) = 5.5",
+    ),
 }
 QUICK = {"num_heads": (4, 16), "dim": 4, "num_keys": 2, "num_samples": 8, "num_pairs": 4}
 SEEDS = 16

@@ -28,6 +28,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.transformers import random_feature_attention as attention
 from ...solvers import ridge
 from ...tasks.sphere_tokens import GATED, LINEAR
@@ -131,8 +132,8 @@ def _errors(gram: Array, cross: Array, state: State, config: Config, steps: np.n
 
 
 TOLERANCE = {
-    "train": 1e-6,  # exact: what is left is rounding in the decomposition and in the steps
-    "test": 1e-6,  # the same
+    "train": Tolerance(1e-6, reason="exact: what is left is rounding in the decomposition and in the steps"),
+    "test": Tolerance(1e-6, reason="the same"),
 }
 QUICK = {
     "num_samples": 10,

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...tasks.sphere_tokens import GATED, LINEAR
 from ...theory.kernels import kernel_regression
 from . import _heads
@@ -63,8 +64,11 @@ def predict_infinite(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "test": 0.1,  # the equivalent is exact as n, M d and the multiplicities grow: 8 modes of degree 1 here
-    "peak": 0.2,  # there the error is proportional to 1/(1 - q/n) with q close to n, and few draws carry its mean
+    "test": Tolerance(0.1, reason="the equivalent is exact as n, M d and the multiplicities grow: 8 modes of degree 1 here"),
+    "peak": Tolerance(
+        0.2,
+        reason="there the error is proportional to 1/(1 - q/n) with q close to n, and few draws carry its mean",
+    ),
 }
 QUICK = {
     "model.dim": 4,

@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.transformers import random_feature_attention as attention
 from ...tasks.sphere_tokens import CORRELATION, QUADRATIC
 from ...theory.kernels import attention_kernel
@@ -77,8 +78,8 @@ def predict(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "plain": 0.1,  # the equivalents are exact as n, M d and the multiplicities grow: 8 modes of degree 1 here
-    "augmented": 0.1,  # as there, and heads share more numbers than the one that the theory averages over
+    "plain": Tolerance(0.1, reason="the equivalents are exact as n, M d and the multiplicities grow: 8 modes of degree 1 here"),
+    "augmented": Tolerance(0.1, reason="as there, and heads share more numbers than the one that the theory averages over"),
 }
 QUICK = {"num_samples": (8, 16), "num_heads": 10, "num_tests": 50, "dim": 4, "num_keys": 2}
 SEEDS = 10

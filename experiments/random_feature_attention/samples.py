@@ -25,13 +25,14 @@ Cost: 75 s
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Static, Tolerance
 from ...models.fully_connected import random_feature_network as network
 from ...models.transformers import random_feature_attention as attention
 from ...solvers import ridge
@@ -48,7 +49,7 @@ class Config(_ridge.Config):
     dim: int = 16  # dimension of a token, paper d
     num_keys: int = 4  # keys of an example, paper N
     num_heads: int = 200  # paper M; the network has num_heads * (dim + 1) hidden units
-    mean_strength: float = field(default=1.0, metadata=dict(static=True))  # alpha of the heads with a mean
+    mean_strength: Annotated[float, Static] = 1.0  # alpha of the heads with a mean
     num_samples: tuple[int, ...] = (32, 64, 128, 256, 512)  # training examples n, the first of the same draw
     ridge: float = 1e-2  # weight delta of the squared norm, not divided by the number of samples
     num_tests: int = 500  # fresh examples on which the error is measured
@@ -127,9 +128,12 @@ def predict(state: State, config: Config) -> Result:
 
 
 TOLERANCE = {
-    # heads share more than the two groups know: the entry of W at the constant and the lengths of its row and column
-    "test": 0.1,
-    "train": (0.1, 1e-4),  # the same
+    "test": Tolerance(
+        0.1,
+        reason="heads share more than the two groups know: the entry of W at the constant and the lengths of its row and "
+        "column",
+    ),
+    "train": Tolerance(0.1, 1e-4, reason="the same"),
 }
 QUICK = {"num_samples": (8, 16), "num_heads": 10, "num_tests": 50, "dim": 4, "num_keys": 2}
 PRESETS = {"paper": {"num_keys": 16, "num_heads": 1000, "num_samples": (32, 64, 128, 256, 512, 1024)}}  # sizes recalled

@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...solvers import ridge
 from ...tasks.sphere_tokens import CORRELATION, GATED, LINEAR, QUADRATIC
 from ...theory.kernels import attention_kernel, kernel_regression
@@ -81,9 +82,11 @@ def predict(config: Config) -> Result:
 
 
 TOLERANCE = {
-    # the learning curve is exact as all of n and the multiplicities grow; modes of degree 1 number 8 here
-    "test": 0.1,
-    "train": (0.1, 1e-4),  # the same; where the fit interpolates both are next to nothing
+    "test": Tolerance(
+        0.1,
+        reason="the learning curve is exact as all of n and the multiplicities grow; modes of degree 1 number 8 here",
+    ),
+    "train": Tolerance(0.1, 1e-4, reason="the same; where the fit interpolates both are next to nothing"),
 }
 QUICK = {"num_samples": (8, 16), "num_tests": 50, "dim": 4, "num_keys": 2}
 SEEDS = 10

@@ -18,13 +18,14 @@ any dimension: cf. Bruno et al., arXiv 2410.23228 (recalled)
 Cost: 25 s
 """
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Static, Tolerance
 from ...models.transformers import sphere_attention
 from ...theory.transformers import token_clustering
 from . import _flows
@@ -39,7 +40,7 @@ class Config:
     linear_time: float = 2.0  # for which growth is measured, in units of 1/(largest growth rate)
     noise_std: float = 1e-2  # standard deviation of the angles about even spacing, for the clusters
     end: float = 20.0  # of the flow from there, in units of 1/(largest growth rate)
-    count_time: float = field(default=10.0, metadata=dict(static=True))  # at which clusters are counted, in the same units
+    count_time: Annotated[float, Static] = 10.0  # at which clusters are counted, in the same units
     num_records: int = 20  # times at which they are counted, evenly spaced up to end
     steps_per_record: int = 20  # Runge-Kutta steps between two of them
     threshold: float = 0.98  # inner product above which two tokens are linked; chains of links are clusters
@@ -133,7 +134,11 @@ def predict_unsquared(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "growth": (1e-4, 1e-5),  # linear to beta * tiny of the displacements, and Runge-Kutta's error of the fastest modes
+    "growth": Tolerance(
+        1e-4,
+        1e-5,
+        reason="linear to beta * tiny of the displacements, and Runge-Kutta's error of the fastest modes",
+    ),
 }
 QUICK = {"num_tokens": 24, "betas": (1.0, 4.0), "num_modes": 3, "num_records": 4, "steps_per_record": 5, "smallest": 2}
 SEEDS = 16

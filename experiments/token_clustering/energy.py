@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Tolerance
 from ...models.transformers import sphere_attention
 from ...theory.transformers import token_clustering
 from . import _flows
@@ -138,8 +139,8 @@ def _summed(rate_fn: Callable[[Array, float, bool], Array], state: State, config
 
 
 TOLERANCE = {
-    "rate": (1e-9, 1e-13),  # exact: rounding, of energies of order 1
-    "rise": (1e-5, 1e-7),  # Runge-Kutta's error in the path and Simpson's in the sum, both of fourth order
+    "rate": Tolerance(1e-9, 1e-13, reason="exact: rounding, of energies of order 1"),
+    "rise": Tolerance(1e-5, 1e-7, reason="Runge-Kutta's error in the path and Simpson's in the sum, both of fourth order"),
 }
 QUICK = {"num_tokens": 6, "betas": (1.0, 2.0), "time": 1.0, "num_steps": 40, "num_records": 4}
 SEEDS = 8

@@ -23,13 +23,14 @@ of its statements); the hitting times and the recursion of the layers are derive
 Cost: 15 s
 """
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Static, Tolerance
 from ...models.transformers import sphere_attention
 from ...theory.transformers import token_clustering
 from . import _flows
@@ -41,10 +42,10 @@ class Config:
     dim: int = 12  # of a token, at least num_tokens; paper d
     betas: tuple[float, ...] = (0.0, 1.0, 4.0, 6.0)  # inverse temperatures
     levels: tuple[float, ...] = (0.1, 0.5, 0.9)  # of the inner product, whose hitting times are measured
-    end: float = field(default=0.99, metadata=dict(static=True))  # inner product at the end of the flow
+    end: Annotated[float, Static] = 0.99  # inner product at the end of the flow
     num_steps: int = 1000  # Runge-Kutta steps up to there
     num_records: int = 20  # times of a record, evenly spaced; a divisor of num_steps
-    layer_beta: float = field(default=2.0, metadata=dict(static=True))  # inverse temperature of the layers
+    layer_beta: Annotated[float, Static] = 2.0  # inverse temperature of the layers
     step_sizes: tuple[float, ...] = (0.1, 0.5, 2.0)  # of the layers, eta
     num_layers: int = 20  # layers
     dtype: str = "float64"  # exact curves
@@ -158,9 +159,9 @@ def predict_continuous(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "gamma": (0.0, 1e-6),  # Runge-Kutta's error, of fourth order in the step
-    "hitting": (1e-6, 0.0),  # the same, in units of the time itself
-    "layers": (0.0, 1e-10),  # rounding: both sides are recursions
+    "gamma": Tolerance(absolute=1e-6, reason="Runge-Kutta's error, of fourth order in the step"),
+    "hitting": Tolerance(1e-6, reason="the same, in units of the time itself"),
+    "layers": Tolerance(absolute=1e-10, reason="rounding: both sides are recursions"),
 }
 QUICK = {"num_tokens": 3, "dim": 4, "betas": (0.0, 1.0), "num_steps": 60, "num_records": 6, "num_layers": 4}
 SEEDS = 8

@@ -25,13 +25,14 @@ Cost: 40 s
 """
 
 import math
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Static, Tolerance
 from ...models.transformers import sphere_attention
 from ...theory.transformers import token_clustering
 from . import _flows
@@ -42,10 +43,10 @@ class Config:
     num_tokens: int = 16  # paper n
     dim: int = 256  # of a token, at least num_tokens; paper d
     betas: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)  # inverse temperatures
-    time: float = field(default=30.0, metadata=dict(static=True))  # of the flow
+    time: Annotated[float, Static] = 30.0  # of the flow
     num_records: int = 60  # times of a record, evenly spaced
     steps_per_record: int = 10  # Runge-Kutta steps between two of them
-    threshold: float = field(default=0.999, metadata=dict(static=True))  # inner product of two tokens that are together
+    threshold: Annotated[float, Static] = 0.999  # inner product of two tokens that are together
     dtype: str = "float64"  # 1 - threshold is resolved, and so is a pair's slow approach
 
     def __post_init__(self):
@@ -130,10 +131,15 @@ def _limit(config: Config) -> tuple[Float[Array, "beta record"], Float[Array, "b
 
 
 TOLERANCE = {
-    # the second order of a perturbation of 1/sqrt(d), whose first averages out: a number of order 1 at any d; at d from 32 to
-    # 4096 it is -1.3 at beta = 0, less above, and 1.1 at beta = 5, in 128 draws
-    "error": (0.0, 2.0),
-    "delay": (0.0, 4.0),  # half the relative error of 1 - mean, which at the end is a few times that of the mean: 2.5 there
+    "error": Tolerance(
+        absolute=2.0,
+        reason="the second order of a perturbation of 1/sqrt(d), whose first averages out: a number of order 1 at any d; at "
+        "d from 32 to 4096 it is -1.3 at beta = 0, less above, and 1.1 at beta = 5, in 128 draws",
+    ),
+    "delay": Tolerance(
+        absolute=4.0,
+        reason="half the relative error of 1 - mean, which at the end is a few times that of the mean: 2.5 there",
+    ),
 }
 QUICK = {"num_tokens": 4, "dim": 64, "betas": (0.0, 1.0, 6.0), "time": 6.0, "num_records": 4}
 GRID = {"dim": (32, 256, 4096)}

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...contract import Tolerance
 from ...models.fully_connected import two_layer
 from ...theory.feature_learning import xor_mean_field
 from . import _training
@@ -66,7 +67,7 @@ def predict(state: _training.State, config: Config, steps: np.ndarray) -> Result
 # Single neurons, so weak ones too, which find their axis late: over 3.4 foldings the lag of 1.2 % a folding (see phases.py) is
 # 4 %. Absolute: the noise of the opposite component, theta sqrt(kappa / (lambda dim)) = 6e-4 at the end of phase 1.
 TOLERANCE = {
-    "alpha": (0.04, 1e-3),  # signal of neurons with a > 0, opposite component of the others
-    "beta": (0.04, 1e-3),  # the reverse
+    "alpha": Tolerance(0.04, 0.001, reason="signal of neurons with a > 0, opposite component of the others"),
+    "beta": Tolerance(0.04, 0.001, reason="the reverse"),
 }
 QUICK = {"model.dim": 16, "model.width": 32, "batch_size": 64, "num_steps": 20, "record_at": (0, 5, 10, 20)}

@@ -4,13 +4,13 @@ import itertools
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 from . import _panels
 
 
-def draw(result):
-    simulation, config = result["simulation"], provenance(result)["config"]
+def draw(result, config):
+    simulation = result["simulation"]
     swept = {name: _values(result, name) for name in ("noise_std", "weight_decay")}
     arms = [dict(zip(swept, pair, strict=True)) for pair in itertools.product(*swept.values())]
     arms = [{name: value for name, value in arm.items() if name in simulation.dims} for arm in arms]
@@ -32,7 +32,7 @@ def draw(result):
         def of(field, arm=arm, **at):
             return tuple(part.sel(arm).isel(at) for part in statistics(result, field))
 
-        _panels.measured(kept, config["num_kept"], of("kept"), index, label)
+        _panels.measured(kept, config.num_kept, of("kept"), index, label)
         for field in ("positive", "negative"):
             values = of(field, label=digit)
             _panels.measured(spectrum, 1 + np.arange(len(values[0])), values, index)
@@ -41,7 +41,7 @@ def draw(result):
             _style.simulation(axes, index + 0.1 * np.arange(len(values[0])), values, index)
         _style.theory(edge, index + 0.1 * np.arange(2), prediction(result, "edge").sel(arm), index)
     kept.set(xscale="log", xlabel="eigenvectors kept of every digit", ylabel="test accuracy")
-    kept.set_xticks(config["num_kept"], [str(number) for number in config["num_kept"]])
+    kept.set_xticks(config.num_kept, [str(number) for number in config.num_kept])
     kept.minorticks_off()
     kept.legend()
     spectrum.axhline(0, color="0.8", linewidth=0.6, zorder=0)
@@ -60,4 +60,4 @@ def _values(result, name):
 
 
 def _of(arm, config, name):
-    return f"{float(arm.get(name, config[name])):g}"
+    return f"{float(arm.get(name, getattr(config, name))):g}"

@@ -2,16 +2,15 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 from . import _panels
 
 KINDS = ("mask", "pixels permuted")
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    strengths = config["strengths"]
+def draw(result, config):
+    strengths = config.strengths
     figure, ((shown, shift), (accuracy, misled)) = _style.panels(columns=2, rows=2)
     masks = np.asarray(result["simulation"]["mask"].isel(seed=0))
     half = (len(masks) + 1) // 2

@@ -1,15 +1,14 @@
 """What is learned along each input against the noise on the inputs: Wiener filter over Adam, and the isotropic rule."""
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
+def draw(result, config):
     noise = result["simulation"]["noise_std"].values
     figure, (left, middle, right) = _style.panels(columns=3)
     (form, form_error), (linear, linear_error) = (statistics(result, field) for field in ("interaction", "linear"))
-    for index, variance in enumerate(config["variances"]):
+    for index, variance in enumerate(config.variances):
         at, row = {"row": index, "column": index}, {"row": index}
         _style.theory(left, noise, prediction(result, "interaction").isel(at), index, f"variance {variance:g}")
         isotropic = prediction(result, "interaction", "prediction_isotropic").isel(at)

@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    operations = config["operations"]
+def draw(result, config):
+    operations = config.operations
     figure, panels = _style.panels(columns=len(operations), rows=2, squeeze=False)
     (mean, error), (values, values_error) = (statistics(result, field) for field in ("interaction", "eigenvalues"))
     for index, (name, above, below) in enumerate(zip(operations, *panels, strict=True)):

@@ -1,12 +1,11 @@
 """Errors of quadratic regression against samples: theory for the sphere, points there and for Gaussian inputs."""
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    samples = config["num_samples"]
+def draw(result, config):
+    samples = config.num_samples
     figure, axes = _style.panels()
     for index, (field, label) in enumerate({"test": "test", "train": "training"}.items()):
         _style.theory(axes, samples, prediction(result, field), index, label)
@@ -14,7 +13,7 @@ def draw(result):
     _style.simulation(axes, samples, statistics(result, "gaussian"), 2)
     axes.plot([], [], color=_style.COLOURS[2], marker=_style.MARKERS[2], markersize=3.2, markerfacecolor="white", linestyle="")
     axes.lines[-1].set_label("test, Gaussian inputs")
-    axes.axhline(config["noise"], color="0.6", linewidth=0.7, zorder=0)
+    axes.axhline(config.noise, color="0.6", linewidth=0.7, zorder=0)
     axes.set(xscale="log", yscale="log", xlabel="training examples $n$", ylabel="mean square error with noise")
     axes.set_xticks(samples, [str(n) for n in samples])
     axes.minorticks_off()

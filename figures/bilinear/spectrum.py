@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    ratios = config["ratios"]
+def draw(result, config):
+    ratios = config.ratios
     figure, panels = _style.panels(columns=len(ratios) + 1)
     mean, error = statistics(result, "mass")
     edges = prediction(result, "edge")

@@ -6,7 +6,7 @@ from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
+def draw(result, config):
     decays = result["simulation"]["weight_decay"].values
     figure, (left, middle, right) = _style.panels(columns=3)
     mean, error = statistics(result, "eigenvalues")

@@ -6,7 +6,7 @@ from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
+def draw(result, config):
     simulated = result["simulation"]
     penalties = simulated["rho"].values
     figure, ((left, lower), (middle, right)) = _style.panels(columns=2, rows=2)

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.lines import Line2D
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 METHODS = ("descent", "descent\nFGSM", "descent\nPGD", "convex", "robust\naffine", "robust\nconvex")
@@ -12,10 +12,9 @@ TITLES = {"digits": "digits 3 and 8", "breast_cancer": "breast cancer"}
 TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1)
 
 
-def draw(result):
-    config = provenance(result)["config"]
+def draw(result, config):
     swept = "data" in result["simulation"].dims
-    kinds = result["simulation"]["data"].values if swept else [config["data"]]
+    kinds = result["simulation"]["data"].values if swept else [config.data]
     figure, panels = _style.panels(len(kinds), 3, height=1.9, squeeze=False, sharex=True, sharey="row")
     methods = np.arange(len(METHODS))
 
@@ -32,7 +31,7 @@ def draw(result):
             bound = np.ravel(of(prediction(result, field), kind))[-1]
             axes.plot([-0.5, len(METHODS) - 0.5], [bound, bound], color=_style.COLOURS[index], linewidth=0.8, zorder=2)
         gaussian, bisectors = np.asarray(of(statistics(result, "usable")[0], kind))
-        above.set_title(f"{TITLES[str(kind)]}, box ±{config['radius']:g}")
+        above.set_title(f"{TITLES[str(kind)]}, box ±{config.radius:g}")
         below.set(yscale="log")
         last.set(xlabel=f"usable: {bisectors:.0%} of bisectors, {gaussian:.0%} of random gates")
         last.set_xticks(methods, METHODS, fontsize=6.5)

@@ -2,19 +2,18 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
+def draw(result, config):
     simulated = result["simulation"]
     seeds = simulated.sizes["seed"]
     optimum = float(prediction(result, "objective"))
     moments = simulated.sizes["moment"]
-    steps = np.arange(1, moments + 1) * (config["num_steps"] // moments)
+    steps = np.arange(1, moments + 1) * (config.num_steps // moments)
     figure, (left, right, last) = _style.panels(columns=3)
-    for index, width in enumerate((config["narrow"], config["wide"])):
+    for index, width in enumerate((config.narrow, config.wide)):
         for seed in range(seeds):
             above = simulated["curve"].isel(seed=seed, network=index).values - optimum
             left.plot(steps, np.maximum(above, 1e-12), color=_style.COLOURS[index], linewidth=0.6, alpha=0.7)
@@ -24,7 +23,7 @@ def draw(result):
     left.set(
         yscale="log", ylim=(1e-8, None), xlabel="step", ylabel="objective $-\\; p^*$", xticks=[0, steps[-1] // 2, steps[-1]]
     )
-    left.set_title(f"Adam, {seeds} seeds each, $\\beta$ = {config['beta']:g}")
+    left.set_title(f"Adam, {seeds} seeds each, $\\beta$ = {config.beta:g}")
     left.legend()
     right.axhline(optimum, color="0.35", label=f"$p^*$ = {optimum:.6g}")
     right.errorbar(seeds + 1, *(float(v) for v in statistics(result, "objective")), fmt="k.", label="mean of the wide ± SE")

@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
+def draw(result, config):
     simulated = result["simulation"]
     seeds = simulated.sizes["seed"]
     objective, bound = (simulated[name].values[0] for name in ("round_objective", "round_bound"))
@@ -20,12 +19,10 @@ def draw(result):
     left.plot(rounds, bound[:last], "s-", color=_style.COLOURS[1], markersize=3, label="bound of the dual, by search")
     left.plot([last], [final], "k_", label="best bound")
     left.set(xlabel="round", ylabel="objective / zero network's", xticks=rounds)
-    left.set_title(f"n = {config['num_samples']}, d = {config['dim']}: gap {(objective[-1] - bound[-1]) / objective[-1]:.0e}")
+    left.set_title(f"n = {config.num_samples}, d = {config.dim}: gap {(objective[-1] - bound[-1]) / objective[-1]:.0e}")
     left.legend()
     excess = np.sort(simulated["trained"].values) / final - 1
-    right.plot(
-        np.arange(1, seeds + 1), excess, "o", color=_style.COLOURS[2], markersize=3, label=f"Adam, width {config['width']}"
-    )
+    right.plot(np.arange(1, seeds + 1), excess, "o", color=_style.COLOURS[2], markersize=3, label=f"Adam, width {config.width}")
     mean, _ = (float(value) for value in statistics(result, "objective"))
     right.axhline(mean / final - 1, color=_style.COLOURS[0], label="network of the convex program")
     right.set(yscale="log", ylim=(1e-7, None), xlabel="seed, sorted", ylabel="objective / bound $-$ 1")

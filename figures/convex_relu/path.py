@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
+def draw(result, config):
     simulated = result["simulation"]
     shares = simulated["beta_share"].values
     seeds = simulated.sizes["seed"]
@@ -22,7 +21,7 @@ def draw(result):
     for seed in range(seeds):
         middle.plot(shares, np.maximum(above[:, seed], 1e-10), "o", color=_style.COLOURS[2], markersize=2.5, alpha=0.6)
     middle.set(yscale="log", ylabel="Adam's objective / optimum $-$ 1")
-    middle.set_title(f"width {config['width']}, {seeds} seeds")
+    middle.set_title(f"width {config.width}, {seeds} seeds")
     _style.theory(right, shares, prediction(result, "certificate"), 0, "$N(\\nu)/\\beta$")
     _style.simulation(right, shares, statistics(result, "certificate"), 0)
     right.set(ylim=(0, 1.15), ylabel="certificate $N(\\nu)/\\beta$")

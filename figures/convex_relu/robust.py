@@ -1,11 +1,10 @@
 """Robust training: the value of the program over the attacked network, and what the ordinary network suffers."""
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
+def draw(result, config):
     simulated = result["simulation"]
     radii = simulated["eps"].values
     seeds = simulated.sizes["seed"]
@@ -16,6 +15,6 @@ def draw(result):
     _style.simulation(axes, radii, statistics(result, "ordinary"), 2)
     axes.plot([], [], _style.MARKERS[2], color=_style.COLOURS[2], markerfacecolor="white", label="ordinary network, attacked")
     axes.set(xlabel="radius $\\epsilon$ of the box", ylabel="mean hinge + penalty")
-    axes.set_title(f"n = {config['num_samples']}, d = {config['dim']}, $\\beta$ = {config['beta']:g}")
+    axes.set_title(f"n = {config.num_samples}, d = {config.dim}, $\\beta$ = {config.beta:g}")
     _style.legend(axes, seeds, "convex program", point="attacks")
     return figure

@@ -5,7 +5,7 @@ from .. import _style
 from . import _draws
 
 
-def draw(result):
+def draw(result, config):
     line = "indispensable share $E[s]/(N+1)$"
     figure, right = _draws.draw(result, "num_directions", thing="directions", one="pattern", line=line)
     drawn = result["simulation"]["num_directions"].values

@@ -3,6 +3,6 @@
 from . import _draws
 
 
-def draw(result):
+def draw(result, config):
     figure, _ = _draws.draw(result, "num_neurons", thing="neurons", one="neuron", line="share in use $E[s]/(N+1)$")
     return figure

@@ -6,7 +6,7 @@ from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
+def draw(result, config):
     simulated = result["simulation"]
     betas = simulated["beta"].values
     seeds = simulated.sizes["seed"]

@@ -2,16 +2,15 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 from . import _panels
 
 LENGTH = "model.correlation_length"
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    least, doublings, window = config["model.num_layers"], config["num_doublings"], config["window"]
+def draw(result, config):
+    least, doublings, window = config.model.num_layers, config.num_doublings, config.window
     depths = least * 2 ** np.arange(doublings + 1)
     names = ("skip one", "swap two", "two side by side", f"reverse {window}", f"{window} side by side")
     lengths = _panels.cells(result, LENGTH)
@@ -27,7 +26,7 @@ def draw(result):
         def pair(values, part=part, **at):
             return part(values[0]).isel(at), part(values[1]).isel(at)
 
-        value = config["model.correlation_length"] if length is None else float(length)
+        value = config.model.correlation_length if length is None else float(length)
         for index, name in enumerate(names):
             at = {"kind": index}
             predicted = part(prediction(result, "change")).isel(at)

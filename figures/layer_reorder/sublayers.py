@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 from . import _panels
 
 
-def draw(result):
-    simulation, config = result["simulation"], provenance(result)["config"]
+def draw(result, config):
+    simulation = result["simulation"]
     layers = 1 + np.arange(simulation.sizes["layer"])
     tasks = _panels.cells(result, "task")
     figure, panels = _style.panels(columns=3, rows=len(tasks), squeeze=False)
@@ -24,7 +24,7 @@ def draw(result):
         marker = dict(color=_style.COLOURS[0], marker=_style.MARKERS[0], markersize=3.2, markerfacecolor="white", linestyle="")
         change.plot([], [], label="attention: no verdict, same line", **marker)
         _style.simulation(change, layers, of("attention"), 0)
-        share = config["share"]
+        share = config.share
         _style.theory(change, layers, predicted("weakened"), 2, f"{share:g} of attention, over {share:g}")
         _style.simulation(change, layers, of("weakened"), 2)
         _style.theory(change, layers, predicted("mlp"), 1, "MLP")
@@ -37,7 +37,7 @@ def draw(result):
             _panels.measured(effective, layers, of("effective", kind=kind), kind, f"{name}, $|hf|/|x|$")
             gap = of("similarity", kind=kind)
             _panels.measured(effective, layers, (1 - gap[0], gap[1]), kind + 3, f"{name}, 1 $-$ cosine", linestyle=":")
-        name = str(config["task"] if task is None else task)
+        name = str(config.task if task is None else task)
         change.set(title=name, ylabel="change of the output over its norm", ylim=(0, None))
         accuracy.set(title=name, ylabel="accuracy without the sublayer")
         effective.set(title=name, ylabel="effective step, unlikeness", yscale="log")

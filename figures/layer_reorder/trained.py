@@ -9,7 +9,7 @@ from . import _panels
 KINDS = {"skip": "skip", "swap": "swap with the next", "parallel": "beside the next"}
 
 
-def draw(result):
+def draw(result, config):
     simulation = result["simulation"]
     layers = 1 + np.arange(simulation.sizes["layer"])
     figure, ((change, accuracy, similar), (unit_change, unit_accuracy, effective)) = _style.panels(columns=3, rows=2)

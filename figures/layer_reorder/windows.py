@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    windows = np.array(provenance(result)["config"]["windows"])
+def draw(result, config):
+    windows = np.array(config.windows)
     figure, (left, right) = _style.panels(columns=2, height=2.5)
     mean, error = statistics(result, "mean_square")
     predicted = prediction(result, "mean_square")

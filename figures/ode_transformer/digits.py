@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 SCHEME, BLOCKS = "model.stack.scheme", "model.stack.num_blocks"
 
 
-def draw(result):
-    config, simulation = provenance(result)["config"], result["simulation"]
-    schemes = [str(name) for name in simulation[SCHEME].values] if SCHEME in simulation.dims else [config[SCHEME]]
-    blocks = [int(count) for count in simulation[BLOCKS].values] if BLOCKS in simulation.dims else [config[BLOCKS]]
+def draw(result, config):
+    simulation, stack = result["simulation"], config.model.stack
+    schemes = [str(name) for name in simulation[SCHEME].values] if SCHEME in simulation.dims else [stack.scheme]
+    blocks = [int(count) for count in simulation[BLOCKS].values] if BLOCKS in simulation.dims else [stack.num_blocks]
     figure, (left, middle, right) = _style.panels(columns=3)
     places = np.arange(len(schemes))
     for index, count in enumerate(blocks):

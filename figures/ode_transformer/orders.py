@@ -4,18 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 SCHEMES = ("parallel", "sequential", "lie", "strang", "macaron", "midpoint", "heun", "rk4")
 TITLES = {"sines": "weights and tokens by a formula", "random": "Gaussian weights and tokens"}
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    counts = config["num_steps"]
+def draw(result, config):
+    counts = config.num_steps
     swept = "problem" in result["simulation"].dims
-    problems = [str(name) for name in result["simulation"]["problem"].values] if swept else [config["problem"]]
+    problems = [str(name) for name in result["simulation"]["problem"].values] if swept else [config.problem]
     figure, axes = _style.panels(columns=max(2, len(problems)), rows=2, height=2.6)
     for left in axes[0, len(problems) :]:
         left.set_axis_off()

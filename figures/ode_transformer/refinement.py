@@ -4,18 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 SCHEMES = ("parallel", "sequential", "midpoint", "rk4")
 SWEPT = "model.stack.scheme"
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    counts, simulation = config["refinements"], result["simulation"]
+def draw(result, config):
+    counts, simulation = config.refinements, result["simulation"]
     swept = SWEPT in simulation.dims
-    trained = [str(name) for name in simulation[SWEPT].values] if swept else [config[SWEPT]]
+    trained = [str(name) for name in simulation[SWEPT].values] if swept else [config.model.stack.scheme]
     figure, ((left, upper), (lower, right)) = _style.panels(columns=2, rows=2)
     places = np.arange(len(SCHEMES))
     for index, arm in enumerate(trained):

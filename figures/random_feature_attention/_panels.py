@@ -17,17 +17,17 @@ FLOOR = {"color": "0.6", "linewidth": 0.7, "zorder": 0}  # reference lines
 
 def over_samples(axes, config):
     """The axis of the number of samples, with the noise as the floor of an error."""
-    axes.axhline(config["noise"], **FLOOR)
+    axes.axhline(config.noise, **FLOOR)
     axes.set(xscale="log", yscale="log", xlabel="training examples $n$", ylabel="test error, noise included")
     axes.set_xscale("log", base=2)
 
 
 def over_heads(result, config, targets, rival, rival_label):
     """Test error against heads, a panel a target: points away from the peak and near it on one curve, and a rival's curve."""
-    size = config["model.dim"] + config["model.augment"]
+    size = config.model.dim + config.model.augment
     away, near = [], []
-    for heads in config["num_heads"]:
-        (near if 1 / 1.3 < heads * size / config["num_samples"] < 1.3 else away).append(heads)
+    for heads in config.num_heads:
+        (near if 1 / 1.3 < heads * size / config.num_samples < 1.3 else away).append(heads)
     order = np.argsort([*away, *near])
     heads = np.array([*away, *near])[order]
 
@@ -44,7 +44,7 @@ def over_heads(result, config, targets, rival, rival_label):
         _style.theory(axes, heads, curves[0], 0)
         _style.theory(axes, heads, curves[1], 1, rival_label, linestyle="--")
         _style.simulation(axes, heads, points, 0)
-        axes.axvline(config["num_samples"] / size, **FLOOR)
+        axes.axvline(config.num_samples / size, **FLOOR)
         axes.set(
             xscale="log",
             yscale="log",

@@ -1,9 +1,7 @@
 """Augmented heads: the grouped theory through the ridge fits, and the rule that takes all features as independent below."""
 
-from ...sweeps import provenance
 from . import _panels
 
 
-def draw(result):
-    config = provenance(result)["config"]
+def draw(result, config):
     return _panels.over_heads(result, config, ("linear", "correlation"), "prediction_naive", "features independent")

@@ -2,15 +2,14 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 CONVENTIONS = ("$x$, mean 0", "$x$, with mean", "$[x; 1]$, mean 0", "$[x; 1]$, with mean")
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    heads = np.array(config["num_heads"])
+def draw(result, config):
+    heads = np.array(config.num_heads)
     (distance, distance_error), (entries, entries_error) = (statistics(result, field) for field in ("distance", "kernel"))
     slope, slope_error = statistics(result, "slope")
     figure, (left, middle, right) = _style.panels(columns=3)

@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 from . import _panels
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    time = config["learning_rate"] * result["simulation"]["step"].values
+def draw(result, config):
+    time = config.learning_rate * result["simulation"]["step"].values
     figure, panels = _style.panels(columns=3)
     for axes, field in zip(panels, ("train", "test", "distance"), strict=True):
         mean, error = statistics(result, field)

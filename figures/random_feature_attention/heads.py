@@ -1,9 +1,7 @@
 """Double descent in heads: predicted curves through the ridge fits, with the plateau of infinitely many heads."""
 
-from ...sweeps import provenance
 from . import _panels
 
 
-def draw(result):
-    config = provenance(result)["config"]
+def draw(result, config):
     return _panels.over_heads(result, config, ("linear", "gated"), "prediction_infinite", "infinitely many heads")

@@ -1,15 +1,14 @@
 """Test error against samples for three models, a panel a target; training error of the last: law of the fit on points."""
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 from . import _panels
 
 MODELS = ("heads of mean 0", "heads with a mean", "two-layer network")
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    samples = config["num_samples"]
+def draw(result, config):
+    samples = config.num_samples
     figure, panels = _style.panels(columns=3, rows=2)
     axes_of = panels.ravel()
     for target, (axes, name) in enumerate(zip(axes_of[:5], _panels.TARGETS, strict=True)):

@@ -1,13 +1,12 @@
 """Test and training error of kernel ridge regression against samples: learning curves through simulated points."""
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 from . import _panels
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    samples = config["num_samples"]
+def draw(result, config):
+    samples = config.num_samples
     figure, (left, right) = _style.panels(columns=2)
     for axes, field in ((left, "test"), (right, "train")):
         predicted, (mean, error) = prediction(result, field), statistics(result, field)

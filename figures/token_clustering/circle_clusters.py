@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    seeds, betas = result["simulation"].sizes["seed"], config["betas"]
+def draw(result, config):
+    seeds, betas = result["simulation"].sizes["seed"], config.betas
     figure, panels = _style.panels(columns=2, rows=2)
     growth, clusters = prediction(result, "growth"), prediction(result, "clusters", "prediction_fastest")
     naive = prediction(result, "growth", "prediction_unsquared")
@@ -27,7 +26,7 @@ def draw(result):
         axes.set(title=name, xlabel="mode $k$, periods round the circle", ylabel="growth rate $\\sigma_k$", ylim=(0, None))
     panels[0, 0].plot([], [], color="0.35", linestyle=":", linewidth=0.7, label="$\\sigma_k/k$")
     left, right = panels[1]
-    times = config["end"] * np.arange(1, count.sizes["time"] + 1) / count.sizes["time"]
+    times = config.end * np.arange(1, count.sizes["time"] + 1) / count.sizes["time"]
     for index in range(len(betas)):
         for flow, style in enumerate(("-", "--")):
             at = {"flow": flow, "beta": index}
@@ -35,7 +34,7 @@ def draw(result):
         at = {"flow": 0, "beta": index}
         left.axhline(float(clusters.isel(at)), color=_style.COLOURS[index], linewidth=1.2, zorder=0)
         _style.simulation(left, times, (count.isel(at), count_error.isel(at)), index)
-    left.axvline(config["count_time"], color="0.6", linewidth=0.7, zorder=0)
+    left.axvline(config.count_time, color="0.6", linewidth=0.7, zorder=0)
     left.plot([], [], color="0.35", linewidth=0.6, label="SA")
     left.plot([], [], color="0.35", linewidth=0.6, linestyle="--", label="USA")
     left.set(xlabel="time  (in $1/\\max_k \\sigma_k$)", ylabel="clusters  (thick: fastest mode)", ylim=(0, None))

@@ -2,20 +2,19 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
+def draw(result, config):
     seeds = result["simulation"].sizes["seed"]
     figure, panels = _style.panels(columns=2, rows=2, sharex=True)
     for row, (field, label) in zip(panels, (("rise", "$(E(t) - E(0))/e^\\beta$"), ("rate", "$(dE/dt)/e^\\beta$")), strict=True):
         predicted, (mean, error) = prediction(result, field), statistics(result, field)
         rival = prediction(result, field, "prediction_ascent")
-        times = config["time"] * np.arange(1, predicted.sizes["record"] + 1) / predicted.sizes["record"]
+        times = config.time * np.arange(1, predicted.sizes["record"] + 1) / predicted.sizes["record"]
         for flow, axes in enumerate(row):
-            for index, beta in enumerate(config["betas"]):
+            for index, beta in enumerate(config.betas):
                 at = {"flow": flow, "beta": index}
                 _style.theory(axes, times, predicted.isel(at), index, f"$\\beta$ = {beta:g}")
                 if flow == 0:

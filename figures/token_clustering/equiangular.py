@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
+def draw(result, config):
     seeds = result["simulation"].sizes["seed"]
-    betas, levels, sizes = config["betas"], config["levels"], config["step_sizes"]
+    betas, levels, sizes = config.betas, config.levels, config.step_sizes
     figure, panels = _style.panels(columns=2, rows=2)
     gamma, hitting, layers = (prediction(result, field) for field in ("gamma", "hitting", "layers"))
     share = np.arange(1, gamma.sizes["record"] + 1) / gamma.sizes["record"]
@@ -21,7 +20,7 @@ def draw(result):
             at = {"flow": flow, "beta": index}
             _style.theory(axes, share, gamma.isel(at), index, f"$\\beta$ = {beta:g}")
             _style.simulation(axes, share, (mean.isel(at), error.isel(at)), index)
-        axes.set(title=name, xlabel=f"time  (until $\\gamma$ = {config['end']:g})", ylabel="inner product $\\gamma$")
+        axes.set(title=name, xlabel=f"time  (until $\\gamma$ = {config.end:g})", ylabel="inner product $\\gamma$")
     left, right = panels[1]
     for index, level in enumerate(levels):
         for flow, style in enumerate(("-", "--")):
@@ -38,7 +37,7 @@ def draw(result):
         _style.theory(right, numbers, prediction(result, "layers", "prediction_continuous").isel(at), index, linestyle=":")
         _style.simulation(right, numbers, (deep.isel(at), deep_error.isel(at)), index)
     right.plot([], [], color="0.35", linestyle=":", label="as if continuous")
-    right.set(xlabel="layer", ylabel="inner product", title=f"layers, $\\beta$ = {config['layer_beta']:g}", ylim=(-0.05, 1.4))
+    right.set(xlabel="layer", ylabel="inner product", title=f"layers, $\\beta$ = {config.layer_beta:g}", ylim=(-0.05, 1.4))
     right.legend(loc="upper right", ncols=2)
     _style.legend(panels[0, 0], seeds, "exact", above=True, point="tokens", ncols=6)
     return figure

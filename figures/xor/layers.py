@@ -1,14 +1,13 @@
 """Loss, error and balance when both layers or only one is trained: mean field over SGD."""
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 LABELS = {"both": "both layers", "weights": "first layer only", "readout": "readout only"}
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    time = result["simulation"]["step"].values * config["learning_rate"]
+def draw(result, config):
+    time = result["simulation"]["step"].values * config.learning_rate
     seeds = result["simulation"].sizes["seed"]
     figure, panels = _style.panels(columns=3)
     names = {

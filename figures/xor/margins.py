@@ -1,14 +1,13 @@
 """Loss and margins against time: mean field and the signal-only closed form over SGD."""
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 CLUSTERS = ("$+\\mu_1$", "$-\\mu_1$", "$+\\mu_2$", "$-\\mu_2$")
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    time = result["simulation"]["step"].values * config["learning_rate"]
+def draw(result, config):
+    time = result["simulation"]["step"].values * config.learning_rate
     seeds = result["simulation"].sizes["seed"]
     figure, (left, middle, right) = _style.panels(columns=3)
     _style.theory(left, time, prediction(result, "loss"), 0)
@@ -29,7 +28,7 @@ def draw(result):
         _style.theory(right, time, prediction(result, field), index, f"{field} of the four")
         _style.simulation(right, time, statistics(result, field), index)
         late = prediction(result, field, "prediction_signal_only")
-        label = f"closed form from t = {config['closed_form_from'] * config['learning_rate']:g}" if index == 0 else None
+        label = f"closed form from t = {config.closed_form_from * config.learning_rate:g}" if index == 0 else None
         right.plot(time, late, color="black", linestyle=(0, (3, 2)), linewidth=0.9, zorder=4, label=label)
     right.set(ylabel="margin of a cluster  y f")
     _style.legend(right, seeds, "mean field", loc="upper left")

@@ -3,14 +3,12 @@
 import numpy as np
 from matplotlib.lines import Line2D
 
-from ...sweeps import provenance
 from .. import _style
 
 SHOWN = 100  # neurons of one seed; more hide one another
 
 
-def draw(result):
-    config = provenance(result)["config"]
+def draw(result, config):
     steps = result["simulation"]["step"].values
     seed = int(np.flatnonzero(~result["simulation"]["diverged"].values)[0])
     columns = min(2, len(steps))
@@ -29,7 +27,7 @@ def draw(result):
             axes.scatter(*points, s=3, color=colour, linewidths=0)
         reach = 1.1 * max(abs(bound) for bound in (*axes.get_xlim(), *axes.get_ylim()))
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="$w\\cdot\\mu_1$", ylabel="$w\\cdot\\mu_2$")
-        axes.set_title(f"time {config['learning_rate'] * step:.3g}")
+        axes.set_title(f"time {config.learning_rate * step:.3g}")
         axes.axhline(0, color="0.8", linewidth=0.5, zorder=0)
         axes.axvline(0, color="0.8", linewidth=0.5, zorder=0)
     handles = [

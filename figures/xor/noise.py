@@ -1,6 +1,6 @@
 """Second moments of the neurons in phase 1 for three batch sizes: linear theory with minibatch noise over SGD."""
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 FIELDS = {
@@ -10,16 +10,15 @@ FIELDS = {
 }
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    time = result["simulation"]["step"].values * config["learning_rate"]
+def draw(result, config):
+    time = result["simulation"]["step"].values * config.learning_rate
     figure, panels = _style.panels(columns=3)
     for axes, (field, label) in zip(panels, FIELDS.items(), strict=True):
         mean, error = statistics(result, field)
         curves = prediction(result, field)
         for index, batch in enumerate(mean["batch_size"].values):
             at = {"batch_size": batch}
-            kappa = config["learning_rate"] * config["model.dim"] / (2 * batch)
+            kappa = config.learning_rate * config.model.dim / (2 * batch)
             _style.theory(axes, time, curves.sel(at), index, f"batch {batch}  (κ = {kappa:.2g})")
             _style.simulation(axes, time, (mean.sel(at), error.sel(at)), index)
         axes.set(xlabel="time  (learning rate × step)", ylabel=f"{label}  / $\\theta^2$", yscale="log")

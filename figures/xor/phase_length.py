@@ -1,18 +1,17 @@
 """Length of phase 1 against the dimension, and the size of the neurons there: the ODE over SGD."""
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
+def draw(result, config):
     dims = result["simulation"]["model.dim"]
     seeds = result["simulation"].sizes["seed"]
     figure, (left, right) = _style.panels(columns=2)
     _style.theory(left, dims, prediction(result, "time"))
     _style.simulation(left, dims, statistics(result, "time"))
     left.set(ylabel="time until signal = $\\|w_\\perp\\|$")
-    left.set_title(f"learning rate {config['learning_rate']}, noise κ = {config['noise']}")
+    left.set_title(f"learning rate {config.learning_rate}, noise κ = {config.noise}")
     _style.legend(left, seeds, "small-network ODE")
     for index, (field, label) in enumerate({"signal": "signal $w\\cdot\\mu$", "readout": "readout $|a|$"}.items()):
         _style.theory(right, dims, prediction(result, field), index, label)

@@ -1,12 +1,11 @@
 """Signal, opposite, perpendicular part and readout of the neurons against time, mean-field theory over SGD."""
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
-    time = result["simulation"]["step"] * config["learning_rate"]
+def draw(result, config):
+    time = result["simulation"]["step"] * config.learning_rate
     figure, axes = _style.panels(height=3.0)
     names = {
         "signal": "signal $w\\cdot\\mu_{\\rm sig}$",

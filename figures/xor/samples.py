@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from ...sweeps import prediction, provenance, statistics
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
-def draw(result):
-    config = provenance(result)["config"]
+def draw(result, config):
     dims = result["simulation"]["model.dim"].values
     mean, error = statistics(result, "samples_per_dim")
     predicted = prediction(result, "samples_per_dim")
@@ -20,11 +19,11 @@ def draw(result):
     start = float(mean.values[0] * dims[0])
     for power, dash in ((1, (0, (1, 1.5))), (2, (0, (4, 2)))):
         left.plot(dims, start * (dims / dims[0]) ** power, color="0.6", linewidth=0.8, linestyle=dash, label=f"$d^{power}$")
-    left.set(yscale="log", ylabel=f"fresh samples until error {config['error']:.0%}")
+    left.set(yscale="log", ylabel=f"fresh samples until error {config.error:.0%}")
     _style.legend(left, seeds, "noisy mean field")
     _style.theory(right, dims, predicted)
     _style.simulation(right, dims, (mean, error))
-    right.set(ylabel="samples / dimension", title=f"noise κ = {config['noise']}, learning rate {config['learning_rate']}")
+    right.set(ylabel="samples / dimension", title=f"noise κ = {config.noise}, learning rate {config.learning_rate}")
     right.set_ylim(bottom=0)
     for axes in (left, right):
         axes.set(xscale="log", xlabel="input dimension $d$", xticks=dims, xticklabels=[str(d) for d in dims])

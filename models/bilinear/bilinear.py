@@ -52,35 +52,29 @@ sign.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Count, NonNegative, check
 from .._example import one_example
 
-SCHEMES = ("gaussian", "alternating", "ones", "tied")
 SIDES = ("magnitude", "positive", "negative")
 
 
 @dataclass(frozen=True)
 class Config:
-    dim: int = 8  # inputs, paper d
-    width: int = 8  # hidden units, paper h
-    num_outputs: int = 1  # paper o
+    dim: Count = 8  # inputs, paper d
+    width: Count = 8  # hidden units, paper h
+    num_outputs: Count = 1  # paper o
     bias: bool = False  # (W x + b) o (V x + c): a last row of w and of v; the layer then reads append_one(x)
-    scheme: str = "gaussian"  # p "gaussian", "alternating" +1 and -1, "ones"; or "tied": ones and v = w
-    init_scale: float = 1.0  # entries of w and v have standard deviation init_scale/sqrt(dim) at the start; biases are 0
+    scheme: Literal["gaussian", "alternating", "ones", "tied"] = "gaussian"  # p: N(0, 1), +1 and -1, or 1; tied: 1 and v = w
+    init_scale: NonNegative = 1.0  # entries of w and v have standard deviation init_scale/sqrt(dim) at the start; biases are 0
 
     def __post_init__(self):
-        for name in ("dim", "width", "num_outputs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.scheme not in SCHEMES:
-            raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, got {self.scheme}")
-        if not 0 <= self.init_scale < float("inf"):
-            raise ValueError(f"init_scale must be finite and not negative, got {self.init_scale}")
+        check(self)
 
 
 class Params(NamedTuple):

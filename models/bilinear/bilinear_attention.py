@@ -41,22 +41,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Count, check
 from .._example import one_example
 from . import bilinear
 
 
 @dataclass(frozen=True)
 class Config:
-    dim: int = 6  # of a token
-    num_heads: int = 2  # paper H
-    width: int = 8  # hidden units of the bilinear layer
-    num_outputs: int = 3
+    dim: Count = 6  # of a token
+    num_heads: Count = 2  # paper H
+    width: Count = 8  # hidden units of the bilinear layer
+    num_outputs: Count = 3
     causal: bool = True  # a position attends to itself and to those before it
 
     def __post_init__(self):
-        if self.num_heads < 1:
-            raise ValueError(f"num_heads must be at least 1, got {self.num_heads}")
-        _ = self.layer
+        check(self)
 
     @property
     def layer(self) -> bilinear.Config:

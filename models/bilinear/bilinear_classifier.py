@@ -29,30 +29,30 @@ Example. Logits of ten classes are quadratic in the image: without biases a pict
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Ge
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ...contract import Count, check
 from .._example import one_example
 from . import bilinear
 
 
 @dataclass(frozen=True)
 class Config:
-    dim: int = 64  # pixels
-    width: int = 64  # hidden units of the layer, paper h
-    num_classes: int = 10
-    hidden: int = 0  # dimension of the embedding; 0: none, the layer reads pixels
+    dim: Count = 64  # pixels
+    width: Count = 64  # hidden units of the layer, paper h
+    num_classes: Count = 10
+    hidden: Annotated[int, Ge(0)] = 0  # dimension of the embedding; 0: none, the layer reads pixels
     residual: bool = False  # logits = U (g + E x); needs hidden = width
 
     def __post_init__(self):
-        if self.hidden < 0:
-            raise ValueError(f"hidden must be at least 0 (no embedding), got {self.hidden}")
+        check(self)
         if self.residual and self.hidden != self.width:
             raise ValueError(f"a residual connection needs hidden = width = {self.width}, got hidden = {self.hidden}")
-        _ = self.layer
 
     @property
     def layer(self) -> bilinear.Config:

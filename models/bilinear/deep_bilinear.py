@@ -36,25 +36,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Count, NonNegative, check
 from .._example import one_example
 from . import bilinear
 
 
 @dataclass(frozen=True)
 class Config:
-    dim: int = 4  # of the input and of every layer
-    width: int = 8  # hidden units of a layer
-    num_outputs: int = 1
-    depth: int = 2  # layers, paper L
+    dim: Count = 4  # of the input and of every layer
+    width: Count = 8  # hidden units of a layer
+    num_outputs: Count = 1
+    depth: Count = 2  # layers, paper L
     residual: bool = False  # x + B(x, x) in place of B(x, x)
-    init_scale: float = 1.0  # as in models.bilinear.bilinear, whose scheme is "gaussian"
+    init_scale: NonNegative = 1.0  # as in models.bilinear.bilinear, whose scheme is "gaussian"
 
     def __post_init__(self):
-        if self.depth < 1:
-            raise ValueError(f"depth must be at least 1, got {self.depth}")
-        if self.num_outputs < 1:
-            raise ValueError(f"num_outputs must be at least 1, got {self.num_outputs}")
-        _ = self.layer
+        check(self)
 
     @property
     def layer(self) -> bilinear.Config:

@@ -49,22 +49,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
+from ...contract import Count, Positive, check
 from .._example import one_example
 from . import two_layer
 
 
 @dataclass(frozen=True)
 class Config:
-    dim: int = 3  # input dimension, paper d
-    num_patterns: int = 8  # gates drawn, paper P; each has a block of either sign
-    init_scale: float = 1.0  # standard deviation of the entries of the weights at the start
+    dim: Count = 3  # input dimension, paper d
+    num_patterns: Count = 8  # gates drawn, paper P; each has a block of either sign
+    init_scale: Positive = 1.0  # standard deviation of the entries of the weights at the start
 
     def __post_init__(self):
-        for name in ("dim", "num_patterns"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 < self.init_scale < float("inf"):
-            raise ValueError(f"init_scale must be positive and finite, got {self.init_scale}")
+        check(self)
 
 
 class Params(NamedTuple):

@@ -37,19 +37,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Count, check
 from .._example import one_example
 
 
 @dataclass(frozen=True)
 class Config:
-    dim: int = 8  # dimension of a token
-    num_keys: int = 4  # keys of an example beside its query
-    num_features: int = 64  # hidden units
+    dim: Count = 8  # dimension of a token
+    num_keys: Count = 4  # keys of an example beside its query
+    num_features: Count = 64  # hidden units
 
     def __post_init__(self):
-        for name in ("dim", "num_keys", "num_features"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check(self)
 
     @property
     def token(self) -> int:

@@ -43,21 +43,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Count, Positive, check
 from .._example import one_example
 
 
 @dataclass(frozen=True)
 class Config:
-    dim: int = 16  # input dimension, paper d
-    width: int = 32  # hidden units, paper p
-    init_scale: float = 1.0  # norm of every w_j and |a_j| at the start, paper theta
+    dim: Count = 16  # input dimension, paper d
+    width: Count = 32  # hidden units, paper p
+    init_scale: Positive = 1.0  # norm of every w_j and |a_j| at the start, paper theta
 
     def __post_init__(self):
-        for name in ("dim", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 < self.init_scale < float("inf"):
-            raise ValueError(f"init_scale must be positive and finite, got {self.init_scale}")
+        check(self)
 
 
 class Params(NamedTuple):

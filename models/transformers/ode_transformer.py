@@ -57,52 +57,46 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import diffrax
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Real
 
+from ...contract import Count, NonNegative, Positive, check
 from .._example import one_example
 
 State: TypeAlias = Float[Array, "..."]
 Field: TypeAlias = Callable[[State], State]  # the velocity at a state
 Step: TypeAlias = Real[ArrayLike, ""]
 
+SchemeName = Literal["parallel", "sequential", "lie", "strang", "macaron", "midpoint", "heun", "rk4", "tsit5", "dopri5"]
 ACTIVATIONS = {"tanh": jnp.tanh, "gelu": jax.nn.gelu}
 
 
 @dataclass(frozen=True)
 class Config:
-    dim: int = 8  # of a token
-    hidden: int = 16  # units of the MLP
-    num_heads: int = 1  # each of size dim/num_heads
-    num_layers: int = 4  # steps of the scheme
-    num_blocks: int = 1  # distinct sets of weights, each for num_layers/num_blocks layers in turn; 1 shares all
+    dim: Count = 8  # of a token
+    hidden: Count = 16  # units of the MLP
+    num_heads: Count = 1  # each of size dim/num_heads
+    num_layers: Count = 4  # steps of the scheme
+    num_blocks: Count = 1  # distinct sets of weights, each for num_layers/num_blocks layers in turn; 1 shares all
     step_size: float = 1.0  # h; the time is num_layers times this
-    scheme: str = "sequential"  # a row of the table above
-    activation: str = "tanh"  # or gelu
+    scheme: SchemeName = "sequential"  # a row of the table above
+    activation: Literal["tanh", "gelu"] = "tanh"
     norm: bool = False  # layer norm in front of attention and of the MLP
-    init_scale: float = 1.0  # of W_O and W_2: standard deviation times the root of their rows
-    rtol: float = 1e-3  # tolerance of a step relative to the state, and half as an absolute one; tsit5 and dopri5 alone
+    init_scale: NonNegative = 1.0  # of W_O and W_2: standard deviation times the root of their rows
+    rtol: Positive = 1e-3  # tolerance of a step relative to the state, and half as an absolute one; tsit5 and dopri5 alone
 
     def __post_init__(self):
-        for name in ("dim", "hidden", "num_heads", "num_layers", "num_blocks"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check(self)
         for name, parts in (("dim", "num_heads"), ("num_layers", "num_blocks")):
             if getattr(self, name) % getattr(self, parts):
                 raise ValueError(f"{name} must be a multiple of {parts} = {getattr(self, parts)}, got {getattr(self, name)}")
-        for name, allowed in (("scheme", [*SCHEMES, *ADAPTIVE]), ("activation", list(ACTIVATIONS))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        if not (math.isfinite(self.step_size) and self.step_size != 0):
-            raise ValueError(f"step_size must be finite and not 0, got {self.step_size}")
-        if not 0 <= self.init_scale < math.inf:
-            raise ValueError(f"init_scale must be finite and not negative, got {self.init_scale}")
-        if not 0 < self.rtol < math.inf:
-            raise ValueError(f"rtol must be positive and finite, got {self.rtol}")
+        if not isinstance(self.step_size, Tracer) and self.step_size == 0:
+            raise ValueError("step_size must not be 0, got 0.0")
 
 
 class Params(NamedTuple):

@@ -43,26 +43,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Count, NonNegative, check
 from .._example import one_example
 
 
 @dataclass(frozen=True)
 class Config:
-    dim: int = 8  # dimension of a token, paper d
-    num_keys: int = 4  # keys of an example beside its query, paper N
-    num_heads: int = 16  # paper M
+    dim: Count = 8  # dimension of a token, paper d
+    num_keys: Count = 4  # keys of an example beside its query, paper N
+    num_heads: Count = 16  # paper M
     augment: bool = False  # tokens [x; 1] in place of x, in products and in values
-    weight_std: float = 1.0  # standard deviation of the entries of W_m, paper s
+    weight_std: NonNegative = 1.0  # standard deviation of the entries of W_m, paper s
     mean_strength: float = 0.0  # mean of the diagonal entries of W_m (the one of the constant apart), paper alpha
 
     def __post_init__(self):
-        for name in ("dim", "num_keys", "num_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.weight_std < float("inf"):
-            raise ValueError(f"weight_std must be finite and not negative, got {self.weight_std}")
-        if not -float("inf") < self.mean_strength < float("inf"):
-            raise ValueError(f"mean_strength must be finite, got {self.mean_strength}")
+        check(self)
 
     @property
     def token(self) -> int:

@@ -51,14 +51,15 @@ Example. Layers that commute may change places, others may not.
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
+from ...contract import Count, Infinite, NonNegative, Static, check
 from .._example import one_example
 
 State: TypeAlias = Any  # a floating array or a pytree of them
@@ -66,29 +67,20 @@ Stacked: TypeAlias = Any  # parameters of all layers, a pytree: one leading axis
 BlockFn: TypeAlias = Callable[[Any, State], State]  # (parameters of one layer, x) -> f(x), without the step
 Order: TypeAlias = Sequence[int | Sequence[int]]
 
-KINDS = ("tanh", "linear", "commuting")
+Kind = Literal["tanh", "linear", "commuting"]
 
 
 @dataclass(frozen=True)
 class Config:
-    dim: int = 8  # of the state
-    num_layers: int = 16  # paper L
-    kind: str = "tanh"  # a row of the table above
-    init_scale: float = field(default=1.0, metadata=dict(static=True))  # of the weights, as above
+    dim: Count = 8  # of the state
+    num_layers: Count = 16  # paper L
+    kind: Kind = "tanh"  # a row of the table above
+    init_scale: Annotated[NonNegative, Static] = 1.0  # of the weights, as above
     # of the weights, the whole depth being 1; 0: independent layers; inf: all the same
-    correlation_length: float = field(default=0.0, metadata=dict(static=True))
+    correlation_length: Annotated[NonNegative, Static, Infinite] = 0.0
 
     def __post_init__(self):
-        for name in ("dim", "num_layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind}")
-        for name in ("init_scale", "correlation_length"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.init_scale == float("inf"):
-            raise ValueError("init_scale must be finite, got inf")
+        check(self)
 
 
 class Params(NamedTuple):
@@ -138,8 +130,8 @@ def block(kind: str = "tanh") -> BlockFn:
     >>> block("linear")(one, jnp.array([3.0, 4.0])).tolist()
     [9.0, 4.0]
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind}")
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind}")
 
     def update(params: Params, x: Float[Array, "dim"]) -> Float[Array, "dim"]:
         y = params.weight @ x + params.bias

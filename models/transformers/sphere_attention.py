@@ -45,44 +45,33 @@ Example. Two tokens at right angles, $\beta = 0$: after the time $t$ their inner
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Ge
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from ...contract import NonNegative, check
 from .._example import one_example
 from .ode_transformer import rk4_step
 
 Number = Float[Array, ""] | float
-SCHEMES = ("identity", "gaussian")
-MOTIONS = ("flow", "layers")
 
 
 @dataclass(frozen=True)
 class Config:
-    dim: int = 3  # of a token, paper d
-    beta: float = 1.0  # inverse temperature
+    dim: Annotated[int, Ge(2)] = 3  # of a token, paper d
+    beta: NonNegative = 1.0  # inverse temperature
     softmax: bool = True  # SA; False: USA, unnormalised weights
     shift: float = 0.0  # USA only: weights e^(score - shift), so that time is times e^shift
-    motion: str = "flow"  # "flow": Runge-Kutta steps; "layers": x + step_size * attention, normalised
-    step_size: float = 0.1  # of a layer, paper eta; of a step of the flow, in time
-    num_steps: int = 10  # steps of the flow, or layers
-    scheme: str = "identity"  # of query, key and value; or "gaussian", entries of variance 1/dim
+    motion: Literal["flow", "layers"] = "flow"  # Runge-Kutta steps; or x + step_size * attention, normalised
+    step_size: NonNegative = 0.1  # of a layer, paper eta; of a step of the flow, in time
+    num_steps: Annotated[int, Ge(0)] = 10  # steps of the flow, or layers
+    scheme: Literal["identity", "gaussian"] = "identity"  # of query, key and value; gaussian: entries of variance 1/dim
 
     def __post_init__(self):
-        if self.dim < 2:
-            raise ValueError(f"dim must be at least 2, got {self.dim}")
-        if self.num_steps < 0:
-            raise ValueError(f"num_steps must be at least 0, got {self.num_steps}")
-        for name in ("beta", "step_size"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)}")
-        if not -float("inf") < self.shift < float("inf"):
-            raise ValueError(f"shift must be finite, got {self.shift}")
-        for name, allowed in (("motion", MOTIONS), ("scheme", SCHEMES)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)}")
+        check(self)
 
 
 class Params(NamedTuple):

@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Count, check
 from .._example import one_example
 from . import ode_transformer
 
@@ -40,15 +41,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Config:
-    side: int = 8  # pixels of a side of the square image
-    patch: int = 2  # pixels of a side of a patch
-    num_classes: int = 10
+    side: Count = 8  # pixels of a side of the square image
+    patch: Count = 2  # pixels of a side of a patch
+    num_classes: Count = 10
     stack: ode_transformer.Config = field(default_factory=lambda: ode_transformer.Config(norm=True, activation="gelu"))
 
     def __post_init__(self):
-        for name in ("side", "patch", "num_classes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check(self)
         if self.side % self.patch:
             raise ValueError(f"side must be a multiple of patch = {self.patch}, got {self.side}")
 

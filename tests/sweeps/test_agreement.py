@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import xarray
 
+from closedform.contract import Tolerance
 from closedform.sweeps import agrees, compare, find, prediction, statistics
 from closedform.sweeps.experiment import Field
 from closedform.sweeps.report import agreement_table, diverged_lines
 from zoo import estimate
+
+NONE = Tolerance()
 
 
 def result_of(simulated, predicted, axes=(), diverged=None):
@@ -25,14 +28,14 @@ def result_of(simulated, predicted, axes=(), diverged=None):
     )
 
 
-def experiment(tolerance=0.0, axes=()):
+def experiment(tolerance=NONE, axes=()):
     class Stated:
         TOLERANCE = {"mean": tolerance}  # noqa: RUF012
 
     return find(estimate)._replace(module=Stated, fields={"mean": Field(axes, predicted=True)})
 
 
-def row_of(*arguments, tolerance=0.0, axes=(), **options):
+def row_of(*arguments, tolerance=NONE, axes=(), **options):
     (row,) = compare(experiment(tolerance, axes), result_of(*arguments, axes=axes, **options))
     return row
 
@@ -49,12 +52,12 @@ def test_standard_error_is_that_of_the_mean():
 @pytest.mark.parametrize(
     ("shift", "tolerance", "verdict"),
     [
-        (0.039, 0.0, "agrees"),  # 4 standard errors are 0.04
-        (0.041, 0.0, "DISAGREES"),
-        (0.041 + 0.02, (0.01, 0.0), "DISAGREES"),  # relative to a prediction of 2: another 0.02
-        (0.039 + 0.02, (0.01, 0.0), "agrees"),
-        (-0.039 - 0.02 - 0.1, (0.01, 0.1), "agrees"),
-        (-0.041 - 0.02 - 0.1, (0.01, 0.1), "DISAGREES"),
+        (0.039, Tolerance(), "agrees"),  # 4 standard errors are 0.04
+        (0.041, Tolerance(), "DISAGREES"),
+        (0.041 + 0.02, Tolerance(0.01, 0.0), "DISAGREES"),  # relative to a prediction of 2: another 0.02
+        (0.039 + 0.02, Tolerance(0.01, 0.0), "agrees"),
+        (-0.039 - 0.02 - 0.1, Tolerance(0.01, 0.1), "agrees"),
+        (-0.041 - 0.02 - 0.1, Tolerance(0.01, 0.1), "DISAGREES"),
     ],
 )
 def test_the_allowance_is_z_errors_plus_relative_plus_absolute(shift, tolerance, verdict):

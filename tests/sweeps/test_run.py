@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from closedform.contract import Tolerance
 from closedform.sweeps import Settings, UsageError, compare, find, load, provenance, run, sweep
 from closedform.sweeps import digest as digest_module
 from closedform.sweeps import job as job_module
@@ -280,11 +281,11 @@ def test_literals_and_nested_fields(quiet):
         ),
         (decay, dict(step=lambda s, c: decay.State(s.key, s.x[:2])), r"step changes the state: .*\(5,\).* -> .*\(2,\)"),
         (decay, dict(steps=lambda c: np.array([3, 1])), r"sorted array of distinct step counts"),
-        (decay, dict(TOLERANCE={"y": 1.0}), r"unknown field in zoo/decay.TOLERANCE 'y'"),
+        (decay, dict(TOLERANCE={"y": Tolerance(1.0, reason="none")}), r"unknown field in zoo/decay.TOLERANCE 'y'"),
         (
             decay,
             dict(step=lambda s, c: s if c.rate > 0.5 else decay.step(s, c)),
-            r"traced field \(rate\).*metadata=dict\(static=True\)",
+            r"traced field \(rate\).*Annotated\[float, Static\]",
         ),
         (estimate, dict(simulate=lambda k, c: estimate.Result(jax.numpy.arange(3).sum())), r"dtype int"),
     ],

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from closedform.contract import Tolerance
+
 
 @dataclass(frozen=True)
 class Config:
@@ -56,6 +58,9 @@ def predict(state, config, steps):
     return Result(factor[:, None] * state.x[None], factor * state.x.sum(), None)
 
 
-TOLERANCE = {"x": 1e-5, "total": 1e-5}  # float32 rounding over 60 steps
+TOLERANCE = {
+    "x": Tolerance(1e-5, reason="float32 rounding over 60 steps"),
+    "total": Tolerance(1e-5, reason="float32 rounding over 60 steps"),
+}
 QUICK = {"num_steps": 8}
 PRESETS = {"wide": {"dim": 9}}

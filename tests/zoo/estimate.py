@@ -5,11 +5,13 @@ Cost: 1 s
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from closedform.contract import Static
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Sizes:
 class Config:
     sizes: Sizes = field(default_factory=Sizes)
     scale: float = 2.0  # mean of the distribution
-    ratio: float = field(default=1.0, metadata=dict(static=True))  # fixes a branch
+    ratio: Annotated[float, Static] = 1.0  # fixes a branch
     kind: Literal["plain", "double"] = "plain"  # what to estimate
     dtype: str = "float32"  # precision of the simulation
 

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from closedform.contract import Tolerance
+
 BROKEN = 2.0  # the level that raises, for every third seed
 
 
@@ -43,5 +45,7 @@ def predict(config):
     return Result(jnp.asarray(config.level, float))
 
 
-TOLERANCE = {"value": 1e-6}  # float32 rounding
+TOLERANCE = {
+    "value": Tolerance(1e-6, reason="float32 rounding"),
+}
 QUICK = {}

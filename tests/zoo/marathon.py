@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from closedform.contract import Tolerance
+
 
 @dataclass(frozen=True)
 class Config:
@@ -58,7 +60,9 @@ def predict(config, steps):
     return Result(jnp.zeros((len(steps), 8)))
 
 
-TOLERANCE = {"x": (0.0, 1.0)}  # nothing is claimed
+TOLERANCE = {
+    "x": Tolerance(absolute=1.0, reason="nothing is claimed"),
+}
 QUICK = {"num_steps": 20}
 
 

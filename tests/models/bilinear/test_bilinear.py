@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from closedform.models.bilinear import bilinear, bilinear_attention, bilinear_classifier, deep_bilinear
+from zoo import checks
 from zoo.checks import rejected
 
 
@@ -206,20 +207,20 @@ def test_init(scheme):
 @pytest.mark.parametrize(
     ("config", "wrong", "message"),
     [
-        (bilinear.Config, {"width": 0}, "width must be at least 1, got 0"),
-        (bilinear.Config, {"scheme": "zero"}, "scheme must be one of gaussian, alternating, ones, tied, got zero"),
-        (bilinear.Config, {"init_scale": float("nan")}, "init_scale must be finite and not negative, got nan"),
-        (deep_bilinear.Config, {"depth": 0}, "depth must be at least 1, got 0"),
-        (deep_bilinear.Config, {"num_outputs": 0}, "num_outputs must be at least 1, got 0"),
-        (deep_bilinear.Config, {"dim": 0}, "dim must be at least 1, got 0"),
-        (bilinear_classifier.Config, {"hidden": -1}, "hidden must be at least 0"),
+        (bilinear.Config, {"width": 0}, "width must be a whole number of at least 1, got 0"),
+        (bilinear.Config, {"scheme": "zero"}, "scheme must be 'gaussian' or .* 'tied', got 'zero'"),
+        (bilinear.Config, {"init_scale": float("nan")}, "init_scale must be a number of at least 0, got nan"),
+        (deep_bilinear.Config, {"depth": 0}, "depth must be a whole number of at least 1, got 0"),
+        (deep_bilinear.Config, {"num_outputs": 0}, "num_outputs must be a whole number of at least 1, got 0"),
+        (deep_bilinear.Config, {"dim": 0}, "dim must be a whole number of at least 1, got 0"),
+        (bilinear_classifier.Config, {"hidden": -1}, "hidden must be a whole number of at least 0"),
         (bilinear_classifier.Config, {"residual": True}, "hidden = width = 64, got hidden = 0"),
-        (bilinear_attention.Config, {"num_heads": 0}, "num_heads must be at least 1, got 0"),
+        (bilinear_attention.Config, {"num_heads": 0}, "num_heads must be a whole number of at least 1, got 0"),
     ],
 )
 def test_bad_configs(config, wrong, message):
     with pytest.raises(ValueError, match=message):
-        config(**wrong)
+        checks.config(config, **wrong)
 
 
 def test_bad_arguments():

@@ -366,11 +366,11 @@ def test_scale_may_be_traced():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("width", 0, "width must be at least 1, got 0"),
-        ("dim", -3, "dim must be at least 1, got -3"),
-        ("init_scale", 0.0, "init_scale must be positive and finite, got 0.0"),
-        ("init_scale", float("nan"), "init_scale must be positive and finite, got nan"),
-        ("init_scale", float("inf"), "init_scale must be positive and finite, got inf"),
+        ("width", 0, "width must be a whole number of at least 1, got 0"),
+        ("dim", -3, "dim must be a whole number of at least 1, got -3"),
+        ("init_scale", 0.0, "init_scale must be a positive number, got 0.0"),
+        ("init_scale", float("nan"), "init_scale must be a positive number, got nan"),
+        ("init_scale", float("inf"), "init_scale must be a positive number, got inf"),
     ],
 )
 def test_config_refuses(field, value, message):

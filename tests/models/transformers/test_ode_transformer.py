@@ -10,6 +10,7 @@ import pytest
 
 from closedform.models.transformers import ode_transformer
 from closedform.models.transformers.ode_transformer import Config, Params
+from zoo import checks
 from zoo.checks import rejected
 
 COUNTS = (16, 32, 64, 128)
@@ -309,17 +310,17 @@ def test_parameters_of_another_number_of_blocks():
     [
         ({"num_heads": 3}, "dim must be a multiple of num_heads = 3, got 8"),
         ({"num_layers": 6, "num_blocks": 4}, "num_layers must be a multiple of num_blocks = 4, got 6"),
-        ({"hidden": 0}, "hidden must be at least 1, got 0"),
-        ({"scheme": "rk5"}, "scheme must be one of parallel, .*, dopri5, got 'rk5'"),
-        ({"activation": "relu"}, "activation must be one of tanh, gelu, got 'relu'"),
-        ({"step_size": 0.0}, "step_size must be finite and not 0"),
-        ({"rtol": 0.0}, "rtol must be positive"),
-        ({"init_scale": float("nan")}, "init_scale must be finite"),
+        ({"hidden": 0}, "hidden must be a whole number of at least 1, got 0"),
+        ({"scheme": "rk5"}, "scheme must be 'parallel' or .* 'dopri5', got 'rk5'"),
+        ({"activation": "relu"}, "activation must be 'tanh' or 'gelu', got 'relu'"),
+        ({"step_size": 0.0}, "step_size must not be 0"),
+        ({"rtol": 0.0}, "rtol must be a positive number"),
+        ({"init_scale": float("nan")}, "init_scale must be a number of at least 0"),
     ],
 )
 def test_wrong_settings(changed, message):
     with pytest.raises(ValueError, match=message):
-        Config(**changed)
+        checks.config(Config, **changed)
 
 
 def test_wrong_solver_settings(problem):

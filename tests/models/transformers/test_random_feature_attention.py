@@ -77,13 +77,13 @@ def test_tokens_of_another_dimension_are_refused():
 
 @pytest.mark.parametrize("field", ["dim", "num_keys", "num_heads"])
 def test_sizes_must_be_positive(field):
-    with pytest.raises(ValueError, match=f"{field} must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{field} must be a whole number of at least 1, got 0"):
         attention.Config(**{field: 0})
 
 
 @pytest.mark.parametrize("name", ["weight_std", "mean_strength"])
 def test_scales_must_be_finite(name):
-    with pytest.raises(ValueError, match=f"{name} must be finite"):
+    with pytest.raises(ValueError, match=f"{name} must be a .*number"):
         attention.Config(**{name: float("nan")})
 
 

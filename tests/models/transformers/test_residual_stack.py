@@ -7,6 +7,7 @@ import pytest
 
 from closedform.models.transformers import residual_stack as stack
 from closedform.theory.transformers import layer_perturbation as perturbation
+from zoo import checks
 from zoo.checks import rejected
 
 DEPTHS = np.array([8, 16, 32, 64, 128])
@@ -240,16 +241,16 @@ def test_weights_smooth_in_depth_swap_at_third_order():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"dim": 0}, "dim must be at least 1, got 0"),
-        ({"num_layers": 0}, "num_layers must be at least 1, got 0"),
-        ({"kind": "relu"}, "kind must be one of tanh, linear, commuting, got relu"),
-        ({"init_scale": -1.0}, "init_scale must not be negative, got -1"),
-        ({"correlation_length": float("nan")}, "correlation_length must not be negative, got nan"),
+        ({"dim": 0}, "dim must be a whole number of at least 1, got 0"),
+        ({"num_layers": 0}, "num_layers must be a whole number of at least 1, got 0"),
+        ({"kind": "relu"}, "kind must be 'tanh' or 'linear' or 'commuting', got 'relu'"),
+        ({"init_scale": -1.0}, "init_scale must be a number of at least 0, got -1"),
+        ({"correlation_length": float("nan")}, "correlation_length must be a number of at least 0 or infinity, got nan"),
     ],
 )
 def test_bad_configs(settings, message):
     with pytest.raises(ValueError, match=message):
-        stack.Config(**settings)
+        checks.config(stack.Config, **settings)
 
 
 @pytest.mark.parametrize("order", [[16], [-1], [0, (1, 16)], [()]], ids=str)

@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from closedform.models.transformers import sphere_attention as sphere
 from closedform.theory.transformers import token_clustering
+from zoo import checks
 from zoo.checks import rejected
 
 
@@ -346,18 +347,18 @@ def test_gaussian_matrices_have_the_variance_asked_for():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(dim=1), "dim must be at least 2, got 1"),
-        (dict(num_steps=-1), "num_steps must be at least 0, got -1"),
-        (dict(beta=-1.0), "beta must be finite and not negative, got -1.0"),
-        (dict(step_size=float("nan")), "step_size must be finite and not negative"),
-        (dict(shift=float("inf")), "shift must be finite"),
-        (dict(motion="jumps"), "motion must be one of flow, layers, got jumps"),
-        (dict(scheme="ones"), "scheme must be one of identity, gaussian, got ones"),
+        (dict(dim=1), "dim must be a whole number of at least 2, got 1"),
+        (dict(num_steps=-1), "num_steps must be a whole number of at least 0, got -1"),
+        (dict(beta=-1.0), "beta must be a number of at least 0, got -1.0"),
+        (dict(step_size=float("nan")), "step_size must be a number of at least 0"),
+        (dict(shift=float("inf")), "shift must be a finite number"),
+        (dict(motion="jumps"), "motion must be 'flow' or 'layers', got 'jumps'"),
+        (dict(scheme="ones"), "scheme must be 'identity' or 'gaussian', got 'ones'"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
-        sphere.Config(**settings)
+        checks.config(sphere.Config, **settings)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_an_image_of_another_size():
     ("changed", "message"),
     [
         ({"patch": 3}, "side must be a multiple of patch = 3, got 8"),
-        ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
+        ({"num_classes": 0}, "num_classes must be a whole number of at least 1, got 0"),
     ],
 )
 def test_wrong_settings(changed, message):
