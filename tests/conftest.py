@@ -11,6 +11,7 @@ import shutil
 import signal
 import tempfile
 import time
+import zlib
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -39,17 +40,29 @@ _ROOT = Path(__file__).resolve().parent.parent
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run also what takes long and cannot be cut")
     parser.addoption("--slow-commits", type=int, metavar="N", help="only slow tests, of what the last N commits touched")
+    parser.addoption("--shard", metavar="I/N", help="only the tests of part I, from 0 on, of N: each topic in one of them")
     parser.addoption("--slow-minutes", type=float, default=20, help="of --slow-commits: what starts later is left, and said")
 
 
 def pytest_collection_modifyitems(config, items):
-    commits = config.getoption("--slow-commits")
-    if config.getoption("--slow") and commits is None:
-        return
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    chosen = [item for item in items if item not in slow] if commits is None else _touched(slow, commits)
-    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    commits, slow = config.getoption("--slow-commits"), [item for item in items if item.get_closest_marker("slow")]
+    if commits is not None:
+        chosen = _touched(slow, commits)
+    elif config.getoption("--slow"):
+        chosen = list(items)
+    else:
+        chosen = [item for item in items if not item.get_closest_marker("slow")]
+    if shard := config.getoption("--shard"):
+        part, parts = map(int, shard.split("/"))
+        chosen = [item for item in chosen if zlib.crc32(_topic(item).encode()) % parts == part]
+    kept = set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = chosen
+
+
+def _topic(item):
+    """What tests that share a computation have in common: their parameter, such as the name of an experiment."""
+    return item.nodeid.partition("[")[2] or item.nodeid
 
 
 def _touched(items, commits):

@@ -8,7 +8,6 @@ no argument but that run's key, state and floats, and loops over the runs of a b
 trace cannot show, that the compiler rounds alike in every loop, is seen bitwise for what is compiled here.
 """
 
-import ast
 import functools
 import inspect
 import re
@@ -21,7 +20,7 @@ import pytest
 import closedform
 from closedform.gallery.collection import small_grid
 from closedform.sweeps import Settings, compare, config, find, find_figure, names, prediction, run, statistics, sweep
-from closedform.sweeps.experiment import read_about
+from closedform.sweeps.experiment import docstring, read_about
 from closedform.sweeps.placeholder import placeholder
 from closedform.sweeps.plan import make_plan
 from closedform.sweeps.report import save_figure, stored_config
@@ -36,9 +35,8 @@ ROOT = Path(closedform.__file__).parent
 @functools.cache
 def cost(name):
     """Seconds that the docstring states, and the length of the file, which tells equals apart."""
-    text = (ROOT / "experiments" / f"{name}.py").read_text()
-    stated = re.match(r"([\d.]+) s", read_about(ast.get_docstring(ast.parse(text)) or "").cost)
-    return float(stated[1]) if stated else np.inf, len(text)
+    stated = re.match(r"([\d.]+) s", read_about(docstring(name)).cost)
+    return float(stated[1]) if stated else np.inf, (ROOT / "experiments" / f"{name}.py").stat().st_size
 
 
 def cheapest_of_each_paper():
