@@ -44,7 +44,7 @@ def cheapest_of_each_paper():
     return {min(names(paper), key=cost) for paper in papers}
 
 
-def just_touched(commits=3, most=3):
+def just_touched(commits=3, most=2):
     """Experiments whose own file or figure was changed last, and no more than a few: a rename touches them all."""
     ages = changed(commits)
     newest = {
@@ -55,11 +55,13 @@ def just_touched(commits=3, most=3):
     return set(sorted(touched, key=lambda name: (newest[name], name))[:most])
 
 
-RUN = cheapest_of_each_paper() | just_touched()
+def fast_for(chosen):
+    return pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in chosen else pytest.mark.slow) for n in names()])
+
+
+CHEAPEST = cheapest_of_each_paper()
 every = pytest.mark.parametrize("name", names())
-every_run = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in RUN else pytest.mark.slow) for name in names()]
-)
+every_run = fast_for(CHEAPEST | just_touched())
 
 
 # ------------------------------------------------------------------------------------------------------------------- traced
@@ -211,7 +213,7 @@ def test_words_of_a_figure_keep_apart(name, small):
     assert not collisions_drawn(name, small(name))
 
 
-@every_run
+@fast_for(CHEAPEST)
 def test_figure_files_are_byte_identical_on_rerun(name, small, tmp_path):
     first = [path.read_bytes() for path in save_figure(name, small(name), tmp_path / "a")]
     second = [path.read_bytes() for path in save_figure(name, small(name), tmp_path / "b")]
