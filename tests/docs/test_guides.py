@@ -51,7 +51,8 @@ def printed_on(page, first):
 def imports(page):
     """(module, name) of everything that the programs of a page import from this package."""
     nodes = [node for text in programs(page) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
-    return [(node.module, alias.name) for node in nodes if node.module.startswith("closedform") for alias in node.names]
+    absolute = [node for node in nodes if not node.level and node.module.startswith("closedform")]
+    return [(node.module, alias.name) for node in absolute for alias in node.names]
 
 
 def imported(page):
@@ -108,7 +109,7 @@ def test_sweep_your_own_model(tmp_path):
     assert "compilation" not in table.stderr
 
 
-@pytest.mark.parametrize("page", sorted(path.stem for path in GUIDE.glob("*.md")))
+@pytest.mark.parametrize("page", sorted({path.stem for path in GUIDE.glob("*.md")} - {"add_a_paper"}))  # it brings its own
 def test_what_the_programs_of_a_page_import_exists(page):
     for module, name in imports(page):
         found = importlib.import_module(module)
