@@ -85,7 +85,10 @@ def closedform(*words, folder, code=0):
         jax.numpy_rank_promotion("allow"),
     ):
         patch.setenv("COLUMNS", "160")
-        found = main(list(words))
+        try:
+            found = main(list(words))
+        except SystemExit as end:  # --help
+            found = end.code or 0
     assert found == code, error.getvalue() + out.getvalue()
     return SimpleNamespace(stdout=out.getvalue(), stderr=error.getvalue())
 
