@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from . import store
-from .plan import Plan
+from .plan import Group, Plan
 
 if TYPE_CHECKING:
     import xarray
@@ -71,7 +71,6 @@ def assemble(
     The swept fields are axes; where cells have axes of unequal length (a grid over sizes), the short ones end in NaN.
     """
     place = {cell.name: index for index, cell in enumerate(plan.cells)}
-    column = {seed: index for index, seed in enumerate(plan.seeds)}
     blocks, damaged, first, took, trained = [], [], None, [], {}
     for file in stock.files:
         rows, at = meeting(file.cells, place)
@@ -92,16 +91,27 @@ def assemble(
         return None, damaged
     if first is None:
         return None, []
+    seconds, memory = zip(*took, strict=True)
+    said = {**first[1], "seconds": sum(seconds), "memory": max(memory), **({"trained": trained} if trained else {})}
+    return merged(plan, blocks, failed, said), []
+
+
+Piece = tuple[store.Block, list[int], list[int]]  # a block, rows of it, and the cells of the plan that these are
+
+
+def merged(plan: Plan, pieces: list[Piece], failed: Collection[int], provenance: dict[str, Any]) -> xarray.DataTree:
+    """One result of all pieces; the list is emptied on the way."""
+    column = {seed: index for index, seed in enumerate(plan.seeds)}
     dtypes: dict[tuple[str, str], Any] = {}
-    for block, _, _ in blocks:
+    for block, _, _ in pieces:
         for key, (_, array) in block.variables.items():
             dtypes[key] = np.result_type(dtypes.get(key, array.dtype), array.dtype)
-    blocks.sort(key=lambda one: one[2][0])  # in the order of the grid
-    labels = _labels([block for block, _, _ in blocks])
+    pieces.sort(key=lambda one: one[2][0])  # in the order of the grid
+    labels = _labels([block for block, _, _ in pieces])
     shape = (len(plan.cells), len(plan.seeds))
     whole: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
-    while blocks:
-        block, rows, at = blocks.pop()  # its memory is free once it is copied
+    while pieces:
+        block, rows, at = pieces.pop()  # its memory is free once it is copied
         columns, of = meeting(block.seeds, column)
         for key, (axes, array) in block.variables.items():
             inner = [axis for axis in axes if axis not in ("cell", "seed")]
@@ -116,9 +126,15 @@ def assemble(
             there = block.stored[np.ix_(rows, columns)].reshape(len(rows), len(columns), *[1] * len(inner))
             target, where = whole[key][1], np.ix_(at, of, *inside)
             target[where] = np.where(there, array[np.ix_(rows, columns)], target[where])
-    seconds, memory = zip(*took, strict=True)
-    said = {**first[1], "seconds": sum(seconds), "memory": max(memory), **({"trained": trained} if trained else {})}
-    return _labelled(plan, whole, labels, failed, said), []
+    return _labelled(plan, whole, labels, failed, provenance)
+
+
+def coordinates(variables: Mapping[Any, tuple[tuple[str, ...], np.ndarray]], group: Group) -> dict[str, np.ndarray]:
+    """Labels of the axes of a block's variables: the group's steps and labels, and where it has none the places from 0 on."""
+    sizes = {axis: size for axes, array in variables.values() for axis, size in zip(axes, array.shape, strict=True)}
+    found = {axis: np.arange(size) for axis, size in sizes.items() if axis not in ("cell", "seed")}
+    found |= {axis: np.asarray(values) for axis, values in group.labels.items() if axis in found}
+    return found if group.steps is None or "step" not in found else {**found, "step": group.steps}
 
 
 def _labels(blocks: Sequence[store.Block]) -> dict[str, np.ndarray]:

@@ -315,7 +315,7 @@ class _Lane:
     def _carried(self) -> int:
         experiment, config = self.group.experiment, self.group.config
         rows = 1 if self.group.steps is None else max(1, len(self.group.steps))
-        kept = rows * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.group.shapes))
+        kept = rows * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.group.simulated))
         if experiment.drawn:
             state = jax.eval_shape(lambda key: experiment.module.init(key, config), jax.random.key(0))
             kept += sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))

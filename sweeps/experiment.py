@@ -282,10 +282,11 @@ def labels_of(experiment: Experiment, config: Any) -> dict[str, tuple]:
     return labels
 
 
-def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> tuple[Any, Any]:
-    """Evaluate both sides abstractly and check their axes; returns the shapes of one run's `Result`, and of its `Curves`.
+def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> dict[str, Any]:
+    """Evaluate all sides abstractly and check their axes; returns the shapes of one run, by side.
 
-    Of dynamics and of curves the shapes are those at one step; `Curves` are None but in training that observes.
+    "simulation" is its `Result` and "curves", in training that observes, its `Curves`: of dynamics and of curves at one step.
+    Then come the predictions, at all steps.
 
     Nothing is computed or compiled. Raises `UsageError` for axes that do not match the annotations, or for a traced field
     that is used where a plain number is needed.
@@ -295,24 +296,24 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> tupl
     def at(values: dict[str, Any]) -> Any:
         return config_.with_traced(config, values)
 
-    curves = None
+    shapes: dict[str, Any] = {}
     try:
         state = None
         if not experiment.drawn:
-            shapes = jax.eval_shape(lambda k, f: module.simulate(k, at(f)), key, floats)
+            shapes["simulation"] = jax.eval_shape(lambda k, f: module.simulate(k, at(f)), key, floats)
         else:
             state = jax.eval_shape(lambda k, f: module.init(k, at(f)), key, floats)
             if experiment.stepped:
                 stepped = jax.eval_shape(lambda s, f: module.step(s, at(f)), state, floats)
                 _check_same(experiment, state, stepped)
             observe = module.observe if experiment.dynamics else module.simulate
-            shapes = jax.eval_shape(lambda s, f: observe(s, at(f)), state, floats)
+            shapes["simulation"] = jax.eval_shape(lambda s, f: observe(s, at(f)), state, floats)
             if experiment.curves:
-                curves = jax.eval_shape(lambda s, f: module.observe(s, at(f)), state, floats)
+                shapes["curves"] = jax.eval_shape(lambda s, f: module.observe(s, at(f)), state, floats)
         sizes = {axis: len(values) for axis, values in labels_of(experiment, config).items()}
-        if curves is not None:
-            _check_result(experiment, "simulation", curves, sizes, of=experiment.curves)
-        _check_result(experiment, "simulation", shapes, sizes)
+        if "curves" in shapes:
+            _check_result(experiment, "simulation", shapes["curves"], sizes, of=experiment.curves)
+        _check_result(experiment, "simulation", shapes["simulation"], sizes)
         for side, function in experiment.predictions.items():
             tail = (steps,) if experiment.dynamics else ()
 
@@ -321,15 +322,15 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> tupl
                 return function(*given, at(floats), *tail)
 
             with jax.enable_x64(True):
-                predicted = jax.eval_shape(predict, state, floats)
-            _check_result(experiment, side, predicted, sizes, lead=len(tail))
+                shapes[side] = jax.eval_shape(predict, state, floats)
+            _check_result(experiment, side, shapes[side], sizes, lead=len(tail))
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
         where = str(error).split("\n")[0].rstrip(".")
         raise UsageError(
             f"{experiment.name}: a traced field ({', '.join(floats) or 'none'}) is used where a plain number is needed; a "
             f"float that fixes a shape or a branch is declared Annotated[float, Static]. ({where})"
         ) from error
-    return shapes, curves
+    return shapes
 
 
 def to_float64(tree: Any) -> Any:

@@ -23,7 +23,7 @@ import numpy as np
 
 from . import checkpoints, claims, memory, states, store
 from . import config as config_
-from .assemble import Stock, meeting
+from .assemble import Stock, coordinates, meeting
 from .errors import UsageError
 from .execution import KEPT_BYTES, Batch, Settings, execute
 from .plan import Group, Part, Plan, hashed, make_groups, make_parts, trained_name
@@ -139,18 +139,16 @@ class _Open:
         rows, columns = np.flatnonzero(stored.any(axis=1)), np.flatnonzero(stored.any(axis=0))
         if not rows.size:
             return None
-        variables, coordinates = {}, {}
-        for key, (axes, array) in self.variables.items():
-            variables[key] = axes, array[np.ix_(rows, columns)] if "seed" in axes else array[rows]
-            coordinates |= {axis: np.arange(size) for axis, size in zip(axes, array.shape, strict=True)}
-        if "step" in coordinates:
-            coordinates["step"] = self.group.steps
-        coordinates |= {axis: np.asarray(values) for axis, values in self.group.labels.items() if axis in coordinates}
+        variables = {
+            key: (axes, array[np.ix_(rows, columns)] if "seed" in axes else array[rows])
+            for key, (axes, array) in self.variables.items()
+        }
         cells, seeds = [self.names[row] for row in rows], [self.part.seeds[column] for column in columns]
         said = store.new_provenance(plan, plan.cells[self.part.cells[rows[0]]].config, self.seconds)
         if self.trainings:
             said["trained"] = {self.names[row]: self.trainings[row] for row in rows}
-        return store.Block(cells, seeds, stored[np.ix_(rows, columns)], variables, coordinates, said)
+        labels = coordinates(variables, self.group)
+        return store.Block(cells, seeds, stored[np.ix_(rows, columns)], variables, labels, said)
 
 
 class Job:

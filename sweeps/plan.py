@@ -69,14 +69,18 @@ class Group(NamedTuple):
     steps: np.ndarray | None
     end: int  # the last step of a run; one shot counts as one
     labels: dict[str, tuple]  # {axis: numbers or words}, of the axes that have any
-    shapes: tuple[Any, Any]  # of one run's Result, one step of it, and of its Curves
+    shapes: dict[str, Any]  # of one run, by side: "simulation" and "curves" at one step, predictions at all
     digest: str  # of the sources
-
     training: tuple[str, list[str]]  # a digest of the traced training, and the traced fields that it uses
 
     @property
     def config(self) -> Any:
         return self.configs[0]
+
+    @property
+    def simulated(self) -> list[Any]:
+        """The shapes of what the simulation of a run leaves at one step: its `Result`, and its `Curves` if there are any."""
+        return [self.shapes[side] for side in ("simulation", "curves") if side in self.shapes]
 
     @property
     def length(self) -> int:
@@ -204,7 +208,7 @@ def make_groups(plan: Plan, missing: Sequence[bool]) -> tuple[list[Group], dict[
             failed[index] = error
             continue
         key = (config_.static_key(cell.config), steps if steps is None else steps.tobytes(), end, json.dumps(labels))
-        fresh = Group(plan.experiment, [], [], steps, end, labels, (None, None), plan.digest, ("", []))
+        fresh = Group(plan.experiment, [], [], steps, end, labels, {}, plan.digest, ("", []))
         group = gathered.setdefault(key, fresh)
         group.cells.append(index)
         group.configs.append(cell.config)
@@ -294,7 +298,7 @@ def result_bytes(group: Group) -> int:
     import jax
 
     rows = 1 if group.steps is None else max(1, len(group.steps))
-    numbers = rows * sum(leaf.size for leaf in jax.tree.leaves(group.shapes))
+    numbers = rows * sum(leaf.size for leaf in jax.tree.leaves(group.simulated))
     sides = len(group.experiment.predictions) if group.experiment.conditional else 0
-    itemsize = max((leaf.dtype.itemsize for leaf in jax.tree.leaves(group.shapes)), default=4)
+    itemsize = max((leaf.dtype.itemsize for leaf in jax.tree.leaves(group.simulated)), default=4)
     return max(1, numbers * (itemsize + 8 * sides))

@@ -1,15 +1,18 @@
 """Strict mode for every test: float64 on, rank and dtype promotion are errors, shapes are checked at run time."""
 
+import collections
+import contextlib
 import ctypes
 import functools
 import gc
 import inspect
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
+import zlib
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -48,51 +51,137 @@ _ROOT = Path(__file__).resolve().parent.parent
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run also what takes long and cannot be cut")
     parser.addoption("--slow-commits", type=int, metavar="N", help="only slow tests, of what the last N commits touched")
+    parser.addoption("--shard", metavar="I/N", help="only the tests of part I, from 0 on, of N: each topic in one of them")
     parser.addoption("--slow-minutes", type=float, default=20, help="of --slow-commits: what starts later is left, and said")
 
 
 def pytest_collection_modifyitems(config, items):
-    commits = config.getoption("--slow-commits")
-    if config.getoption("--slow") and commits is None:
-        return
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    chosen = [item for item in items if item not in slow] if commits is None else _touched(slow, commits)
-    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    commits, slow = config.getoption("--slow-commits"), [item for item in items if item.get_closest_marker("slow")]
+    if commits is not None:
+        chosen = _touched(slow, commits)
+    elif config.getoption("--slow"):
+        chosen = list(items)
+    else:
+        chosen = [item for item in items if not item.get_closest_marker("slow")]
+    if shard := config.getoption("--shard"):
+        part, parts = map(int, shard.split("/"))
+        chosen = [item for item in chosen if zlib.crc32(_topic(item).encode()) % parts == part]
+    kept = set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = chosen
+
+
+def _topic(item):
+    """What tests that share a computation have in common: their parameter, such as the name of an experiment."""
+    return item.nodeid.partition("[")[2] or item.nodeid
 
 
 def _touched(items, commits):
     """Those whose subject, with all that it imports, was changed by the last commits; the newest change first."""
-    log = ["git", "log", "--name-only", "--format=", f"-{commits}"]
-    lines = subprocess.run(log, cwd=_ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
-    age = {(_ROOT / line).resolve(): i for i, line in reversed(list(enumerate(filter(None, lines))))}
+    from zoo.history import changed
+
+    age = changed(commits)
     ages = [(min((age[path] for path in _subject(item) if path in age), default=None), item) for item in items]
     return [item for when, item in sorted((pair for pair in ages if pair[0] is not None), key=lambda pair: pair[0])]
+
+
+def _subject(item):
+    """The files that a slow test is about, as its parameters say: a function, an experiment and its figure.
+
+    Else its own file and those that its mark names; a test in tests/experiments/test_<paper>_*.py is about that paper.
+    """
+    from closedform.sweeps import names
+
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    if "call" in given:
+        return _imports(Path(inspect.getfile(inspect.unwrap(given["call"].of or given["call"].function))).resolve())
+    if given.get("name") in names():
+        starts = [_ROOT / folder / f"{given['name']}.py" for folder in ("experiments", "figures")]
+    else:
+        paper = (path for path in _ROOT.glob("experiments/*/*.py") if item.path.stem.startswith(f"test_{path.parent.name}_"))
+        named = (_ROOT / path for path in item.get_closest_marker("slow").args)
+        starts = [item.path, *named, *(paper if item.path.parent.name == "experiments" else ())]
+    return set().union(*(_imports(path.resolve()) for path in starts if path.exists()))
 
 
 @functools.cache
 def _imports(path):
     from closedform.sweeps.digest import imported_files
 
-    return imported_files(path)
-
-
-def _subject(item):
-    """The files that a slow test is about: of the function that it calls, where its parameter says so, else its own."""
-    call = item.callspec.params.get("call") if hasattr(item, "callspec") else None
-    file = item.path if call is None else inspect.getfile(inspect.unwrap(call.of or call.function))
-    return _imports(Path(file).resolve())
+    return imported_files(path) if path.suffix == ".py" else {path}
 
 
 def pytest_sessionstart(session):
     session.config.started = time.monotonic()
 
 
+@contextlib.contextmanager
+def _in_time(item):
+    """Of --slow-commits: a test that is not done a fifth of --slow-minutes after the last could start is cut off."""
+    if item.config.getoption("--slow-commits") is None:
+        yield
+        return
+    minutes = 1.2 * item.config.getoption("--slow-minutes")
+    left = 60 * minutes - (time.monotonic() - item.config.started)
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.skip(f"{_LEFT}: not done within {minutes:g} minutes"))
+    signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
     if item.config.getoption("--slow-commits") is not None:
         minutes = (time.monotonic() - item.config.started) / 60
         if minutes > item.config.getoption("--slow-minutes"):
-            pytest.skip("left: the time for slow tests is over")
+            pytest.skip(f"{_LEFT}: the time for slow tests is over")
+    with _in_time(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    with _in_time(item):
+        return (yield)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if session.config.getoption("--slow-commits") is not None and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK  # the last commits touched nothing that is slow
+
+
+# --------------------------------------------------------------------------------------------------------------- what it took
+
+_LEFT = "left"
+_BUDGET = {"experiment": 3.0, "theory file": 4.0}  # seconds of one process: of experiments on average, of files each
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """What was left of the slow tests; else what exceeds its budget: told, never a failure, since machines differ."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    left = [report.nodeid.partition("::")[0] for report in skipped if f"Skipped: {_LEFT}: " in str(report.longrepr)]
+    if left:
+        files = collections.Counter(left)
+        terminalreporter.write_line("left of the slow tests: " + ", ".join(f"{n} of {path}" for path, n in files.items()))
+    if config.getoption("--slow") or config.getoption("--slow-commits") is not None:
+        return
+    took = {kind: {} for kind in _BUDGET}
+    for report in (one for some in terminalreporter.stats.values() for one in some if hasattr(one, "duration")):
+        path, _, test = report.nodeid.partition("::")
+        name = test.partition("[")[2].rstrip("]")
+        if path.startswith("tests/theory/"):
+            took["theory file"][path] = took["theory file"].get(path, 0.0) + report.duration
+        elif path == "tests/test_experiments.py" and name:
+            took["experiment"][name] = took["experiment"].get(name, 0.0) + report.duration
+    for kind, seconds in took.items():
+        mean, budget = sum(seconds.values()) / max(1, len(seconds)), _BUDGET[kind]
+        above = sorted(((time, what) for what, time in seconds.items() if time > budget), reverse=True)
+        if above and (kind == "theory file" or mean > budget):
+            said = ", ".join(f"{what} {time:.0f}" for time, what in above)
+            terminalreporter.write_line(f"seconds {mean:.1f} a {kind}, of {budget:g}; above it {len(above)}: {said}")
 
 
 # ------------------------------------------------------------------------------------------------------------ every test

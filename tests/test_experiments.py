@@ -1,36 +1,90 @@
-"""What every experiment and its figure promise, checked for each one found by its path. Nothing here names a paper."""
+"""What every experiment and its figure promise, checked for each one found by its path. Nothing here names a paper.
 
+Every experiment is traced: its fields, axes, sizes and ranges are seen without compiling, and its figure is drawn from numbers
+that mean nothing. Compiled and run are the cheapest of each paper and those just worked at; all others with `--slow`.
+
+That a run does not depend on its grouping is a matter of the engine: it traces the functions of an experiment for one run, with
+no argument but that run's key, state and floats, and loops over the runs of a block around it (`sweeps/programs.py`). What a
+trace cannot show, that the compiler rounds alike in every loop, is seen bitwise for what is compiled here.
+"""
+
+import functools
 import inspect
+import re
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+import closedform
 from closedform.gallery.collection import small_grid
 from closedform.sweeps import Settings, compare, config, find, find_figure, names, prediction, run, statistics, sweep
-from closedform.sweeps.report import save_figure
+from closedform.sweeps.experiment import docstring, read_about
+from closedform.sweeps.placeholder import placeholder
+from closedform.sweeps.plan import make_plan
+from closedform.sweeps.report import save_figure, stored_config
+from zoo.history import changed
 from zoo.labels import collisions
+
+ROOT = Path(closedform.__file__).parent
+
+# ------------------------------------------------------------------------------------------------- what is compiled and run
+
+
+@functools.cache
+def cost(name):
+    """Seconds that the docstring states, and the length of the file, which tells equals apart."""
+    stated = re.match(r"([\d.]+) s", read_about(docstring(name)).cost)
+    return float(stated[1]) if stated else np.inf, (ROOT / "experiments" / f"{name}.py").stat().st_size
+
+
+def cheapest_of_each_paper():
+    papers = {name.split("/")[0] for name in names()}
+    return {min(names(paper), key=cost) for paper in papers}
+
+
+def just_touched(commits=3, most=2):
+    """Experiments whose own file or figure was changed last, and no more than a few: a rename touches them all."""
+    ages = changed(commits)
+    newest = {
+        name: min(ages.get((ROOT / folder / f"{name}.py").resolve(), np.inf) for folder in ("experiments", "figures"))
+        for name in names()
+    }
+    touched = [name for name in names() if newest[name] < np.inf]
+    return set(sorted(touched, key=lambda name: (newest[name], name))[:most])
+
+
+def fast_for(chosen):
+    return pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in chosen else pytest.mark.slow) for n in names()])
+
+
+CHEAPEST = cheapest_of_each_paper()
+every = pytest.mark.parametrize("name", names())
+every_run = fast_for(CHEAPEST | just_touched())
+
+
+# ------------------------------------------------------------------------------------------------------------------- traced
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """Every experiment at its QUICK size, each computed once for all tests here."""
-    kept = {}
+def traced(tmp_path_factory):
+    """Every experiment at its QUICK size with numbers that mean nothing, each traced once for all tests here."""
+    nowhere = tmp_path_factory.mktemp("nothing")
 
+    @functools.cache
     def result(name):
-        if name not in kept:
-            experiment = find(name)
-            folder = tmp_path_factory.mktemp("results")
-            options = dict(seeds=3, over=small_grid(experiment), results=folder, progress=False)
-            kept[name] = sweep(experiment.module, experiment.default_config("quick"), **options)
-        return kept[name]
+        experiment = find(name)
+        return placeholder(plan_of(experiment, experiment.default_config("quick"), small_grid(experiment), nowhere))
 
     return result
 
 
-@pytest.mark.parametrize("name", names())
-def test_experiment_has_the_same_fields_on_both_sides_and_its_axes(name, small):
-    experiment, result = find(name), small(name)
+def plan_of(experiment, settings, grid, folder):
+    return make_plan(experiment, settings, grid, False, 3, 0, folder, digest="of no sources")
+
+
+def check_fields_and_axes(experiment, result):
     grid = tuple(small_grid(experiment))
     lead = ("step",) if experiment.dynamics else ()
     for field, declared in experiment.fields.items():
@@ -40,24 +94,32 @@ def test_experiment_has_the_same_fields_on_both_sides_and_its_axes(name, small):
             predicted = result["prediction"][field]
             assert tuple(d for d in predicted.dims if d != "seed") == (*grid, *lead, *declared.axes)
             assert predicted.dtype == np.float64
-    assert not result["simulation"]["diverged"].values.any()
-    assert all(np.isfinite(row.predicted) for row in compare(experiment, result))
 
 
-@pytest.mark.parametrize("name", names())
+@every
+def test_experiment_has_the_same_fields_on_both_sides_and_its_axes_when_traced(name, traced):
+    check_fields_and_axes(find(name), traced(name))
+
+
+@every
+def test_presets_and_grid_are_in_range(name, tmp_path):
+    experiment = find(name)
+    for preset in (None, "quick", *getattr(experiment.module, "PRESETS", {})):
+        plan = plan_of(experiment, experiment.default_config(preset), experiment.grid, tmp_path)
+        assert len(plan.cells) == np.prod([len(values) for values in experiment.grid.values()], dtype=int)
+
+
+@every
 def test_experiment_states_claim_source_cost_and_a_reason_for_every_tolerance(name):
     experiment = find(name)
     about = experiment.about()
     assert all(about), about
     assert experiment.seeds >= 8
-    lines = inspect.getsource(experiment.module).split("\n")
-    start = next(i for i, line in enumerate(lines) if line.startswith("TOLERANCE"))
-    for field in experiment.module.TOLERANCE:
-        line = next(line for line in lines[start:] if f'"{field}"' in line)
-        assert "#" in line or lines[lines.index(line) - 1].strip().startswith("#"), f"{name}: no reason beside {field}"
+    for field, tolerance in experiment.tolerance.items():
+        assert tolerance.reason or not (tolerance.relative or tolerance.absolute), f"{name}: no reason for {field}"
 
 
-@pytest.mark.parametrize("name", names())
+@every
 def test_every_config_field_is_explained(name):
     todo = [find(name).module.Config]
     while todo:
@@ -71,7 +133,58 @@ def test_every_config_field_is_explained(name):
             assert nested or "#" in line, f"{kind.__module__}: no comment beside {field}"
 
 
-@pytest.mark.parametrize("name", names())
+@every
+def test_figure_draws_what_a_result_of_these_shapes_holds(name, traced):
+    """As below, but a simulated number may be drawn as an entry of a field without a prediction: here no two are equal."""
+    experiment, result = find(name), traced(name)
+    drawn = numbers_drawn(name, result)
+    unpredicted = [field for field, declared in experiment.fields.items() if not declared.predicted]
+    elsewhere = any(shows(drawn, *simulated_numbers(result, field)) for field in unpredicted)
+    for field in set(experiment.fields) - set(unpredicted):
+        assert shows(drawn, *predicted_numbers(result, field)), f"the prediction of {field} is not drawn"
+        assert shows(drawn, *simulated_numbers(result, field)) or elsewhere, f"the simulated {field} is not drawn"
+
+
+@every
+def test_words_of_a_figure_keep_apart_whatever_the_numbers(name, traced):
+    assert not collisions_drawn(name, traced(name))
+
+
+# ---------------------------------------------------------------------------------------------------------- compiled and run
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """An experiment at its QUICK size, computed once for all tests here."""
+
+    @functools.cache
+    def result(name):
+        experiment = find(name)
+        options = dict(seeds=3, over=small_grid(experiment), results=tmp_path_factory.mktemp("results"), progress=False)
+        return sweep(experiment.module, experiment.default_config("quick"), **options)
+
+    return result
+
+
+@every_run
+def test_experiment_has_the_same_fields_on_both_sides_and_its_axes(name, small):
+    experiment, result = find(name), small(name)
+    check_fields_and_axes(experiment, result)
+    assert not result["simulation"]["diverged"].values.any()
+    assert all(np.isfinite(row.predicted) for row in compare(experiment, result))
+
+
+@every_run
+def test_a_placeholder_has_the_labels_and_types_of_the_result(name, small, traced):
+    for side, dataset in small(name).children.items():
+        other = traced(name)[side]
+        assert set(dataset.data_vars) == set(other.data_vars)
+        assert dataset.coords.to_dataset().identical(other.coords.to_dataset())
+        for field, values in dataset.data_vars.items():
+            assert (values.dims, values.shape, values.dtype) == (other[field].dims, other[field].shape, other[field].dtype)
+
+
+@every_run
 def test_a_run_does_not_depend_on_its_grouping(name, small, tmp_path):
     """One cell, one seed at a time, odd chunks, one thread: the same bits as in the company of the fixture."""
     experiment, whole = find(name), small(name)
@@ -85,43 +198,69 @@ def test_a_run_does_not_depend_on_its_grouping(name, small, tmp_path):
         np.testing.assert_array_equal(trimmed.values, values.values, err_msg=field)
 
 
-@pytest.mark.parametrize("name", names())
+@every_run
 def test_figure_draws_the_stored_numbers(name, small):
     result, experiment = small(name), find(name)
-    draw = find_figure(name)
-    assert draw is not None, f"experiments/{name}.py has no figures/{name}.py"
-    drawn = []
-    figure = draw(result)
+    drawn = numbers_drawn(name, result)
+    for field, declared in experiment.fields.items():
+        if declared.predicted:
+            assert shows(drawn, *predicted_numbers(result, field)), f"the prediction of {field} is not drawn as stored"
+            assert shows(drawn, *simulated_numbers(result, field)), f"the simulated {field} is not drawn as stored"
+
+
+@every_run
+def test_words_of_a_figure_keep_apart(name, small):
+    assert not collisions_drawn(name, small(name))
+
+
+@fast_for(CHEAPEST)
+def test_figure_files_are_byte_identical_on_rerun(name, small, tmp_path):
+    first = [path.read_bytes() for path in save_figure(name, small(name), tmp_path / "a")]
+    second = [path.read_bytes() for path in save_figure(name, small(name), tmp_path / "b")]
+    assert len(first) == 2
+    assert first == second
+
+
+# ------------------------------------------------------------------------------------------------------------------ figures
+
+
+def draw(name, result):
+    function = find_figure(name)
+    assert function is not None, f"experiments/{name}.py has no figures/{name}.py"
+    return function(result, stored_config(find(name), result))
+
+
+def numbers_drawn(name, result):
+    """All vertical places of lines and points in a figure."""
+    figure, drawn = draw(name, result), []
     for axes in figure.axes:
         drawn += [np.ravel(line.get_ydata()) for line in axes.lines]
         drawn += [np.ravel(collection.get_offsets()) for collection in axes.collections]
     plt.close(figure)
-    drawn = np.concatenate([np.asarray(values, float) for values in drawn])
-    for field, declared in experiment.fields.items():
-        if declared.predicted:
-            predicted = prediction(result, field), result["prediction"][field]
-            assert any(near(values, drawn) for values in predicted), f"the prediction of {field} is not drawn as stored"
-            simulated = statistics(result, field)[0], result["simulation"][field]
-            assert any(near(values, drawn) for values in simulated), f"the simulated {field} is not drawn as stored"
+    return np.concatenate([np.asarray(values, float) for values in drawn])
+
+
+def collisions_drawn(name, result):
+    figure = draw(name, result)
+    found = collisions(figure)
+    plt.close(figure)
+    return found
+
+
+def predicted_numbers(result, field):
+    return prediction(result, field), result["prediction"][field]
+
+
+def simulated_numbers(result, field):
+    return statistics(result, field)[0], result["simulation"][field]
+
+
+def shows(drawn, *forms):
+    """Whether some form of the stored numbers, mean or seed by seed, is drawn."""
+    return any(near(values, drawn) for values in forms)
 
 
 def near(stored, drawn):
     """At least a tenth of the stored numbers, and no fewer than two, are among the drawn ones (a panel may show a part)."""
     found = np.isclose(stored.values.ravel()[:, None], drawn, rtol=1e-9, atol=0).any(axis=1)
     return found.sum() >= min(max(2, stored.size // 10), stored.size)
-
-
-@pytest.mark.parametrize("name", names())
-def test_words_of_a_figure_keep_apart(name, small):
-    figure = find_figure(name)(small(name))
-    found = collisions(figure)
-    plt.close(figure)
-    assert not found
-
-
-@pytest.mark.parametrize("name", names())
-def test_figure_files_are_byte_identical_on_rerun(name, small, tmp_path):
-    first = [path.read_bytes() for path in save_figure(name, small(name), tmp_path / "a")]
-    second = [path.read_bytes() for path in save_figure(name, small(name), tmp_path / "b")]
-    assert len(first) == 2
-    assert first == second

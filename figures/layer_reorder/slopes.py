@@ -41,7 +41,7 @@ def draw(result, config):
         places = np.array([len(names) + 0.3 * cell - 0.15])
         _panels.marks(slopes, places, part(prediction(result, "everything_slope")).values[None], len(names))
         _style.simulation(slopes, places, _one(pair(everything_slope)), len(names))
-        title = "independent layers" if value == 0 else f"layers smooth in depth, correlation length {value:g}"
+        title = "independent layers" if value == 0 else f"smooth in depth, correlation length {value:g}"
         axes.set(title=title, ylabel="mean change of the output")
     misses.plot(depths, 1 / depths, color="0.6", linewidth=0.7, zorder=0, label="$1/L$")
     misses.set(title=changes[0].get_title(), ylabel="part that the leading term misses")

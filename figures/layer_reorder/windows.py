@@ -8,7 +8,7 @@ from .. import _style
 
 def draw(result, config):
     windows = np.array(config.windows)
-    figure, (left, right) = _style.panels(columns=2)
+    figure, (left, right) = _style.panels(columns=2, height=2.5)
     mean, error = statistics(result, "mean_square")
     predicted = prediction(result, "mean_square")
     _style.theory(left, windows, predicted, 0, "random order")

@@ -1,5 +1,9 @@
 """The guide pages' programs and commands, run as the pages have them."""
 
+import ast
+import contextlib
+import importlib
+import io
 import os
 import re
 import shlex
@@ -7,10 +11,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import pytest
 from scipy import stats
 
+from closedform.__main__ import main
 from closedform.sweeps import agreement, find
 from closedform.sweeps.config import as_dict, replace
 from closedform.sweeps.plan import cell_name
@@ -41,6 +48,20 @@ def printed_on(page, first):
     return [line[4:] for line in block.splitlines()]
 
 
+def imports(page):
+    """(module, name) of everything that the programs of a page import from this package."""
+    nodes = [node for text in programs(page) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
+    absolute = [node for node in nodes if not node.level and node.module.startswith("closedform")]
+    return [(node.module, alias.name) for node in absolute for alias in node.names]
+
+
+def imported(page):
+    """The files of these modules, below the root."""
+    stems = {stem for module, name in imports(page) for stem in (module, f"{module}.{name}")}
+    paths = [Path(*stem.split(".")[1:]) for stem in sorted(stems)]
+    return [str(path.with_suffix(".py")) for path in paths if path.parts and (ROOT / path.with_suffix(".py")).exists()]
+
+
 def numbers(text):
     return [float(number) for number in re.findall(r"(?<![\w.])[-+]?\d+\.\d+(?:e[-+]\d+)?", text)]
 
@@ -52,8 +73,24 @@ def call(*command, folder, code=0, **variables):
     return done
 
 
-def closedform(*words, folder, code=0, **variables):
-    return call(sys.executable, "-m", "closedform", *words, folder=folder, code=code, **variables)
+def closedform(*words, folder, code=0):
+    """The command in this process, in the state in which a new one has JAX: what it wrote."""
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as error,
+        pytest.MonkeyPatch.context() as patch,
+        jax.enable_x64(False),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    ):
+        patch.setenv("COLUMNS", "160")
+        try:
+            found = main(list(words))
+        except SystemExit as end:  # --help
+            found = end.code or 0
+    assert found == code, error.getvalue() + out.getvalue()
+    return SimpleNamespace(stdout=out.getvalue(), stderr=error.getvalue())
 
 
 def test_sweep_your_own_model(tmp_path):
@@ -70,9 +107,16 @@ def test_sweep_your_own_model(tmp_path):
     assert again.stdout == first.stdout
     assert "compilation" not in again.stderr
     (line,) = re.findall(r"^    closedform (sweep .*)$", (GUIDE / "sweep_your_own_model.md").read_text(), flags=re.MULTILINE)
-    table = call(sys.executable, "-m", "closedform", *line.split(), folder=tmp_path)
+    table = closedform(*line.split(), folder=tmp_path)
     assert table.stdout.count("agrees") == 6
     assert "compilation" not in table.stderr
+
+
+@pytest.mark.parametrize("page", sorted({path.stem for path in GUIDE.glob("*.md")} - {"add_a_paper"}))  # it brings its own
+def test_what_the_programs_of_a_page_import_exists(page):
+    for module, name in imports(page):
+        found = importlib.import_module(module)
+        assert hasattr(found, name) or importlib.import_module(f"{module}.{name}"), f"{module}.{name}"
 
 
 @pytest.mark.parametrize("page", sorted(path.stem for path in GUIDE.glob("*.md")))
@@ -91,6 +135,7 @@ def test_links_and_commands_of_a_page_exist(page):
             assert option in known, option
 
 
+@pytest.mark.slow("docs/guide/global_optimum.md", *imported("global_optimum"))
 def test_global_optimum(tmp_path):
     """The program's pieces, run as one: a proof for a random network, the optimum three times, and a falling path."""
     pieces = re.findall(r"```python\n(.*?)```", (GUIDE / "global_optimum.md").read_text(), flags=re.DOTALL)
@@ -104,6 +149,7 @@ def test_global_optimum(tmp_path):
     assert len(path) == 4
 
 
+@pytest.mark.slow("docs/guide/learning_curve.md", *imported("learning_curve"))
 def test_learning_curve(tmp_path):
     """A curve in fifteen lines, which falls, and the simulation beside it."""
     pieces = re.findall(r"```python\n(.*?)```", (GUIDE / "learning_curve.md").read_text(), flags=re.DOTALL)
@@ -156,7 +202,7 @@ def test_reproduce(tmp_path):
     assert len(re.findall(r" 16   agrees", sixteen)) == len(fields)
     assert closedform(*table, *quick, folder=tmp_path).stdout.strip() in sixteen
 
-    assert "input dimension, paper d (default: 64)" in closedform(*explain, folder=tmp_path).stdout
+    assert "input dimension, paper d (a whole number of at least 1; default: 64)" in closedform(*explain, folder=tmp_path).stdout
     made = closedform(*other, *quick, folder=tmp_path).stdout
     assert [Path(line).suffix for line in made.splitlines() if line.startswith("results")] == [".nc", ".png", ".pdf"]
     assert all((tmp_path / line).exists() for line in made.splitlines() if line.startswith("results"))
@@ -204,6 +250,7 @@ def test_the_odds_on_the_agreement_page():
         assert words in " ".join(text.split())
 
 
+@pytest.mark.slow("docs/guide/precision.md", *imported("precision"))
 def test_precision(tmp_path):
     """The numbers of the page, from its program: float64 to their digits, float32 as far as its rounding lets it be."""
     _, measure, bits = programs("precision")
@@ -250,9 +297,10 @@ def checkout(tmp_path):
     return tmp_path / "checkout", {"PYTHONPATH": str(tmp_path / "path")}
 
 
+@pytest.mark.slow("docs/guide/add_a_paper.md", "sweeps/runner.py", "tests/test_experiments.py", "tests/test_contracts.py")
 def test_add_a_paper(checkout):
     """The page's files in a copy of the repository: reproduced, drawn, accepted by the contract tests, and seen to fail."""
-    folder, variables = checkout
+    (folder, variables), command = checkout, (sys.executable, "-m", "closedform")
     text = (GUIDE / "add_a_paper.md").read_text()
     for line in re.findall(r"^    ((?:mkdir|touch) .*)$", text, flags=re.MULTILINE):
         call(*line.split(), folder=folder)
@@ -263,7 +311,7 @@ def test_add_a_paper(checkout):
         (folder / path).write_text(source)
     reproduce, refresh = commands("add_a_paper")
 
-    table = closedform(*reproduce, folder=folder, **variables)
+    table = call(*command, *reproduce, folder=folder, **variables)
     assert table.stdout.count("agrees") == 6
     assert "1 compilation" in table.stderr
     assert (folder / "results/online_regression/learning_rates.png").stat().st_size > 10_000
@@ -280,9 +328,9 @@ def test_add_a_paper(checkout):
     wrong = right.replace("return (learning_rate", "return 2 * (learning_rate")
     assert wrong != right
     theory.write_text(wrong)
-    stale = closedform(*reproduce, folder=folder, **variables)
+    stale = call(*command, *reproduce, folder=folder, **variables)
     assert "stale" in stale.stderr
     assert "DISAGREES" not in stale.stdout
-    broken = closedform(*refresh, folder=folder, code=1, **variables)
+    broken = call(*command, *refresh, folder=folder, code=1, **variables)
     assert broken.stdout.count("DISAGREES") == 3
     assert broken.stdout.count("agrees") == 3

@@ -24,6 +24,7 @@ def swapped(result, side):
     return other
 
 
+@pytest.mark.slow
 def test_b2_gradient_descent_follows_the_riccati_curve(tmp_path):
     experiment, result = simulate("riccati", tmp_path, {"num_records": 20})
     assert result["simulation"].sizes["seed"] == 8
@@ -37,6 +38,7 @@ def test_b2_gradient_descent_follows_the_riccati_curve(tmp_path):
     assert float(abs(last[-3:]).max()) < 0.02
 
 
+@pytest.mark.slow
 def test_b2_halving_the_step_halves_the_lag(tmp_path):
     lags = []
     for rate, steps in ((2e-3, 200), (1e-3, 400)):
@@ -45,6 +47,7 @@ def test_b2_halving_the_step_halves_the_lag(tmp_path):
     assert np.all(np.abs(lags[0] / lags[1] - 2) < 0.1)
 
 
+@pytest.mark.slow
 def test_large_modes_are_learned_first(tmp_path):
     changes = {"num_steps": 1000, "num_records": 10, "num_tests": 1000}
     experiment, result = simulate("modes", tmp_path, changes, seeds=8)
@@ -93,6 +96,7 @@ def test_b4_noise_is_a_wiener_filter(tmp_path):
     assert not agrees(compare(experiment, swapped(result, "prediction_isotropic")))
 
 
+@pytest.mark.slow
 def test_b5_spectrum_at_the_start(tmp_path):
     experiment, result = simulate("spectrum", tmp_path, {"dim": 400})
     assert agrees(compare(experiment, result))
@@ -116,6 +120,7 @@ def test_b1_the_layer_holds_the_forms_of_the_operations(tmp_path):
     assert not agrees(compare(experiment, changed(result, interaction=lambda q: q.isel(operation=[0, 0, 0]).values + 0 * q)))
 
 
+@pytest.mark.slow
 def test_fact_14_weight_decay_lowers_the_rank_and_ten_eigenvectors_suffice(tmp_path):
     over = {"noise_std": (0.0, 0.4), "weight_decay": (0.0, 1.0)}
     experiment, result = simulate("digits", tmp_path, {"num_kept": (1, 10)}, over=over, seeds=2)
@@ -132,6 +137,7 @@ def test_fact_14_weight_decay_lowers_the_rank_and_ten_eigenvectors_suffice(tmp_p
     assert (accuracy > 0.9).all()
 
 
+@pytest.mark.slow
 def test_b7_leading_eigenvectors_are_alike_across_seeds_and_more_so_in_wide_networks(tmp_path):
     _, result = simulate("widths", tmp_path, {"num_steps": 500}, over={"width": (16, 48)}, seeds=2)
     similarity = result["simulation"]["similarity"].mean("seed")
@@ -144,6 +150,7 @@ def test_b7_leading_eigenvectors_are_alike_across_seeds_and_more_so_in_wide_netw
     assert float(few.sel(width=48)) > float(few.sel(width=16))
 
 
+@pytest.mark.slow
 def test_b7_with_all_eigenvectors_the_accuracy_is_that_of_the_network(tmp_path):
     changes = {
         "data": "digits_8x8",
@@ -159,6 +166,7 @@ def test_b7_with_all_eigenvectors_the_accuracy_is_that_of_the_network(tmp_path):
     assert np.all(kept[:, 0] < accuracy)
 
 
+@pytest.mark.slow
 def test_b8_masks_mislead_and_permuted_ones_do_not(tmp_path):
     changes = {"strengths": (0.0, 0.3), "num_vectors": 5, "num_steps": 800}
     experiment, result = simulate("masks", tmp_path, changes, seeds=2)

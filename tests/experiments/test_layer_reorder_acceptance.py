@@ -28,7 +28,12 @@ def drawn():
         token, position, head = (jax.random.normal(key, (size, 4)) for key, size in zip(keys[1:], (2, 3, 2), strict=True))
         params = sublayers.Params(token, position, transformer.init(keys[0], model), head)
         x, labels = sublayers._test(params, settings)
-        yield settings, params, x, labels, *sublayers._leading(params, settings)
+        yield settings, params, x, labels, *jax.jit(sublayers._leading, static_argnums=1)(params, settings)
+
+
+@partial(jax.jit, static_argnums=2)
+def evolve(layers, x, model):
+    return transformer.evolve(layers, x, model).state
 
 
 def without(params, place, share, config, x):
@@ -36,12 +41,12 @@ def without(params, place, share, config, x):
     layer, kind = divmod(place, 2)
     names = ("output",) if kind == 0 else ("w_out", "b_out")
     layers = params.layers._replace(**{name: getattr(params.layers, name).at[layer].multiply(1 - share) for name in names})
-    return transformer.evolve(layers, x, config.model).state
+    return evolve(layers, x, config.model)
 
 
 def test_sublayers_are_the_transformer(drawn):
     config, params, x, _, _, behind = drawn
-    close(behind, transformer.evolve(params.layers, x, config.model).state)
+    close(behind, evolve(params.layers, x, config.model))
     names, block_fn = sublayers._sublayers(params, config), sublayers._block(config)
     for place in range(6):
         run = partial(stack.run_stack, block_fn, names, order=stack.skip(range(6), place), step_size=1 / 3)
@@ -90,6 +95,7 @@ def test_random_orders_cost_what_inverted_pairs_do(tmp_path):
         assert not agrees(compare(experiment, changed(result, mean_square=wrong)))
 
 
+@pytest.mark.slow
 def test_changes_and_slopes(tmp_path):
     experiment = find("layer_reorder/slopes")
     settings = config.replace(experiment.default_config(), {"num_doublings": 2, "num_inputs": 20})

@@ -22,6 +22,7 @@ def sines(tmp_path_factory):
     return experiment, run(experiment.module, settings, seeds=2, results=tmp_path_factory.mktemp("orders"), progress=False)
 
 
+@pytest.mark.slow
 def test_the_problem_of_the_specification(sines):
     experiment, result = sines
     assert orders.SCHEMES == orders_figure.SCHEMES == SCHEMES
@@ -35,6 +36,7 @@ def test_the_problem_of_the_specification(sines):
     assert {name: found[name] for name in table} == pytest.approx(table, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_rivals_are_rejected(sines):
     experiment, result = sines
     # Macaron has Strang's order of sublayers, and not Strang's order of convergence
@@ -59,6 +61,7 @@ def test_rivals_are_rejected(sines):
         assert not agrees(compare(experiment, changed(result, error=factor * right["error"].values)))
 
 
+@pytest.mark.slow
 def test_a_refined_stack_of_the_right_order_is_another_network(tmp_path):
     """Real digits, a trained stack of shared layers: what theory says of its refinement, and what that does to accuracy."""
     experiment = find("ode_transformer/refinement")
@@ -72,6 +75,7 @@ def test_a_refined_stack_of_the_right_order_is_another_network(tmp_path):
     assert float(result["simulation"]["error"].isel(scheme=1, refinement=0).mean()) > 0.33
 
 
+@pytest.mark.slow
 def test_digits_are_learned_and_counts_are_what_they_should_be(tmp_path):
     experiment = find("ode_transformer/digits")
     base = experiment.default_config()

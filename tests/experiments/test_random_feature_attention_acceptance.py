@@ -20,6 +20,7 @@ def swapped(result, side):
     return other
 
 
+@pytest.mark.slow
 def test_fact_8_double_descent_and_its_plateau(tmp_path):
     changes = {"num_heads": (10, 30, 37, 100), "model.num_heads": 100, "num_tests": 1000}
     experiment, result = simulate("heads", tmp_path, changes, 12)
@@ -30,6 +31,7 @@ def test_fact_8_double_descent_and_its_plateau(tmp_path):
     assert not agrees(compare(experiment, swapped(result, "prediction_infinite")))
 
 
+@pytest.mark.slow
 def test_fact_11_augmented_heads_are_not_independent_features(tmp_path):
     changes = {"num_heads": (12, 64, 100), "model.num_heads": 100, "num_tests": 1000}
     experiment, result = simulate("augmented_heads", tmp_path, changes, 12)
@@ -37,6 +39,7 @@ def test_fact_11_augmented_heads_are_not_independent_features(tmp_path):
     assert not agrees(compare(experiment, swapped(result, "prediction_naive")))
 
 
+@pytest.mark.slow
 def test_fact_7_the_staircase(tmp_path):
     changes = {"num_samples": (16, 64, 256), "num_tests": 1000}
     experiment, result = simulate("staircase", tmp_path, changes, 10)
@@ -50,6 +53,7 @@ def test_fact_7_the_staircase(tmp_path):
     assert np.all(np.abs(mean.isel(target=2) - spec) < 0.12 * spec)
 
 
+@pytest.mark.slow
 def test_gradient_descent_ends_at_the_ridge_fit(tmp_path):
     changes = {"model.num_heads": 20, "num_samples": 20, "num_tests": 50, "num_steps": 20_000, "ridge": 0.1, "num_records": 5}
     experiment, result = simulate("descent", tmp_path, changes, 2)

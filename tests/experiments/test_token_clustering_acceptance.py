@@ -30,6 +30,7 @@ def test_equiangular_tokens(tmp_path):
     assert float(result["simulation"]["spread"].max()) < 1e-10
 
 
+@pytest.mark.slow
 def test_circle(tmp_path):
     changes = {"betas": (9.0, 16.0), "num_tokens": 120, "num_records": 5, "end": 10.0, "smallest": 3}
     experiment, result = simulate("circle_clusters", tmp_path, changes, seeds=32)
@@ -58,6 +59,7 @@ def test_energy(tmp_path):
         np.testing.assert_allclose(ascent.isel(flow=1), result["prediction"][field].isel(flow=1), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_uniform_tokens_come_to_the_curve_as_dimensions_grow(tmp_path):
     """The error of the mean falls as 1/d, a single draw's as 1/sqrt(d)."""
     single = {}

@@ -47,10 +47,12 @@ def check_fact_6(result):
     assert (errors.sel(step=slice(80, None)) == 0).all()
 
 
+@pytest.mark.slow
 def test_fact_6_sgd_follows_the_mean_field_from_its_own_weights(trained):
     check_fact_6(trained)
 
 
+@pytest.mark.slow
 def test_fact_6_margin_over_squared_readout(trained, compute):
     """Balanced, signal-only: mean margin / mean a^2 = sqrt(2) / 4 at time 28. The two experiments train the same network."""
     readout = compute(phases, {"num_steps": 280, "record_every": 280}, seeds=1)["simulation"]["readout"].values[0, -1]
@@ -74,6 +76,7 @@ def with_prediction(result, change=lambda params: params, **changed):
     return xarray.DataTree.from_dict({"simulation": result["simulation"].to_dataset(), "prediction": mutant})
 
 
+@pytest.mark.slow
 def test_the_check_of_fact_6_is_real(trained):
     """Unchanged it passes; so does nothing else."""
     check_fact_6(with_prediction(trained))
@@ -130,6 +133,7 @@ def test_the_check_of_fact_8_is_real(noisy, mistake):
         check_fact_8(noisy, kappa, moments)
 
 
+@pytest.mark.slow
 def test_fact_9_samples_grow_like_d_log_d(compute):
     """Slope of the samples to 10 % error over d = 32..256 in [1.0, 1.35]; every d agrees with the noisy mean field."""
     result = compute(samples, None, over=samples.GRID, seeds=8)
@@ -140,6 +144,7 @@ def test_fact_9_samples_grow_like_d_log_d(compute):
     assert all(row.verdict == "agrees" for row in compare(find(samples), result))
 
 
+@pytest.mark.slow
 def test_fact_10_the_readout_alone_does_not_learn(compute):
     result = compute(layers, {"train": "readout", "record_every": 200}, seeds=3)
     error = result["simulation"]["error"].isel(step=-1).values

@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+import json
 import subprocess
 import sys
 import textwrap
@@ -56,20 +57,34 @@ def test_a_change_in_any_form_changes_the_digest(form, tmp_path, monkeypatch):
     assert first != digest(text.format(3), tmp_path, "first")
 
 
-@pytest.mark.parametrize("form", MAKE)
-def test_the_digest_is_the_same_in_another_process_and_with_other_comments(form, tmp_path):
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """{form: digest} as two other processes find it, one of them below two lines of comment."""
     program = textwrap.dedent("""
-        import sys, types
+        import json, sys
         from pathlib import Path
-        sys.path[:0] = [sys.argv[1], sys.argv[2]]
+        sys.path[:0] = sys.argv[1:3]
         from test_digest import MAKE, digest
-        print(digest("# a comment\\n" * int(sys.argv[3]) + MAKE[sys.argv[4]].format(2), Path(sys.argv[1]), "first"))
+        said = {}
+        for number, (form, text) in enumerate(MAKE.items()):
+            folder = Path(sys.argv[1]) / str(number)
+            folder.mkdir()
+            sys.path.insert(0, str(folder))
+            said[form] = digest("# a comment\\n" * int(sys.argv[3]) + text.format(2), folder, "first")
+        print(json.dumps(said))
     """)
-    said = set()
+    found = []
     for comments in ("0", "2"):
-        command = [sys.executable, "-c", program, str(tmp_path), f"{TESTS}/sweeps", comments, form]
-        said.add(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
-    assert len(said) == 1
+        command = [sys.executable, "-c", program, str(tmp_path_factory.mktemp("forms")), f"{TESTS}/sweeps", comments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    return found
+
+
+@pytest.mark.parametrize("form", MAKE)
+def test_the_digest_is_the_same_in_another_process_and_with_other_comments(form, elsewhere):
+    first, second = elsewhere
+    assert first[form] == second[form]
 
 
 def test_a_property_of_the_config_counts():

@@ -79,11 +79,12 @@ def events(log):
 # --- kills ----------------------------------------------------------------------------------------------------------------
 
 
-def test_fifty_kills_at_random_moments_and_inside_checkpoints_lose_nothing(processes, in_peace, tmp_path):
+@pytest.mark.parametrize("wanted", [8, pytest.param(50, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_and_inside_checkpoints_lose_nothing(wanted, processes, in_peace, tmp_path):
     """Every third process is killed while it writes a checkpoint, the others at a random moment of their lives."""
     results, log, dice = tmp_path / "results", tmp_path / "log", random.Random(0)
     kills, torn = 0, 0
-    while kills < 50:
+    while kills < wanted:
         how = {} if kills % 3 else {"inside": dice.randint(1, 60)}  # in one of the first checkpoints
         arguments = str(results), str(log), OPTIONS, SMALL_STEPS
         process = processes.Process(target=marathon.work, args=arguments, kwargs=how)
@@ -101,8 +102,8 @@ def test_fifty_kills_at_random_moments_and_inside_checkpoints_lose_nothing(proce
         torn += bool(unfinished(results))
         for name, found in contents(results).items():  # whatever is there is whole, and claims no more than it has
             assert "partial" in name or found == in_peace[name]
-    assert kills == 50
-    assert torn >= 5, "too few kills met a checkpoint that was being written"
+    assert kills == wanted
+    assert torn >= wanted // 10, "too few kills met a checkpoint that was being written"
     sweep(marathon, results=results, progress=False, say=str, **OPTIONS)
     assert contents(results) == in_peace
     assert not list(results.rglob("checkpoints/*"))

@@ -70,7 +70,8 @@ def test_a_cell_alone_is_the_cell_of_the_grid(reference, quiet):
     np.testing.assert_array_equal(cell["x"].values, alone["simulation"]["x"].values)
 
 
-def test_vmap_over_one_two_and_four_devices_gives_the_same_numbers_to_rounding(reference, tmp_path):
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 4])
+def test_vmap_over_one_two_and_four_devices_gives_the_same_numbers_to_rounding(devices, reference, tmp_path):
     """The path of accelerators, on host devices of the CPU: a process each, since the number is fixed when jax starts."""
     program = textwrap.dedent("""
         import sys, json, jax, numpy as np
@@ -83,17 +84,14 @@ def test_vmap_over_one_two_and_four_devices_gives_the_same_numbers_to_rounding(r
             np.save(f"{sys.argv[2]}/{block}.npy", result["simulation"]["x"].values)
         print(jax.local_device_count())
     """)
-    for devices in (1, 2, 4):
-        folder = tmp_path / str(devices)
-        folder.mkdir()
-        environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-        tests = os.path.dirname(os.path.dirname(__file__))
-        command = [sys.executable, "-c", program, tests, str(folder)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        assert done.stdout.split()[-1] == str(devices)
-        for block in (None, 3):
-            batched = np.load(folder / f"{block}.npy")
-            np.testing.assert_allclose(batched, reference["simulation"]["x"].values, rtol=1e-6, atol=1e-12)
+    environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    tests = os.path.dirname(os.path.dirname(__file__))
+    command = [sys.executable, "-c", program, tests, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == str(devices)
+    for block in (None, 3):
+        batched = np.load(tmp_path / f"{block}.npy")
+        np.testing.assert_allclose(batched, reference["simulation"]["x"].values, rtol=1e-6, atol=1e-12)
 
 
 # --- grids ----------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,53 @@
+"""A result before anything is computed: shapes, axes, labels and provenance as they will be, and numbers that mean nothing.
+
+The code of an experiment is traced, never compiled or run. A figure can be drawn from it, and a contract checked, in a second.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import store
+from .assemble import coordinates, merged
+from .plan import Group, Plan, make_groups
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def placeholder(plan: Plan) -> xarray.DataTree:
+    """The result of a plan with positive numbers of order one that agree with the prediction up to a few per cent of spread.
+
+    Raises what `run` raises before it compiles: `UsageError` for a broken contract, and what the experiment's own code raises.
+    """
+    groups, failed = make_groups(plan, [True] * len(plan.cells))
+    if failed:
+        raise failed[min(failed)]
+    draw = np.random.default_rng(0)
+    pieces = [(_block(plan, group, draw), list(range(len(group.cells))), group.cells) for group in groups]
+    return merged(plan, pieces, (), store.new_provenance(plan, plan.cells[0].config, seconds=0.0))
+
+
+def _block(plan: Plan, group: Group, draw: np.random.Generator) -> store.Block:
+    cells, seeds, experiment = len(group.cells), len(plan.seeds), group.experiment
+    kinds = [(experiment.fields, {name: one for name, one in group.shapes.items() if name != "curves"}, experiment.dynamics)]
+    if experiment.curves:
+        kinds.append((experiment.curves, {"simulation": group.shapes["curves"]}, True))
+    variables: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
+    for fields, sides, stepped in kinds:
+        steps = {"step": len(group.steps)} if stepped and group.steps is not None else {}
+        for field, declared in fields.items():
+            shape = (*steps.values(), *getattr(sides["simulation"], field).shape)
+            truth = draw.uniform(0.2, 1.0, (cells, 1, *shape))
+            for side, result in sides.items():
+                if (leaf := getattr(result, field)) is not None:
+                    drawn = side == "simulation" or experiment.conditional
+                    spread = draw.normal(1.0, 0.02, (cells, seeds if drawn else 1, *shape))
+                    values = (truth * spread).astype(leaf.dtype)
+                    lead = ("cell", "seed") if drawn else ("cell",)
+                    variables[side, field] = (*lead, *steps, *declared.axes), values if drawn else values[:, 0]
+    variables["simulation", "diverged"] = ("cell", "seed"), np.zeros((cells, seeds), bool)
+    names = [plan.cells[cell].name for cell in group.cells]
+    return store.Block(names, plan.seeds, np.ones((cells, seeds), bool), variables, coordinates(variables, group), {})

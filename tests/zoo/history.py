@@ -1,0 +1,20 @@
+"""Which files were changed last, by git: in the working tree, then by the newest commits."""
+
+import functools
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@functools.cache
+def changed(commits):
+    """{file: place, 0 for the newest}; empty where there is no history."""
+    asked = [
+        ["git", "diff", "--name-only", "HEAD"],
+        ["git", "ls-files", "--others", "--exclude-standard"],
+        ["git", "log", "--name-only", "--format=", f"-{commits}"],
+    ]
+    texts = [subprocess.run(one, cwd=ROOT, capture_output=True, text=True, check=False).stdout for one in asked]
+    lines = [line for text in texts for line in text.splitlines() if line]
+    return {(ROOT / line).resolve(): place for place, line in reversed(list(enumerate(lines)))}
