@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count
@@ -21,8 +20,7 @@ from . import _ridge
 @dataclass(frozen=True)
 class Config(_ridge.Config):
     model: attention.Config = field(default_factory=lambda: attention.Config(num_heads=400))
-    # the first of the model's, paper M
-    num_heads: Annotated[tuple[Count, ...], MinLen(1)] = (6, 10, 15, 20, 25, 30, 37, 45, 64, 100, 200, 400)
+    num_heads: _ridge.Counts = (6, 10, 15, 20, 25, 30, 37, 45, 64, 100, 200, 400)  # the first of the model's, paper M
     num_samples: Count = 300  # training examples, paper n
 
     def __post_init__(self):

@@ -1,16 +1,18 @@
 """What the ridge experiments share: examples with several targets, and the errors of a fit."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, NonNegative, Positive, Precision, check
 from ...tasks import sphere_tokens
 from ...theory.kernels import attention_kernel
 
+Counts = Annotated[tuple[Count, ...], MinLen(1)]
 TARGETS = {
     "linear": sphere_tokens.LINEAR,
     "quadratic": sphere_tokens.QUADRATIC,

@@ -23,16 +23,14 @@ Cost: 25 s
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated
 
-from annotated_types import MinLen
 from jaxtyping import Array, PRNGKeyArray
 
 from ...contract import Count, Tolerance
 from ...models.transformers import random_feature_attention as attention
 from ...theory.kernels import attention_kernel
 from ...theory.random_matrices import random_features
-from . import _heads
+from . import _heads, _ridge
 
 TARGETS = ("linear", "correlation")
 Result = _heads.Result
@@ -41,8 +39,7 @@ Result = _heads.Result
 @dataclass(frozen=True)
 class Config(_heads.Config):
     model: attention.Config = field(default_factory=lambda: attention.Config(num_heads=400, augment=True, weight_std=0.5))
-    # the first of the model's, paper M
-    num_heads: Annotated[tuple[Count, ...], MinLen(1)] = (6, 12, 18, 25, 30, 37, 44, 52, 64, 90, 128, 200, 400)
+    num_heads: _ridge.Counts = (6, 12, 18, 25, 30, 37, 44, 52, 64, 90, 128, 200, 400)  # the first of the model's, paper M
     num_samples: Count = 400  # training examples, paper n
 
     def __post_init__(self):

@@ -47,8 +47,7 @@ CONVENTIONS = {  # (tokens [x; 1], heads with a mean)
 class Config:
     dim: Count = 8  # dimension of a token, paper d
     num_keys: Count = 4  # keys of an example, paper N
-    # the first of the same draw, rising, paper M
-    num_heads: Annotated[tuple[Count, ...], MinLen(2)] = (16, 64, 256, 1024, 4096)
+    num_heads: Annotated[tuple[Count, ...], MinLen(2)] = (16, 64, 256, 1024, 4096)  # the first of one draw, rising, paper M
     mean_strength: Annotated[float, Static] = 1.0  # mean of W on the diagonal if any, paper alpha
     num_samples: Count = 32  # examples of the kernel matrix
     num_pairs: Count = 8  # entries that are compared one by one: of the first example with this many

@@ -21,11 +21,10 @@ Cost: 20 s
 """
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, Tolerance
@@ -42,8 +41,7 @@ class Config(_ridge.Config):
     dim: Count = 8  # dimension of a token, paper d
     num_keys: Count = 4  # keys of an example, paper N
     num_heads: Count = 200  # paper M
-    # training examples n, the first of the same draw
-    num_samples: Annotated[tuple[Count, ...], MinLen(1)] = (16, 32, 64, 128, 256, 512, 1024)
+    num_samples: _ridge.Counts = (16, 32, 64, 128, 256, 512, 1024)  # training examples n, the first of the same draw
 
     def model(self, augment: bool) -> attention.Config:
         return attention.Config(self.dim, self.num_keys, self.num_heads, augment, 0.5 if augment else 1.0)

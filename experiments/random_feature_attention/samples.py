@@ -30,7 +30,6 @@ from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, Positive, Static, Tolerance
@@ -52,8 +51,7 @@ class Config(_ridge.Config):
     num_keys: Count = 4  # keys of an example, paper N
     num_heads: Count = 200  # paper M; the network has num_heads * (dim + 1) hidden units
     mean_strength: Annotated[float, Static] = 1.0  # alpha of the heads with a mean
-    # training examples n, the first of the same draw
-    num_samples: Annotated[tuple[Count, ...], MinLen(1)] = (32, 64, 128, 256, 512)
+    num_samples: _ridge.Counts = (32, 64, 128, 256, 512)  # training examples n, the first of the same draw
     ridge: Positive = 1e-2  # weight delta of the squared norm, not divided by the number of samples
     num_tests: Count = 500  # fresh examples on which the error is measured
 

@@ -22,11 +22,10 @@ Cost: 30 s
 """
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, Tolerance
@@ -41,8 +40,7 @@ TARGETS = ("linear", "quadratic", "correlation", "gated")
 class Config(_ridge.Config):
     dim: Count = 8  # dimension of a token, paper d
     num_keys: Count = 4  # keys of an example, paper N
-    # training examples n, the first of the same draw
-    num_samples: Annotated[tuple[Count, ...], MinLen(1)] = (16, 32, 64, 128, 256, 512, 1024)
+    num_samples: _ridge.Counts = (16, 32, 64, 128, 256, 512, 1024)  # training examples n, the first of the same draw
     augment: bool = True  # tokens [x; 1]: without, constants, quadratic and correlation targets are invisible
 
     @property
