@@ -146,4 +146,4 @@ def signed_image(axes: Axes, values: Any, title: str | None = None, numbers: boo
 def cells(result: xarray.DataTree, field: str) -> list[dict[str, Any]]:
     """What selects each value of a swept field: `{field: value}`, one after the other; where it was not swept, `{}` alone."""
     simulation = result["simulation"]
-    return [{field: value} for value in simulation[field].values.tolist()] if field in simulation.dims else [{}]
+    return [{field: value} for value in np.asarray(simulation[field]).tolist()] if field in simulation.dims else [{}]

@@ -15,16 +15,16 @@ CONVENTIONS = {
 
 def draw(result, config):
     heads = np.array(config.num_heads)
-    distance, entries = (statistics(result, field) for field in ("distance", "kernel"))
+    (distance, distance_error), (entries, entries_error) = (statistics(result, field) for field in ("distance", "kernel"))
     exact, slope = (prediction(result, field) for field in ("kernel", "slope"))
     figure, (left, middle, right) = _style.panels(columns=3)
     for index, (convention, label) in enumerate(CONVENTIONS.items()):
         at = {"convention": convention}
-        simulated, error = (values.sel(at) for values in distance)
+        simulated = distance.sel(at)
         guide = float(simulated[-1]) * (heads / heads[-1]) ** float(slope.sel(at))
         _style.theory(left, heads, guide, index, label)
-        _style.simulation(left, heads, (simulated, error), index)
-        _style.simulation(middle, exact.sel(at), tuple(values.sel(at) for values in entries), index)
+        _style.simulation(left, heads, (simulated, distance_error.sel(at)), index)
+        _style.simulation(middle, exact.sel(at), (entries.sel(at), entries_error.sel(at)), index)
     left.set(xscale="log", yscale="log", xlabel="heads $M$", ylabel="relative distance of kernels")
     _style.legend(left, result["simulation"].sizes["seed"], "slope $-1/2$", point="heads", above=True, ncols=3)
     diagonal = np.sort(exact.values.ravel())

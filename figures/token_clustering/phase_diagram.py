@@ -9,15 +9,15 @@ from .. import _style
 def draw(result, config):
     cells = _style.cells(result, "dim")
     figure, panels = _style.panels(columns=len(cells), rows=4, squeeze=False)
+    images = [_diagram(axes, result, cell, config) for cell, axes in zip(cells, panels[0], strict=True)]
     for cell, (diagram, means, errors, delays) in zip(cells, panels.T, strict=True):
-        image = _diagram(diagram, result, cell, config)
         diagram.set_title(f"$d$ = {cell.get('dim', config.dim)}")
         _means(means, result, cell)
         _errors(errors, result, cell)
         _delays(delays, result, cell)
         delays.set_xlim(config.betas[0] - 0.5, config.betas[-1] + 0.5)
     label = f"share of pairs > {config.threshold:g}"
-    figure.colorbar(image, ax=list(panels[0]), label=label, boundaries=np.linspace(0, 1, 51), ticks=[0, 0.5, 1])
+    figure.colorbar(images[-1], ax=list(panels[0]), label=label, boundaries=np.linspace(0, 1, 51), ticks=[0, 0.5, 1])
     seeds = result["simulation"].sizes["seed"]
     _style.legend(panels[1, 0], seeds, "$d \\to \\infty$", above=True, point="tokens", ncols=7)
     return figure
