@@ -2,9 +2,10 @@ r"""In many dimensions uniform tokens are as good as orthogonal: when they becom
 
 Independent uniform tokens under softmax attention: the share of the pairs that have come together, beside the time at which
 the inner product $\gamma(t)$ of orthogonal tokens is at the same threshold. The mean inner product is off $\gamma$ by
-$O((1 + \beta^2)/d)$, as each inner product begins off 0 by $1/\sqrt{d}$, on average by nothing. That is judged where no pair
-has a head start: the closest begins at about $\delta = \sqrt{2 \log(n^2/2)/d}$ and attracts $e^{\beta\delta}$ times as much;
-$\beta\delta < 1/4$. At larger $\beta$ the closest pairs come first, and the curve is what more dimensions lead to.
+$O((1 + \beta^2)/d)$, as each inner product begins off 0 by $1/\sqrt{d}$, on average by nothing. That is judged, in units of
+$(1 + \beta^2)/d$, where no pair has a head start: the closest begins at about $\delta = \sqrt{2 \log(n^2/2)/d}$ and attracts
+$e^{\beta\delta}$ times as much; $\beta\delta < 1/4$. At larger $\beta$ the closest pairs come first, and the curve is what
+more dimensions lead to.
 
 $$
 \begin{align*}
