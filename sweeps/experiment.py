@@ -8,6 +8,8 @@ conditional on the draw; the annotations of `Result` name the axes.
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
 import inspect
 import math
@@ -136,6 +138,24 @@ def names(paper: str | None = None) -> list[str]:
     if not chosen:
         raise unknown("paper or experiment", paper, {name.split("/")[0] for name in found} | set(found))
     return chosen
+
+
+@functools.cache
+def _source(name: str) -> ast.Module:
+    return ast.parse((_ROOT / "experiments" / f"{name}.py").read_text(encoding="utf-8"))
+
+
+def docstring(name: str) -> str:
+    """What the module of an experiment (`xor/phases`) or a paper (`xor/__init__`) says of itself, read without importing it."""
+    return ast.get_docstring(_source(name)) or ""
+
+
+def constant(name: str, what: str, default: Any) -> Any:
+    """A constant of the module of an experiment, such as GRID, read without importing it; the default if it has none."""
+    for node in _source(name).body:
+        if isinstance(node, ast.Assign) and [what] == [getattr(target, "id", "") for target in node.targets]:
+            return ast.literal_eval(node.value)
+    return default
 
 
 def find(experiment: str | ModuleType) -> Experiment:

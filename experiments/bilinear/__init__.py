@@ -1,1 +1,1 @@
-"""Bilinear layers."""
+"""Networks that are exactly a tensor: how bilinear layers learn, and what their eigenvectors say."""

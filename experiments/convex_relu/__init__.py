@@ -1,1 +1,1 @@
-"""Two-layer ReLU networks as convex programs."""
+"""Two-layer ReLU networks as convex programs: global optima, certificates, and where gradient descent stops short."""

@@ -1,1 +1,1 @@
-"""Layers in another order."""
+"""Residual layers left out, swapped, shuffled or run in parallel: how much the output changes."""

@@ -1,1 +1,1 @@
-"""Transformers as differential equations."""
+"""Transformer layers as steps of a differential equation: orders, error constants, and what training makes of them."""

@@ -1,1 +1,1 @@
-"""Attention with random heads."""
+"""What one attention layer with random heads can learn, from the spectrum of its kernel."""

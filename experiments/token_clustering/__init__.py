@@ -1,1 +1,1 @@
-"""Tokens as particles."""
+"""Tokens on a sphere, moved by attention, become clusters: when, and how many."""

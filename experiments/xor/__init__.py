@@ -1,1 +1,1 @@
-"""SGD on XOR."""
+"""SGD finds, then tunes, the features of XOR in a two-layer ReLU network."""
