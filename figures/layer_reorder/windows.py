@@ -9,7 +9,7 @@ from . import _panels
 
 def draw(result, config):
     windows = np.array(config.windows)
-    figure, (left, right) = _style.panels(columns=2)
+    figure, (left, right) = _style.panels(columns=2, height=2.5)
     _style.compare(left, windows, result, "mean_square", 0, "random order")
     swap, swap_error = (part.values[None] for part in statistics(result, "swap"))
     _panels.marks(left, [2], prediction(result, "swap").values[None], 1)
