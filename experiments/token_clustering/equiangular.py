@@ -33,7 +33,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, Fraction, NonNegative, Precision, Static, Tolerance, check
 from ...models.transformers import sphere_attention
-from ...theory.transformers import token_clustering
+from ...theory.transformers import equiangular_tokens
 from .. import _measure
 from . import _flows
 
@@ -63,7 +63,7 @@ class Config:
 
     def horizon(self, beta: float, softmax: bool) -> float | Array:
         """When the inner product is `end`."""
-        time = token_clustering.hitting_time(self.end, self.num_tokens, beta, softmax=softmax)
+        time = equiangular_tokens.hitting_time(self.end, self.num_tokens, beta, softmax=softmax)
         return time * _flows.unit(beta, softmax)
 
 
@@ -140,21 +140,21 @@ def predict(config: Config) -> Result:
     def curves(beta: float, softmax: bool) -> tuple[Array, Array]:
         unit = _flows.unit(beta, softmax)
         times = share * config.horizon(beta, softmax) / unit
-        hitting = token_clustering.hitting_time(levels, n, beta, softmax=softmax) * unit
-        return token_clustering.inner_product(times, n, beta, softmax=softmax), hitting
+        hitting = equiangular_tokens.hitting_time(levels, n, beta, softmax=softmax) * unit
+        return equiangular_tokens.inner_product(times, n, beta, softmax=softmax), hitting
 
     gamma, hitting = _measure.stacked(
         _measure.stacked(curves(beta, softmax) for beta in config.betas) for softmax in _flows.FLOWS.values()
     )
     sizes = jnp.asarray(config.step_sizes, float)
-    layers = token_clustering.layer_inner_products(config.num_layers, n, config.layer_beta, sizes)
+    layers = equiangular_tokens.layer_inner_products(config.num_layers, n, config.layer_beta, sizes)
     return Result(gamma, hitting, layers.T)
 
 
 def predict_continuous(config: Config) -> Result:
     """Layers taken for the flow: a layer of step eta as the time eta."""
     times = jnp.asarray(config.step_sizes, float)[:, None] * jnp.arange(config.num_layers + 1.0)[None]
-    layers = token_clustering.inner_product(times, config.num_tokens, config.layer_beta)
+    layers = equiangular_tokens.inner_product(times, config.num_tokens, config.layer_beta)
     return Result(None, None, layers)  # pyright: ignore[reportArgumentType]
 
 

@@ -36,7 +36,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, Fraction, NonNegative, Positive, Precision, Static, Tolerance, check
 from ...models.transformers import sphere_attention
-from ...theory.transformers import token_clustering
+from ...theory.transformers import equiangular_tokens
 from . import _flows
 
 
@@ -56,7 +56,7 @@ class Config:
         if self.num_tokens > self.dim:
             raise ValueError(f"num_tokens must be at most dim = {self.dim}, got {self.num_tokens}")
         for place in self.judged:
-            curve = float(token_clustering.phase_curve(self.betas[place], self.num_tokens, 1 - self.threshold))
+            curve = float(equiangular_tokens.phase_curve(self.betas[place], self.num_tokens, 1 - self.threshold))
             if not curve < self.time:
                 raise ValueError(
                     f"time must be above {curve:.4g}, when tokens are together at beta = {self.betas[place]:g}, got {self.time}"
@@ -135,8 +135,8 @@ def _limit(config: Config) -> tuple[Float[Array, "beta record"], Float[Array, "b
     """gamma, and the phase curve."""
     betas = jnp.asarray(config.betas, float)
     times = jnp.arange(config.num_records + 1.0) * (config.time / config.num_records)
-    gamma = token_clustering.phase_diagram(times, betas, config.num_tokens)
-    curve = token_clustering.phase_curve(betas, config.num_tokens, 1 - config.threshold)
+    gamma = equiangular_tokens.phase_diagram(times, betas, config.num_tokens)
+    curve = equiangular_tokens.phase_curve(betas, config.num_tokens, 1 - config.threshold)
     return gamma, jnp.minimum(curve, config.time)
 
 

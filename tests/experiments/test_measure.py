@@ -6,7 +6,7 @@ import pytest
 
 from closedform.experiments import _measure
 from closedform.experiments.ode_transformer import _schemes
-from closedform.models.transformers import ode_transformer
+from closedform.models.transformers import integrators
 from zoo.checks import rejected
 
 SIZES = (10, 30, 90, 100)
@@ -48,4 +48,4 @@ def test_the_leading_error_is_measured_of_a_power_and_its_next_order():
 
 
 def test_powers_are_known_of_every_scheme():
-    assert set(_schemes.POWERS) == set(ode_transformer.SCHEMES)
+    assert set(_schemes.POWERS) == set(integrators.SCHEMES)

@@ -1,4 +1,4 @@
-"""Which results of a traced program depend on code of a folder: the program sliced to an output, and where its lines were written.
+"""Which results of a traced program depend on theory: the program sliced to an output, and where its lines were written.
 
 Every equation of a jaxpr knows the stack of calls in which it was written. A field of an experiment's simulated side depends on
 theory if an equation that it needs was written in a call that passed through theory/ (numerics apart, which state no law).
