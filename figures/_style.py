@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -16,6 +16,7 @@ from ..sweeps import prediction, statistics
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 COLUMN = 3.25  # inches: one column of a two-column paper
@@ -81,12 +82,13 @@ def compare(
     field: str,
     index: int = 0,
     label: str | None = None,
-    at: Callable[[Any], Any] = lambda values: values,
+    at: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> None:
-    """A field of a result, predicted and simulated; `at` takes the curve out of an array with more axes than x."""
-    theory(axes, x, at(prediction(result, field)), index, label, **options)
-    simulation(axes, x, tuple(map(at, statistics(result, field))), index)
+    """A field of a result, predicted and simulated; of an array with more axes than x, the curve at these labels."""
+    mean, error = statistics(result, field)
+    theory(axes, x, prediction(result, field).sel(at), index, label, **options)
+    simulation(axes, x, (mean.sel(at), error.sel(at)), index)
 
 
 def legend(axes: Axes, seeds: int, line: str = "theory", above: bool = False, point: str = "SGD", **options: Any) -> None:
@@ -115,6 +117,12 @@ def _with_markers(axes: Axes) -> list[Any]:
     return handles
 
 
+def log_ticks(axis: Axis, values: Any) -> None:
+    """Ticks of a logarithmic axis at these values alone, which are those of the points."""
+    axis.set_ticks(values, [f"{value:g}" for value in values])
+    axis.minorticks_off()
+
+
 def decades(*panels: Axes) -> None:
     """Logarithmic vertical axes of low panels: between decades a label only where less than one is shown."""
     for axes in panels:
@@ -133,3 +141,9 @@ def signed_image(axes: Axes, values: Any, title: str | None = None, numbers: boo
             dark = abs(value) > 0.6 * scale
             text = f"{value:.2g}" if abs(value) > 5e-4 * scale else "0"
             axes.text(column, row, text, ha="center", va="center", fontsize=6, color="white" if dark else "black")
+
+
+def cells(result: xarray.DataTree, field: str) -> list[dict[str, Any]]:
+    """What selects each value of a swept field: `{field: value}`, one after the other; where it was not swept, `{}` alone."""
+    simulation = result["simulation"]
+    return [{field: value} for value in np.asarray(simulation[field]).tolist()] if field in simulation.dims else [{}]

@@ -19,13 +19,14 @@ Cost: 10 s
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ...contract import Tolerance
+from ...contract import Count, Precision, Tolerance, check
 from ...models.transformers import residual_stack as stack
 from ...theory.transformers import layer_perturbation as perturbation
 
@@ -33,15 +34,15 @@ from ...theory.transformers import layer_perturbation as perturbation
 @dataclass(frozen=True)
 class Config:
     model: stack.Config = field(default_factory=lambda: stack.Config(num_layers=64))
-    windows: tuple[int, ...] = (2, 3, 4, 6, 8, 12, 16, 24)  # numbers of layers shuffled, paper K
-    num_orders: int = 8  # random orders of every window of every stack
-    num_inputs: int = 16  # standard normal inputs
-    dtype: str = "float64"  # a swap moves an output of norm 3 by a few ten-thousandths
+    windows: Annotated[tuple[Annotated[int, Ge(2)], ...], MinLen(1)] = (2, 3, 4, 6, 8, 12, 16, 24)  # layers shuffled, paper K
+    num_orders: Count = 8  # random orders of every window of every stack
+    num_inputs: Count = 16  # standard normal inputs
+    dtype: Precision = "float64"  # a swap moves an output of norm 3 by a few ten-thousandths
 
     def __post_init__(self):
-        depth = self.model.num_layers
-        if not self.windows or not all(2 <= window <= depth for window in self.windows):
-            raise ValueError(f"windows must be from 2 to model.num_layers = {depth}, got {self.windows}")
+        check(self)
+        if max(self.windows) > self.model.num_layers:
+            raise ValueError(f"windows must be at most model.num_layers = {self.model.num_layers}, got {self.windows}")
         if self.model.kind == "commuting":
             raise ValueError("model.kind must be tanh or linear, got commuting: what commutes may come in any order")
         if self.model.correlation_length > 0:
@@ -49,9 +50,6 @@ class Config:
                 f"model.correlation_length must be 0, independent layers, got {self.model.correlation_length}: brackets of "
                 "layers smooth in depth are correlated"
             )
-        for name in ("num_orders", "num_inputs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 class State(NamedTuple):
@@ -63,6 +61,10 @@ class State(NamedTuple):
 class Result(NamedTuple):
     mean_square: Float[Array, "window"]  # |change of the output|^2, mean over orders and inputs
     swap: Float[Array, ""]  # the same for the middle two layers exchanged
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    return {"window": config.windows}
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Count, NonNegative, Positive, check
 from ...models.transformers import ode_transformer, vision_transformer
 from ...models.transformers.vision_transformer import Params
 from ...solvers.descent import minibatch_adam
@@ -23,21 +24,15 @@ def _model() -> vision_transformer.Config:
 @dataclass(frozen=True)
 class Config:
     data: str = "digits_8x8"  # or mnist_5k, or a folder with the four IDX files of MNIST or Fashion-MNIST
-    num_train: int = 1400  # training images; the others, or the published ones, test
+    num_train: Count = 1400  # training images; the others, or the published ones, test
     model: vision_transformer.Config = field(default_factory=_model)
-    learning_rate: float = 0.005  # of AdamW, falling to 0 by a cosine
-    weight_decay: float = 0.01  # of AdamW, decoupled: times the learning rate
-    batch_size: int = 16  # images a step, drawn with replacement
-    num_steps: int = 500  # updates
+    learning_rate: Positive = 0.005  # of AdamW, falling to 0 by a cosine
+    weight_decay: NonNegative = 0.01  # of AdamW, decoupled: times the learning rate
+    batch_size: Count = 16  # images a step, drawn with replacement
+    num_steps: Count = 500  # updates
 
     def __post_init__(self):
-        for name in ("num_train", "batch_size", "num_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"learning_rate must be positive and finite, got {self.learning_rate}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
+        check(self)
 
     @property
     def images(self) -> images.Images:

@@ -1,4 +1,4 @@
-"""What studies of convergence share: the leading error of several schemes, predicted, and extrapolated from two steps."""
+"""What studies of convergence share: the leading error of several schemes, predicted, and measured at two step sizes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,6 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from ...theory.transformers import splitting
+from .. import _measure
+
+# the power of h whose coefficient is measured: written down here, so that no measurement asks theory for it
+POWERS = {"parallel": 1, "sequential": 1, "lie": 1, "strang": 2, "macaron": 1, "midpoint": 2, "heun": 2, "rk4": 4}
 
 
 class Leading(NamedTuple):
@@ -33,20 +37,17 @@ def leading(
     return Leading(jnp.asarray([defect.order for defect in defects], x.dtype), end.error)
 
 
-def orders(schemes: Sequence[str]) -> tuple[int, ...]:
-    """What theory says they are."""
-    return tuple(_defect(scheme, lambda x: x, lambda x: x).order for scheme in schemes)
-
-
-def extrapolated(
-    gaps: Float[Array, "scheme count *state"], counts: Int[Array, "count"], time: ArrayLike, orders: Sequence[int]
-) -> Float[Array, "scheme *state"]:
-    """The coefficients of the leading error, from errors at several numbers of steps: from the last two, less their O(h)."""
+def observed(
+    schemes: Sequence[str], gaps: Float[Array, "scheme count *state"], counts: Int[Array, "count"], time: ArrayLike
+) -> Leading:
+    """Measured, from the errors at the last two of several numbers of steps; the coefficient is freed of their O(h)."""
+    two = gaps[:, -2:]
+    order = -_measure.log_slope(counts[-2:], jnp.sqrt(jnp.sum(two**2, axis=range(2, two.ndim))))
     steps = jnp.asarray(time, gaps.dtype) / counts[-2:].astype(gaps.dtype)
-    powers = steps[None] ** jnp.asarray(orders, gaps.dtype)[:, None]
-    coarse, fine = jnp.moveaxis(gaps[:, -2:] / powers.reshape(*powers.shape, *[1] * (gaps.ndim - 2)), 1, 0)
+    powers = steps[None] ** jnp.asarray([POWERS[scheme] for scheme in schemes], gaps.dtype)[:, None]
+    coarse, fine = jnp.moveaxis(two / powers.reshape(*powers.shape, *[1] * (two.ndim - 2)), 1, 0)
     ratio = steps[0] / steps[1]
-    return (ratio * fine - coarse) / (ratio - 1)
+    return Leading(order, (ratio * fine - coarse) / (ratio - 1))
 
 
 def _defect(scheme: str, f_fn: splitting.FieldFn, g_fn: splitting.FieldFn) -> splitting.Defect:

@@ -13,6 +13,11 @@ from ...theory.kernels import attention_kernel
 from ...theory.random_matrices import features_on_given_data
 from . import _ridge
 
+COARSE = (
+    "the features of a head share more than the two groups know: the entry of W at the constant and the lengths of its row and "
+    "column"
+)
+
 
 class Kernels(NamedTuple):
     """Leading axes, if any, are groups of features."""

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Count
 from ...models.transformers import random_feature_attention as attention
 from ...solvers import ridge
-from ...tasks.sphere_tokens import Target
 from ...theory.kernels import attention_kernel
 from ...theory.kernels.spectrum import Spectrum
 from ...theory.random_matrices import random_feature_risk
@@ -20,20 +20,24 @@ from . import _ridge
 @dataclass(frozen=True)
 class Config(_ridge.Config):
     model: attention.Config = field(default_factory=lambda: attention.Config(num_heads=400))
-    num_heads: tuple[int, ...] = (6, 10, 15, 20, 25, 30, 37, 45, 64, 100, 200, 400)  # the first of the model's, paper M
-    num_samples: int = 300  # training examples, paper n
+    num_heads: _ridge.Counts = (6, 10, 15, 20, 25, 30, 37, 45, 64, 100, 200, 400)  # the first of the model's, paper M
+    num_samples: Count = 300  # training examples, paper n
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.num_heads or min(self.num_heads) < 1 or max(self.num_heads) > self.model.num_heads:
-            raise ValueError(f"num_heads must lie from 1 to model.num_heads = {self.model.num_heads}, got {self.num_heads}")
+        if max(self.num_heads) > self.model.num_heads:
+            raise ValueError(f"num_heads must be at most model.num_heads = {self.model.num_heads}, got {self.num_heads}")
         if self.model.mean_strength != 0:
             raise ValueError(f"model.mean_strength must be 0: heads with a mean are in bias; got {self.model.mean_strength}")
 
     def counts(self, near: bool) -> tuple[int, ...]:
         """The numbers of heads that bring about as many features as there are samples, within a factor 1.3, or the others."""
-        size = self.model.dim + self.model.augment
-        return tuple(m for m in self.num_heads if near == (1 / 1.3 < m * size / self.num_samples < 1.3))
+        return tuple(m for m in self.num_heads if near == (1 / 1.3 < m / self.heads_at_peak < 1.3))
+
+    @property
+    def heads_at_peak(self) -> float:
+        """That have one feature for every sample."""
+        return self.num_samples / (self.model.dim + self.model.augment)
 
 
 class Result(NamedTuple):
@@ -43,21 +47,25 @@ class Result(NamedTuple):
     peak: Float[Array, "target near"]
 
 
-def simulate(key: PRNGKeyArray, targets: tuple[Target, ...], config: Config) -> Result:
+def labels(targets: tuple[str, ...], config: Config) -> dict[str, tuple]:
+    return {"target": targets, "heads": config.counts(False), "near": config.counts(True)}
+
+
+def simulate(key: PRNGKeyArray, targets: tuple[str, ...], config: Config) -> Result:
     """Ridge fits of one draw of data and heads, for all numbers of heads."""
     away, near = config.counts(False), config.counts(True)
     test = errors(key, targets, config.model, tuple((config.num_samples, m) for m in (*away, *near)), config)
     return Result(test[:, : len(away)], test[:, len(away) :])
 
 
-def predict(risk_fn: Callable[[Array, Array], Array], targets: tuple[Target, ...], config: Config) -> Result:
+def predict(risk_fn: Callable[[Array, Array], Array], targets: tuple[str, ...], config: Config) -> Result:
     """risk_fn(number of heads, powers of a target) wherever the simulation has a point."""
     powers = _ridge.powers(targets, config.model.num_keys, config.model.dim)
     over = jax.vmap(jax.vmap(risk_fn, (0, None)), (None, 0))
     return Result(*(over(jnp.asarray(config.counts(near), float), powers) for near in (False, True)))
 
 
-def predict_independent(targets: tuple[Target, ...], config: Config) -> Result:
+def predict_independent(targets: tuple[str, ...], config: Config) -> Result:
     """As if all features of all heads were independent."""
     exact = spectrum(config)
 
@@ -76,7 +84,7 @@ def spectrum(config: Config) -> Spectrum:
 
 def errors(
     key: PRNGKeyArray,
-    targets: tuple[Target, ...],
+    targets: tuple[str, ...],
     model: attention.Config,
     counts: tuple[tuple[int, int], ...],
     config: _ridge.Config,

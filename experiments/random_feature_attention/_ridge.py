@@ -1,31 +1,36 @@
 """What the ridge experiments share: examples with several targets, and the errors of a fit."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Count, NonNegative, Positive, Precision, check
 from ...tasks import sphere_tokens
-from ...tasks.sphere_tokens import Target
 from ...theory.kernels import attention_kernel
+
+Counts = Annotated[tuple[Count, ...], MinLen(1)]
+TARGETS = {
+    "linear": sphere_tokens.LINEAR,
+    "quadratic": sphere_tokens.QUADRATIC,
+    "correlation": sphere_tokens.CORRELATION,
+    "gated": sphere_tokens.GATED,
+    "gated twice": sphere_tokens.Target(2, 1),
+}
 
 
 @dataclass(frozen=True)
 class Config:
-    ridge: float = 1e-3  # weight delta of the squared norm, not divided by the number of samples
-    noise: float = 0.05  # variance of the noise on the labels; targets have variance 1
-    num_tests: int = 2000  # fresh examples on which the error is measured
-    dtype: str = "float64"  # the systems are ill conditioned
+    ridge: Positive = 1e-3  # weight delta of the squared norm, not divided by the number of samples
+    noise: NonNegative = 0.05  # variance of the noise on the labels; targets have variance 1
+    num_tests: Count = 2000  # fresh examples on which the error is measured
+    dtype: Precision = "float64"  # the systems are ill conditioned
 
     def __post_init__(self):
-        if not self.ridge > 0:
-            raise ValueError(f"ridge must be positive, got {self.ridge}")
-        if not self.noise >= 0:
-            raise ValueError(f"noise must not be negative, got {self.noise}")
-        if self.num_tests < 1:
-            raise ValueError(f"num_tests must be at least 1, got {self.num_tests}")
+        check(self)
 
 
 class Data(NamedTuple):
@@ -35,8 +40,8 @@ class Data(NamedTuple):
     f_test: Float[Array, "test target"]  # without noise
 
 
-def draw(key: PRNGKeyArray, targets: tuple[Target, ...], num_samples: int, num_keys: int, dim: int, config: Config) -> Data:
-    """Independent examples with every target on them."""
+def draw(key: PRNGKeyArray, targets: tuple[str, ...], num_samples: int, num_keys: int, dim: int, config: Config) -> Data:
+    """Independent examples with the targets of these names on them."""
     key_x, key_noise = jax.random.split(key)
     x = sphere_tokens.sample(key_x, num_samples + config.num_tests, num_keys, dim)
     noise = jnp.sqrt(config.noise) * jax.random.normal(key_noise, (num_samples, len(targets)))
@@ -44,9 +49,10 @@ def draw(key: PRNGKeyArray, targets: tuple[Target, ...], num_samples: int, num_k
     return Data(x[:num_samples], f[:num_samples] + noise, x[num_samples:], f[num_samples:])
 
 
-def values(targets: tuple[Target, ...], x: Float[Array, "sample token dim"]) -> Float[Array, "sample target"]:
+def values(targets: tuple[str, ...], x: Float[Array, "sample token dim"]) -> Float[Array, "sample target"]:
     """The targets, side by side."""
-    return jnp.stack([jax.vmap(lambda one, t=target: sphere_tokens.evaluate(t, one))(x) for target in targets], axis=1)
+    columns = [jax.vmap(lambda one, t=TARGETS[name]: sphere_tokens.evaluate(t, one))(x) for name in targets]
+    return jnp.stack(columns, axis=1)
 
 
 def first(num_samples: tuple[int, ...]) -> Float[Array, "samples sample"]:
@@ -67,6 +73,6 @@ def train_error(
     return mask @ (predicted - data.y) ** 2 / jnp.sum(mask)
 
 
-def powers(targets: tuple[Target, ...], num_keys: int, dim: int) -> Float[Array, "target r s"]:
+def powers(targets: tuple[str, ...], num_keys: int, dim: int) -> Float[Array, "target r s"]:
     """Of every target in the harmonic blocks, for the predictions."""
-    return jnp.stack([attention_kernel.target_power(dim, num_keys, *target) for target in targets])
+    return jnp.stack([attention_kernel.target_power(dim, num_keys, *TARGETS[name]) for name in targets])

@@ -25,23 +25,26 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from ...contract import Tolerance
-from ...tasks.sphere_tokens import GATED, LINEAR
+from ...contract import Positive, Tolerance
 from ...theory.kernels import kernel_regression
 from . import _heads
 
-TARGETS = (LINEAR, GATED)
+TARGETS = ("linear", "gated")
 Result = _heads.Result
 
 
 @dataclass(frozen=True)
 class Config(_heads.Config):
-    ridge: float = 1e-4  # weight delta of the squared norm, not divided by the number of samples
+    ridge: Positive = 1e-4  # weight delta of the squared norm, not divided by the number of samples
 
     def __post_init__(self):
         super().__post_init__()
         if self.model.augment:
             raise ValueError("model.augment must be False: augmented heads follow other laws, see augmented_heads")
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    return _heads.labels(TARGETS, config)
 
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
@@ -67,7 +70,7 @@ TOLERANCE = {
     "test": Tolerance(0.1, reason="the equivalent is exact as n, M d and the multiplicities grow: 8 modes of degree 1 here"),
     "peak": Tolerance(
         0.2,
-        reason="there the error is proportional to 1/(1 - q/n) with q close to n, and few draws carry its mean",
+        reason="near the peak the error is proportional to 1/(1 - q/n) with q close to n, and few draws carry its mean",
     ),
 }
 QUICK = {

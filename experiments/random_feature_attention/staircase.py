@@ -28,20 +28,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Tolerance
+from ...contract import Count, Tolerance
 from ...solvers import ridge
-from ...tasks.sphere_tokens import CORRELATION, GATED, LINEAR, QUADRATIC
 from ...theory.kernels import attention_kernel, kernel_regression
 from . import _ridge
 
-TARGETS = (LINEAR, QUADRATIC, CORRELATION, GATED)
+TARGETS = ("linear", "quadratic", "correlation", "gated")
 
 
 @dataclass(frozen=True)
 class Config(_ridge.Config):
-    dim: int = 8  # dimension of a token, paper d
-    num_keys: int = 4  # keys of an example, paper N
-    num_samples: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1024)  # training examples n, the first of the same draw
+    dim: Count = 8  # dimension of a token, paper d
+    num_keys: Count = 4  # keys of an example, paper N
+    num_samples: _ridge.Counts = (16, 32, 64, 128, 256, 512, 1024)  # training examples n, the first of the same draw
     augment: bool = True  # tokens [x; 1]: without, constants, quadratic and correlation targets are invisible
 
     @property
@@ -53,6 +52,10 @@ class Config(_ridge.Config):
 class Result(NamedTuple):
     test: Float[Array, "target samples"]  # mean square error on fresh examples, noise included
     train: Float[Array, "target samples"]  # mean square residual on the training labels
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    return {"target": TARGETS, "samples": config.num_samples}
 
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
@@ -86,8 +89,18 @@ TOLERANCE = {
         0.1,
         reason="the learning curve is exact as all of n and the multiplicities grow; modes of degree 1 number 8 here",
     ),
-    "train": Tolerance(0.1, 1e-4, reason="the same; where the fit interpolates both are next to nothing"),
+    "train": Tolerance(
+        0.1,
+        1e-4,
+        reason="the learning curve is exact as all of n and the multiplicities grow; where the fit interpolates, both errors "
+        "are next to nothing",
+    ),
 }
+SHARED = dict.fromkeys(
+    ("test", "train"),
+    "infinitely many heads can only be simulated through their exact kernel: what is judged is the error of the fit on drawn "
+    "data, and `convergence` judges the kernel itself by heads",
+)
 QUICK = {"num_samples": (8, 16), "num_tests": 50, "dim": 4, "num_keys": 2}
 SEEDS = 10
 PRESETS = {"large": {"num_samples": (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)}}

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from ...models.transformers import sphere_attention
 
-FLOWS = (True, False)  # softmax: SA, then USA, whose time here is times e^beta: weights e^(beta (<x, y> - 1))
+FLOWS = {"SA": True, "USA": False}  # softmax or not; USA's time here is times e^beta: weights e^(beta (<x, y> - 1))
 
 
 def path(
@@ -32,14 +32,6 @@ def unit(beta: float, softmax: bool) -> float:
     return 1.0 if softmax else float(np.exp(beta))
 
 
-def require_betas(betas: tuple[float, ...], lowest: float = 0.0) -> None:
-    """Raises ValueError unless there are some, all finite and at least the lowest."""
-    if not betas or not all(lowest <= beta < float("inf") for beta in betas):
-        raise ValueError(f"betas must be finite and at least {lowest:g}, at least one; got {betas}")
-
-
-def require_positive(config: object, *names: str) -> None:
-    """Raises ValueError unless these whole numbers are at least 1."""
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+def shares(num_records: int) -> tuple[float, ...]:
+    """Times of even records over the time of the last."""
+    return tuple(record / num_records for record in range(1, num_records + 1))

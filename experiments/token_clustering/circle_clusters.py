@@ -23,54 +23,52 @@ from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Ge, Gt, Lt, MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Static, Tolerance
+from ...contract import Count, NonNegative, Positive, Precision, Static, Tolerance, check
 from ...models.transformers import sphere_attention
 from ...theory.transformers import circle_tokens
+from .. import _measure
 from . import _flows
 
 
 @dataclass(frozen=True)
 class Config:
-    num_tokens: int = 200  # paper n
-    betas: tuple[float, ...] = (4.0, 9.0, 16.0)  # inverse temperatures
-    num_modes: int = 10  # periods round the circle, from 1
-    tiny: float = 1e-6  # standard deviation of the angles about even spacing, for the growth rates
-    linear_time: float = 2.0  # for which growth is measured, in units of 1/(largest growth rate)
-    noise_std: float = 1e-2  # standard deviation of the angles about even spacing, for the clusters
-    end: float = 20.0  # of the flow from there, in units of 1/(largest growth rate)
-    count_time: Annotated[float, Static] = 10.0  # at which clusters are counted, in the same units
-    num_records: int = 20  # times at which they are counted, evenly spaced up to end
-    steps_per_record: int = 20  # Runge-Kutta steps between two of them
-    threshold: float = 0.98  # inner product above which two tokens are linked; chains of links are clusters
-    smallest: int = 5  # tokens of the smallest cluster that counts: a token on its way between two is none
-    dtype: str = "float64"  # angles of 1e-6 must be resolved
+    num_tokens: Count = 200  # paper n
+    betas: Annotated[tuple[Annotated[float, Ge(0.5)], ...], MinLen(1)] = (4.0, 9.0, 16.0)  # inverse temperatures
+    num_modes: Count = 10  # periods round the circle, from 1
+    tiny: Positive = 1e-6  # standard deviation of the angles about even spacing, for the growth rates
+    linear_time: Positive = 2.0  # for which growth is measured, in units of 1/(largest growth rate)
+    noise_std: NonNegative = 1e-2  # standard deviation of the angles about even spacing, for the clusters
+    end: Positive = 20.0  # of the flow from there, in units of 1/(largest growth rate)
+    count_time: Annotated[Positive, Static] = 10.0  # at which clusters are counted, in the same units
+    num_records: Count = 20  # times at which they are counted, evenly spaced up to end
+    steps_per_record: Count = 20  # Runge-Kutta steps between two of them
+    threshold: Annotated[float, Gt(-1), Lt(1)] = 0.98  # inner product above which two tokens are linked; clusters are chains
+    smallest: Count = 5  # tokens of the smallest cluster that counts: a token on its way between two is none
+    dtype: Precision = "float64"  # angles of 1e-6 must be resolved
 
     def __post_init__(self):
-        _flows.require_betas(self.betas, lowest=0.5)
-        _flows.require_positive(self, "num_records", "steps_per_record", "smallest")
-        for name in ("tiny", "linear_time", "end"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
-        if not 0 <= self.noise_std < float("inf"):
-            raise ValueError(f"noise_std must be finite and not negative, got {self.noise_std}")
-        if not 0 < self.count_time <= self.end:
-            raise ValueError(f"count_time must be above 0 and at most end = {self.end}, got {self.count_time}")
-        if not -1 < self.threshold < 1:
-            raise ValueError(f"threshold must be above -1 and below 1, got {self.threshold}")
+        check(self)
+        if self.count_time > self.end:
+            raise ValueError(f"count_time must be at most end = {self.end}, got {self.count_time}")
         if self.smallest > self.num_tokens:
             raise ValueError(f"smallest must be at most num_tokens = {self.num_tokens}, got {self.smallest}")
-        if not 1 <= self.num_modes < self.num_tokens / 2:
-            raise ValueError(f"num_modes must be from 1 to below num_tokens/2 = {self.num_tokens / 2:g}, got {self.num_modes}")
+        if self.num_modes >= self.num_tokens / 2:
+            raise ValueError(f"num_modes must be below num_tokens/2 = {self.num_tokens / 2:g}, got {self.num_modes}")
 
 
 class Result(NamedTuple):
-    """Flows: SA, USA. Modes begin at 1; times at end/num_records."""
-
     growth: Float[Array, "flow beta mode"]  # rate of the amplitude of the mode
-    clusters: Float[Array, "flow beta"] | None  # number of metastable clusters, at count_time
-    groups: Float[Array, "flow beta time"] | None  # number of clusters at all times
+    clusters: Float[Array, "flow beta"] | None = None  # number of metastable clusters, at count_time
+    groups: Float[Array, "flow beta time"] | None = None  # number of clusters at all times
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    """Modes by their periods, times as shares of `end`."""
+    modes = tuple(range(1, config.num_modes + 1))
+    return {"flow": tuple(_flows.FLOWS), "beta": config.betas, "mode": modes, "time": _flows.shares(config.num_records)}
 
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
@@ -100,8 +98,9 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         counts = jax.lax.map(count, _flows.path(start, config.end * unit, steps, beta, softmax, every)[1:])
         return Result(growth, counts[_counted(config)], counts)
 
-    sides = [jax.lax.map(lambda beta, softmax=softmax: at(beta, softmax), betas) for softmax in _flows.FLOWS]
-    return jax.tree.map(lambda *parts: jnp.stack(parts), *sides)
+    return _measure.stacked(
+        jax.lax.map(lambda beta, softmax=softmax: at(beta, softmax), betas) for softmax in _flows.FLOWS.values()
+    )
 
 
 def _counted(config: Config) -> Array:
@@ -117,8 +116,8 @@ def _rates(beta: Array, softmax: bool, num_modes: int) -> Float[Array, "mode"]:
 
 def predict(config: Config) -> Result:
     betas = jnp.asarray(config.betas, float)
-    growth = jnp.stack([jax.vmap(lambda beta, s=softmax: _rates(beta, s, config.num_modes))(betas) for softmax in _flows.FLOWS])
-    return Result(growth, None, None)
+    flows = _flows.FLOWS.values()
+    return Result(jnp.stack([jax.vmap(lambda beta, s=softmax: _rates(beta, s, config.num_modes))(betas) for softmax in flows]))
 
 
 def predict_fastest(config: Config) -> Result:
@@ -139,6 +138,9 @@ TOLERANCE = {
         1e-5,
         reason="linear to beta * tiny of the displacements, and Runge-Kutta's error of the fastest modes",
     ),
+}
+SHARED = {
+    "growth": "theory says only for how long a wave is watched, which `linear_time` counts in units of 1/(largest growth rate)",
 }
 QUICK = {"num_tokens": 24, "betas": (1.0, 4.0), "num_modes": 3, "num_records": 4, "steps_per_record": 5, "smallest": 2}
 SEEDS = 16

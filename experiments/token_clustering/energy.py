@@ -22,52 +22,52 @@ Cost: 10 s
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Tolerance
+from ...contract import Count, Positive, Precision, Tolerance, check
 from ...models.transformers import sphere_attention
 from ...theory.transformers import interaction_energy
+from .. import _measure
 from . import _flows
 
 
 @dataclass(frozen=True)
 class Config:
-    num_tokens: int = 32  # paper n
-    dim: int = 3  # of a token, paper d
-    betas: tuple[float, ...] = (1.0, 4.0, 9.0)  # inverse temperatures, above 0
-    time: float = 12.0  # of the flow
-    num_steps: int = 960  # Runge-Kutta steps; the predicted rates are summed by Simpson's rule over pairs of them
-    num_records: int = 24  # times of a record, evenly spaced; a divisor of num_steps/2
-    dtype: str = "float64"  # exact rates
+    num_tokens: Annotated[int, Ge(2)] = 32  # paper n
+    dim: Annotated[int, Ge(2)] = 3  # of a token, paper d
+    betas: Annotated[tuple[Annotated[float, Ge(0.01)], ...], MinLen(1)] = (1.0, 4.0, 9.0)  # inverse temperatures
+    time: Positive = 12.0  # of the flow
+    num_steps: Count = 960  # Runge-Kutta steps; the predicted rates are summed by Simpson's rule over pairs of them
+    num_records: Count = 24  # times of a record, evenly spaced; a divisor of num_steps/2
+    dtype: Precision = "float64"  # exact rates
 
     def __post_init__(self):
-        _flows.require_betas(self.betas, lowest=0.01)
-        _flows.require_positive(self, "num_tokens", "num_steps", "num_records")
-        if self.num_tokens < 2 or self.dim < 2:
-            raise ValueError(f"num_tokens and dim must be at least 2, got {self.num_tokens} and {self.dim}")
-        if not 0 < self.time < float("inf"):
-            raise ValueError(f"time must be positive and finite, got {self.time}")
+        check(self)
         if self.num_steps % (2 * self.num_records):
             raise ValueError(f"num_records must divide num_steps/2 = {self.num_steps / 2:g}, got {self.num_records}")
 
 
 class State(NamedTuple):
-    """Flows: SA, USA; the tokens after every step."""
-
-    path: Float[Array, "flow beta move token dim"]
+    path: Float[Array, "flow beta move token dim"]  # the tokens at the start and after every step
 
 
 class Result(NamedTuple):
-    """Flows: SA, USA; records begin after the start. Energies over e^beta."""
+    """Records begin after the start. Energies over e^beta."""
 
     rate: Float[Array, "flow beta record"]  # dE/dt: derivative of the energy along the velocity
     rise: Float[Array, "flow beta record"]  # E(t) - E(0)
-    smallest: Float[Array, "flow beta"] | None  # smallest change of the energy in one step: not negative
+    smallest: Float[Array, "flow beta"] | None = None  # smallest change of the energy in one step: not negative
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    """Records by their shares of `time`."""
+    return {"flow": tuple(_flows.FLOWS), "beta": config.betas, "record": _flows.shares(config.num_records)}
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:
@@ -77,7 +77,7 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     def path(softmax: bool) -> Array:
         return jax.vmap(lambda beta: _flows.path(start, config.time, config.num_steps, beta, softmax))(betas)
 
-    return State(jnp.stack([path(softmax) for softmax in _flows.FLOWS]))
+    return State(jnp.stack([path(softmax) for softmax in _flows.FLOWS.values()]))
 
 
 def simulate(state: State, config: Config) -> Result:
@@ -96,11 +96,10 @@ def simulate(state: State, config: Config) -> Result:
         return Result(jax.vmap(rate)(path[every::every]), rise, jnp.min(jnp.diff(energies)))
 
     betas = jnp.asarray(config.betas, state.path.dtype)
-    sides = [
-        jax.vmap(lambda path, beta, s=softmax: of_path(path, beta, s))(state.path[index], betas)
-        for index, softmax in enumerate(_flows.FLOWS)
-    ]
-    return jax.tree.map(lambda *parts: jnp.stack(parts), *sides)
+    return _measure.stacked(
+        jax.vmap(lambda path, beta, s=softmax: of_path(path, beta, s))(paths, betas)
+        for paths, softmax in zip(state.path, _flows.FLOWS.values(), strict=True)
+    )
 
 
 def predict(state: State, config: Config) -> Result:
@@ -129,17 +128,16 @@ def _summed(rate_fn: Callable[[Array, float, bool], Array], state: State, config
     def of_path(path: Float[Array, "move token dim"], beta: float, softmax: bool) -> Result:
         rates = jax.vmap(lambda x: rate_fn(x, beta, softmax))(path)
         simpson = step / 3 * (rates[:-2:2] + 4 * rates[1:-1:2] + rates[2::2])
-        return Result(rates[every::every], jnp.cumsum(simpson)[every // 2 - 1 :: every // 2], None)
+        return Result(rates[every::every], jnp.cumsum(simpson)[every // 2 - 1 :: every // 2])
 
-    sides = [
-        [of_path(state.path[index, place], beta, softmax) for place, beta in enumerate(config.betas)]
-        for index, softmax in enumerate(_flows.FLOWS)
-    ]
-    return jax.tree.map(lambda *parts: jnp.stack(parts), *[jax.tree.map(lambda *row: jnp.stack(row), *side) for side in sides])
+    return _measure.stacked(
+        _measure.stacked(of_path(path, beta, softmax) for path, beta in zip(paths, config.betas, strict=True))
+        for paths, softmax in zip(state.path, _flows.FLOWS.values(), strict=True)
+    )
 
 
 TOLERANCE = {
-    "rate": Tolerance(1e-9, 1e-13, reason="exact: rounding, of energies of order 1"),
+    "rate": Tolerance(1e-9, 1e-13, reason="exact but for rounding, of energies of order 1"),
     "rise": Tolerance(1e-5, 1e-7, reason="Runge-Kutta's error in the path and Simpson's in the sum, both of fourth order"),
 }
 QUICK = {"num_tokens": 6, "betas": (1.0, 2.0), "time": 1.0, "num_steps": 40, "num_records": 4}

@@ -28,43 +28,38 @@ from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Static, Tolerance
+from ...contract import Count, Fraction, NonNegative, Precision, Static, Tolerance, check
 from ...models.transformers import sphere_attention
 from ...theory.transformers import equiangular_tokens
+from .. import _measure
 from . import _flows
 
 
 @dataclass(frozen=True)
 class Config:
-    num_tokens: int = 8  # paper n
-    dim: int = 12  # of a token, at least num_tokens; paper d
-    betas: tuple[float, ...] = (0.0, 1.0, 4.0, 6.0)  # inverse temperatures
-    levels: tuple[float, ...] = (0.1, 0.5, 0.9)  # of the inner product, whose hitting times are measured
-    end: Annotated[float, Static] = 0.99  # inner product at the end of the flow
-    num_steps: int = 1000  # Runge-Kutta steps up to there
-    num_records: int = 20  # times of a record, evenly spaced; a divisor of num_steps
-    layer_beta: Annotated[float, Static] = 2.0  # inverse temperature of the layers
-    step_sizes: tuple[float, ...] = (0.1, 0.5, 2.0)  # of the layers, eta
-    num_layers: int = 20  # layers
-    dtype: str = "float64"  # exact curves
+    num_tokens: Annotated[int, Ge(2)] = 8  # paper n
+    dim: Count = 12  # of a token, at least num_tokens; paper d
+    betas: Annotated[tuple[NonNegative, ...], MinLen(1)] = (0.0, 1.0, 4.0, 6.0)  # inverse temperatures
+    levels: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.1, 0.5, 0.9)  # inner products whose hitting times are measured
+    end: Annotated[Fraction, Static] = 0.99  # inner product at the end of the flow
+    num_steps: Count = 1000  # Runge-Kutta steps up to there
+    num_records: Count = 20  # times of a record, evenly spaced; a divisor of num_steps
+    layer_beta: Annotated[NonNegative, Static] = 2.0  # inverse temperature of the layers
+    step_sizes: Annotated[tuple[NonNegative, ...], MinLen(1)] = (0.1, 0.5, 2.0)  # of the layers, eta
+    num_layers: Count = 20  # layers
+    dtype: Precision = "float64"  # exact curves
 
     def __post_init__(self):
-        _flows.require_betas(self.betas)
-        _flows.require_positive(self, "num_steps", "num_records", "num_layers")
+        check(self)
         if self.num_steps % self.num_records:
             raise ValueError(f"num_records must divide num_steps = {self.num_steps}, got {self.num_records}")
-        if self.num_tokens < 2 or self.dim < self.num_tokens:
-            raise ValueError(f"num_tokens must be from 2 to dim = {self.dim}, got {self.num_tokens}")
-        if not 0 < self.end < 1:
-            raise ValueError(f"end must be above 0 and below 1, got {self.end}")
-        if not 0 <= self.layer_beta < float("inf"):
-            raise ValueError(f"layer_beta must be finite and not negative, got {self.layer_beta}")
-        if not self.step_sizes or not all(0 <= size < float("inf") for size in self.step_sizes):
-            raise ValueError(f"step_sizes must be finite and not negative, at least one; got {self.step_sizes}")
-        if not self.levels or not all(0 < level < self.end for level in self.levels):
-            raise ValueError(f"levels must be above 0 and below end = {self.end}, got {self.levels}")
+        if self.num_tokens > self.dim:
+            raise ValueError(f"num_tokens must be at most dim = {self.dim}, got {self.num_tokens}")
+        if max(self.levels) >= self.end:
+            raise ValueError(f"levels must be below end = {self.end}, got {self.levels}")
 
     def horizon(self, beta: float, softmax: bool) -> float | Array:
         """When the inner product is `end`."""
@@ -73,20 +68,32 @@ class Config:
 
 
 class Result(NamedTuple):
-    """Flows: SA, USA. Records begin after the start, layers at the input."""
+    """Records begin after the start, layers at the input."""
 
     gamma: Float[Array, "flow beta record"]  # mean inner product of all pairs, at even times up to the horizon
     hitting: Float[Array, "flow beta level"]  # time at which it is at the level
     layers: Float[Array, "size layer"]  # mean inner product of all pairs after each layer
-    spread: Float[Array, "flow beta"] | None  # largest difference between two pairs at one time
+    spread: Float[Array, "flow beta"] | None = None  # largest difference between two pairs at one time
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    """Records by their shares of the horizon."""
+    return {
+        "flow": tuple(_flows.FLOWS),
+        "beta": config.betas,
+        "record": _flows.shares(config.num_records),
+        "level": config.levels,
+        "size": config.step_sizes,
+    }
 
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
     n, dim = config.num_tokens, config.dim
     rotation = jnp.linalg.qr(jax.random.normal(key, (dim, dim)))[0]
     start = sphere_attention.equiangular(n, dim) @ rotation
-    parts = [[_flow(start, beta, softmax, config) for beta in config.betas] for softmax in _flows.FLOWS]
-    gamma, hitting, spread = (jnp.stack([jnp.stack(rows) for rows in side]) for side in _transposed(parts))
+    gamma, hitting, spread = _measure.stacked(
+        _measure.stacked(_flow(start, beta, softmax, config) for beta in config.betas) for softmax in _flows.FLOWS.values()
+    )
 
     def layers(step_size: float) -> Float[Array, "layer"]:
         model = sphere_attention.Config(
@@ -96,11 +103,6 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         return jax.vmap(_mean)(path)
 
     return Result(gamma, hitting, jnp.stack([layers(size) for size in config.step_sizes]), spread)
-
-
-def _transposed(parts: list) -> list:
-    """Of rows of triples: three lists of rows."""
-    return [[[part[i] for part in row] for row in parts] for i in range(3)]
 
 
 def _mean(x: Float[Array, "token dim"]) -> Float[Array, ""]:
@@ -141,27 +143,29 @@ def predict(config: Config) -> Result:
         hitting = equiangular_tokens.hitting_time(levels, n, beta, softmax=softmax) * unit
         return equiangular_tokens.inner_product(times, n, beta, softmax=softmax), hitting
 
-    both = [[curves(beta, softmax) for beta in config.betas] for softmax in _flows.FLOWS]
-    gamma, hitting = (jnp.stack([jnp.stack([one[i] for one in row]) for row in both]) for i in range(2))
+    gamma, hitting = _measure.stacked(
+        _measure.stacked(curves(beta, softmax) for beta in config.betas) for softmax in _flows.FLOWS.values()
+    )
     sizes = jnp.asarray(config.step_sizes, float)
-    return Result(gamma, hitting, _layers(config, sizes), None)
-
-
-def _layers(config: Config, sizes: Float[Array, "size"]) -> Float[Array, "size layer"]:
-    return equiangular_tokens.layer_inner_products(config.num_layers, config.num_tokens, config.layer_beta, sizes).T
+    layers = equiangular_tokens.layer_inner_products(config.num_layers, n, config.layer_beta, sizes)
+    return Result(gamma, hitting, layers.T)
 
 
 def predict_continuous(config: Config) -> Result:
     """Layers taken for the flow: a layer of step eta as the time eta."""
     times = jnp.asarray(config.step_sizes, float)[:, None] * jnp.arange(config.num_layers + 1.0)[None]
     layers = equiangular_tokens.inner_product(times, config.num_tokens, config.layer_beta)
-    return Result(None, None, layers, None)  # pyright: ignore[reportArgumentType]
+    return Result(None, None, layers)  # pyright: ignore[reportArgumentType]
 
 
 TOLERANCE = {
     "gamma": Tolerance(absolute=1e-6, reason="Runge-Kutta's error, of fourth order in the step"),
-    "hitting": Tolerance(1e-6, reason="the same, in units of the time itself"),
+    "hitting": Tolerance(1e-6, reason="Runge-Kutta's error, of fourth order in the step, over the time itself"),
     "layers": Tolerance(absolute=1e-10, reason="rounding: both sides are recursions"),
+}
+SHARED = {
+    "gamma": "theory says only at which times the inner product is read: evenly up to when it should be `end`",
+    "hitting": "theory says only how far the flow is integrated: up to when the inner product should be `end`",
 }
 QUICK = {"num_tokens": 3, "dim": 4, "betas": (0.0, 1.0), "num_steps": 60, "num_records": 6, "num_layers": 4}
 SEEDS = 8

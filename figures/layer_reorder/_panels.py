@@ -5,17 +5,6 @@ import numpy as np
 from .. import _style
 
 
-def cells(result, name):
-    """Values of a swept field, or that of the one cell."""
-    simulation = result["simulation"]
-    return list(simulation[name].values) if name in simulation.dims else [None]
-
-
-def of(values, name, value):
-    """The part of an array that belongs to one value of a swept field."""
-    return values if value is None else values.sel({name: value})
-
-
 def measured(axes, x, statistics, index, label=None, **options):
     """Points that nothing predicts, joined by a thin line."""
     mean = np.asarray(statistics[0])

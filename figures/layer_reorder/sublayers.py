@@ -1,46 +1,40 @@
 """Changes of output and accuracy without one sublayer, effective steps and similarities: attention beside MLP, task by task."""
 
-import numpy as np
-
-from ...sweeps import prediction, statistics
+from ...sweeps import statistics
 from .. import _style
 from . import _panels
 
+KINDS = {"attention": "attention", "mlp": "MLP"}
+
 
 def draw(result, config):
-    simulation = result["simulation"]
-    layers = 1 + np.arange(simulation.sizes["layer"])
-    tasks = _panels.cells(result, "task")
+    simulation, share = result["simulation"], config.share
+    layers = simulation["layer"].values
+    tasks = _style.cells(result, "task")
     figure, panels = _style.panels(columns=3, rows=len(tasks), squeeze=False)
-    for (change, accuracy, effective), task in zip(panels, tasks, strict=True):
+    for (change, accuracy, effective), cell in zip(panels, tasks, strict=True):
 
-        def of(field, task=task, **at):
+        def of(field, at=cell):
             mean, error = statistics(result, field)
-            return _panels.of(mean, "task", task).isel(at), _panels.of(error, "task", task).isel(at)
-
-        def predicted(field, task=task):
-            return _panels.of(prediction(result, field), "task", task)
+            return mean.sel(at), error.sel(at)
 
         marker = dict(color=_style.COLOURS[0], marker=_style.MARKERS[0], markersize=3.2, markerfacecolor="white", linestyle="")
         change.plot([], [], label="attention: no verdict, same line", **marker)
         _style.simulation(change, layers, of("attention"), 0)
-        share = config.share
-        _style.theory(change, layers, predicted("weakened"), 2, f"{share:g} of attention, over {share:g}")
-        _style.simulation(change, layers, of("weakened"), 2)
-        _style.theory(change, layers, predicted("mlp"), 1, "MLP")
-        _style.simulation(change, layers, of("mlp"), 1)
+        _style.compare(change, layers, result, "weakened", 2, f"{share:g} of attention, over {share:g}", cell)
+        _style.compare(change, layers, result, "mlp", 1, "MLP", cell)
         _style.theory(accuracy, layers, of("leading_attention_accuracy")[0], 0, "attention", linestyle="--")
         _style.simulation(accuracy, layers, of("attention_accuracy"), 0)
-        _style.theory(accuracy, layers, predicted("mlp_accuracy"), 1, "MLP")
-        _style.simulation(accuracy, layers, of("mlp_accuracy"), 1)
-        for kind, name in enumerate(("attention", "MLP")):
-            _panels.measured(effective, layers, of("effective", kind=kind), kind, f"{name}, $|hf|/|x|$")
-            gap = of("similarity", kind=kind)
-            _panels.measured(effective, layers, (1 - gap[0], gap[1]), kind + 3, f"{name}, 1 $-$ cosine", linestyle=":")
-        name = str(config.task if task is None else task)
-        change.set(title=name, ylabel="change of the output over its norm", ylim=(0, None))
-        accuracy.set(title=name, ylabel="accuracy without the sublayer")
-        effective.set(title=name, ylabel="effective step, unlikeness", yscale="log")
+        _style.compare(accuracy, layers, result, "mlp_accuracy", 1, "MLP", cell)
+        for index, (kind, name) in enumerate(KINDS.items()):
+            at = {**cell, "kind": kind}
+            _panels.measured(effective, layers, of("effective", at), index, f"{name}, $|hf|/|x|$")
+            likeness, error = of("similarity", at)
+            _panels.measured(effective, layers, (1 - likeness, error), index + 3, f"{name}, 1 $-$ cosine", linestyle=":")
+        task = cell.get("task", config.task)
+        change.set(title=task, ylabel="change of the output over its norm", ylim=(0, None))
+        accuracy.set(title=task, ylabel="accuracy without the sublayer")
+        effective.set(title=task, ylabel="effective step, unlikeness", yscale="log")
         for axes in (change, accuracy, effective):
             axes.set_xlabel("layer")
             axes.set_xticks(layers)

@@ -10,16 +10,18 @@ SCHEME, BLOCKS = "model.stack.scheme", "model.stack.num_blocks"
 
 def draw(result, config):
     simulation, stack = result["simulation"], config.model.stack
-    schemes = [str(name) for name in simulation[SCHEME].values] if SCHEME in simulation.dims else [stack.scheme]
-    blocks = [int(count) for count in simulation[BLOCKS].values] if BLOCKS in simulation.dims else [stack.num_blocks]
+    schemes = [cell.get(SCHEME, stack.scheme) for cell in _style.cells(result, SCHEME)]
+    blocks = _style.cells(result, BLOCKS)
     figure, (left, middle, right) = _style.panels(columns=3)
     places = np.arange(len(schemes))
-    for index, count in enumerate(blocks):
+    for index, cell in enumerate(blocks):
 
-        def of(values, count=count):
-            values = values.sel({BLOCKS: count}) if BLOCKS in values.dims else values
+        def of(values, cell=cell):
+            """One value a scheme, also where no other was tried."""
+            values = values.sel(cell)
             return values if SCHEME in values.dims else values.expand_dims({SCHEME: schemes})
 
+        count = cell.get(BLOCKS, stack.num_blocks)
         label = "one block for all layers" if count == 1 else f"{count} blocks"
         shifted = places + 0.2 * (index - (len(blocks) - 1) / 2)
         accuracy, untrained = (tuple(map(of, statistics(result, field))) for field in ("accuracy", "untrained"))
@@ -46,8 +48,7 @@ def draw(result, config):
     left.set(ylabel="test accuracy", ylim=(0, 1))
     middle.set(ylabel="points above sequential")
     right.set(xscale="log", xlabel="attention and MLP evaluations", ylabel="test accuracy")
-    right.set_xticks([6, 12, 24, 48], ["6", "12", "24", "48"])
-    right.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+    _style.log_ticks(right.xaxis, (6, 12, 24, 48))
     right.margins(x=0.25)
     _style.legend(left, simulation.sizes["seed"], "before training: chance", point="trained with AdamW", loc="center")
     return figure

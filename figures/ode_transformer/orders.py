@@ -1,51 +1,39 @@
 """Errors of eight schemes against the number of steps, with the leading term as a line; their orders and constants."""
 
-from typing import Any
-
-import numpy as np
-
-from ...sweeps import prediction, statistics
 from .. import _style
+from . import _panels
 
-SCHEMES = ("parallel", "sequential", "lie", "strang", "macaron", "midpoint", "heun", "rk4")
 TITLES = {"sines": "weights and tokens by a formula", "random": "Gaussian weights and tokens"}
 
 
 def draw(result, config):
-    counts = config.num_steps
-    swept = "problem" in result["simulation"].dims
-    problems = [str(name) for name in result["simulation"]["problem"].values] if swept else [config.problem]
-    figure, axes = _style.panels(columns=max(2, len(problems)), rows=2, height=2.6)
-    for left in axes[0, len(problems) :]:
-        left.set_axis_off()
-    places = np.arange(len(SCHEMES))
-    for column, problem in enumerate(problems):
-
-        def of(values, problem=problem):
-            return values.sel(problem=problem) if swept else values
-
-        errors, orders, constants = (tuple(map(of, statistics(result, field))) for field in ("error", "order", "constant"))
+    schemes = result["simulation"]["scheme"].values.tolist()
+    problems = _style.cells(result, "problem")
+    figure, axes = _style.panels(columns=2, rows=2, height=2.6)
+    order, constant = axes[1]
+    for empty in axes[0, len(problems) :]:
+        empty.set_axis_off()
+    for column, cell in enumerate(problems):
         panel = axes[0, column]
-        for index, name in enumerate(SCHEMES):
+        for index, scheme in enumerate(schemes):
             line = "--" if index >= len(_style.COLOURS) else "-"
-            predicted = of(prediction(result, "error")).isel(scheme=index)
-            _style.theory(panel, counts, predicted, index, name, linestyle=line)
-            _style.simulation(panel, counts, tuple(values.isel(scheme=index) for values in errors), index)
+            at = {**cell, "scheme": scheme}
+            _style.compare(panel, config.num_steps, result, "error", index, scheme, at, linestyle=line)
         panel.set(
-            xscale="log", yscale="log", xlabel="steps N to a fixed time", ylabel="error of the tokens", title=TITLES[problem]
+            xscale="log",
+            yscale="log",
+            xlabel="steps N to a fixed time",
+            ylabel="error of the tokens",
+            title=TITLES[cell.get("problem", config.problem)],
         )
-        panel.set_xticks(counts, [str(count) for count in counts])
-        panel.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+        _style.log_ticks(panel.xaxis, config.num_steps)
         shift = 0.3 * (column - (len(problems) - 1) / 2)
-        for side, field, values in ((axes[1, 0], "order", orders), (axes[1, 1], "constant", constants)):
-            dashes = dict[str, Any](linestyle="", marker="_", markersize=9, markeredgewidth=1.2)
-            _style.theory(side, places + shift, of(prediction(result, field)), column, **dashes)
-            _style.simulation(side, places + shift, values, column)
-    for side, label in ((axes[1, 0], "observed order p"), (axes[1, 1], "norm of the coefficient of $h^p$")):
-        side.set_xticks(places, SCHEMES, rotation=35, ha="right")
-        side.set(ylabel=label)
-    axes[1, 1].set(yscale="log")
+        for side, field in ((order, "order"), (constant, "constant")):
+            _panels.over_schemes(side, schemes, result, field, column, shift, cell)
+    for side in (order, constant):
+        side.set_xticks(range(len(schemes)), schemes, rotation=35, ha="right")
     title = "circles: by a formula, squares: Gaussian" if len(problems) > 1 else None
-    axes[1, 0].set(ylim=(0, 4.6), title=title)
+    order.set(ylim=(0, 4.6), ylabel="observed order p", title=title)
+    constant.set(yscale="log", ylabel="norm of the coefficient of $h^p$")
     _style.legend(axes[0, 0], result["simulation"].sizes["seed"], "leading term", True, "simulation", ncols=5)
     return figure

@@ -1,55 +1,41 @@
 """Error of trained stacks against steps a layer with the leading term as a line, orders, constants, and the accuracy left."""
 
-from typing import Any
-
-import numpy as np
-
 from ...sweeps import prediction, statistics
 from .. import _style
+from . import _panels
 
-SCHEMES = ("parallel", "sequential", "midpoint", "rk4")
 SWEPT = "model.stack.scheme"
 
 
 def draw(result, config):
-    counts, simulation = config.refinements, result["simulation"]
-    swept = SWEPT in simulation.dims
-    trained = [str(name) for name in simulation[SWEPT].values] if swept else [config.model.stack.scheme]
+    counts, schemes = config.refinements, result["simulation"]["scheme"].values.tolist()
+    trained = _style.cells(result, SWEPT)
+    names = [f"trained {cell.get(SWEPT, config.model.stack.scheme)}" for cell in trained]
     figure, ((left, upper), (lower, right)) = _style.panels(columns=2, rows=2)
-    places = np.arange(len(SCHEMES))
-    for index, arm in enumerate(trained):
-
-        def of(values, arm=arm):
-            return values.sel({SWEPT: arm}) if swept else values
-
-        if not index:
-            (mean, error), leading = statistics(result, "error"), prediction(result, "error", "prediction_leading")
-            for place, name in enumerate(SCHEMES):
-                _style.theory(left, counts, of(leading).isel(scheme=place), place, name)
-                _style.simulation(left, counts, (of(mean).isel(scheme=place), of(error).isel(scheme=place)), place)
+    (mean, error), leading = statistics(result, "error"), prediction(result, "error", "prediction_leading")
+    for index, scheme in enumerate(schemes):
+        at = {**trained[0], "scheme": scheme}
+        _style.theory(left, counts, leading.sel(at), index, scheme)
+        _style.simulation(left, counts, (mean.sel(at), error.sel(at)), index)
+    for index, cell in enumerate(trained):
         shift = 0.25 * (index - (len(trained) - 1) / 2)
-        dashes = dict[str, Any](linestyle="", marker="_", markersize=9, markeredgewidth=1.2)
         for axes, field in ((upper, "order"), (lower, "constant")):
-            _style.theory(axes, places + shift, of(prediction(result, field)), index, **dashes)
-            _style.simulation(axes, places + shift, tuple(map(of, statistics(result, field))), index)
-        accuracy = tuple(map(of, statistics(result, "accuracy")))
-        right.plot(counts, accuracy[0], color=_style.COLOURS[index], linewidth=0.6, label=f"trained {arm}")
-        _style.simulation(right, counts, accuracy, index)
-        flow = float(of(statistics(result, "flow_accuracy")[0]))
+            _panels.over_schemes(axes, schemes, result, field, index, shift, cell)
+        accuracy, error = (values.sel(cell) for values in statistics(result, "accuracy"))
+        right.plot(counts, accuracy, color=_style.COLOURS[index], linewidth=0.6, label=names[index])
+        _style.simulation(right, counts, (accuracy, error), index)
+        flow = float(statistics(result, "flow_accuracy")[0].sel(cell))
         right.axhline(flow, color=_style.COLOURS[index], linewidth=0.7, linestyle=":", zorder=0)
     for axes in (left, right):
         axes.set(xscale="log", xlabel="steps in place of one layer")
-        axes.set_xticks(counts, [str(count) for count in counts])
-        axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
-    left.set(yscale="log", ylabel="error over tokens", title=f"trained {trained[0]}")
-    for axes, label in ((upper, "observed order p (dash: theory)"), (lower, "norm of the coefficient of $h^p$")):
-        axes.set_xticks(places, SCHEMES)
-        axes.set(ylabel=label)
-    upper.set(ylim=(0, 4.6))
-    lower.set(yscale="log")
+        _style.log_ticks(axes.xaxis, counts)
+    left.set(yscale="log", ylabel="error over tokens", title=names[0])
+    for axes in (upper, lower):
+        axes.set_xticks(range(len(schemes)), schemes)
+    upper.set(ylim=(0, 4.6), ylabel="observed order p (dash: theory)")
+    lower.set(yscale="log", ylabel="norm of the coefficient of $h^p$")
     right.set(ylim=(0, 1), ylabel="test accuracy (dotted: the flow)")
-    right.axhline(0.1, color="0.8", linewidth=0.6, zorder=0)
-    seeds = simulation.sizes["seed"]
-    _style.legend(left, seeds, "leading term", point="refined", fontsize=6)
+    right.axhline(1 / config.model.num_classes, color="0.8", linewidth=0.6, zorder=0)
+    _style.legend(left, result["simulation"].sizes["seed"], "leading term", point="refined", fontsize=6)
     right.legend(fontsize=6)
     return figure

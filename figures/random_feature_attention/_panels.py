@@ -1,6 +1,4 @@
-"""What the figures of this paper share: names of targets and models, and panels of errors."""
-
-import numpy as np
+"""What the figures of this paper share: words for the targets, and panels of errors."""
 
 from ...sweeps import prediction, statistics
 from .. import _style
@@ -10,9 +8,15 @@ TARGETS = {
     "quadratic": "quadratic $\\langle\\beta, x_i\\rangle^2$",
     "correlation": "correlation $\\langle x_0, x_i\\rangle$",
     "gated": "gated $\\langle x_0, x_i\\rangle\\langle\\beta, x_i\\rangle$",
-    "twice": "gated twice $\\langle x_0, x_i\\rangle^2\\langle\\beta, x_i\\rangle$",
+    "gated twice": "gated twice $\\langle x_0, x_i\\rangle^2\\langle\\beta, x_i\\rangle$",
 }
 FLOOR = {"color": "0.6", "linewidth": 0.7, "zorder": 0}  # reference lines
+
+
+def over_targets(axes, x, result, field):
+    """Theory and simulation, a curve a target."""
+    for index, target in enumerate(result["simulation"]["target"].values):
+        _style.compare(axes, x, result, field, index, TARGETS[target], {"target": target})
 
 
 def over_samples(axes, config):
@@ -22,29 +26,23 @@ def over_samples(axes, config):
     axes.set_xscale("log", base=2)
 
 
-def over_heads(result, config, targets, rival, rival_label):
+def over_heads(result, config, rival, rival_label):
     """Test error against heads, a panel a target: points away from the peak and near it on one curve, and a rival's curve."""
-    size = config.model.dim + config.model.augment
-    away, near = [], []
-    for heads in config.num_heads:
-        (near if 1 / 1.3 < heads * size / config.num_samples < 1.3 else away).append(heads)
-    order = np.argsort([*away, *near])
-    heads = np.array([*away, *near])[order]
 
-    def joined(parts, target):
-        return np.concatenate([np.asarray(part.isel(target=target)) for part in parts])[order]
+    def joined(test, peak):
+        return test.combine_first(peak.rename(near="heads")).sortby("heads")
 
-    figure, panels = _style.panels(columns=len(targets))
-    for index, (axes, target) in enumerate(zip(panels, targets, strict=True)):
-        curves = [
-            joined([prediction(result, field, side) for field in ("test", "peak")], index) for side in ("prediction", rival)
-        ]
-        both = [statistics(result, field) for field in ("test", "peak")]
-        points = joined([mean for mean, _ in both], index), joined([error for _, error in both], index)
-        _style.theory(axes, heads, curves[0], 0)
-        _style.theory(axes, heads, curves[1], 1, rival_label, linestyle="--")
-        _style.simulation(axes, heads, points, 0)
-        axes.axvline(config.num_samples / size, **FLOOR)
+    predicted, other = (
+        joined(*(prediction(result, field, side) for field in ("test", "peak"))) for side in ("prediction", rival)
+    )
+    mean, error = map(joined, statistics(result, "test"), statistics(result, "peak"))
+    figure, panels = _style.panels(columns=mean.sizes["target"])
+    for axes, target in zip(panels, mean["target"].values, strict=True):
+        at = {"target": target}
+        _style.theory(axes, mean["heads"], predicted.sel(at), 0)
+        _style.theory(axes, mean["heads"], other.sel(at), 1, rival_label, linestyle="--")
+        _style.simulation(axes, mean["heads"], (mean.sel(at), error.sel(at)), 0)
+        axes.axvline(config.heads_at_peak, **FLOOR)
         axes.set(
             xscale="log",
             yscale="log",

@@ -4,4 +4,4 @@ from . import _panels
 
 
 def draw(result, config):
-    return _panels.over_heads(result, config, ("linear", "correlation"), "prediction_naive", "features independent")
+    return _panels.over_heads(result, config, "prediction_naive", "features independent")

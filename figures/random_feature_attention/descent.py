@@ -11,15 +11,15 @@ def draw(result, config):
     time = config.learning_rate * result["simulation"]["step"].values
     figure, panels = _style.panels(columns=3)
     for axes, field in zip(panels, ("train", "test", "distance"), strict=True):
-        mean, error = statistics(result, field)
-        for index, name in enumerate(("linear", "gated")):
-            at = {"target": index}
-            _style.simulation(axes, time, (mean.isel(at), error.isel(at)), index)
+        for index, target in enumerate(result["simulation"]["target"].values):
+            at = {"target": target}
             if field == "distance":
-                axes.plot(time, np.asarray(mean.isel(at)), color=_style.COLOURS[index], linewidth=0.6)
+                mean, error = (values.sel(at) for values in statistics(result, field))
+                _style.simulation(axes, time, (mean, error), index)
+                axes.plot(time, np.asarray(mean), color=_style.COLOURS[index], linewidth=0.6)
                 continue
-            _style.theory(axes, time, prediction(result, field).isel(at), index, _panels.TARGETS[name])
-            infinite = prediction(result, field, "prediction_infinite").isel(at)
+            _style.compare(axes, time, result, field, index, _panels.TARGETS[target], at)
+            infinite = prediction(result, field, "prediction_infinite").sel(at)
             _style.theory(axes, time, infinite, index, linestyle=":")
         axes.set(xscale="log", yscale="log", xlabel="time, learning rate x steps")
     panels[0].set_ylabel("training error")

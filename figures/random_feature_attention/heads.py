@@ -4,4 +4,4 @@ from . import _panels
 
 
 def draw(result, config):
-    return _panels.over_heads(result, config, ("linear", "gated"), "prediction_infinite", "infinitely many heads")
+    return _panels.over_heads(result, config, "prediction_infinite", "infinitely many heads")
