@@ -248,11 +248,19 @@ def collisions_drawn(name, result):
 
 
 def predicted_numbers(result, field):
-    return prediction(result, field), result["prediction"][field]
+    return prediction(result, field), result["prediction"][field], *differences(result, field)
 
 
 def simulated_numbers(result, field):
-    return statistics(result, field)[0], result["simulation"][field]
+    return statistics(result, field)[0], result["simulation"][field], *differences(result, field)
+
+
+def differences(result, field):
+    """Simulation less prediction, which a figure may draw where two curves could not be told apart; a zero shows nothing."""
+    if field not in result["prediction"]:
+        return []
+    off = statistics(result, field)[0] - prediction(result, field)
+    return [off.where(off != 0)]
 
 
 def shows(drawn, *forms):
