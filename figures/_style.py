@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -16,6 +16,7 @@ from ..sweeps import prediction, statistics
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 COLUMN = 3.25  # inches: one column of a two-column paper
@@ -81,12 +82,13 @@ def compare(
     field: str,
     index: int = 0,
     label: str | None = None,
-    at: Callable[[Any], Any] = lambda values: values,
+    at: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> None:
-    """A field of a result, predicted and simulated; `at` takes the curve out of an array with more axes than x."""
-    theory(axes, x, at(prediction(result, field)), index, label, **options)
-    simulation(axes, x, tuple(map(at, statistics(result, field))), index)
+    """A field of a result, predicted and simulated; of an array with more axes than x, the curve at these labels."""
+    mean, error = statistics(result, field)
+    theory(axes, x, prediction(result, field).sel(at), index, label, **options)
+    simulation(axes, x, (mean.sel(at), error.sel(at)), index)
 
 
 def legend(axes: Axes, seeds: int, line: str = "theory", above: bool = False, point: str = "SGD", **options: Any) -> None:
@@ -113,6 +115,12 @@ def _with_markers(axes: Axes) -> list[Any]:
         else:
             handles.append(handle)
     return handles
+
+
+def log_ticks(axis: Axis, values: Any) -> None:
+    """Ticks of a logarithmic axis at these values alone, which are those of the points."""
+    axis.set_ticks(values, [f"{value:g}" for value in values])
+    axis.minorticks_off()
 
 
 def decades(*panels: Axes) -> None:
