@@ -4,4 +4,6 @@ The folders are the map: `models` (networks), `tasks` (data), `theory` (predicti
 `figures` (the pictures), `sweeps` (the engine that runs, stores and compares).
 """
 
-__version__ = "0.1.0"
+from importlib import metadata
+
+__version__ = metadata.version("closedform")  # as pyproject.toml says

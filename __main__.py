@@ -21,7 +21,7 @@ from .contract import annotations, describe, unwrapped
 
 _COMMANDS = """usage: closedform COMMAND ...
 
-  list                        every experiment: claim, source, size, cost
+  list [PAPER]                every paper; or its experiments: claim, source, size, cost
   run EXPERIMENT [options]    simulate and predict one experiment at any config; print where they agree
   sweep EXPERIMENT --over FIELD=V1,V2 ...
                               the same over a grid, here or on a cluster; goes on where it was stopped
@@ -173,14 +173,17 @@ def _terminated(number: int, frame: Any) -> None:
 
 
 def _list(words: list[str]) -> int:
-    from .sweeps.report import experiment_table
+    from .sweeps.report import experiment_table, paper_table
 
     @dataclasses.dataclass
     class List:
-        """List every experiment: claim, source, size, cost."""
+        """List the papers; or the experiments of one: claim, source, size, cost."""
 
-    _parse(List, words, "list")
-    _show(experiment_table())
+        paper: tyro.conf.Positional[str | None] = None
+        """A paper (xor), or one of its experiments (xor/phases)."""
+
+    chosen = _parse(List, words, "list")
+    _show(paper_table() if chosen.paper is None else experiment_table(chosen.paper))
     return 0
 
 

@@ -107,8 +107,9 @@ def write_pages(app: Sphinx) -> None:
 
 
 def title_of(paper: str) -> str:
-    """The docstring of the paper's folder, or its name in words."""
-    return modules.document(f"experiments/{paper}/__init__").rstrip(".") or paper.replace("_", " ").capitalize()
+    """What the docstring of the paper's folder begins with, up to a colon; or its name in words."""
+    first = modules.document(f"experiments/{paper}/__init__").partition("\n")[0]
+    return first.partition(":")[0].rstrip(".") or paper.replace("_", " ").capitalize()
 
 
 def raw(text: str) -> str:
@@ -182,6 +183,7 @@ def paper_page(paper: str, mine: list[Entry]) -> str:
     return "\n".join(
         [
             f"# {title_of(paper)}\n",
+            escaped(modules.document(f"experiments/{paper}/__init__")) + "\n",
             code(f"closedform reproduce {paper}", "shell"),
             raw(f'<ul class="cf-cards">{cards}</ul>'),
             f"```{{toctree}}\n:hidden:\n\n{listed}\n```\n",

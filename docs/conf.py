@@ -25,7 +25,7 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nitpicky = False  # names in signatures are those of jax and jaxtyping too
 exclude_patterns = ["_build", "_generated/*.md", "_generated/results"]
-bibtex_bibfiles = [f"{GALLERY}/references.bib"]
+bibtex_bibfiles = sorted(f"{GALLERY}/references/{path.name}" for path in (HERE / GALLERY / "references").glob("*.bib"))
 
 html_theme = "furo"
 html_title = "closedform"

@@ -1,4 +1,4 @@
-"""The literature behind a module, an experiment or a stored result: references.bib, and who names which of its entries.
+"""The literature behind a module, an experiment or a stored result: references/*.bib, and who names which of its entries.
 
 Nothing is registered: a module cites an entry whose arXiv number, doi or url stands in its source.
 """
@@ -20,7 +20,7 @@ from ..sweeps.errors import UsageError
 from . import modules
 
 OWN = "closedform"  # the entry of this package
-_FILE = Path(__file__).with_name("references.bib")
+FOLDER = Path(__file__).with_name("references")  # a file a paper
 _CITED = ("theory", "solvers")  # what a module owes its numbers to, if it imports them; a model may stem from anywhere
 _ARXIV = re.compile(r"\barxiv(?::|\.org/abs/|\s)\s*(\d{4}\.\d{4,5})", flags=re.IGNORECASE)
 _DOI = re.compile(r"\bdoi(?::|\.org/|\s)\s*(10\.\d{4,9}/[^\s\"'<>`]+)", flags=re.IGNORECASE)
@@ -37,11 +37,20 @@ class Entry(NamedTuple):
 
 @functools.cache
 def entries() -> dict[str, Entry]:
-    """Every entry of references.bib by its key, in the order of the file."""
-    return read(_FILE.read_text(encoding="utf-8"))
+    """Every entry by its key, in the order of the keys; that of this package is the last.
+
+    Raises ValueError if two files have the same key.
+    """
+    found: dict[str, Entry] = {}
+    for path in sorted(FOLDER.glob("*.bib")):
+        new = read(path.read_text(encoding="utf-8"), path.name)
+        if twice := sorted(set(found) & set(new)):
+            raise ValueError(f"{path.name} has {twice[0]}, as another file does; allowed: one file with it")
+        found |= new
+    return {key: found[key] for key in sorted(found, key=lambda key: (key == OWN, key))}
 
 
-def read(text: str) -> dict[str, Entry]:
+def read(text: str, file: str = "text") -> dict[str, Entry]:
     """The entries of a BibTeX text in the layout of ours: `@kind{key,`, one `name = {value},` a line, `}`, and lines of `%`.
 
     Raises ValueError that names the first line of another layout.
@@ -52,7 +61,7 @@ def read(text: str) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     key, fields, lines = "", {}, []  # of the entry that is open: it has lines
     for number, line in enumerate(text.splitlines(), start=1):
-        where = f"{_FILE.name}, line {number}: {line!r}"
+        where = f"{file}, line {number}: {line!r}"
         if not lines and (not line.strip() or line.startswith("%")):
             continue
         if not lines:
@@ -70,7 +79,7 @@ def read(text: str) -> dict[str, Entry]:
             found[key] = Entry(key, "\n".join(lines), fields)
             lines = []
     if lines:
-        raise ValueError(f"{_FILE.name}: {key} is not closed")
+        raise ValueError(f"{file}: {key} is not closed")
     return found
 
 
@@ -216,7 +225,7 @@ def _experiments_in(folder: Path, say: Callable[[str], None]) -> list[str]:
     found: dict[Path, str] = {}
     for path in sorted(folder.glob("**/*.nc")):
         home = path.parent
-        while re.fullmatch(r"[0-9a-f]{2}|blocks|sweeps", home.name):
+        while re.fullmatch(r"[0-9a-f]{2}|blocks|states|sweeps", home.name):
             home = home.parent
         if home not in found:
             try:

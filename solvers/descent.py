@@ -31,7 +31,7 @@ def adam(
     if num_steps % num_moments:
         raise ValueError(f"num_steps must be a multiple of num_moments = {num_moments}, got {num_steps}")
     params = _floats(params)
-    optimiser, update = _cosine(lambda params, _: objective_fn(params), rate, num_steps)
+    optimiser, update = cosine_adam(lambda params, _: objective_fn(params), rate, num_steps)
 
     def stretch(carry: tuple[Any, optax.OptState], _: None) -> tuple[tuple[Any, optax.OptState], Array]:
         carry = jax.lax.fori_loop(0, num_steps // num_moments, update, carry)
@@ -55,7 +55,7 @@ def minibatch_adam(
     Weight decay is decoupled, as in AdamW: a step takes off rate, times the cosine, times weight_decay of them.
     """
     start: Any = _floats(params)
-    optimiser, update = _cosine(objective_fn, rate, num_steps, weight_decay)
+    optimiser, update = cosine_adam(objective_fn, rate, num_steps, weight_decay)
     return jax.lax.fori_loop(0, num_steps, update, (start, optimiser.init(start)))[0]
 
 
@@ -64,8 +64,16 @@ def _floats(params: P) -> P:
     return jax.tree.map(lambda p: p if jnp.issubdtype(jnp.result_type(p), jnp.inexact) else jnp.asarray(p, float), params)
 
 
-def _cosine(objective_fn: Callable, rate: ArrayLike, num_steps: int, weight_decay: ArrayLike | None = None):
-    """The optimiser, and what a step does to (parameters, memory of the optimiser)."""
+def cosine_adam(
+    objective_fn: Callable[[Any, Array], Float[Array, ""]],
+    rate: ArrayLike,
+    num_steps: int,
+    weight_decay: ArrayLike | None = None,
+) -> tuple[optax.GradientTransformation, Callable[[Array, tuple[Any, optax.OptState]], tuple[Any, optax.OptState]]]:
+    """Adam whose rate falls to 0 by a cosine, and what update number `step` does to (parameters, its memory).
+
+    `objective_fn(params, step)` is the objective of that update. With weight_decay it is AdamW.
+    """
     require(at_least(0, finite=True), rate=rate, weight_decay=0 if weight_decay is None else weight_decay)
     decay = optax.identity() if weight_decay is None else optax.add_decayed_weights(weight_decay)  # type: ignore[arg-type]
     schedule = optax.cosine_decay_schedule(1.0, num_steps)

@@ -72,7 +72,7 @@ def assemble(
     """
     place = {cell.name: index for index, cell in enumerate(plan.cells)}
     column = {seed: index for index, seed in enumerate(plan.seeds)}
-    blocks, damaged, first, took = [], [], None, []
+    blocks, damaged, first, took, trained = [], [], None, [], {}
     for file in stock.files:
         rows, at = meeting(file.cells, place)
         kept = [(row, index) for row, index in zip(rows, at, strict=True) if sources[index] == file.digest]
@@ -84,6 +84,7 @@ def assemble(
             continue
         rows, at = [row for row, _ in kept], [index for _, index in kept]
         blocks.append((block, rows, at))
+        trained |= block.provenance.get("trained", {})
         took.append((block.provenance["seconds"], block.provenance.get("memory", 0)))
         if first is None or at[0] < first[0]:
             first = (at[0], block.provenance)
@@ -116,7 +117,8 @@ def assemble(
             target, where = whole[key][1], np.ix_(at, of, *inside)
             target[where] = np.where(there, array[np.ix_(rows, columns)], target[where])
     seconds, memory = zip(*took, strict=True)
-    return _labelled(plan, whole, labels, failed, {**first[1], "seconds": sum(seconds), "memory": max(memory)}), []
+    said = {**first[1], "seconds": sum(seconds), "memory": max(memory), **({"trained": trained} if trained else {})}
+    return _labelled(plan, whole, labels, failed, said), []
 
 
 def _labels(blocks: Sequence[store.Block]) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from . import checkpoints, memory
+from . import checkpoints, memory, states
 from . import config as config_
 from .errors import UsageError
 from .experiment import to_float64
@@ -29,6 +29,7 @@ _BLOCK_SECONDS = 1.0
 _CHUNK_SECONDS = 0.5
 _WORTH_SAVING = 5.0  # seconds of work: what is stopped before that is done again sooner than read back
 _MAP_BYTES = 4 << 20  # states and histories of a CPU block: few enough to allocate at once without a thought
+KEPT_BYTES = 64 << 20  # of what a run was trained to; larger ones are not stored
 _VMAP_BYTES = 1 << 30  # of a vmapped block: a first guess, then the compiler's own count decides
 _SHARE = {"cpu": 0.7}  # of the free memory, for all blocks together
 _ACCELERATOR_SHARE = 0.9
@@ -63,7 +64,7 @@ class Batch(NamedTuple):
     cells: np.ndarray  # rows in the group's list of cells
     seeds: np.ndarray | None  # None: predictions
     ticket: Any  # the source's own note of where the results belong
-    saved: checkpoints.Saved | None = None  # go on from there ...
+    saved: checkpoints.Saved | states.Trained | None = None  # go on from there ...
     rows: list[int] | None = None  # ... with these rows of it
 
 
@@ -80,6 +81,14 @@ class Source(Protocol):
 
     def checkpoint(self, batch: Batch, begin: int, row: int, leaves: list[np.ndarray]) -> None:
         """Keep the runs of a batch as they stand."""
+        ...
+
+    def trained(self, batch: Batch, carry: Any, leaves: list[np.ndarray]) -> None:
+        """Keep what the runs of a batch were trained to; `carry` has the structure of the leaves."""
+        ...
+
+    def too_large(self, size: int) -> None:
+        """What a run was trained to has so many bytes that it is not kept."""
         ...
 
     def returned(self, batch: Batch) -> None:
@@ -305,7 +314,7 @@ class _Lane:
 
     def _carried(self) -> int:
         experiment, config = self.group.experiment, self.group.config
-        rows = 1 if self.group.steps is None else len(self.group.steps)
+        rows = 1 if self.group.steps is None else max(1, len(self.group.steps))
         kept = rows * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.group.shapes))
         if experiment.drawn:
             state = jax.eval_shape(lambda key: experiment.module.init(key, config), jax.random.key(0))
@@ -326,24 +335,45 @@ class _Lane:
         floats, wide = (self.floats(batch.cells, capacity, dtype) for dtype in (self.dtype, np.float64))
         state = built.start(count, self.root, _padded(batch.seeds.astype(np.uint32), capacity), floats)
         sides: dict[str, Any] = {}
-        if built.predictions:
+
+        def predict(drawn: Any) -> None:
             with precision(True):
-                drawn = to_float64(state.state if built.advance else state)
+                drawn = to_float64(drawn)
             for name, program in built.predictions.items():
                 sides[name] = jax.device_get(program(count, drawn, wide))
+
+        if not self.group.experiment.training:
+            predict(state.state if built.advance else state)
         if built.advance:
-            carry, steps = self._advance(built, state, batch, floats, source)
-            if carry is None:
+            state, steps = self._advance(built, state, batch, floats, source)
+            if state is None:
                 return None
-            simulated = carry.history
         else:
-            simulated = built.finish(count, state, floats) if built.finish else state
             source.advanced(len(batch.cells))
             steps = 1
-        sides["simulation"] = jax.device_get(simulated)
+        if self.group.experiment.training:
+            if steps:
+                self._keep(state, batch, source)
+            predict(state.state)
+            if self.group.experiment.curves:
+                sides["curves"] = jax.device_get(state.history)
+        if built.finish:
+            state = built.finish(count, state, floats)
+        elif built.advance:
+            state = state.history
+        sides["simulation"] = jax.device_get(state)
         if self.settings.block is None and self.batching == "map" and steps == self.group.length:
             self.pace.adapt((time.monotonic() - began) / len(batch.cells), _BLOCK_SECONDS)
         return {side: jax.tree.map(lambda leaf: leaf[: len(batch.cells)], result) for side, result in sides.items()}
+
+    def _keep(self, carry: Any, batch: Batch, source: Source) -> None:
+        """Hand over what was trained, as far as it is small enough to be kept."""
+        leaves, count = checkpoints.plain_leaves(carry), len(batch.cells)
+        each = sum(leaf.nbytes for leaf in leaves) // len(leaves[0])
+        if each > KEPT_BYTES:
+            source.too_large(each)
+        else:
+            source.trained(batch, carry, [leaf[:count] for leaf in leaves])
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Unconditional predictions of some cells, in float64 on the CPU; at most `capacity` cells a call."""
@@ -367,14 +397,15 @@ class _Lane:
         steps, count = self.group.steps, len(batch.cells)
         assert steps is not None
         assert built.advance is not None
-        begin, row, end = 0, 0, int(steps[-1])
+        begin, row, end = 0, 0, self.group.end
         if batch.saved is not None and batch.rows is not None:
             begin, row = batch.saved.begin, batch.saved.row
             with precision(self.float64):
-                carry = checkpoints.load(batch.saved, batch.rows, len(carry.alive), carry)
+                load = states.load if isinstance(batch.saved, states.Trained) else checkpoints.load
+                carry = load(batch.saved, batch.rows, len(carry.alive), carry)  # type: ignore[arg-type]
         first, saved = begin, time.monotonic()
         interval = 60 * self.settings.checkpoint_minutes
-        while row < len(steps):
+        while row < len(steps) or begin < end:
             stopping = self.stop.is_set()
             if time.monotonic() - saved >= (min(_WORTH_SAVING, interval) if stopping else interval):
                 leaves = [leaf[:count] for leaf in checkpoints.plain_leaves(carry)]

@@ -1,12 +1,15 @@
 """An experiment as the engine sees it: a module that follows the contract of DESIGN.md, found by its path and read once.
 
 Nothing is registered: `experiments/<paper>/<name>.py` is the experiment `<paper>/<name>`, and its figure is the file of the
-same path under `figures/`. Everything that the engine wants to know stands in the module: the signatures say whether it is
-one shot or dynamics and whether its prediction is conditional on the draw; the annotations of `Result` name the axes.
+same path under `figures/`. Everything that the engine wants to know stands in the module: its functions say whether it is
+one shot, dynamics (measured on the way) or training (measured at its end), their signatures whether its prediction is
+conditional on the draw; the annotations of `Result` name the axes.
 """
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
 import inspect
 import math
@@ -28,6 +31,13 @@ _PACKAGE = __name__.split(".")[0]
 _ROOT = Path(__file__).resolve().parent.parent
 
 
+_WANTED = {
+    "one shot": ["simulate"],
+    "dynamics": ["init", "step", "observe", "steps"],
+    "training": ["init", "step", "num_steps", "simulate"],
+}
+
+
 class Field(NamedTuple):
     """One quantity of `Result`: its axes by name, in order, and whether it has a prediction."""
 
@@ -41,9 +51,16 @@ class Experiment(NamedTuple):
     name: str
     module: ModuleType
     fields: dict[str, Field]
-    dynamics: bool  # init/step/observe/steps, rather than simulate
+    dynamics: bool  # init/step/observe/steps: measured on the way
     drawn: bool  # init draws what simulate and predict share
-    conditional: bool  # predict takes what init returned first
+    conditional: bool  # predict takes a state: of dynamics and one shot what init returned, of training the end
+    training: bool = False  # init/step/num_steps/simulate: measured at the end
+    curves: dict[str, Field] = {}  # noqa: RUF012  # of training that observes: recorded at `steps`, predicted by nobody
+
+    @property
+    def stepped(self) -> bool:
+        """Whether the engine owns a loop of steps."""
+        return self.dynamics or self.training
 
     @property
     def predictions(self) -> dict[str, Callable]:
@@ -123,6 +140,24 @@ def names(paper: str | None = None) -> list[str]:
     return chosen
 
 
+@functools.cache
+def _source(name: str) -> ast.Module:
+    return ast.parse((_ROOT / "experiments" / f"{name}.py").read_text(encoding="utf-8"))
+
+
+def docstring(name: str) -> str:
+    """What the module of an experiment (`xor/phases`) or a paper (`xor/__init__`) says of itself, read without importing it."""
+    return ast.get_docstring(_source(name)) or ""
+
+
+def constant(name: str, what: str, default: Any) -> Any:
+    """A constant of the module of an experiment, such as GRID, read without importing it; the default if it has none."""
+    for node in _source(name).body:
+        if isinstance(node, ast.Assign) and [what] == [getattr(target, "id", "") for target in node.targets]:
+            return ast.literal_eval(node.value)
+    return default
+
+
 def find(experiment: str | ModuleType) -> Experiment:
     """Read the contract of an experiment given by name (`xor/phases`) or as a module.
 
@@ -147,14 +182,18 @@ def find_figure(name: str) -> Callable | None:
 
 
 def _read(name: str, module: ModuleType) -> Experiment:
-    dynamics = hasattr(module, "step")
-    wanted = ["Config", "Result", *(["init", "step", "observe", "steps"] if dynamics else ["simulate"])]
+    training = hasattr(module, "step") and hasattr(module, "num_steps")
+    dynamics = hasattr(module, "step") and not training
+    wanted = ["Config", "Result", *_WANTED["training" if training else "dynamics" if dynamics else "one shot"]]
+    if training and (hasattr(module, "observe") or hasattr(module, "Curves")):
+        wanted += ["observe", "steps", "Curves"]
     missing = [attribute for attribute in wanted if not hasattr(module, attribute)]
     if missing:
         raise UsageError(f"experiment {name} lacks {', '.join(missing)}; a module of its kind has {', '.join(wanted)}")
-    fields = {}
-    for field, hint in typing.get_type_hints(module.Result, include_extras=True).items():
-        fields[field] = _field(f"{name}: Result.{field}", hint)
+    fields = _fields(name, module.Result)
+    curves = _fields(name, module.Curves) if training and hasattr(module, "Curves") else {}
+    if both := sorted(set(fields) & set(curves)):
+        raise UsageError(f"{name}: {both[0]} is a field of Result and of Curves; rename one of the two")
     experiment = Experiment(
         name=name,
         module=module,
@@ -162,10 +201,13 @@ def _read(name: str, module: ModuleType) -> Experiment:
         dynamics=dynamics,
         drawn=hasattr(module, "init"),
         conditional=hasattr(module, "predict") and "state" in inspect.signature(module.predict).parameters,
+        training=training,
+        curves=curves,
     )
-    for field in {*ENGINE_FIELDS, "cell", "seed", "step"} & set(fields):
+    every = {**fields, **curves}
+    for field in {*ENGINE_FIELDS, "cell", "seed", "step"} & set(every):
         raise UsageError(f"{name}: Result.{field}: that name belongs to the engine; choose another")
-    for field in sorted(set(fields) & {axis for one in fields.values() for axis in one.axes}):
+    for field in sorted(set(every) & {axis for one in every.values() for axis in one.axes}):
         raise UsageError(f"{name}: Result.{field}: an axis has that name too; choose another for one of the two")
     if experiment.conditional and not experiment.drawn:
         raise UsageError(f"experiment {name}: predict takes a state, so the module needs init(key, config)")
@@ -179,6 +221,11 @@ def _read(name: str, module: ModuleType) -> Experiment:
         if any(tolerance[:2]) and not tolerance.reason:
             raise UsageError(f"{name}: TOLERANCE[{field!r}]: got no reason; allowed: Tolerance(..., reason='why it is off')")
     return experiment
+
+
+def _fields(name: str, kind: type) -> dict[str, Field]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {field: _field(f"{name}: {kind.__name__}.{field}", hint) for field, hint in hints.items()}
 
 
 def _field(where: str, hint: Any) -> Field:
@@ -195,20 +242,36 @@ def _field(where: str, hint: Any) -> Field:
 
 
 def recorded_steps(experiment: Experiment, config: Any) -> np.ndarray | None:
-    """The steps at which dynamics are observed (sorted, distinct, from 0 on), or None for one shot."""
-    if not experiment.dynamics:
+    """The steps at which a run is observed (sorted, distinct, from 0 on), or None for one shot."""
+    if not experiment.stepped:
         return None
+    if experiment.training and not experiment.curves:
+        return np.zeros(0, np.int64)
     steps = np.asarray(experiment.module.steps(config))
     valid = steps.ndim == 1 and steps.size > 0 and np.issubdtype(steps.dtype, np.integer)
     if not valid or steps[0] < 0 or np.any(np.diff(steps) <= 0):
         raise UsageError(f"{experiment.name}: steps(config) is a sorted array of distinct step counts; got {steps!r}")
+    if experiment.training and steps[-1] > (end := last_step(experiment, config, steps)):
+        raise UsageError(f"{experiment.name}: steps(config) ends at num_steps(config) = {end} or before; got {steps!r}")
     return steps.astype(np.int64)
+
+
+def last_step(experiment: Experiment, config: Any, steps: np.ndarray | None) -> int:
+    """How many steps a run has; one shot counts as one."""
+    if steps is None:
+        return 1
+    if not experiment.training:
+        return int(steps[-1])
+    count = experiment.module.num_steps(config)
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+        raise UsageError(f"{experiment.name}: num_steps(config) is a whole number of at least 0; got {count!r}")
+    return int(count)
 
 
 def labels_of(experiment: Experiment, config: Any) -> dict[str, tuple]:
     """The labels of the axes at this config, checked."""
     labels = experiment.labels(config)
-    axes = {axis for field in experiment.fields.values() for axis in field.axes}
+    axes = {axis for field in (*experiment.fields.values(), *experiment.curves.values()) for axis in field.axes}
     if strangers := set(labels) - axes:
         raise unknown(f"axis in {experiment.name}.labels", min(strangers), axes)
     for axis, values in labels.items():
@@ -219,8 +282,10 @@ def labels_of(experiment: Experiment, config: Any) -> dict[str, tuple]:
     return labels
 
 
-def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
-    """Evaluate both sides abstractly and check their axes; returns the shapes of one run's `Result` (at one step).
+def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> tuple[Any, Any]:
+    """Evaluate both sides abstractly and check their axes; returns the shapes of one run's `Result`, and of its `Curves`.
+
+    Of dynamics and of curves the shapes are those at one step; `Curves` are None but in training that observes.
 
     Nothing is computed or compiled. Raises `UsageError` for axes that do not match the annotations, or for a traced field
     that is used where a plain number is needed.
@@ -230,21 +295,26 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
     def at(values: dict[str, Any]) -> Any:
         return config_.with_traced(config, values)
 
+    curves = None
     try:
         state = None
         if not experiment.drawn:
             shapes = jax.eval_shape(lambda k, f: module.simulate(k, at(f)), key, floats)
         else:
             state = jax.eval_shape(lambda k, f: module.init(k, at(f)), key, floats)
-            if experiment.dynamics:
+            if experiment.stepped:
                 stepped = jax.eval_shape(lambda s, f: module.step(s, at(f)), state, floats)
                 _check_same(experiment, state, stepped)
             observe = module.observe if experiment.dynamics else module.simulate
             shapes = jax.eval_shape(lambda s, f: observe(s, at(f)), state, floats)
+            if experiment.curves:
+                curves = jax.eval_shape(lambda s, f: module.observe(s, at(f)), state, floats)
         sizes = {axis: len(values) for axis, values in labels_of(experiment, config).items()}
+        if curves is not None:
+            _check_result(experiment, "simulation", curves, sizes, of=experiment.curves)
         _check_result(experiment, "simulation", shapes, sizes)
         for side, function in experiment.predictions.items():
-            tail = () if steps is None else (steps,)
+            tail = (steps,) if experiment.dynamics else ()
 
             def predict(state, floats, function=function, tail=tail):
                 given = (to_float64(state),) if experiment.conditional else ()
@@ -259,7 +329,7 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> Any:
             f"{experiment.name}: a traced field ({', '.join(floats) or 'none'}) is used where a plain number is needed; a "
             f"float that fixes a shape or a branch is declared Annotated[float, Static]. ({where})"
         ) from error
-    return shapes
+    return shapes, curves
 
 
 def to_float64(tree: Any) -> Any:
@@ -277,12 +347,19 @@ def _check_same(experiment: Experiment, state: Any, stepped: Any) -> None:
         raise UsageError(f"{experiment.name}: step changes the state: {'; '.join(changes) or 'other leaves'}")
 
 
-def _check_result(experiment: Experiment, side: str, shapes: Any, sizes: dict[str, int], lead: int = 0) -> None:
+def _check_result(
+    experiment: Experiment,
+    side: str,
+    shapes: Any,
+    sizes: dict[str, int],
+    lead: int = 0,
+    of: Mapping[str, Field] | None = None,
+) -> None:
     """Check one side's `Result` shapes against the annotations; `sizes` collects each axis length over both sides.
 
     `lead` counts leading axes that the engine owns (the step axis of a prediction).
     """
-    for name, field in experiment.fields.items():
+    for name, field in (experiment.fields if of is None else of).items():
         leaf = getattr(shapes, name)
         where = f"{experiment.name}: {side}.{name}"
         if leaf is None:

@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import checkpoints, claims, store
+from . import checkpoints, claims, memory, states, store
 from . import config as config_
 from .assemble import Stock, meeting
 from .errors import UsageError
-from .execution import Batch, Settings, execute
-from .plan import Group, Part, Plan, hashed, make_groups, make_parts
+from .execution import KEPT_BYTES, Batch, Settings, execute
+from .plan import Group, Part, Plan, hashed, make_groups, make_parts, trained_name
 from .progress import Progress
 
 _POLL_SECONDS = 1.0  # between two looks at parts that another process holds
@@ -82,6 +82,9 @@ class _Open:
         self.part, self.group, self.claim = part, group, claim
         self.names = [plan.cells[cell].name for cell in part.cells]
         self.shape = (len(part.cells), len(part.seeds))
+        training = group.experiment.training
+        configs = [plan.cells[cell].config for cell in part.cells] if training else []
+        self.trainings = [trained_name(group, plan.root_seed, config) for config in configs]
         self.simulated = np.zeros(self.shape, bool)
         self.predicted = np.full(self.shape[0], group.experiment.conditional or not group.experiment.predictions)
         self.waiting = np.zeros(self.shape, bool)  # runs to hand out
@@ -93,9 +96,10 @@ class _Open:
         self.writing, self.closing, self.closed = threading.Lock(), False, False
 
     def put(self, side: str, rows: np.ndarray, result: Any, lead: tuple[str, ...]) -> None:
-        """Results of one side, leaves leading with the rows of the flattened `lead` axes."""
-        steps = () if self.group.steps is None else ("step",)
-        for name, field in self.group.experiment.fields.items():
+        """Results of one side, leaves leading with the rows of the flattened `lead` axes; curves belong to the simulation."""
+        experiment, curves = self.group.experiment, side == "curves"
+        steps, side = ("step",) if experiment.dynamics or curves else (), "simulation" if curves else side
+        for name, field in (experiment.curves if curves else experiment.fields).items():
             leaf = getattr(result, name)
             if leaf is not None:
                 array = self._array((side, name), (*lead, *steps, *field.axes), leaf.shape[1:], leaf.dtype)
@@ -139,11 +143,13 @@ class _Open:
         for key, (axes, array) in self.variables.items():
             variables[key] = axes, array[np.ix_(rows, columns)] if "seed" in axes else array[rows]
             coordinates |= {axis: np.arange(size) for axis, size in zip(axes, array.shape, strict=True)}
-        if self.group.steps is not None:
+        if "step" in coordinates:
             coordinates["step"] = self.group.steps
         coordinates |= {axis: np.asarray(values) for axis, values in self.group.labels.items() if axis in coordinates}
         cells, seeds = [self.names[row] for row in rows], [self.part.seeds[column] for column in columns]
         said = store.new_provenance(plan, plan.cells[self.part.cells[rows[0]]].config, self.seconds)
+        if self.trainings:
+            said["trained"] = {self.names[row]: self.trainings[row] for row in rows}
         return store.Block(cells, seeds, stored[np.ix_(rows, columns)], variables, coordinates, said)
 
 
@@ -193,10 +199,13 @@ class Job:
         self.total = sum(count * group.length for count, group in zip(self.left, self.groups, strict=True))
         self.open: dict[str, _Open] = {}
         self.predicting: collections.deque[tuple[_Open, np.ndarray]] = collections.deque()
-        self.resuming: collections.deque[tuple[_Open, checkpoints.Saved, np.ndarray, list[int]]] = collections.deque()
+        self.resuming: collections.deque[tuple[_Open, checkpoints.Saved | states.Trained, np.ndarray, list[int]]] = (
+            collections.deque()
+        )
         self.ready: collections.deque[tuple[_Open, np.ndarray]] = collections.deque()
         self.again: collections.deque[Batch] = collections.deque()  # halves of batches that raised
         self.lock = threading.Lock()
+        self.said_large = False
         self.progress = Progress("", 0, show=False)
 
     # --- the whole ---
@@ -286,6 +295,25 @@ class Job:
                 if part.claim.exclusive:
                     raise  # else another process may have finished the part and tidied up
             first += len(places)
+
+    def trained(self, batch: Batch, carry: Any, leaves: list[np.ndarray]) -> None:
+        first = 0
+        for part, places in batch.ticket:
+            rows = places // part.shape[1]
+            for row in np.unique(rows).tolist():
+                mine = first + np.flatnonzero(rows == row)
+                seeds = [part.part.seeds[place % part.shape[1]] for place in places[rows == row].tolist()]
+                said = store.new_provenance(self.plan, self.plan.cells[part.part.cells[row]].config, 0.0)
+                name = part.trainings[row]
+                states.save(self.plan.home, name, seeds, carry, [leaf[mine] for leaf in leaves], {**said, "training": name})
+            first += len(places)
+
+    def too_large(self, size: int) -> None:
+        with self.lock:
+            said, self.said_large = self.said_large, True
+        if not said:
+            name, limit = self.plan.experiment.name, memory.text(KEPT_BYTES)
+            self.say(f"{name}: what a run is trained to has {memory.text(size)} and is not kept; up to {limit} are")
 
     def returned(self, batch: Batch) -> None:
         with self.lock:
@@ -400,6 +428,7 @@ class Job:
             self.predicting.append((opened, lacking))
         queued = opened.waiting.copy().reshape(-1)
         self._inherit(part)
+        self._take_trained(opened, queued)
         saved, messages = checkpoints.find(self._checkpoints(part), tidy=opened.claim.exclusive)
         for message in messages:
             self.say(message)
@@ -414,6 +443,23 @@ class Job:
                 self.progress.less(one.begin * len(rows))
         if queued.any():
             self.ready.append((opened, np.flatnonzero(queued)))
+
+    def _take_trained(self, opened: _Open, queued: np.ndarray) -> None:
+        """Of the queued runs those that were trained before, whatever was measured then, only need measuring."""
+        group, width = opened.group, opened.shape[1]
+        for row, name in enumerate(opened.trainings):
+            place_of = {seed: row * width + column for column, seed in enumerate(opened.part.seeds)}
+            wanted = [seed for seed, place in place_of.items() if queued[place]]
+            for path, seeds, rows in states.find(self.plan.home, name, wanted) if wanted else ():
+                tree, message = store.read_tree(path)
+                if message:
+                    self.say(message)
+                if tree is not None:
+                    mine = np.asarray([place_of[seeds[one]] for one in rows])
+                    queued[mine] = False
+                    saved = states.Trained(path, seeds, group.end, 0 if group.steps is None else len(group.steps))
+                    self.resuming.append((opened, saved, mine, rows))
+                    self.progress.less(group.length * len(rows))
 
     def _inherit(self, part: Part) -> None:
         """Take over what was checkpointed of this part's runs when the seeds were cut otherwise, and nobody works on it."""

@@ -20,8 +20,9 @@ import numpy as np
 
 from . import config as config_
 from .errors import UsageError
-from .experiment import ENGINE_FIELDS, Experiment, check, labels_of, recorded_steps
+from .experiment import ENGINE_FIELDS, Experiment, check, labels_of, last_step, recorded_steps
 from .programs import precision, wants_float64
+from .traced import program_digest
 
 FILES = 256  # a larger grid writes several cells a file, so that this many files hold it ...
 CELLS_PER_FILE = 1024  # ... or, from a quarter of a million cells on, this many cells fill each
@@ -66,9 +67,12 @@ class Group(NamedTuple):
     cells: list[int]  # indices in the plan
     configs: list[Any]
     steps: np.ndarray | None
+    end: int  # the last step of a run; one shot counts as one
     labels: dict[str, tuple]  # {axis: numbers or words}, of the axes that have any
-    shapes: Any  # of one run's Result, one step of it
+    shapes: tuple[Any, Any]  # of one run's Result, one step of it, and of its Curves
     digest: str  # of the sources
+
+    training: tuple[str, list[str]]  # a digest of the traced training, and the traced fields that it uses
 
     @property
     def config(self) -> Any:
@@ -76,8 +80,8 @@ class Group(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Work of one run, in steps (one shot counts as one)."""
-        return 1 if self.steps is None else max(1, int(self.steps[-1]))
+        """Work of one run, in steps."""
+        return max(1, self.end)
 
 
 class Part(NamedTuple):
@@ -114,8 +118,9 @@ def make_plan(
     if zipped and len(set(lengths.values())) > 1:
         raise UsageError(f"paired fields need lists of one length; got {', '.join(f'{p}: {n}' for p, n in lengths.items())}")
     zipped = zipped and bool(axes)
-    taken = {"seed", "step", "cell", "point", *ENGINE_FIELDS, *experiment.fields}
-    taken |= {axis for field in experiment.fields.values() for axis in field.axes}
+    fields = {**experiment.fields, **experiment.curves}
+    taken = {"seed", "step", "cell", "point", *ENGINE_FIELDS, *fields}
+    taken |= {axis for field in fields.values() for axis in field.axes}
     for path in axes:
         if path in taken:
             raise UsageError(f"{path}: is also the name of a result or an axis of {experiment.name}; rename the field")
@@ -192,13 +197,15 @@ def make_groups(plan: Plan, missing: Sequence[bool]) -> tuple[list[Group], dict[
     for index, cell in enumerate(plan.cells):
         try:
             steps, labels = recorded_steps(plan.experiment, cell.config), labels_of(plan.experiment, cell.config)
+            end = last_step(plan.experiment, cell.config, steps)
         except UsageError:
             raise
         except Exception as error:
             failed[index] = error
             continue
-        key = (config_.static_key(cell.config), steps if steps is None else steps.tobytes(), json.dumps(labels))
-        group = gathered.setdefault(key, Group(plan.experiment, [], [], steps, labels, None, plan.digest))
+        key = (config_.static_key(cell.config), steps if steps is None else steps.tobytes(), end, json.dumps(labels))
+        fresh = Group(plan.experiment, [], [], steps, end, labels, (None, None), plan.digest, ("", []))
+        group = gathered.setdefault(key, fresh)
         group.cells.append(index)
         group.configs.append(cell.config)
     groups = []
@@ -208,12 +215,13 @@ def make_groups(plan: Plan, missing: Sequence[bool]) -> tuple[list[Group], dict[
         try:
             with precision(wants_float64(group.config)):
                 shapes = check(plan.experiment, group.config, group.steps)
+                training = training_digest(group) if plan.experiment.training else ("", [])
         except UsageError:
             raise
         except Exception as error:
             failed.update(dict.fromkeys(group.cells, error))
             continue
-        groups.append(group._replace(shapes=shapes))
+        groups.append(group._replace(shapes=shapes, training=training))
     return groups, failed
 
 
@@ -241,6 +249,42 @@ def make_parts(plan: Plan, groups: Sequence[Group], tasks: int) -> list[Part]:
     return parts
 
 
+def training_digest(group: Group) -> tuple[str, list[str]]:
+    """What the training of a group computes, whatever is measured at its end: init, step, their number, and the curves.
+
+    And the traced fields that it uses: cells that differ in others share what is trained.
+    """
+    import jax
+
+    module, config, floats = group.experiment.module, group.config, config_.traced_values(group.config)
+
+    def at(values: dict[str, Any]) -> Any:
+        return config_.with_traced(config, values)
+
+    def observe(state: Any, values: dict[str, Any]) -> Any:
+        return module.observe(state, at(values)) if group.experiment.curves else ()
+
+    def init(key: Any, values: dict[str, Any]) -> Any:
+        return module.init(key, at(values))
+
+    key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
+    state = jax.eval_shape(init, key, floats)
+
+    def step(state: Any, values: dict[str, Any]) -> Any:
+        return module.step(state, at(values))
+
+    traced, used = program_digest((init, key, floats), (step, state, floats), (observe, state, floats))
+    dtype = "float64" if wants_float64(config) else "float32"
+    return hashed([traced, dtype, group.end, [] if group.steps is None else group.steps.tolist(), jax.__version__]), used
+
+
+def trained_name(group: Group, root_seed: int, config: Any) -> str:
+    """Of the trained runs of a cell: equal for cells that differ only in what is measured."""
+    digest, used = group.training
+    values = config_.traced_values(config)
+    return hashed([group.experiment.name, root_seed, digest, {name: values[name] for name in used}])
+
+
 def _chunks(values: list, size: int) -> Iterator[list]:
     return (values[start : start + size] for start in range(0, len(values), size))
 
@@ -249,7 +293,7 @@ def result_bytes(group: Group) -> int:
     """Bytes that one run leaves behind: its history, and as many float64 predictions as can hang on a draw."""
     import jax
 
-    rows = 1 if group.steps is None else len(group.steps)
+    rows = 1 if group.steps is None else max(1, len(group.steps))
     numbers = rows * sum(leaf.size for leaf in jax.tree.leaves(group.shapes))
     sides = len(group.experiment.predictions) if group.experiment.conditional else 0
     itemsize = max((leaf.dtype.itemsize for leaf in jax.tree.leaves(group.shapes)), default=4)

@@ -47,11 +47,11 @@ def precision(float64: bool) -> Iterator[None]:
 
 
 class Carry(NamedTuple):
-    """What a run of dynamics carries from chunk to chunk; leaves lead with the run axis of the block."""
+    """What a run of steps carries from chunk to chunk; leaves lead with the run axis of the block."""
 
     state: Any
     alive: jax.Array  # False once the state was seen to hold a NaN; nothing is recorded from then on
-    history: Any  # Result, leaves (len(steps), *axes), NaN where not (or never) recorded
+    history: Any  # Result or Curves, leaves (len(steps), *axes), NaN where not (or never) recorded; () if nothing is
 
 
 # On a CPU, jaxlib before 0.11.1 hands the parts of a batch of decompositions to XLA's threads, and waits for them in one of
@@ -113,8 +113,8 @@ class Programs(NamedTuple):
     """
 
     start: Program  # (count, root key, seeds, floats) -> state, Carry or Result: init, init with an empty history, or simulate
-    finish: Program | None  # (count, state, floats) -> Result; for one shot that draws
-    advance: Program | None  # (carry, count, floats, steps, begin, end, row, row_end) -> Carry; for dynamics
+    finish: Program | None  # (count, state or Carry, floats) -> Result; for one shot that draws, and for training
+    advance: Program | None  # (carry, count, floats, steps, begin, end, row, row_end) -> Carry; for what has steps
     predictions: dict[str, Program]  # (count, state, floats) -> Result; conditional ones
     unconditional: dict[str, Program]  # (count, floats) -> Result; a "run" is a cell here
     blank: Any  # shapes of what `start` returns
@@ -135,7 +135,7 @@ def programs(
     experiment: Experiment, config: Any, steps: np.ndarray | None, capacity: int, batching: Batching, digest: str
 ) -> Programs:
     """The programs for `config`'s static fields; asked for again with the same sources, they are those already compiled."""
-    contract = ("init", "step", "observe", "simulate")
+    contract = ("init", "step", "observe", "num_steps", "simulate")
     functions = tuple(getattr(experiment.module, name, None) for name in contract) + tuple(experiment.predictions.items())
     # steps enter advance as an argument, but a prediction may use their values
     key = (functions, config_.static_key(config), steps if steps is None else steps.tobytes(), capacity, batching, digest)
@@ -161,12 +161,15 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
         state = module.init(key, at(floats))
         if steps is None:
             return state
-        one = jax.eval_shape(lambda s: module.observe(s, at(floats)), state)
+        one = jax.eval_shape(lambda s: module.observe(s, at(floats)), state) if rows else ()
         history = jax.tree.map(lambda leaf: jnp.full((rows, *leaf.shape), jnp.nan, leaf.dtype), one)
         return Carry(state, jnp.asarray(True), history)
 
-    def finish(state, floats):
-        return module.simulate(state, at(floats))
+    def finish(end, floats):
+        if not experiment.training:
+            return module.simulate(end, at(floats))
+        result = module.simulate(end.state, at(floats))
+        return jax.tree.map(lambda leaf: jnp.where(end.alive, leaf, jnp.nan).astype(leaf.dtype), result)
 
     def advance(carry, floats, steps, begin, end, row, row_end):
         """From step `begin` to `end`, recording rows `row` to `row_end`; stops early at a NaN where runs go one by one."""
@@ -181,7 +184,7 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
             """To the next record, NaN check or end. Checks sit at fixed steps, so that chunks change nothing."""
             carry, now, row = position
             check = (now // _CHECK_EVERY + 1) * _CHECK_EVERY
-            record = jnp.where(row < row_end, steps[jnp.minimum(row, rows - 1)], end)
+            record = jnp.where(row < row_end, steps[jnp.minimum(row, rows - 1)], end) if rows else end
             target = jnp.minimum(jnp.minimum(record, check), end)
             state = jax.lax.fori_loop(now, target, lambda _, s: module.step(s, config), carry.state)
             records = (row < row_end) & (target == record)
@@ -192,16 +195,16 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
                 seen = jax.tree.map(lambda leaf: jnp.where(alive, leaf, jnp.nan).astype(leaf.dtype), seen)
                 return jax.tree.map(lambda all_rows, one: all_rows.at[row].set(one), history, seen)
 
-            history = jax.lax.cond(records, write, lambda history: history, carry.history)
+            history = jax.lax.cond(records, write, lambda history: history, carry.history) if rows else ()
             return Carry(state, alive, history), target, row + records
 
         return jax.lax.while_loop(unfinished, onward, (carry, begin, row))[0]
 
     def conditional(function, state, floats):
-        return function(state, at(floats)) if steps is None else function(state, at(floats), steps)
+        return function(state, at(floats), steps) if experiment.dynamics else function(state, at(floats))
 
     def unconditional(function, floats):
-        return function(at(floats)) if steps is None else function(at(floats), steps)
+        return function(at(floats), steps) if experiment.dynamics else function(at(floats))
 
     # shapes of the arguments, and which of them lead with the run axis (those are sharded under vmap)
     def struct(shape, dtype):
@@ -228,7 +231,7 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
     predictions, unconditionals = {}, {}
     if experiment.conditional:
         with precision(True):
-            drawn = jax.eval_shape(to_float64, blank.state if experiment.dynamics else blank)
+            drawn = jax.eval_shape(to_float64, blank.state if experiment.stepped else blank)
         for name, function in experiment.predictions.items():
             one = partial(mapped, partial(conditional, function))
             predictions[name] = program(one, (False, True, True), number, drawn, floats_of(np.float64), wide=True)
@@ -237,10 +240,10 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
         for name, function in experiment.predictions.items():
             one = partial(each, partial(unconditional, function))
             unconditionals[name] = program(one, (False, True), number, floats_of(np.float64), wide=True, on="map")
-    drawn_shot = experiment.drawn and not experiment.dynamics
+    finishes = experiment.drawn and not experiment.dynamics
     return Programs(
         start=program(start_all, (False, False, True, True), *starting),
-        finish=program(partial(mapped, finish), (False, True, True), number, blank, own) if drawn_shot else None,
+        finish=program(partial(mapped, finish), (False, True, True), number, blank, own) if finishes else None,
         advance=program(
             lambda carry, count, floats, *chunk: mapped(
                 lambda one, f: advance(one, f, *chunk), count, carry, floats, in_place=True
@@ -253,7 +256,7 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
             *[number] * 4,
             donate_argnums=(0,),
         )
-        if experiment.dynamics
+        if experiment.stepped
         else None,
         predictions=predictions,
         unconditional=unconditionals,

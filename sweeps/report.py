@@ -12,7 +12,7 @@ from ..contract import Tolerance
 from . import config
 from .agreement import Row
 from .errors import UsageError
-from .experiment import Experiment, find, find_figure, names
+from .experiment import Experiment, constant, docstring, find, find_figure, names, read_about
 from .status import SweepStatus
 from .store import provenance
 
@@ -95,26 +95,37 @@ def diverged_lines(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def experiment_table() -> rich.table.Table:
-    """Every experiment: claim, source, size and cost, as its module states them."""
+def paper_table() -> rich.table.Table:
+    """Every paper: what it is about, and how many experiments stand on it. Imports none of them."""
+    import rich.box
+    import rich.table
+
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("paper", no_wrap=True)
+    table.add_column("what it is about", overflow="fold")
+    table.add_column("experiments", justify="right")
+    every = names()
+    for paper in sorted({name.partition("/")[0] for name in every}):
+        about = docstring(f"{paper}/__init__").partition("\n")[0]
+        table.add_row(paper, about, str(sum(name.startswith(f"{paper}/") for name in every)))
+    return table
+
+
+def experiment_table(paper: str) -> rich.table.Table:
+    """The experiments of a paper, or one: claim, source, size and cost, as the modules state them. Imports none of them."""
     import rich.box
     import rich.table
 
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("experiment", "claim", "source", "size", "cost on 2 CPU cores"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "experiment")
-    for name in names():
-        try:
-            experiment = find(name)
-        except Exception as error:  # one broken module must not hide the others
-            table.add_row(name, f"[red]cannot be read: {type(error).__name__}: {error}[/]", "", "", "")
-            continue
-        about = experiment.about()
-        cells = 1
-        for values in experiment.grid.values():
+    for name in names(paper):
+        about, seeds, cells = read_about(docstring(name)), constant(name, "SEEDS", 8), 1
+        for values in constant(name, "GRID", {}).values():
             cells *= len(values)
-        size = f"{experiment.seeds} seeds" + (f" x {cells} cells" if cells > 1 else "")
-        table.add_row(name, about.claim, about.source, size, about.cost)
+        table.add_row(
+            name, about.claim, about.source, f"{seeds} seeds" + (f" x {cells} cells" if cells > 1 else ""), about.cost
+        )
     return table
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import config as config_
-from . import store
+from . import states, store
 from .assemble import Stock, assemble, tables, take_stock
 from .digest import source_digest
 from .errors import EveryCellFailed, UsageError
@@ -148,8 +148,16 @@ def load(
     predict: Callable[[Any], Any] | None = None,
     say: Callable[[str], None] = _stderr,
 ) -> xarray.DataTree | None:
-    """The stored result over the seeds that all cells have, computing nothing; None if a cell is missing that did not fail."""
-    return load_plan(request(experiment, config, over, zipped, None, root_seed, results, predict), say)
+    """The stored result over the seeds that all cells have, computing nothing; None if a cell is missing that did not fail.
+
+    Of an experiment that trains it has a further group `state`: what each run was trained to, with the names of the state's
+    fields (`load(..).state.params.w`).
+    """
+    plan = request(experiment, config, over, zipped, None, root_seed, results, predict)
+    tree = load_plan(plan, say)
+    if tree is not None and (trained := store.provenance(tree).get("trained")):
+        states.attach(tree, plan.home, [trained.get(cell.name) for cell in plan.cells], plan.shape)
+    return tree
 
 
 def load_plan(plan: Plan, say: Callable[[str], None] = _stderr) -> xarray.DataTree | None:

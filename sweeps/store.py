@@ -10,6 +10,7 @@ no pickle).
     <results>/<experiment>/<2 digits>/<cell>-<...>.nc     one cell (a folder for each first byte: none grows large)
                            blocks/<2 digits>/<...>.nc     several cells
                            *.partial.nc                   finished runs of a part that is not complete
+                           states/<2 digits>/<...>.nc     what runs were trained to (see states.py)
                            checkpoints/<part>/            of runs in progress
                            claims/<part>                  held by the process that works on it
                            failed/<part>.json             cells that raised
@@ -149,8 +150,9 @@ def _aside(path: Path, reason: str) -> str:
 
 def _content(tree: xarray.DataTree) -> str:
     digest = hashlib.sha256()
-    for group in sorted(tree.children):
-        for name, array in sorted(tree[group].variables.items()):
+    for node in sorted(tree.subtree, key=lambda node: node.path):
+        group = node.path.strip("/")
+        for name, array in sorted(node.variables.items()):
             values = array.values
             words = values.dtype.kind not in "biufc"  # which come back in another dtype than they went
             digest.update(f"{group}/{name} {array.dims} {array.shape} {'words' if words else array.dtype}".encode())

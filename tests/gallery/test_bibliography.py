@@ -104,6 +104,17 @@ def test_keys_are_author_year_and_first_word_that_says_something(key):
 
 def test_the_order_is_that_of_the_keys():
     assert list(ENTRIES) == [*sorted(PAPERS), bibliography.OWN]
+    for path in bibliography.FOLDER.glob("*.bib"):
+        keys = list(bibliography.read(path.read_text()))
+        assert keys == sorted(keys), path.name
+
+
+def test_a_key_stands_in_one_file(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.bib").write_text(ENTRIES[bibliography.OWN].text)
+    monkeypatch.setattr(bibliography, "FOLDER", tmp_path)
+    with pytest.raises(ValueError, match=r"two.bib has closedform, as another file does"):
+        bibliography.entries.__wrapped__()
 
 
 def test_the_entry_of_the_package_says_what_pyproject_says():
@@ -119,9 +130,9 @@ def test_the_entry_of_the_package_says_what_pyproject_says():
 
 def test_an_independent_parser_reads_the_same():
     pybtex = pytest.importorskip("pybtex.database")
-    text = (modules.ROOT / "gallery" / "references.bib").read_text()
+    text = "\n".join(path.read_text() for path in sorted(bibliography.FOLDER.glob("*.bib")))
     other = pybtex.parse_string(text, "bibtex").entries
-    assert list(other) == list(ENTRIES)
+    assert set(other) == set(ENTRIES)
     for key, entry in ENTRIES.items():
         people = entry.fields["author"].split(" and ")
         assert len(other[key].persons["author"]) == len(people)

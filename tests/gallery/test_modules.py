@@ -2,7 +2,7 @@
 
 import pytest
 
-from closedform.gallery import modules
+from closedform.gallery import modules, overview
 from closedform.sweeps import UsageError, find, names
 from closedform.sweeps.experiment import read_about
 
@@ -59,3 +59,21 @@ def test_code_is_that_of_the_functions_alone():
     assert text.startswith("def predict(")
     assert "def observe" not in text
     assert {"predict", "predict_noiseless", "observe"} <= set(modules.functions("experiments/xor/phases"))
+
+
+def rows(table):
+    """{topic: a set of names for each further column}."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n") if line.startswith("| ")]
+    return {topic: [set(cell.split(", ")) for cell in others] for topic, *others in cells[1:]}
+
+
+def test_the_table_of_the_readme_names_what_there_is():
+    """It may lag behind new papers, which edit no other file; it names nothing that has gone."""
+    readme = (modules.ROOT / "README.md").read_text()
+    shown, now = rows(readme.partition("<!-- overview -->")[2].partition("<!-- /overview -->")[0]), rows(overview.table())
+    assert shown
+    for topic, columns in shown.items():
+        assert all(old <= new for old, new in zip(columns, now[topic], strict=True)), topic
+    assert rows(overview.with_table(readme).partition("<!-- overview -->")[2].partition("<!-- /overview -->")[0]) == now
+    with pytest.raises(ValueError, match="around its table"):
+        overview.with_table("no table")

@@ -246,7 +246,7 @@ def copy_of(module, **changes):
         (dict(config={"rat": 0.2}), r"unknown field 'rat'; nearest: rate"),
         (dict(config={"rate": "fast"}), r"rate: got 'fast'; allowed: a finite number"),
         (dict(config={"rate": float("nan")}), r"rate: got nan; allowed: a finite number"),
-        (dict(config={"rate": 3.0}), r"rate must lie between 0 and 2, got 3.0"),
+        (dict(config={"rate": 3.0}), r"rate: got 3.0; allowed: a number above 0 and below 2"),
         (dict(config={"dim": 2.5}), r"dim: got 2.5; allowed: a whole number"),
         (dict(config={"dim": True}), r"dim: got True; allowed: a whole number"),
         (dict(seeds=0), r"seeds: got 0"),

@@ -162,7 +162,7 @@ def test_many_cells_share_files_and_are_found_again(quiet, monkeypatch, tmp_path
         (dict(over={"dim": 3}), r"dim: got 3; allowed: a list of values"),
         (dict(over={"dim": "34"}), r"dim: got '34'; allowed: a list of values"),
         (dict(over={"dim": (3, 2.5)}), r"dim: got 2.5; allowed: a whole number"),
-        (dict(over={"rate": (0.1, 3.0)}), r"rate must lie between 0 and 2, got 3.0"),
+        (dict(over={"rate": (0.1, 3.0)}), r"rate: got 3.0; allowed: a number above 0 and below 2"),
         (dict(over={"width": (3, 4)}), r"unknown field 'width'"),
         (dict(over={"rate": (1, 1.0)}), r"rate: two cells of the grid are the same"),
         (dict(over={"rate": (0.1, 0.1), "dim": (3, 3)}, zipped=True), r"rate, dim: two cells of the grid are the same"),

@@ -5,31 +5,31 @@ Cost: 1 s
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from annotated_types import Gt, Lt
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from closedform.contract import Tolerance
+from closedform.contract import Count, Tolerance, check
 
 
 @dataclass(frozen=True)
 class Config:
-    dim: int = 5  # coordinates
-    rate: float = 0.1  # shrinkage of a step
-    num_steps: int = 60  # updates
+    dim: Count = 5  # coordinates
+    rate: Annotated[float, Gt(0), Lt(2)] = 0.1  # shrinkage of a step
+    num_steps: Count = 60  # updates
 
     def __post_init__(self):
-        if not 0 < self.rate < 2:
-            raise ValueError(f"rate must lie between 0 and 2, got {self.rate}")
+        check(self)
 
 
 class Result(NamedTuple):
     x: Float[Array, "coordinate"]
     total: Float[Array, ""]
-    noise: Float[Array, ""] | None
+    noise: Float[Array, ""] | None = None
 
 
 class State(NamedTuple):
@@ -55,7 +55,7 @@ def steps(config):
 
 def predict(state, config, steps):
     factor = (1 - config.rate) ** jnp.asarray(steps, float)
-    return Result(factor[:, None] * state.x[None], factor * state.x.sum(), None)
+    return Result(factor[:, None] * state.x[None], factor * state.x.sum())
 
 
 TOLERANCE = {

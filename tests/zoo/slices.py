@@ -1,0 +1,87 @@
+"""Which results of a traced program depend on theory: the program sliced to an output, and where its lines were written.
+
+Every equation of a jaxpr knows the stack of calls in which it was written. A field of an experiment's simulated side depends on
+theory if an equation that it needs was written in a call that passed through theory/ (numerics apart, which state no law).
+"""
+
+from pathlib import Path
+
+import jax
+from jax.extend import core
+
+import closedform
+from closedform.sweeps import config as config_
+from closedform.sweeps.programs import precision, wants_float64
+
+THEORY = str(Path(closedform.__file__).resolve().parent / "theory")
+NO_LAW = f"{THEORY}/numerics"
+_INLINED = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint")
+
+
+def fields_that_use_theory(experiment, settings):
+    """{field: functions of theory that its simulated side calls}, of the fields that have a prediction."""
+    module, floats = experiment.module, config_.traced_values(settings)
+
+    def at(values):
+        return config_.with_traced(settings, values)
+
+    with precision(wants_float64(settings)):
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        if not experiment.drawn:
+            closed = jax.make_jaxpr(lambda key, values: module.simulate(key, at(values)))(key, floats)
+            before = set()
+        else:
+            state = jax.eval_shape(lambda key, values: module.init(key, at(values)), key, floats)
+            made = [jax.make_jaxpr(lambda key, values: module.init(key, at(values)))(key, floats)]
+            if experiment.stepped:
+                made.append(jax.make_jaxpr(lambda state, values: module.step(state, at(values)))(state, floats))
+            # a state is one thing: what any part of it owes to theory, every field owes
+            before = set().union(*(_reached(one.jaxpr, [True] * len(one.jaxpr.outvars))[0] for one in made))
+            measure = module.observe if experiment.dynamics else module.simulate
+            closed = jax.make_jaxpr(lambda state, values: measure(state, at(values)))(state, floats)
+        found = {}
+        for place, (field, declared) in enumerate(experiment.fields.items()):
+            if declared.predicted:
+                wanted = [index == place for index in range(len(closed.jaxpr.outvars))]
+                found[field] = before | _reached(closed.jaxpr, wanted)[0]
+    return {field: sorted(functions) for field, functions in found.items() if functions}
+
+
+def _reached(jaxpr, wanted):
+    """Functions of theory in whose calls the equations that the wanted outputs need were written, and the inputs needed."""
+    needed = {var for var, want in zip(jaxpr.outvars, wanted, strict=True) if want and not isinstance(var, core.Literal)}
+    found = set()
+    for equation in reversed(jaxpr.eqns):
+        mine = [var in needed for var in equation.outvars]
+        if not any(mine):
+            continue
+        found |= _theory(equation)
+        inputs = [True] * len(equation.invars)
+        inner = list(_inner(equation.params.values()))
+        if equation.primitive.name in _INLINED and len(inner) == 1 and len(inner[0].outvars) == len(mine):
+            functions, inputs = _reached(inner[0], mine)
+            found |= functions
+            if len(inputs) != len(equation.invars):
+                inputs = [True] * len(equation.invars)
+        else:
+            for one in inner:
+                found |= _reached(one, [True] * len(one.outvars))[0]
+        needed |= {var for var, want in zip(equation.invars, inputs, strict=True) if want and not isinstance(var, core.Literal)}
+    return found, [var in needed for var in jaxpr.invars]
+
+
+def _inner(values):
+    for value in values:
+        if isinstance(value, core.ClosedJaxpr):
+            yield value.jaxpr
+        elif isinstance(value, core.Jaxpr):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _inner(value)
+
+
+def _theory(equation):
+    traceback = equation.source_info.traceback
+    frames = traceback.frames if traceback is not None else ()
+    files = ((frame.file_name, frame.function_name) for frame in frames)
+    return {f"{Path(file).stem}.{name}" for file, name in files if file.startswith(THEORY) and not file.startswith(NO_LAW)}
