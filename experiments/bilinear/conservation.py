@@ -22,7 +22,7 @@ Cost: 10 s
 """
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +33,8 @@ from ...contract import Count, NonNegative, Positive, Precision, Static, Toleran
 from ...models.bilinear import bilinear
 from . import _population
 
-# scheme of the readout and quantity; p is trained where it starts Gaussian
-LAWS = (
+_Quantity = tuple[Literal["ones", "alternating", "gaussian"], str]  # scheme of the readout, which trains if Gaussian, and name
+LAWS: tuple[_Quantity, ...] = (
     ("ones", "unit"),
     ("ones", "matrix"),
     ("alternating", "unit"),
@@ -42,7 +42,7 @@ LAWS = (
     ("gaussian", "unit"),
     ("gaussian", "readout"),
 )
-NO_LAWS = (("alternating", "matrix"), ("gaussian", "matrix"))
+NO_LAWS: tuple[_Quantity, ...] = (("alternating", "matrix"), ("gaussian", "matrix"))
 _Rates = Annotated[tuple[Positive, ...], MinLen(2)]
 
 
@@ -106,7 +106,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         )
 
     before, after = {}, {}
-    for scheme in dict.fromkeys(scheme for scheme, _ in LAWS):
+    for scheme in dict(LAWS):
         params = bilinear.init(key_init, bilinear.Config(config.dim, config.width, 1, False, scheme, config.init_scale))
         arms = jnp.append(rates, rates[-1]), jnp.append(jnp.zeros_like(rates), config.weight_decay)
         ends = jax.lax.map(lambda arm, p=params, s=scheme: run(p, arm[0], arm[1], s == "gaussian"), arms)

@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ...contract import Count, Positive, Precision, Tolerance, check
 from ...models.bilinear import bilinear
 from ...theory.random_matrices import bilinear_spectra
+from .._measure import stacked
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         counts = jnp.histogram(values, jnp.asarray(config.bins(_edge(ratio)), values.dtype))[0]
         return Result(values[-1], jnp.mean(values**2), jnp.mean(values**4), counts.astype(values.dtype) / config.dim)
 
-    return _stacked([of_ratio(ratio) for ratio in config.ratios])
+    return stacked(of_ratio(ratio) for ratio in config.ratios)
 
 
 def predict(config: Config) -> Result:
@@ -86,11 +87,7 @@ def predict(config: Config) -> Result:
         mass = bilinear_spectra.bulk_masses(config.bins(_edge(ratio)), exact)
         return Result(bilinear_spectra.bulk_edge(exact), *bilinear_spectra.bulk_moments(exact), mass)
 
-    return _stacked([of_ratio(ratio) for ratio in config.ratios])
-
-
-def _stacked(results: list[Result]) -> Result:
-    return Result(*(jnp.stack(parts) for parts in zip(*results, strict=True)))
+    return stacked(of_ratio(ratio) for ratio in config.ratios)
 
 
 TOLERANCE = {

@@ -44,6 +44,7 @@ from ...solvers.losses import hinge, network_objective
 from ...solvers.program import Program, Solution, outputs, relu_program
 from ...tasks import tabular
 from ...theory.convex import convex_relu as theory
+from .._measure import stacked
 from . import _descent
 
 Data = Literal["digits", "breast_cancer"]
@@ -186,8 +187,7 @@ def simulate(state: State, config: Config) -> Result:
         accuracy = [jnp.mean((attacks.margins(params, points, y_test) > 0).astype(x.dtype)) for points in on_test]
         return jnp.stack(objective), jnp.stack(margin), jnp.stack(accuracy)
 
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trained)
-    measured = [jax.lax.map(measure, networks) for networks in (stacked, solved)]
+    measured = [jax.lax.map(measure, networks) for networks in (stacked(trained), solved)]
     objective, margins, accuracy = (jnp.concatenate(parts) for parts in zip(*measured, strict=True))
     convex, robust_convex = METHODS.index("convex"), METHODS.index("robust convex")
     return Result(

@@ -30,8 +30,8 @@ def draw(result, config):
         data = {"data": kind} if swept else {}
         for axes, field in ((above, "accuracy"), (below, "objective"), (last, "margins")):
             for index, name in enumerate(inputs):
-                values = [part.sel(data).sel(input=name) for part in statistics(result, field)]
-                _style.simulation(axes, methods + 0.2 * (index - 1), values, index)
+                mean, error = (part.sel(data).sel(input=name) for part in statistics(result, field))
+                _style.simulation(axes, methods + 0.2 * (index - 1), (mean, error), index)
         for axes, field, index in ((below, "ordinary", 0), (below, "worst", 2), (last, "margin", 2)):
             bound = np.ravel(prediction(result, field).sel(data))[-1]
             axes.plot([-0.5, len(names) - 0.5], [bound, bound], color=_style.COLOURS[index], linewidth=0.8, zorder=2)
