@@ -44,7 +44,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from ..models.transformers import ode_transformer
+from ..models.transformers import integrators, ode_transformer
 
 
 @dataclass(frozen=True)
@@ -119,19 +119,19 @@ def plain_field(params: ode_transformer.Params, x: jax.Array, heads: int) -> jax
 
 def scan_rk4(field: Callable, params: ode_transformer.Params, x: jax.Array, config: Config) -> jax.Array:
     """As a user writes it."""
-    step = partial(ode_transformer.rk4_step, partial(field, params), step_size=1 / config.steps)
+    step = partial(integrators.rk4_step, partial(field, params), step_size=1 / config.steps)
     return jax.lax.scan(lambda x, _: (step(x), None), x, length=config.steps)[0]
 
 
 def our_rk4(field: Callable, params: ode_transformer.Params, x: jax.Array, config: Config) -> jax.Array:
     def step(f_fn: Callable, g_fn: Callable, x: jax.Array, step_size: Any) -> jax.Array:
-        return ode_transformer.rk4_step(f_fn, x, step_size)  # of the whole field, as one
+        return integrators.rk4_step(f_fn, x, step_size)  # of the whole field, as one
 
-    return ode_transformer.integrate(step, partial(field, params), jnp.zeros_like, x, 1 / config.steps, config.steps)
+    return integrators.integrate(step, partial(field, params), jnp.zeros_like, x, 1 / config.steps, config.steps)
 
 
 def our_dopri5(field: Callable, params: ode_transformer.Params, x: jax.Array, config: Config, adjoint: str) -> jax.Array:
-    return ode_transformer.solve(field, params, x, 1.0, "dopri5", config.rtol, adjoint=adjoint).state
+    return integrators.solve(field, params, x, 1.0, "dopri5", config.rtol, adjoint=adjoint).state
 
 
 class ClassicalRungeKutta(diffrax.AbstractERK):

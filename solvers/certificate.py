@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..models.fully_connected import convex_relu, two_layer
 from ..theory.convex import convex_relu as theory
+from ..theory.convex.activation_patterns import pattern_count
 from ..theory.numerics.arguments import at_least, takes
 from . import losses
 from .losses import Loss
@@ -72,7 +73,7 @@ def certify(
     if not all(np.isfinite(leaf).all() for leaf in params):
         raise ValueError("the parameters of the network must be finite")
     rank = int(np.linalg.matrix_rank(np.asarray(x)))
-    if theory.pattern_count(len(x), max(rank, 1)) <= max_patterns:
+    if pattern_count(len(x), max(rank, 1)) <= max_patterns:
         found = _jitted_by_patterns(params, x, y, beta, convex_relu.all_gates(x, max_patterns), loss=loss)
         return found._replace(proof=True)
     key = jax.random.key(0) if key is None else key

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, Real
 
 from ..models.fully_connected import two_layer
 from ..models.fully_connected.convex_relu import to_network
-from ..theory.convex import convex_relu as theory
+from ..theory.convex.cone_projection import cone_projection
 from ..theory.numerics.arguments import FINITE, ArrayLike, above, at_least, takes
 from . import losses
 from .losses import Loss
@@ -83,7 +83,7 @@ def relu(program: Program) -> Composite:
 
 def projected(weights: Float[Array, "dim block"], program: Program) -> Float[Array, "dim block"]:
     """The nearest weights in their cones."""
-    return jax.vmap(theory.cone_projection, (1, None, 1))(weights, program.x, 2 * program.active - 1).point.T
+    return jax.vmap(cone_projection, (1, None, 1))(weights, program.x, 2 * program.active - 1).point.T
 
 
 def lasso(features: Float[Array, "sample neuron"], y: Float[Array, "sample"], beta: Float[Array, ""]) -> Composite:

@@ -1,6 +1,6 @@
 r"""The global optimum beyond toy sizes: the ReLU program on a growing set of patterns, until the certificate closes.
 
-A data set of 500 points in ten dimensions has about 1e19 activation patterns (`theory.convex.convex_relu.pattern_count`); an
+A data set of 500 points in ten dimensions has about 1e19 activation patterns (`theory.convex.activation_patterns`); an
 optimum needs a hundred or so. On a fixed random sample of patterns the program is only an upper bound, and a poor one. So, in
 rounds:
 

@@ -29,8 +29,7 @@ from jax.scipy.special import xlogy
 from jaxtyping import Array, Float, Real
 
 from ..models.fully_connected import two_layer
-from ..theory.numerics.arguments import ArrayLike, at_least, one_of, takes
-from .program import known
+from ..theory.numerics.arguments import ArrayLike, at_least, known, one_of, takes
 
 Vector = Real[ArrayLike, "sample"]
 Number = Real[ArrayLike, ""]

@@ -44,11 +44,10 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Real
 
 from ..models.fully_connected import convex_relu, two_layer
-from ..theory.numerics.arguments import FINITE, ArrayLike, above, at_least, one_of, require, takes
+from ..theory.numerics.arguments import FINITE, ArrayLike, above, at_least, known, one_of, require, takes
 
 S = TypeVar("S")
 Numbers = Real[ArrayLike, "..."]  # of any shape: what it must be is said by `checked`
@@ -126,11 +125,6 @@ def checked(
     if known(beta) and not 0 < beta < float("inf"):
         raise ValueError(f"beta must be positive and finite, got {beta}")
     return x, y, beta
-
-
-def known(values: Any) -> bool:
-    """Whether these are numbers rather than the tracer of a transformation."""
-    return not isinstance(values, Tracer)
 
 
 def _checked_gates(gates: Array, x: Array) -> Array:

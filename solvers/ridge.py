@@ -33,11 +33,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.lax.linalg import triangular_solve
 from jaxtyping import Array, Float, PyTree, Real
 
-from ..theory.numerics.arguments import FINITE, ArrayLike, at_least, require, takes
+from ..theory.numerics.arguments import FINITE, ArrayLike, at_least, known, require, takes
 
 _product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
@@ -197,9 +196,9 @@ def _substitute(panels: list[tuple[Array, Array]], y: Array) -> Array:
 
 def _is_small(ridge: ArrayLike, matrix: Array, power: int) -> bool:
     """Whether the ridge is known to be near the rounding of the largest eigenvalue, |matrix|^power at most, or below it."""
-    if isinstance(ridge, Tracer):
+    if not known(ridge):
         return False
-    if isinstance(matrix, Tracer):
+    if not known(matrix):
         return bool(np.asarray(ridge) == 0)
     largest = np.linalg.norm(np.asarray(matrix, float)) ** power
     return bool(np.asarray(ridge) <= 1000 * len(matrix) * float(jnp.finfo(matrix.dtype).eps) * largest)

@@ -33,10 +33,10 @@ import numpy as np
 from jax.scipy.special import xlogy
 from jaxtyping import Array, Float, Int, Real
 
-from ..theory.numerics.arguments import ArrayLike, above, at_least, takes
+from ..theory.numerics.arguments import ArrayLike, above, at_least, known, takes
 from .fista import shrink
 from .losses import check_labels
-from .program import VALID, Bounds, Program, Solution, known, norms, outputs, run
+from .program import VALID, Bounds, Program, Solution, norms, outputs, run
 
 
 class RobustLoss(NamedTuple):
@@ -159,7 +159,7 @@ def _checked_radius(radius: ArrayLike, x: Array) -> Array:
     if radius.shape not in ((), x.shape[1:]):
         raise ValueError(f"radius must be one number or one for each of the {x.shape[1]} inputs; got the shape {radius.shape}")
     radius = jnp.broadcast_to(radius, x.shape[1:])
-    if known(radius) and known(x):
+    if known(radius, x):
         if not (np.isfinite(radius).all() and (np.asarray(radius) >= 0).all()):
             raise ValueError(f"radius must be finite and at least 0; got {np.asarray(radius)}")
         margin = np.max(np.abs(np.asarray(x)) - np.asarray(radius)[None], axis=1)

@@ -7,12 +7,23 @@ import inspect
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+
+# Most of the time of the tests is compiling. Without optimisations it takes half the time for small programs and a fifth for
+# large ones, which then run at half their speed. With --slow all tests run as users compile. Flags of jaxlib 0.10 to 0.12.
+if "PYTEST_XDIST_WORKER" not in os.environ and not any(argument.startswith("--slow") for argument in sys.argv):
+    os.environ["XLA_FLAGS"] = " ".join([
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_use_fusion_emitters=false",
+        os.environ.get("XLA_FLAGS", ""),
+    ])  # fmt: skip
 
 # Compiled programs are shared by the processes of one run, and kept for no other: not in the user's own cache.
 _cache = None

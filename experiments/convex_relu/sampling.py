@@ -30,7 +30,7 @@ from ...contract import Count, Fraction, Tolerance
 from ...models.fully_connected import convex_relu
 from ...solvers import interior_point
 from ...solvers.program import Program, Solution, relu_program
-from ...theory.convex import convex_relu as theory
+from ...theory.convex.cone_projection import cone_projection
 from . import _problem
 
 
@@ -83,7 +83,7 @@ _THRESHOLD = 1e-4  # of N/beta - 1: the square root of what the solver leaves, a
 def _largest(nu: Array, x: Array, active: Array, side: Array) -> Float[Array, "direction"]:
     """max of nu . D x u over unit u in the cone, for every pattern."""
     pull = x.T @ (active * nu[:, None])
-    inside = jax.vmap(theory.cone_projection, (1, None, 1))(pull, x, side).point
+    inside = jax.vmap(cone_projection, (1, None, 1))(pull, x, side).point
     return jnp.linalg.norm(inside, axis=1)
 
 

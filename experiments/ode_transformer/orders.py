@@ -28,11 +28,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Tolerance
-from ...models.transformers import ode_transformer
+from ...models.transformers import integrators, ode_transformer
 from ...theory.transformers import splitting
 from . import _schemes
 
-SCHEMES = tuple(ode_transformer.SCHEMES)
+SCHEMES = tuple(integrators.SCHEMES)
 FINE = 2048  # steps of order 4 that stand for the exact flow: their error is 1e-13 of the state
 
 
@@ -100,9 +100,9 @@ def simulate(state: State, config: Config) -> Result:
     time = jnp.asarray(config.time, state.x.dtype)
 
     def end(scheme: str, num_steps: int | Array) -> Array:
-        step_fn = ode_transformer.SCHEMES[scheme].step_fn
+        step_fn = integrators.SCHEMES[scheme].step_fn
         h = time / jnp.asarray(num_steps, time.dtype)
-        return ode_transformer.integrate(step_fn, f_fn, g_fn, state.x, h, num_steps)
+        return integrators.integrate(step_fn, f_fn, g_fn, state.x, h, num_steps)
 
     exact = end("rk4", FINE)
     counts = jnp.asarray(config.num_steps)

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Tolerance
-from ...models.transformers import ode_transformer, vision_transformer
+from ...models.transformers import integrators, ode_transformer, vision_transformer
 from ...tasks import images
 from ...theory.transformers import splitting
 from . import _digits, _schemes
@@ -48,8 +48,8 @@ class Config(_digits.Config):
         super().__post_init__()
         if self.model.stack.num_blocks != 1:
             raise ValueError(f"model.stack.num_blocks must be 1 (one equation), got {self.model.stack.num_blocks}")
-        if self.model.stack.scheme not in ode_transformer.SCHEMES:
-            allowed = ", ".join(ode_transformer.SCHEMES)
+        if self.model.stack.scheme not in integrators.SCHEMES:
+            allowed = ", ".join(integrators.SCHEMES)
             raise ValueError(f"model.stack.scheme must be one of {allowed} (steps to refine), got {self.model.stack.scheme!r}")
         counts = self.refinements
         if len(counts) < 2 or counts[0] < 1 or list(counts) != sorted(set(counts)) or counts[-1] > self.finest // 2:
@@ -90,8 +90,8 @@ def simulate(state: State, config: Config) -> Result:
 
     def end(tokens: Array, scheme: str, refinement: int | Array) -> Array:
         h = stack.step_size / jnp.asarray(refinement, tokens.dtype)
-        step_fn = ode_transformer.SCHEMES[scheme].step_fn
-        return ode_transformer.integrate(step_fn, f_fn, g_fn, tokens, h, stack.num_layers * refinement)
+        step_fn = integrators.SCHEMES[scheme].step_fn
+        return integrators.integrate(step_fn, f_fn, g_fn, tokens, h, stack.num_layers * refinement)
 
     few = tokens[: config.num_images]
     exact = end(few, "rk4", config.finest)
@@ -129,8 +129,8 @@ def _leading(state: State, config: Config) -> tuple[_schemes.Leading, Float[Arra
     x, _ = images.take(config.images, state.split.test[: config.num_images])
     tokens = vision_transformer.embed(state.params, x.astype(state.params.position.dtype), config.model)
     f_fn, g_fn = ode_transformer.fields(_block(state.params), config.model.stack)
-    end = ode_transformer.integrate(
-        ode_transformer.SCHEMES["rk4"].step_fn, f_fn, g_fn, tokens, _time(config) / config.finest, config.finest
+    end = integrators.integrate(
+        integrators.SCHEMES["rk4"].step_fn, f_fn, g_fn, tokens, _time(config) / config.finest, config.finest
     )
     return _schemes.leading(f_fn, g_fn, SCHEMES, tokens, _time(config)), jnp.linalg.norm(end)
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ...models.transformers import random_feature_attention
 from ...solvers import ridge as ridge_
 from ...theory.kernels import attention_kernel
-from ...theory.random_matrices import random_features
+from ...theory.random_matrices import features_on_given_data
 from . import _ridge
 
 
@@ -54,12 +54,12 @@ def heads(
     y: Float[Array, "sample target"],
     model: random_feature_attention.Config,
     ridge: float,
-) -> random_features.GivenData:
+) -> features_on_given_data.GivenData:
     """The law of the ridge fit over the draw of the heads."""
     block_size = jnp.asarray([model.dim, 1], y.dtype)
-    return random_features.grouped_given_data(*kernels, y, ridge, model.num_heads, block_size)
+    return features_on_given_data.grouped_given_data(*kernels, y, ridge, model.num_heads, block_size)
 
 
-def test_error(law: random_features.GivenData, data: _ridge.Data, config: _ridge.Config) -> Float[Array, "target"]:
+def test_error(law: features_on_given_data.GivenData, data: _ridge.Data, config: _ridge.Config) -> Float[Array, "target"]:
     """Mean square over the draw of the features and over the test examples, noise included."""
     return _ridge.test_error(law.mean, data, config) + jnp.mean(law.variance, axis=0)

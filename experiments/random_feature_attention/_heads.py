@@ -12,8 +12,8 @@ from ...models.transformers import random_feature_attention as attention
 from ...solvers import ridge
 from ...tasks.sphere_tokens import Target
 from ...theory.kernels import attention_kernel
-from ...theory.kernels.harmonics import Spectrum
-from ...theory.random_matrices import random_features
+from ...theory.kernels.spectrum import Spectrum
+from ...theory.random_matrices import random_feature_risk
 from . import _ridge
 
 
@@ -63,7 +63,7 @@ def predict_independent(targets: tuple[Target, ...], config: Config) -> Result:
 
     def risk(num_heads: Array, power: Array) -> Array:
         features = num_heads * (config.model.dim + config.model.augment)
-        return random_features.risk(config.num_samples, features, config.ridge, exact, power, config.noise).test
+        return random_feature_risk.risk(config.num_samples, features, config.ridge, exact, power, config.noise).test
 
     return predict(risk, targets, config)
 

@@ -1,8 +1,8 @@
 r"""With a constant in the tokens the features of a head hang together, and counting them as independent is wrong by 30 %.
 
 Each augmented head brings $d + 1$ features, all of which share the entry $b = W_{d+1, d+1}$. Given $b$ they fall into two
-blocks, the $d$ of the keys and the one of the constant; `theory.random_matrices.random_features.grouped_risk` averages over
-$b$. The rival rule takes them as $M (d + 1)$ independent features.
+blocks, the $d$ of the keys and the one of the constant; `theory.random_matrices.grouped_feature_risk` averages over $b$.
+The rival rule takes them as $M (d + 1)$ independent features.
 
 $$
 \begin{align*}
@@ -30,7 +30,7 @@ from ...contract import Tolerance
 from ...models.transformers import random_feature_attention as attention
 from ...tasks.sphere_tokens import CORRELATION, LINEAR
 from ...theory.kernels import attention_kernel
-from ...theory.random_matrices import random_features
+from ...theory.random_matrices import grouped_feature_risk
 from . import _heads
 
 TARGETS = (LINEAR, CORRELATION)
@@ -59,7 +59,7 @@ def predict(config: Config) -> Result:
     counts = _heads.spectrum(config).multiplicities
 
     def risk(num_heads: Array, power: Array) -> Array:
-        return random_features.grouped_risk(
+        return grouped_feature_risk.grouped_risk(
             config.num_samples, num_heads, config.ridge, groups, counts, power, config.noise
         ).test
 

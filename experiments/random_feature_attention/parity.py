@@ -31,7 +31,7 @@ from ...contract import Tolerance
 from ...models.transformers import random_feature_attention as attention
 from ...tasks.sphere_tokens import CORRELATION, QUADRATIC
 from ...theory.kernels import attention_kernel
-from ...theory.random_matrices import random_features
+from ...theory.random_matrices import grouped_feature_risk, random_feature_risk
 from . import _heads, _ridge
 
 TARGETS = (QUADRATIC, CORRELATION)
@@ -66,10 +66,10 @@ def predict(config: Config) -> Result:
 
     def plain(num_samples: Array, power: Array) -> Array:
         features = config.num_heads * config.dim
-        return random_features.risk(num_samples, features, config.ridge, spectrum, power, config.noise).test
+        return random_feature_risk.risk(num_samples, features, config.ridge, spectrum, power, config.noise).test
 
     def augmented(num_samples: Array, power: Array) -> Array:
-        return random_features.grouped_risk(
+        return grouped_feature_risk.grouped_risk(
             num_samples, config.num_heads, config.ridge, groups, spectrum.multiplicities, power, config.noise
         ).test
 

@@ -37,8 +37,8 @@ from ...models.fully_connected import random_feature_network as network
 from ...models.transformers import random_feature_attention as attention
 from ...solvers import ridge
 from ...tasks.sphere_tokens import CORRELATION, GATED, LINEAR, QUADRATIC, Target
-from ...theory.gaussian.activations import arc_cosine
-from ...theory.random_matrices import random_features
+from ...theory.gaussian.relu_moments import arc_cosine
+from ...theory.random_matrices import features_on_given_data
 from . import _given, _ridge
 
 TARGETS = (LINEAR, QUADRATIC, CORRELATION, GATED, Target(2, 1))
@@ -114,9 +114,9 @@ def predict(state: State, config: Config) -> Result:
 
     def of_network() -> Result:
         count, kernels = config.network.num_features, _given.kernels(concatenated, data)
-        return errors(kernels, lambda part, y: random_features.given_data(*part, y, config.ridge, count))
+        return errors(kernels, lambda part, y: features_on_given_data.given_data(*part, y, config.ridge, count))
 
-    def errors(kernels: _given.Kernels, law_fn: Callable[[_given.Kernels, Array], random_features.GivenData]) -> Result:
+    def errors(kernels: _given.Kernels, law_fn: Callable[[_given.Kernels, Array], features_on_given_data.GivenData]) -> Result:
         def of_first(mask: Float[Array, "sample"]) -> Result:
             law = law_fn(kernels.masked(mask), data.y * mask[:, None])
             return Result(_given.test_error(law, data, config), law.train * len(mask) / jnp.sum(mask))

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Static, Tolerance
 from ...models.transformers import sphere_attention
-from ...theory.transformers import token_clustering
+from ...theory.transformers import circle_tokens
 from . import _flows
 
 
@@ -112,7 +112,7 @@ def _counted(config: Config) -> Array:
 
 def _rates(beta: Array, softmax: bool, num_modes: int) -> Float[Array, "mode"]:
     """sigma_k on the clock of the simulation."""
-    return token_clustering.circle_growth_rates(num_modes, beta, softmax) * (1 if softmax else jnp.exp(-beta))
+    return circle_tokens.circle_growth_rates(num_modes, beta, softmax) * (1 if softmax else jnp.exp(-beta))
 
 
 def predict(config: Config) -> Result:
@@ -123,7 +123,7 @@ def predict(config: Config) -> Result:
 
 def predict_fastest(config: Config) -> Result:
     """As many clusters as the fastest wave has periods: what the number is near, and no law for it."""
-    clusters = token_clustering.num_metastable_clusters(jnp.asarray(config.betas, float)).astype(float)
+    clusters = circle_tokens.num_metastable_clusters(jnp.asarray(config.betas, float)).astype(float)
     return predict(config)._replace(clusters=jnp.stack([clusters, clusters]))
 
 

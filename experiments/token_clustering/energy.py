@@ -31,7 +31,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Tolerance
 from ...models.transformers import sphere_attention
-from ...theory.transformers import token_clustering
+from ...theory.transformers import interaction_energy
 from . import _flows
 
 
@@ -106,7 +106,7 @@ def simulate(state: State, config: Config) -> Result:
 def predict(state: State, config: Config) -> Result:
     def rate(x: Array, beta: float, softmax: bool) -> Array:
         # of the energy over e^beta; on USA's clock, over e^beta once more
-        return np.exp(-beta) / _flows.unit(beta, softmax) * token_clustering.energy_rate(x, beta, softmax)
+        return np.exp(-beta) / _flows.unit(beta, softmax) * interaction_energy.energy_rate(x, beta, softmax)
 
     return _summed(rate, state, config)
 

@@ -32,7 +32,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Static, Tolerance
 from ...models.transformers import sphere_attention
-from ...theory.transformers import token_clustering
+from ...theory.transformers import equiangular_tokens
 from . import _flows
 
 
@@ -68,7 +68,7 @@ class Config:
 
     def horizon(self, beta: float, softmax: bool) -> float | Array:
         """When the inner product is `end`."""
-        time = token_clustering.hitting_time(self.end, self.num_tokens, beta, softmax=softmax)
+        time = equiangular_tokens.hitting_time(self.end, self.num_tokens, beta, softmax=softmax)
         return time * _flows.unit(beta, softmax)
 
 
@@ -138,8 +138,8 @@ def predict(config: Config) -> Result:
     def curves(beta: float, softmax: bool) -> tuple[Array, Array]:
         unit = _flows.unit(beta, softmax)
         times = share * config.horizon(beta, softmax) / unit
-        hitting = token_clustering.hitting_time(levels, n, beta, softmax=softmax) * unit
-        return token_clustering.inner_product(times, n, beta, softmax=softmax), hitting
+        hitting = equiangular_tokens.hitting_time(levels, n, beta, softmax=softmax) * unit
+        return equiangular_tokens.inner_product(times, n, beta, softmax=softmax), hitting
 
     both = [[curves(beta, softmax) for beta in config.betas] for softmax in _flows.FLOWS]
     gamma, hitting = (jnp.stack([jnp.stack([one[i] for one in row]) for row in both]) for i in range(2))
@@ -148,13 +148,13 @@ def predict(config: Config) -> Result:
 
 
 def _layers(config: Config, sizes: Float[Array, "size"]) -> Float[Array, "size layer"]:
-    return token_clustering.layer_inner_products(config.num_layers, config.num_tokens, config.layer_beta, sizes).T
+    return equiangular_tokens.layer_inner_products(config.num_layers, config.num_tokens, config.layer_beta, sizes).T
 
 
 def predict_continuous(config: Config) -> Result:
     """Layers taken for the flow: a layer of step eta as the time eta."""
     times = jnp.asarray(config.step_sizes, float)[:, None] * jnp.arange(config.num_layers + 1.0)[None]
-    layers = token_clustering.inner_product(times, config.num_tokens, config.layer_beta)
+    layers = equiangular_tokens.inner_product(times, config.num_tokens, config.layer_beta)
     return Result(None, None, layers, None)  # pyright: ignore[reportArgumentType]
 
 

@@ -34,7 +34,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Static, Tolerance
 from ...models.transformers import sphere_attention
-from ...theory.transformers import token_clustering
+from ...theory.transformers import equiangular_tokens
 from . import _flows
 
 
@@ -59,7 +59,7 @@ class Config:
         if not 0 < self.time < float("inf"):
             raise ValueError(f"time must be positive and finite, got {self.time}")
         for place in self.judged:
-            curve = float(token_clustering.phase_curve(self.betas[place], self.num_tokens, 1 - self.threshold))
+            curve = float(equiangular_tokens.phase_curve(self.betas[place], self.num_tokens, 1 - self.threshold))
             if not curve < self.time:
                 raise ValueError(
                     f"time must be above {curve:.4g}, when tokens are together at beta = {self.betas[place]:g}, got {self.time}"
@@ -125,8 +125,8 @@ def _limit(config: Config) -> tuple[Float[Array, "beta record"], Float[Array, "b
     """gamma, and the phase curve."""
     betas = jnp.asarray(config.betas, float)
     times = jnp.arange(config.num_records + 1.0) * (config.time / config.num_records)
-    gamma = token_clustering.phase_diagram(times, betas, config.num_tokens)
-    curve = token_clustering.phase_curve(betas, config.num_tokens, 1 - config.threshold)
+    gamma = equiangular_tokens.phase_diagram(times, betas, config.num_tokens)
+    curve = equiangular_tokens.phase_curve(betas, config.num_tokens, 1 - config.threshold)
     return gamma, jnp.minimum(curve, config.time)
 
 

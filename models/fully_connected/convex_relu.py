@@ -181,7 +181,7 @@ def all_gates(x: Real[ArrayLike, "sample dim"], max_patterns: int = 100_000) -> 
     Exact for any x, in general position or not: rows that are collinear share their hyperplane, a zero row has none, and
     directions that x does not see are left out (for x = 0 there is one pattern, all active, and its gate is zero). The
     hyperplanes are added one by one: a new one, x_k, splits just those cells that it meets, and these are the cells of the
-    others restricted to it, in one dimension less. The number of patterns is `theory.convex.convex_relu.pattern_count` for x in
+    others restricted to it, in one dimension less. The number of patterns is `theory.convex.activation_patterns` for x in
     general position and smaller otherwise. Raises ValueError if there are more than `max_patterns`, or if x is not finite.
     """
     rows = np.asarray(x, float)

@@ -54,7 +54,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ...contract import NonNegative, check
 from .._example import one_example
-from .ode_transformer import rk4_step
+from .integrators import rk4_step
 
 Number = Float[Array, ""] | float
 

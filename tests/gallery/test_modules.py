@@ -30,8 +30,8 @@ def test_uses_and_users_are_two_sides_of_one_thing():
     for folder in modules.PRIMITIVES:
         for name in modules.names(folder):
             assert all(name in modules.uses(user) for user in modules.users(name))
-    assert modules.users("theory/transformers/token_clustering") == [
-        f"experiments/token_clustering/{name}" for name in ("circle_clusters", "energy", "equiangular", "phase_diagram")
+    assert modules.users("theory/transformers/equiangular_tokens") == [
+        f"experiments/token_clustering/{name}" for name in ("equiangular", "phase_diagram")
     ]
 
 

@@ -179,6 +179,7 @@ def test_direction_is_a_way_down(others):
                 assert assert_goes_down(jnp.asarray(u / np.linalg.norm(u)), sign, *args) >= slope - 1e-3
 
 
+@pytest.mark.slow
 def test_logistic_certificate():
     x, y = zoo.random_data(7, 2, seed=3, labels=True)
     gates, beta = convex_relu.all_gates(x), 0.2

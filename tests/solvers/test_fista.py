@@ -259,6 +259,7 @@ def scp_values(num_directions, beta=0.1, features=jax.nn.relu):
     return np.asarray(jax.jit(jax.vmap(value))(rows))
 
 
+@pytest.mark.slow
 def test_values_over_sampled_neurons():
     x, y = zoo.formula_data(8, 2)
     values = []

@@ -67,6 +67,7 @@ def test_zero_network_above_beta_max():
     assert result.certificate.gap <= 1e-5 * result.certificate.objective
 
 
+@pytest.mark.slow
 def test_exact_optimum_in_five_dimensions():
     """20 random points in five dimensions have 10,072 patterns, all of which the interior point takes."""
     x, y = zoo.random_data(20, 5)
@@ -82,6 +83,7 @@ def test_exact_optimum_in_five_dimensions():
     assert result.certificate.objective - proved <= 2e-5 * result.certificate.objective
 
 
+@pytest.mark.slow
 def test_beyond_enumeration_and_beside_adam():
     x, y = zoo.random_data(60, 6)
     beta = 5.0

@@ -187,6 +187,7 @@ def test_a_switched_off_block_is_neither_seen_nor_paid_for():
     np.testing.assert_allclose(program.kernel(off), program.kernel(without), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_to_the_solvers_a_block_switched_off_is_one_that_is_there_twice():
     full = zoo.plain()
     b = int(jnp.argmax(program.norms(zoo.interior(full).weights)))

@@ -105,6 +105,7 @@ def test_the_bound_is_never_above_the_optimum():
         assert float(robust.measure(state, factors).bound) <= value + 1e-7
 
 
+@pytest.mark.slow
 def test_betas_at_once_equal_one_by_one():
     program, betas = problem(6), jnp.asarray([0.05, 0.2])
     together = jax.vmap(lambda beta: robust.solve(program._replace(beta=beta), 0.05, rtol=1e-5))(betas)

@@ -53,16 +53,16 @@ def test_no_public_function_is_forgotten():
 
 @pytest.mark.parametrize("call", [pytest.param(call, id=call.name) for call in CALLS])
 def test_holds_at_every_legal_argument(call):
-    _holds(call, num_random=8)
+    _holds(call)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("call", [pytest.param(call, id=call.name) for call in CALLS])
 def test_holds_at_many_random_arguments(call):
-    _holds(call, num_random=400)
+    _holds(call, num_random=400, thorough=True)
 
 
-def _holds(call, num_random):
-    found = problems(call, num_random)
+def _holds(call, **how):
+    found = problems(call, **how)
     if found:
         pytest.fail("\n".join(found), pytrace=False)

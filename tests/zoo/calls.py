@@ -11,13 +11,13 @@ import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from closedform.theory.numerics.arguments import Range, axes_of, takes_complex
+from closedform.theory.numerics.arguments import Range, axes_of, takes, takes_complex
 
 SCALES = (1e-12, 1e12)
 
@@ -181,61 +181,150 @@ def _floating(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
-class _Program:
-    """The call as one compiled function of its numbers, for many cases at once; with slopes by reverse mode if asked."""
+class Answer(NamedTuple):
+    """Of a batch of cases. What is said of a leaf is said of a random combination of its entries that are finite."""
 
-    def __init__(self, call: Call, dtype: Any, slopes: bool):
-        self.dtype, self.labels = dtype, list(numbers(call.arguments))
+    out: list[np.ndarray]  # the leaves, an axis of cases first
+    sums: np.ndarray  # leaf case
+    slopes: np.ndarray  # leaf case: along the directions asked for; NaN where a derivative that counts is NaN
+    condition: np.ndarray  # leaf case: sum |x_k df/dx_k|, what relative errors of the arguments, as large as 1, do
 
-        def values(parts: Sequence[Any]) -> list[Any]:
-            return _leaves(call.function(**with_numbers(call.arguments, dict(zip(self.labels, parts, strict=True)))))
 
+Directions = Sequence[Mapping[str, np.ndarray]]  # for each case a direction of each number
+
+
+class _Values:
+    """The call as one compiled function of its numbers, for many cases at once."""
+
+    def __init__(self, call: Call, dtype: Any):
+        self.call, self.dtype, self.labels = call, dtype, list(numbers(call.arguments))
+        self.run = jax.jit(jax.vmap(self.program))
+
+    def leaves(self, parts: Sequence[Any]) -> list[Any]:
+        return _leaves(self.call.function(**with_numbers(self.call.arguments, dict(zip(self.labels, parts, strict=True)))))
+
+    def program(self, parts: Sequence[Any]) -> tuple[list[Any], Any]:
+        return self.leaves(parts), None
+
+    def stacked(self, values: Sequence[Mapping[str, Any]]) -> list[Any]:
+        return [jnp.asarray(np.stack([np.asarray(one[n], float) for one in values]), self.dtype) for n in self.labels]
+
+    def __call__(self, cases: Sequence[Case], *directions: Directions) -> tuple[list[np.ndarray], Any]:
+        points = [numbers(case.arguments) for case in cases]
+        return jax.tree.map(np.asarray, self.run(*map(self.stacked, (points, *directions))))
+
+    def answer(self, cases: Sequence[Case], directions: Directions) -> Answer:
+        out, _ = self(cases)
+        none = np.zeros((len(out), len(cases)))
+        return Answer(out, _combined(out, out), none, none)
+
+
+def _combined(out: Sequence[Any], values: Sequence[Any]) -> np.ndarray:
+    """One random combination of the entries of each leaf of `values`, of those that are finite in `out`: leaf case."""
+    rng, sums = np.random.default_rng(1), []
+    for leaf, value in zip(out, values, strict=True):
+        weight = rng.uniform(0.5, 1, leaf.shape[1:]) * rng.choice([-1, 1], leaf.shape[1:])
+        counts = np.isfinite(leaf) if _floating(leaf) else np.zeros(leaf.shape, bool)
+        sums.append(np.where(counts, weight * np.where(counts, value, 0), 0).reshape(len(leaf), -1).sum(1))
+    return np.stack(sums)
+
+
+def _nowhere(case: Case) -> dict[str, np.ndarray]:
+    return {label: np.zeros(np.shape(value)) for label, value in numbers(case.arguments).items()}
+
+
+class _Forward(_Values):
+    """With the slope of each leaf along one direction a case."""
+
+    def __call__(self, cases: Sequence[Case], *directions: Directions) -> tuple[list[np.ndarray], Any]:
+        return super().__call__(cases, *(directions or [[_nowhere(case) for case in cases]]))
+
+    def program(self, parts: Sequence[Any], directions: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        out, tangents = jax.jvp(self.leaves, (parts,), (directions,))
+        return out, [tangent if _floating(leaf) else jnp.zeros(leaf.shape) for leaf, tangent in zip(out, tangents, strict=True)]
+
+    def answer(self, cases: Sequence[Case], directions: Directions) -> Answer:
+        out, tangents = self(cases, directions)
+        slopes = _combined(out, tangents)
+        # 0 times a slope at infinity is NaN: where an argument is infinite, the reverse mode of the slow tier tells them apart
+        beyond = [not all(np.all(np.isfinite(value)) for value in numbers(case.arguments).values()) for case in cases]
+        slopes[np.isnan(slopes) & beyond] = np.inf
+        return Answer(out, _combined(out, out), slopes, self._condition(cases, out))
+
+    def _condition(self, cases: Sequence[Case], out: Sequence[Any]) -> np.ndarray:
+        """The slope in one number after the other; of the entries of an array the sum with random signs, at its largest."""
+        rng, total = np.random.default_rng(2), np.zeros((len(out), len(cases)))
+        for label in self.labels:
+            largest = np.zeros_like(total)
+            for _ in range(1 if np.ndim(numbers(self.call.arguments)[label]) == 0 else 4):
+                along = []
+                for case in cases:
+                    x = np.asarray(numbers(case.arguments)[label], float)
+                    signs = rng.choice([-1, 1], x.shape) * math.sqrt(x.size)
+                    along.append(_nowhere(case) | {label: np.where(np.isfinite(x), x, 0) * signs})
+                slopes = np.abs(_combined(out, self(cases, along)[1]))
+                largest = np.maximum(largest, np.where(np.isfinite(slopes), slopes, 0))
+            total += largest
+        return total
+
+
+class _Reverse(_Values):
+    """With the slopes of each leaf in all numbers."""
+
+    def program(self, parts: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         def sums(parts: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-            """A random combination of the entries of each leaf that are finite; and the leaves."""
-            rng, out = np.random.default_rng(1), values(parts)
+            rng, out = np.random.default_rng(1), self.leaves(parts)
             weights = [rng.uniform(0.5, 1, leaf.shape) * rng.choice([-1, 1], leaf.shape) for leaf in out]
             pairs = zip(weights, out, strict=True)
-            return [one_sum(weight, leaf) if _floating(leaf) else jnp.zeros((), dtype) for weight, leaf in pairs], out
+            return [one(weight, leaf) if _floating(leaf) else jnp.zeros((), self.dtype) for weight, leaf in pairs], out
 
-        def one_sum(weight: Any, leaf: Any) -> Any:
-            return jnp.sum(jnp.asarray(weight, dtype) * jnp.where(jnp.isfinite(leaf), leaf, 0))
+        def one(weight: Any, leaf: Any) -> Any:
+            return jnp.sum(jnp.asarray(weight, self.dtype) * jnp.where(jnp.isfinite(leaf), leaf, 0))
 
-        def both(*parts: Any) -> tuple[Any, Any, Any]:
-            if not slopes:
-                return values(parts), None, None
-            _, pull, out = jax.vjp(sums, parts, has_aux=True)
-            units = np.eye(len(out))
-            chosen, _ = sums(parts)
-            return out, chosen, [pull([jnp.asarray(one, dtype) for one in unit])[0] for unit in units]
+        _, pull, out = jax.vjp(sums, parts, has_aux=True)
+        return out, [pull([jnp.asarray(one, self.dtype) for one in unit])[0] for unit in np.eye(len(out))]
 
-        self.run = jax.jit(jax.vmap(both))
-
-    def __call__(self, cases: Sequence[Case]) -> tuple[Any, Any, Any]:
-        stacked = [np.stack([np.asarray(numbers(case.arguments)[label], float) for case in cases]) for label in self.labels]
-        return jax.tree.map(np.asarray, self.run(*[jnp.asarray(part, self.dtype) for part in stacked]))
+    def answer(self, cases: Sequence[Case], directions: Directions) -> Answer:
+        out, jacobian = self(cases)
+        slopes, condition = np.zeros((2, len(out), len(cases)))
+        for leaf, by_number in enumerate(jacobian):
+            for label, gradients in zip(self.labels, by_number, strict=True):
+                for i, (case, direction) in enumerate(zip(cases, directions, strict=True)):
+                    d, x = direction[label], np.abs(np.asarray(numbers(case.arguments)[label], float))
+                    slopes[leaf, i] += np.sum(np.where(d != 0, gradients[i], 0) * d)
+                    size = np.abs(gradients[i])
+                    condition[leaf, i] += np.sum(np.where(np.isfinite(x) & np.isfinite(size), x * size, 0))
+        return Answer(out, _combined(out, out), slopes, condition)
 
 
 # --------------------------------------------------------------------------------------------------------------- checks
 
 
 @np.errstate(all="ignore")
-def problems(call: Call, num_random: int = 8, seed: int = 0) -> list[str]:
-    """All that is wrong with a function, one line each. To be run under x64."""
+def problems(call: Call, num_random: int = 8, *, thorough: bool = False, seed: int = 0) -> list[str]:
+    """All that is wrong with a function, one line each. To be run under x64.
+
+    Two programs are compiled, one in each precision; forward mode gives the slopes. `thorough` compiles many more: the function
+    eagerly, for each kind of number, for single entries of an array, and in reverse mode.
+    """
     found = _refusals(call)
     if not numbers(call.arguments):
         return found + _static(call)
     typical = Case("typical", dict(call.arguments))
     cases = [typical, *edge_cases(call), *scaled_cases(call), *random_cases(call, num_random, seed)]
-    found += _kinds(call, typical)
-    double = _Program(call, jnp.float64, call.differentiable)
-    out, sums, jacobian = double(cases)
-    found += _no_nan(cases, out)
-    found += _like_eager(call, cases, out, jacobian)
-    found += _pointwise(call, out, jacobian)
-    found += _homogeneous(call, cases, out)
+    rng = np.random.default_rng(7)
+    moves = [_direction(call, case, rng) for case in cases]
+    slopes = _Reverse if thorough else _Forward
+    double = (slopes if call.differentiable else _Values)(call, jnp.float64)
+    answer = double.answer(cases, [direction for direction, _ in moves])
+    found += _kinds(call, typical, call.function) if thorough else _conversions(call, typical)
+    found += _no_nan(cases, answer.out)
+    if thorough:
+        found += _like_eager(call, cases, answer) + _pointwise(call, answer)
+    found += _homogeneous(call, cases, answer.out)
     found += _single(call, cases, double)
     if call.differentiable:
-        found += _slopes(call, cases, double, out, sums, jacobian)
+        found += _slopes(call, cases, moves, double, answer)
     return found
 
 
@@ -264,18 +353,6 @@ def _size(leaf: Any) -> float:
     return float(np.max(np.abs(leaf), initial=0.0, where=np.isfinite(leaf)))
 
 
-def _condition(case: Case, jacobian: Any, labels: Sequence[str], leaf: int, i: int) -> float:
-    """sum |x_k df/dx_k|: what relative errors of the arguments, as large as 1, do to a combination of the entries of a leaf."""
-    if jacobian is None:
-        return 0.0
-    values, total = numbers(case.arguments), 0.0
-    for k, label in enumerate(labels):
-        x, slope = np.abs(np.asarray(values[label], float)), np.abs(jacobian[leaf][k][i])
-        usable = np.isfinite(x) & np.isfinite(slope)
-        total += float(np.sum(np.where(usable, x, 0) * np.where(usable, slope, 0)))
-    return total
-
-
 def _differs(a: Any, b: Any, allowed: float) -> bool:
     a, b = np.asarray(a, float), np.asarray(b, float)
     finite = np.isfinite(a) & np.isfinite(b)
@@ -283,67 +360,83 @@ def _differs(a: Any, b: Any, allowed: float) -> bool:
     return not np.all(np.where(finite, near, (a == b) | (np.isnan(a) & np.isnan(b))))
 
 
-def _like_eager(call: Call, cases: Sequence[Case], out: Any, jacobian: Any) -> list[str]:
+def _like_eager(call: Call, cases: Sequence[Case], answer: Answer) -> list[str]:
     """Compiled and vmapped against one call after the other, by hand."""
-    found, labels = [], list(numbers(call.arguments))
+    found = []
     for i, case in list(enumerate(cases))[:4]:
         try:
             eager = _leaves(call.function(**case.arguments))
         except Exception as error:
             found.append(f"{case.label}: eager raises {_said(error)}")
             continue
-        for k, (one, batch) in enumerate(zip(eager, out, strict=True)):
-            allowed = 1e-9 * (_size(batch[i]) + _condition(case, jacobian, labels, k, i))
+        for k, (one, batch) in enumerate(zip(eager, answer.out, strict=True)):
+            allowed = 1e-9 * (_size(batch[i]) + answer.condition[k, i])
             if _differs(one, batch[i], allowed):
                 found.append(f"{case.label}: eager {np.asarray(one).ravel()[:4]}, vmapped {batch[i].ravel()[:4]}")
     return found
 
 
-def _pointwise(call: Call, out: Any, jacobian: Any) -> list[str]:
+def _pointwise(call: Call, answer: Answer) -> list[str]:
     """An array of times (or of anything that broadcasts) against one after the other; its axis is the first or the last."""
     values = numbers(call.arguments)
     free = {n: v for n, v in values.items() if np.ndim(v) == 1 and (axes_of(_annotation(call, n)) or "").startswith("*")}
     free = {n: v for n, v in free.items() if len((axes_of(_annotation(call, n)) or "").split()) == 1}
-    if not free or not all(leaf[0].ndim for leaf in out):
+    if not free or not all(leaf[0].ndim for leaf in answer.out):
         return []
-    found, typical = [], Case("typical", dict(call.arguments))
+    found = []
     for i in range(min(len(v) for v in free.values())):
         alone = _leaves(call.function(**with_numbers(call.arguments, {n: float(v[i]) for n, v in free.items()})))
-        for k, (one, leaf) in enumerate(zip(alone, out, strict=True)):
-            allowed = 1e-8 * (_size(leaf[0]) + _condition(typical, jacobian, list(values), k, 0))
+        for k, (one, leaf) in enumerate(zip(alone, answer.out, strict=True)):
+            allowed = 1e-8 * (_size(leaf[0]) + answer.condition[k, 0])
             axis = next((a for a in (0, -1) if np.take(leaf[0], i, a).shape == one.shape), None)
             if axis is None or _differs(one, np.take(leaf[0], i, axis), allowed):
                 found.append(f"entry {i} of {', '.join(free)} alone: {np.ravel(one)[:4]}, in the array {leaf[0].ravel()[:6]}")
     return found
 
 
-def _kinds(call: Call, typical: Case) -> list[str]:
+def _conversions(call: Call, typical: Case) -> list[str]:
+    """The kinds of numbers, as far as a function under `takes` can tell them apart: all reach its first line the same."""
+    if not hasattr(call.function, "ranges"):
+        return []
+
+    @takes(**call.function.ranges)
+    @functools.wraps(inspect.unwrap(call.function))
+    def given(*args: Any, **kwargs: Any) -> Any:
+        return [leaf for leaf in jax.tree.leaves((args, kwargs)) if isinstance(leaf, jax.Array)]
+
+    if len(given(**typical.arguments)) < len(numbers(typical.arguments)):  # some are converted further down
+        return []
+    return _kinds(call, typical, given)
+
+
+def _kinds(call: Call, typical: Case, function: Callable) -> list[str]:
     """Lists, numpy and jax arrays, integers, booleans and both precisions give the same numbers."""
     found = []
     values = numbers(typical.arguments)
     with jax.enable_x64(False):
         for kind, cast in (("numpy", np.float32), ("jax", lambda v: jnp.asarray(v, jnp.float32))):
-            leaves = _leaves(call.function(**with_numbers(typical.arguments, {n: cast(v) for n, v in values.items()})))
+            leaves = _leaves(function(**with_numbers(typical.arguments, {n: cast(v) for n, v in values.items()})))
             wrong = {str(leaf.dtype) for leaf in leaves} - {"float32", "int32", "bool"}
             found += [f"results of float32 arrays of {kind} are {wrong}"] if wrong else []
     lists = with_numbers(typical.arguments, {n: np.asarray(v).tolist() for n, v in values.items()})
     arrays = with_numbers(typical.arguments, {n: jnp.asarray(v, float) for n, v in values.items()})
-    found += _same(call, "lists", lists, _leaves(call.function(**arrays)))
+    found += _same(function, "lists", lists, _leaves(function(**arrays)))
     for integer in (int, bool):
         for label, value in values.items():
             rounded = np.asarray(value).round() if integer is int else np.ones(np.shape(value))
             whole = rounded.astype(integer) if np.ndim(value) else integer(rounded)
             try:  # rounding may leave the range
-                expected = _leaves(call.function(**with_numbers(typical.arguments, {label: jnp.asarray(rounded, float)})))
+                expected = _leaves(function(**with_numbers(typical.arguments, {label: jnp.asarray(rounded, float)})))
             except ValueError:
                 continue
-            found += _same(call, f"{label} as {integer.__name__}", with_numbers(typical.arguments, {label: whole}), expected)
+            arguments = with_numbers(typical.arguments, {label: whole})
+            found += _same(function, f"{label} as {integer.__name__}", arguments, expected)
     return found
 
 
-def _same(call: Call, kind: str, arguments: Mapping[str, Any], expected: Sequence[Any]) -> list[str]:
+def _same(function: Callable, kind: str, arguments: Mapping[str, Any], expected: Sequence[Any]) -> list[str]:
     try:
-        given = _leaves(call.function(**arguments))
+        given = _leaves(function(**arguments))
     except Exception as error:
         return [f"{kind}: raises {_said(error)}"]
     for one, other in zip(given, expected, strict=True):
@@ -366,7 +459,7 @@ def _homogeneous(call: Call, cases: Sequence[Case], out: Any) -> list[str]:
     return found
 
 
-def _single(call: Call, cases: Sequence[Case], double: _Program) -> list[str]:
+def _single(call: Call, cases: Sequence[Case], double: _Values) -> list[str]:
     """float32 against float64 at the same (float32) arguments, within what their rounding explains."""
     rounded = []
     for case in cases:
@@ -377,13 +470,14 @@ def _single(call: Call, cases: Sequence[Case], double: _Program) -> list[str]:
     if not rounded:
         return []
     padded = rounded + rounded[:1] * (len(cases) - len(rounded))
-    out, _, jacobian = double(padded)
+    answer = double.answer(padded, [_nowhere(case) for case in padded])
     with jax.enable_x64(False):
-        single, _, _ = _Program(call, jnp.float32, slopes=False)(padded)
-    found, labels, eps = [], list(numbers(call.arguments)), float(np.finfo(np.float32).eps)
+        single, _ = _Values(call, jnp.float32)(padded)
+    wrong = {str(leaf.dtype) for leaf in single} - {"float32", "int32", "bool"}
+    found, eps = [f"results of float32 are {wrong}"] if wrong else [], float(np.finfo(np.float32).eps)
     for i, case in enumerate(rounded):
-        for k, (one, exact) in enumerate(zip(single, out, strict=True)):
-            allowed = 256 * call.rounding * eps * (_size(exact[i]) + _condition(case, jacobian, labels, k, i)) + 1e-30
+        for k, (one, exact) in enumerate(zip(single, answer.out, strict=True)):
+            allowed = 256 * call.rounding * eps * (_size(exact[i]) + answer.condition[k, i]) + 1e-30
             kept = exact[i].astype(np.float32) if _floating(exact) else exact[i]
             if _differs(one[i], kept, allowed):
                 shown = f"float32 {one[i].ravel()[:4]}, float64 {exact[i].ravel()[:4]}, allowed {allowed:.1e}"
@@ -429,45 +523,44 @@ def _direction(call: Call, case: Case, rng: np.random.Generator) -> tuple[dict[s
     return direction, one_sided
 
 
-def _slopes(call: Call, cases: Sequence[Case], double: _Program, out: Any, sums: Any, jacobian: Any) -> list[str]:
-    """Reverse mode along a random direction against differences, which are one-sided at the ends of ranges.
+def _slopes(
+    call: Call, cases: Sequence[Case], moves: Sequence[tuple[dict[str, np.ndarray], bool]], double: _Values, answer: Answer
+) -> list[str]:
+    """Slopes along a random direction against differences, which are one-sided at the ends of ranges.
 
     Of four steps one must agree, or the differences converge to the slope. Where differences grow without bound as the step
     falls, the slope is infinite, and what is returned for it is the function's choice, but not NaN.
     """
-    rng = np.random.default_rng(7)
-    found, labels = [], double.labels
-    directions = [_direction(call, case, rng) for case in cases]
+    found, directions = [], [direction for direction, _ in moves]
 
     def shifted(h: float) -> np.ndarray:
         moved = []
-        for case, (direction, _) in zip(cases, directions, strict=True):
+        for case, direction in zip(cases, directions, strict=True):
             values = {n: np.asarray(v, float) + h * direction[n] for n, v in numbers(case.arguments).items()}
             moved.append(Case("", with_numbers(case.arguments, values)))
-        return np.stack(double(moved)[1])  # leaf case
+        out, _ = double(moved)
+        return _combined(out, out)
 
     steps = (1e-3, 1e-5, 1e-6, 1e-8)
     forth, twice, back = ({h: shifted(factor * h) for h in steps} for factor in (1, 2, -1))
     for i, case in enumerate(cases):
         if case.label in call.kinks:
             continue
-        direction, one_sided = directions[i]
-        for leaf in range(len(out)):
-            if not _floating(out[leaf]) or not np.all(np.isfinite(out[leaf][i])):
+        for leaf, value in enumerate(answer.out):
+            if not _floating(value) or not np.all(np.isfinite(value[i])):
                 continue
-            pairs = [(jacobian[leaf][k][i], direction[label]) for k, label in enumerate(labels)]
-            if any(np.isnan(g[d != 0]).any() for g, d in pairs):
+            slope = answer.slopes[leaf, i]
+            if np.isnan(slope):
                 found.append(f"{case.label}: NaN gradient of leaf {leaf} ({_brief(case)})")
                 continue
-            slope = float(sum(np.sum(np.where(d != 0, g, 0) * d) for g, d in pairs))
-            size = _size(out[leaf][i]) * out[leaf][i].size
-            condition = _condition(case, jacobian, labels, leaf, i)  # arguments are rounded when they are shifted
+            size = _size(value[i]) * value[i].size
             differences, agrees = [], False
             for h in steps:
-                start, one, two, before = sums[leaf][i], forth[h][leaf, i], twice[h][leaf, i], back[h][leaf, i]
-                difference = float((4 * one - two - 3 * start) / (2 * h) if one_sided else (one - before) / (2 * h))
+                start, one, two, before = answer.sums[leaf, i], forth[h][leaf, i], twice[h][leaf, i], back[h][leaf, i]
+                difference = float((4 * one - two - 3 * start) / (2 * h) if moves[i][1] else (one - before) / (2 * h))
                 differences.append(difference)
-                allowed = 1e-4 * max(abs(slope), abs(difference)) + (1e-14 * size + 1e-15 * condition) / h + 1e-60
+                noise = 1e-14 * size + 1e-15 * answer.condition[leaf, i]  # arguments are rounded when they are shifted
+                allowed = 1e-4 * max(abs(slope), abs(difference)) + noise / h + 1e-60
                 agrees |= math.isfinite(difference) and abs(difference - slope) <= allowed
             sizes, errors = np.abs(differences), np.abs(np.array(differences) - slope)
             agrees |= bool(errors[-1] <= 0.01 * errors[0])

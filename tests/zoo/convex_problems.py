@@ -81,9 +81,7 @@ def clarabel(x, y, patterns, beta, *, cones=True, logistic=False, order=2, unhal
     parts = (v, w) if cones else (v,)
     penalty = sum(cvxpy.sum(cvxpy.norm(part, order, axis=0)) for part in parts)
     inside = [cvxpy.multiply(2 * patterns - 1, x @ part) >= 0 for part in parts] if cones else []
-    return solve(
-        cvxpy.Problem(cvxpy.Minimize(value + beta * penalty), inside), float(__import__("os").environ.get("ZOO_ACC", "1e-9"))
-    )
+    return solve(cvxpy.Problem(cvxpy.Minimize(value + beta * penalty), inside), accuracy=1e-9)
 
 
 def solve(program, accuracy=CLARABEL):

@@ -31,8 +31,8 @@ $a$ fixed).
 | $w \cdot \mu_2$ | `Neuron.beta` | any | $\mu_2 = e_1 + e_2$ ($y = -1$) |
 | $\vert w_\perp\vert$, $a$ | `Neuron.s`, `Neuron.a` | any | norm of the coordinates 3 to $d$; output weight |
 | $\kappa$ (ours) | `noise` | any | $\eta d/(2 m)$ |
-| $\psi$ (ours) | `gaussian.relu_mean` | any | $\mathbb{E} \operatorname{relu}(u + s g)$ |
-| $\phi$ (ours) | `gaussian.normal_pdf` | any | standard normal density |
+| $\psi$ (ours) | `relu_moments.relu_mean` | any | $\mathbb{E} \operatorname{relu}(u + s g)$ |
+| $\phi$ (ours) | `normal.normal_pdf` | any | standard normal density |
 | $\lambda$ (ours) | `BOOLEAN_RATES.small_signal` | `()` | $\phi(0) = 1/\sqrt{2\pi} = 0.398942$ |
 | $S$ (ours) | `Moments.perp` | any | $\mathbb{E} s^2$ |
 | $V$ (ours) | `Moments.signal` | any | $\mathbb{E}\, \text{sig}^2$; sig is $\alpha$ if $a > 0$ else $\beta$ |
@@ -73,8 +73,8 @@ import optimistix
 from jax.scipy.special import erf
 from jaxtyping import Array, Float, Real
 
-from ..gaussian.activations import standardize
 from ..numerics.arguments import FINITE, ArrayLike, above, at_least, between, each, takes
+from ..numerics.normal import standardize
 from ..numerics.roots import square_root
 
 Number = Real[ArrayLike, ""]

@@ -99,10 +99,12 @@ import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Real
 
-from ..gaussian.activations import normal_pdf, relu_mean, standardize
+from ..gaussian.relu_moments import relu_mean
 from ..numerics.arguments import FINITE, ArrayLike, above, at_least, between, each, takes
+from ..numerics.normal import normal_pdf, standardize
+from ..numerics.recording import recorded
 from ..numerics.roots import square_root
-from .xor_mean_field import CLUSTERS, LABELS, Neurons, recorded
+from .xor_mean_field import CLUSTERS, LABELS, Neurons
 
 Number = Real[ArrayLike, ""]
 

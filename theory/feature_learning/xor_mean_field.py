@@ -62,8 +62,7 @@ Example. Two clusters start with margins 0.1 and 1: the ratio of their margins t
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -71,14 +70,15 @@ import numpy as np
 from jax.scipy.special import expi, ndtr
 from jaxtyping import Array, Float, Int, Real
 
-from ..gaussian.activations import normal_pdf, relu_mean, standardize
+from ..gaussian.relu_moments import relu_mean
 from ..numerics.arguments import FINITE, ArrayLike, at_least, each, takes
+from ..numerics.normal import normal_pdf, standardize
+from ..numerics.recording import recorded
 from ..numerics.roots import square_root
 from .xor import typical_start
 
 Number = Real[ArrayLike, ""]
 Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together
-T = TypeVar("T")  # a state: any tree of arrays
 
 CLUSTERS: Float[np.ndarray, "4 2"] = np.array([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0], [-1.0, -1.0]])
 LABELS: Float[np.ndarray, "4"] = np.array([1.0, 1.0, -1.0, -1.0])  # y = -x_1 x_2
@@ -155,33 +155,6 @@ def euler(
         return state._replace(s=jnp.maximum(state.s, floor))
 
     return recorded(update, neurons, steps)
-
-
-@takes(steps=at_least(0))
-def recorded(update_fn: Callable[[Int[Array, ""], T], T], start: T, steps: Int[np.ndarray, "step"]) -> T:
-    """The states after `steps` updates from `start`, on a leading axis; update k is update_fn(k, state), from k = 1.
-
-    >>> recorded(lambda step, total: total + step, jnp.array(0), [3, 0]).tolist()
-    [6, 0]
-    """
-    start = jax.tree.map(jnp.asarray, start)
-    if not len(steps):
-        return jax.tree.map(lambda x: jnp.zeros((0, *x.shape), x.dtype), start)
-    wanted, row = np.unique(steps, return_inverse=True)
-    updates = np.arange(1, wanted[-1] + 1)
-    # Every state is written: the unwanted ones onto a last row that is dropped.
-    rows = np.where(np.isin(updates, wanted), np.searchsorted(wanted, updates), len(wanted))
-
-    def update(carry: tuple[T, T], now: Int[Array, "2"]) -> tuple[tuple[T, T], None]:
-        state, record = carry
-        state = update_fn(now[0], state)
-        record = jax.tree.map(lambda kept, x: jax.lax.dynamic_update_index_in_dim(kept, x, now[1], 0), record, state)
-        return (state, record), None
-
-    # Every row begins as the initial state, which is right for step 0.
-    record = jax.tree.map(lambda x: jnp.repeat(x[None], len(wanted) + 1, axis=0), start)
-    (_, record), _ = jax.lax.scan(update, (start, record), jnp.asarray(np.stack([updates, rows], axis=1), jnp.int32))
-    return jax.tree.map(lambda kept: kept[row], record)
 
 
 @takes(dim=at_least(2), init_scale=at_least(0, finite=True))

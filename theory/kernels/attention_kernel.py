@@ -55,7 +55,7 @@ Source. Setting: Fu, Guo, Bai and Mei, arXiv 2307.11353 (abstract and a summary 
 derived here; $g$: Cho and Saul 2009, papers.nips.cc/paper/3628-kernel-methods-for-deep-learning.
 
 Finite size. At $M$ heads a kernel entry scatters by $1/\sqrt{M}$, and the risk is that of
-`theory.random_matrices.random_features`: with $M d$ features for heads without augmentation, by `groups` with it.
+`theory.random_matrices`: with $M d$ features for heads without augmentation, by `groups` with it.
 
 Example. The blocks $(r, s)$ of degrees up to 3 that the layer can learn: $r + s$ is odd, and of even $s$ there is $r = 1$
 alone.
@@ -77,10 +77,11 @@ import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Float, Real
 
-from ..gaussian.activations import arc_cosine, relu_mean, relu_product, standardize
+from ..gaussian.relu_moments import arc_cosine, relu_mean, relu_product
 from ..numerics.arguments import FINITE, ArrayLike, at_least, between, takes
-from ..random_matrices.random_features import Groups
-from .harmonics import Spectrum, product_spectrum, sphere_multiplicity, sphere_quadrature, sphere_spectrum
+from ..numerics.normal import standardize
+from .harmonics import product_spectrum, sphere_multiplicity, sphere_quadrature, sphere_spectrum
+from .spectrum import Groups, Spectrum
 
 Number = Real[ArrayLike, ""]
 Tokens = Real[ArrayLike, "token dim"]

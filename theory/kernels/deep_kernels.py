@@ -20,7 +20,7 @@ fluctuates by $O(\text{width}^{-1/2})$, and $T$ is off by $O(1/\text{width})$ in
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
 | $L$ | `depth` | static | hidden layers: depth 0 is linear, depth 1 one hidden layer |
-| $f$; $K$, $\dot{K}$ | `activation` | functions | `gaussian.Activation`: `dual`, `derivative_dual` |
+| $f$; $K$, $\dot{K}$ | `activation` | functions | `activations.Activation`: `dual`, `derivative_dual` |
 | $\sigma_w^2$, $\sigma_b^2$ | `weight_variance`, `bias_variance` | `()` | of all layers alike, the readout included |
 | $\vert x\vert^2/d$, $x \cdot y/d$ | `variance_1`, `variance_2`, `covariance` | any | second moments of the inputs |
 | $\Sigma$, $K$ (NNGP) | `Kernels.nngp` | any | $S_{L+1}$ |
@@ -73,9 +73,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Real
 
-from ..gaussian import activations as gaussian
-from ..gaussian.activations import Activation, Number, Numbers, require_covariance
+from ..gaussian.activations import Activation, relu, require_covariance
 from ..numerics.arguments import FINITE, ArrayLike, at_least, takes
+
+Number = Real[ArrayLike, ""]
+Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together
 
 WHOLE, SIZE = at_least(0), at_least(0, finite=True)
 
@@ -91,7 +93,7 @@ class Kernels(NamedTuple):
 def gram(
     x: Real[ArrayLike, "sample dim"],
     y: Real[ArrayLike, "other dim"] | None = None,
-    activation: Activation = gaussian.relu,
+    activation: Activation = relu,
     depth: int = 1,
     weight_variance: Number = 1.0,
     bias_variance: Number = 0.0,
@@ -160,7 +162,7 @@ def _with_coordinates(**inputs: ArrayLike) -> Float[Array, "..."]:
 def kernel(
     x: Real[ArrayLike, "dim"],
     y: Real[ArrayLike, "dim"],
-    activation: Activation = gaussian.relu,
+    activation: Activation = relu,
     depth: int = 1,
     weight_variance: Number = 1.0,
     bias_variance: Number = 0.0,
@@ -180,7 +182,7 @@ def fully_connected(
     variance_1: Numbers,
     variance_2: Numbers,
     covariance: Numbers,
-    activation: Activation = gaussian.relu,
+    activation: Activation = relu,
     depth: int = 1,
     weight_variance: Number = 1.0,
     bias_variance: Number = 0.0,

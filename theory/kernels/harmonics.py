@@ -81,26 +81,18 @@ import decimal
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Real
 
-from ..numerics.arguments import FINITE, ArrayLike, at_least, takes
+from ..numerics.arguments import FINITE, ArrayLike, at_least, known, takes
+from .spectrum import Spectrum
 
 KernelFn = Callable[[Float[Array, ""]], Real[ArrayLike, ""]]
 PairFn = Callable[[Float[Array, ""], Float[Array, ""]], Real[ArrayLike, ""]]
-
-
-class Spectrum(NamedTuple):
-    """Eigenvalues of a kernel by groups of equal ones, and what they leave of the trace."""
-
-    eigenvalues: Float[Array, "*mode"]  # Lambda
-    multiplicities: Float[Array, "*mode"]  # B, modes that share an eigenvalue; the largest float where it is more
-    tail: Float[ArrayLike, ""]  # trace - sum of multiplicities * eigenvalues
 
 
 # ---------------------------------------------------------------------------------------------------------- the sphere
@@ -298,10 +290,10 @@ def _evaluated(name: str, function_fn: Callable, *axes: np.ndarray) -> Any:
             values = on_grid(np.float64)
     except (TypeError, jax.errors.UnexpectedTracerError):  # holds float32 where both must agree, or traced values
         values = None
-    if values is None or isinstance(values, Tracer):
+    if values is None or not known(values):
         values = on_grid(float)
     real = jnp.issubdtype(values.dtype, jnp.floating)
-    if isinstance(values, Tracer):
+    if not known(values):
         return values if real else values.astype(float)
     return np.asarray(values) if real else np.asarray(values, float)
 

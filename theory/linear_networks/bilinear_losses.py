@@ -97,11 +97,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.lax import stop_gradient
 from jaxtyping import Array, Float, Real
 
-from ..numerics.arguments import FINITE, ArrayLike, at_least, takes
+from ..numerics.arguments import FINITE, ArrayLike, at_least, known, takes
 
 Number = Real[ArrayLike, ""]
 Vector = Real[ArrayLike, "dim"]
@@ -298,7 +297,7 @@ def _symmetric(matrix: Float[Array, "dim dim"]) -> Float[Array, "dim dim"]:
 def _covariance(matrix: Matrix) -> Float[Array, "dim dim"]:
     """The matrix as it is. Raises ValueError if it is known, not traced, and not symmetric or not positive semi-definite."""
     S = jnp.asarray(matrix)
-    if not isinstance(S, Tracer):
+    if known(S):
         values, rounding = np.asarray(S), 100 * len(S) * float(jnp.finfo(S.dtype).eps) * float(np.max(np.abs(S), initial=0))
         if np.any(np.abs(values - values.T) > rounding) or np.any(np.linalg.eigvalsh(values) < -rounding):
             raise ValueError("covariance must be symmetric and positive semi-definite")

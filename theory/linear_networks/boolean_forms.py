@@ -53,10 +53,9 @@ import itertools
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Real
 
-from ..numerics.arguments import FINITE, ArrayLike, at_least, takes
+from ..numerics.arguments import FINITE, ArrayLike, at_least, known, takes
 
 
 @takes(table=FINITE, dim=at_least(1))
@@ -66,7 +65,7 @@ def interactions(table: Real[ArrayLike, "3"], dim: int) -> Float[Array, "pair di
     >>> interactions(jnp.array([0, 1, 0]), 2).tolist()  # XOR
     [[[1.0, -1.0], [-1.0, 1.0]]]
     """
-    if not isinstance(table, Tracer) and table[0] != 0:
+    if known(table) and table[0] != 0:
         raise ValueError(f"table[0], the value at x = 0, must be 0 without biases, got {table[0]}")
     pairs = np.array(list(itertools.combinations(range(dim), 2)), int).reshape(-1, 2)
     ends = np.zeros((len(pairs), dim))

@@ -109,13 +109,42 @@ def each(kind: Callable[..., Any], *ranges: Any, **named: Any) -> Any:
 
 
 FINITE = Range(low_open=True, high_open=True)
+ROUNDING = 1e-5  # what a correlation may exceed 1 by, as a sum of 1e4 products in float32 may: it counts as 1
+CORRELATION = between(-1 - ROUNDING, 1 + ROUNDING)
+
+
+def known(*values: Any) -> bool:
+    """Whether these are numbers rather than tracers of a transformation.
+
+    >>> known(1.0, [2]), bool(jax.jit(known)(1.0))
+    (True, False)
+    """
+    return not any(isinstance(value, Tracer) for value in values)
 
 
 def require(allowed: Range, **arguments: Any) -> None:
     """Raises ValueError for an argument that is known, not traced, and has a value out of range."""
     for name, value in arguments.items():
-        if not isinstance(value, Tracer) and not allowed.holds(value):
+        if known(value) and not allowed.holds(value):
             raise ValueError(f"{name} must be {allowed}, got {_shown(value)}")
+
+
+def require_together(condition: str, holds_fn: Callable[..., Any], **arguments: Any) -> None:
+    """Raises ValueError at the first place where two arguments that are known, not traced, break a condition on both."""
+    if not known(*arguments.values()):
+        return
+    arrays = np.broadcast_arrays(*map(np.asarray, arguments.values()))
+    wrong = ~holds_fn(*arrays)
+    if np.any(wrong):
+        (name, value), (other, beside) = zip(arguments, (float(array[wrong][0]) for array in arrays), strict=True)
+        raise ValueError(f"{name} must be {condition}, got {value} with {other} {beside}")
+
+
+def require_not_empty(**arguments: Any) -> None:
+    """Raises ValueError for an array with an axis of size 0."""
+    for name, value in arguments.items():
+        if 0 in value.shape:
+            raise ValueError(f"{name} must not be empty, got shape {value.shape}")
 
 
 # ---------------------------------------------------------------------------------------------------------- decorator
@@ -279,13 +308,13 @@ def _whole(name: str, value: Any) -> int:
     try:
         return operator.index(value)
     except TypeError:
-        traced = isinstance(value, Tracer)
+        traced = not known(value)
         given = "a traced value: pass it as a static argument" if traced else _shown(value)
         raise ValueError(f"{name} must be a whole number, got {given}") from None
 
 
 def _counted(name: str, value: Any) -> np.ndarray:
-    if any(isinstance(part, Tracer) for part in jax.tree.leaves(value)):
+    if not known(*jax.tree.leaves(value)):
         raise ValueError(f"{name} must be whole numbers, got a traced value: pass it as a static argument")
     try:
         array = np.asarray(value)

@@ -11,8 +11,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float
+
+from .arguments import known
 
 
 def diagonal_form(matrix: Float[Array, "n n"], name: str = "gram") -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
@@ -26,7 +27,7 @@ def diagonal_form(matrix: Float[Array, "n n"], name: str = "gram") -> tuple[Floa
 
 def require_kernel(matrix: Float[Array, "n n"], name: str = "gram") -> None:
     """Raises ValueError for a known matrix that is not symmetric, or has an eigenvalue below -sqrt(eps) times the largest."""
-    if not isinstance(matrix, Tracer):
+    if known(matrix):
         allowed = float(jnp.finfo(matrix.dtype).eps) ** 0.5
         if jnp.max(jnp.abs(matrix - matrix.T), initial=0) > allowed * jnp.max(jnp.abs(matrix), initial=0):
             raise ValueError(f"{name} must be symmetric")

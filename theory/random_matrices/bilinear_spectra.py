@@ -88,13 +88,12 @@ and a quarter each is above and below.
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float, Real
 
-from ..kernels.harmonics import Spectrum
-from ..kernels.kernel_regression import descend_to_root
-from ..numerics.arguments import FINITE, ArrayLike, Range, above, at_least, takes
+from ..kernels.spectrum import Spectrum
+from ..numerics.arguments import FINITE, ArrayLike, Range, above, at_least, known, takes
+from ..numerics.roots import descend_to_root
 
 Number = Real[ArrayLike, ""]
 Numbers = Real[ArrayLike, "*#shape"]
@@ -146,7 +145,7 @@ def bulk_masses(bins: Real[ArrayLike, "edge"], ratio: Number) -> Float[Array, "b
     [0.174, 0.2061]
     """
     edges = jnp.asarray(bins)
-    if not isinstance(edges, Tracer) and np.any(np.asarray(edges[1:]) < np.asarray(edges[:-1])):
+    if known(edges) and np.any(np.asarray(edges[1:]) < np.asarray(edges[:-1])):
         raise ValueError("bins must rise")
     return jnp.diff(bulk_cdf(edges, ratio))
 

@@ -65,10 +65,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Real
 
-from ..numerics.arguments import FINITE, ArrayLike, at_least, takes
+from ..numerics.arguments import FINITE, ArrayLike, at_least, known, takes
 from .splitting import FieldFn, State, along, bracket, total
 
 
@@ -207,7 +206,7 @@ def _carried(
 def _in_units(block_fn: FieldFn, x: State) -> tuple[Array, Array, Array]:
     """f and x as vectors, each over its largest entry, so that squares are in range, and the ratio of these entries."""
     f, v = (jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(state)]) for state in (total((1, block_fn))(x), x))
-    if not isinstance(v, Tracer) and not np.any(v):
+    if known(v) and not np.any(v):
         raise ValueError("x must not be 0")
     of_f, of_x = (jax.lax.stop_gradient(jnp.max(jnp.abs(vector))) for vector in (f, v))
     of_f = jnp.where(of_f > 0, of_f, 1)

@@ -63,11 +63,10 @@ from typing import Any, NamedTuple, TypeAlias
 import diffrax
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree, Real
 
-from ..numerics.arguments import FINITE, ArrayLike, above, require, takes
+from ..numerics.arguments import FINITE, ArrayLike, above, known, require, takes
 
 # an array, or any pytree of arrays and numbers; a list of plain numbers is an array
 State: TypeAlias = PyTree[Real[ArrayLike, "..."]]
@@ -320,7 +319,7 @@ def observed_order(num_steps: Real[ArrayLike, "n"], errors: Real[ArrayLike, "*ba
     (2.0, 2.0)
     """
     counts = jnp.asarray(num_steps)
-    if len(counts) < 2 or (not isinstance(counts, Tracer) and bool(counts[-1] == counts[-2])):
+    if len(counts) < 2 or (known(counts) and bool(counts[-1] == counts[-2])):
         shown = " ".join(str(counts).split())
         raise ValueError(f"num_steps must be 2 or more numbers, the last two of them different, got {shown}")
     x, y = jnp.log(counts), jnp.log(errors)

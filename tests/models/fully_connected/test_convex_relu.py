@@ -11,7 +11,7 @@ from scipy import optimize
 from closedform.models.fully_connected import convex_relu, two_layer
 from closedform.models.fully_connected.convex_relu import Params
 from closedform.solvers import program
-from closedform.theory.convex import convex_relu as theory
+from closedform.theory.convex.activation_patterns import pattern_count
 from zoo.checks import rejected
 from zoo.convex_problems import FACTS, OPTIMUM, enumerate_patterns, formula_data, interior, network_objective
 
@@ -257,7 +257,7 @@ def assert_all_patterns(patterns, expected):
 def test_all_gates_of_generic_data(shape):
     x = formula_data(*shape)[0] if shape in FACTS else jnp.asarray(np.random.default_rng(0).normal(size=shape))
     gates = convex_relu.all_gates(x)
-    assert gates.shape[1] == theory.pattern_count(*shape)
+    assert gates.shape[1] == pattern_count(*shape)
     if shape in FACTS:
         assert gates.shape[1] == FACTS[shape].num_patterns
     assert_inside(gates, x)
@@ -272,7 +272,7 @@ def test_all_gates_beyond_enumeration_by_subsets():
     for n, d in ((4, 7), (40, 3), (14, 6), (1, 3), (200, 2)):
         x = jnp.asarray(np.random.default_rng(n).normal(size=(n, d)))
         gates = convex_relu.all_gates(x)
-        assert gates.shape[1] == theory.pattern_count(n, min(n, d)) == len(_columns(convex_relu.patterns(gates, x)))
+        assert gates.shape[1] == pattern_count(n, min(n, d)) == len(_columns(convex_relu.patterns(gates, x)))
         assert_inside(gates, x)
 
 
@@ -324,7 +324,7 @@ def test_all_gates_of_degenerate_data(case):
     else:
         np.testing.assert_array_equal(gates, np.zeros((x.shape[1], 1)))
     rank = np.linalg.matrix_rank(x / np.where(np.linalg.norm(x, axis=1) > 0, np.linalg.norm(x, axis=1), 1)[:, None])
-    assert gates.shape[1] <= theory.pattern_count(len(x), max(int(rank), 1))
+    assert gates.shape[1] <= pattern_count(len(x), max(int(rank), 1))
     # directions drawn at random, of which none lies on a plane, have no other patterns
     drawn = np.random.default_rng(0).normal(size=(x.shape[1], 20_000))
     assert {tuple(column) for column in (x @ drawn >= 0).astype(int).T} <= _columns(patterns)
@@ -342,7 +342,7 @@ def test_all_gates_in_single_precision():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(12, 3)), jnp.float32)
     gates = convex_relu.all_gates(x)
     assert gates.dtype == x.dtype
-    assert len(_columns(convex_relu.patterns(gates, x))) == theory.pattern_count(12, 3)
+    assert len(_columns(convex_relu.patterns(gates, x))) == pattern_count(12, 3)
 
 
 def test_all_gates_refuses_too_many_patterns_and_bad_numbers():

@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 from scipy.sparse.csgraph import connected_components
 
 from closedform.models.transformers import sphere_attention as sphere
-from closedform.theory.transformers import token_clustering
+from closedform.theory.transformers import circle_tokens, interaction_energy
 from zoo import checks
 from zoo.checks import rejected
 
@@ -225,7 +225,7 @@ def test_waves_on_the_circle(softmax):
 
     assert jnp.abs(jnp.sum(across * sphere.field(params, sphere.circle(angles), beta, softmax), axis=1)).max() < 1e-11
     found = np.array([rate(k) for k in range(1, 7)])
-    expected = np.asarray(token_clustering.circle_growth_rates(6, beta, softmax)) * (1 if softmax else np.exp(-beta))
+    expected = np.asarray(circle_tokens.circle_growth_rates(6, beta, softmax)) * (1 if softmax else np.exp(-beta))
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     if softmax:
         np.testing.assert_allclose(found[:4], [0.104743325, 0.351339267, 0.591350657, 0.704497029], atol=1e-9)
@@ -248,7 +248,7 @@ def test_energy_rates():
             right, wrong = (weighted, ascent) if softmax else (ascent, weighted)
             np.testing.assert_allclose(change, right, rtol=1e-9)
             rejected(np.testing.assert_allclose, change, wrong, 1e-2)
-            np.testing.assert_allclose(change, token_clustering.energy_rate(x, beta, softmax), rtol=1e-9)
+            np.testing.assert_allclose(change, interaction_energy.energy_rate(x, beta, softmax), rtol=1e-9)
         gradient = 7 * jax.grad(lambda x, beta=beta: sphere.energy(x, beta))(x)  # USA is its ascent
         np.testing.assert_allclose(sphere.tangent(x, gradient), sphere.field(sphere.identity(dim), x, beta, False), atol=1e-13)
 
@@ -261,7 +261,7 @@ def test_energy_rises_along_the_flow_and_the_layers():
             energies = jax.vmap(lambda x: sphere.energy(x, 2.0, shift=2.0))(path)
             assert jnp.all(jnp.diff(energies) > -1e-15)
             assert energies[-1] <= 1 / 4 + 1e-15
-            np.testing.assert_allclose(energies[0] * np.exp(2.0), token_clustering.energy(x, 2.0), rtol=1e-13)
+            np.testing.assert_allclose(energies[0] * np.exp(2.0), interaction_energy.energy(x, 2.0), rtol=1e-13)
 
 
 # --- clusters ----------------------------------------------------------------------------------------------------------------

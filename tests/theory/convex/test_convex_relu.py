@@ -1,4 +1,4 @@
-"""Counts, projections, the dual norm and closed forms against enumeration, scipy and an interior-point solver.
+"""The dual norm, certificates and closed forms against enumeration, scipy and an interior-point solver.
 
 The programs are solved by cvxpy with Clarabel where that is installed; the rest needs scipy only.
 """
@@ -14,9 +14,11 @@ from scipy import optimize
 
 from closedform.tasks import waves
 from closedform.theory.convex import convex_relu
+from closedform.theory.convex.cone_projection import cone_projection
 from zoo.calls import Call
 from zoo.checks import rejected
 from zoo.convex_problems import enumerate_patterns, solve
+from zoo.formula_data import FACTS, formula_data, scipy_projection
 
 # jitted functions of the package take numpy's arrays too
 beta_max, dual_norm, dual_direction, dual_value, duality_gap = map(
@@ -33,187 +35,15 @@ whitened_optimum, whitened_gated_optimum, whitened_prediction, worst_margin, rob
         convex_relu.robust_worst_case,
     ),
 )
-projections = jax.jit(jax.vmap(convex_relu.cone_projection))
+projections = jax.jit(jax.vmap(cone_projection))
 
-# (n, d): P, beta_max, p* at beta = 0.1, computed when the formulas were derived (not the paper's)
-FACTS = {
-    (6, 2): (12, 1.881375, 0.527371),
-    (8, 2): (16, 2.147437, 2.223176),
-    (8, 3): (58, 2.164342, 1.083772),
-    (10, 3): (92, 2.164342, 1.275092),
-}
 WHITENED_Y = np.array([1.2, -0.7, 0.4, -1.1, 0.9])
-
-
-def formula_data(n, d, seed=0):
-    i, j = np.arange(1, n + 1)[:, None], np.arange(1, d + 1)[None]
-    return np.sin(1.3 * i * j + 0.7 * i + 2.1 * j + seed), 1.5 * np.cos(0.9 * i[:, 0] + seed)
 
 
 @pytest.fixture(scope="module", params=FACTS, ids=str)
 def problem(request):
     x, y = formula_data(*request.param)
     return x, y, enumerate_patterns(x), *FACTS[request.param]
-
-
-# ----------------------------------------------------------------------------------------------------------- the counts
-
-
-def assert_counts(pattern_count_fn):
-    rng = np.random.default_rng(0)
-    for n, d in ((1, 1), (5, 1), (6, 2), (7, 3), (6, 5), (5, 5), (4, 6)):
-        x = rng.normal(size=(n, d))
-        count = enumerate_patterns(x).shape[1] if d <= n else 2**n  # every sign choice is solvable for independent rows
-        assert float(pattern_count_fn(n, d)) == count
-    for (n, d), (count, _, _) in FACTS.items():
-        assert float(pattern_count_fn(n, d)) == count
-    assert float(pattern_count_fn(9, 4)) == 186
-    assert float(pattern_count_fn(200, 6)) == 2 * sum(math.comb(199, k) for k in range(6))  # exact in float64
-
-
-def test_pattern_count_is_that_of_enumeration():
-    assert_counts(convex_relu.pattern_count)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        lambda n, r: 2 * sum(math.comb(n, k) for k in range(r)),  # n in place of n - 1
-        lambda n, r: 2 * sum(math.comb(n - 1, k) for k in range(r + 1)),  # affine in place of linear functions
-        lambda n, r: sum(math.comb(n - 1, k) for k in range(r)),  # u and -u taken for one
-        lambda n, r: 2 * math.comb(n - 1, r - 1),  # the last term alone
-    ],
-)
-def test_wrong_counts_are_rejected(wrong):
-    rejected(assert_counts, wrong)
-
-
-def test_enumeration_finds_the_patterns_of_the_facts(problem):
-    x, _, patterns, count, *_ = problem
-    assert patterns.shape[1] == count
-    directions = np.random.default_rng(0).normal(size=(x.shape[1], 5000))
-    seen = {tuple(column) for column in (x @ directions >= 0).T.astype(float)}
-    assert seen <= {tuple(column) for column in patterns.T}
-
-
-def test_pattern_bound_is_above_the_count():
-    for r in (1, 2, 3, 5, 8):
-        n = jnp.arange(max(r, 2), 60)
-        count = jax.vmap(lambda n, r=r: convex_relu.pattern_count(n, r))(n)
-        bound = jax.vmap(lambda n, r=r: convex_relu.pattern_bound(n, r))(n)
-        assert bool(jnp.all(bound >= count))
-        np.testing.assert_allclose(bound, 2 * r * (math.e * (np.asarray(n) - 1) / r) ** r, rtol=1e-13)
-
-
-def assert_scenario_bound(scenario_bound_fn):
-    np.testing.assert_allclose(scenario_bound_fn(10, 0.1, 0.1), 266.0517, atol=5e-5)
-    np.testing.assert_allclose(scenario_bound_fn(10, 0.01, 0.1), 20 * (11 + math.log(100)), rtol=1e-12)
-    np.testing.assert_allclose(scenario_bound_fn(10, 0.9, 0.8), 11 / 0.72 - 1, rtol=1e-12)  # the other branch
-
-
-def test_scenario_bound():
-    assert_scenario_bound(convex_relu.scenario_bound)
-    for wrong in (
-        lambda n, psi, xi: convex_relu.scenario_bound(n, xi, psi),  # the roles swapped
-        lambda n, psi, xi: convex_relu.scenario_bound(n - 1, psi, xi),  # n dual variables
-        lambda n, psi, xi: 2 / xi * (n + 1 - math.log(psi)),  # one branch
-        lambda n, psi, xi: 1 / xi * (n + 1 - math.log(psi)),  # without the 2
-    ):
-        rejected(assert_scenario_bound, wrong)
-
-
-# ------------------------------------------------------------------------------------------------------------ projection
-
-
-def scipy_projection(q, rows):
-    multipliers, _ = optimize.nnls(-rows.T, q, maxiter=100 * len(rows))
-    return q + rows.T @ multipliers
-
-
-def assert_projects(project_fn, q, rows, rtol=1e-10):
-    """Against scipy, and the conditions of Karush, Kuhn and Tucker on the multipliers."""
-    result = project_fn(jnp.asarray(q), jnp.asarray(rows))
-    lengths = np.linalg.norm(rows, axis=-1)
-    for i in range(len(q)):
-        point, multipliers, size = np.asarray(result.point[i]), np.asarray(result.multipliers[i]), np.linalg.norm(q[i])
-        assert np.abs(point - scipy_projection(q[i], rows[i])).max() <= rtol * size
-        heights = rows[i] @ point / np.where(lengths[i] > 0, lengths[i], 1)
-        assert heights.min() >= -rtol * size
-        assert multipliers.min() >= -rtol * size
-        assert np.abs(q[i] + multipliers @ rows[i] - point).max() <= rtol * size
-        assert np.abs(multipliers * lengths[i] * heights).max() <= rtol * size**2
-
-
-def random_cones(n, d, number, seed=0):
-    """Cones of random patterns, and the X' D nu that the dual norm projects."""
-    rng = np.random.default_rng(seed)
-    x, nu = rng.normal(size=(n, d)), rng.normal(size=n)
-    active = rng.normal(size=(number, d)) @ x.T >= 0
-    return (active * nu) @ x, np.where(active[:, :, None], x, -x)
-
-
-@pytest.mark.parametrize("shape", [(6, 2), (12, 3), (500, 10), (250, 60)], ids=str)
-def test_projections_are_those_of_scipy(shape):
-    assert_projects(projections, *random_cones(*shape, number=12))
-
-
-def degenerate_cones():
-    rng = np.random.default_rng(3)
-    q, rows = random_cones(20, 4, number=30, seed=3)
-    q = rng.normal(size=q.shape)
-    repeat = lambda *parts: np.concatenate([*parts, np.zeros((30, 80 - 20 * len(parts), 4))], axis=1)  # noqa: E731
-    yield "zero rows", q, repeat(rows)
-    yield "duplicates", q, repeat(rows, rows)
-    yield "collinear rows of other lengths", q, repeat(rows, 3 * rows, 1e-3 * rows)
-    yield "nearly duplicates", q, repeat(rows, rows + 1e-5 * rng.normal(size=rows.shape))
-    yield "a hyperplane", q, repeat(rows, np.where(np.arange(20)[:, None] == 7, -rows, 0))
-    yield "only 0", q, repeat(rows, -rows)
-    yield "a random intersection", q, repeat(rng.normal(size=rows.shape))
-    yield "rows of rank 2", q, repeat(rows @ rng.normal(size=(4, 2)) @ rng.normal(size=(2, 4)))
-    yield "integers", rng.integers(-2, 3, q.shape) + 0.5, repeat(rng.integers(-1, 2, rows.shape).astype(float))
-    yield "the whole space", q, repeat(0 * rows)
-
-
-@pytest.mark.parametrize("case", list(degenerate_cones()), ids=lambda case: case[0])
-def test_projections_onto_degenerate_cones(case):
-    assert_projects(projections, *case[1:])
-
-
-def test_projection_of_points_inside_and_in_the_polar_cone():
-    q, rows = random_cones(20, 4, number=30)
-    zeros = np.zeros((30, 60, 4))
-    rows = np.concatenate([rows, zeros], axis=1)
-    polar = -np.einsum("cn,cnd->cd", np.random.default_rng(0).uniform(size=rows.shape[:2]), rows)
-    np.testing.assert_allclose(projections(polar, rows).point, 0, atol=1e-12 * np.abs(polar).max())
-    inside = projections(projections(q, rows).point, rows)
-    np.testing.assert_allclose(inside.point, projections(q, rows).point, rtol=1e-12, atol=1e-13)
-    np.testing.assert_array_equal(projections(jnp.zeros_like(q), rows).point, 0)
-
-
-def test_signs_and_a_start_change_the_way_but_not_the_result():
-    q, rows = random_cones(40, 5, number=16)
-    x, signs = rows[0], np.sign((rows * rows[:1]).sum(axis=2))
-    project = jax.jit(jax.vmap(convex_relu.cone_projection, (0, None, 0, 0)))
-    plain = projections(q, rows)
-    for face in (jnp.full((16, 5), 40), plain.face, projections(q + 0.1, rows).face):
-        result = project(q, x, signs, face)
-        np.testing.assert_allclose(result.point, plain.point, atol=1e-12 * np.abs(q).max())
-        np.testing.assert_allclose(np.einsum("cn,cn,nd->cd", result.multipliers, signs, x), plain.point - q, atol=1e-11)
-    signs[:, 20:] = 0  # no constraints
-    np.testing.assert_allclose(project(q, x, signs, plain.face * 0 + 40).point, projections(q, rows[:, :20]).point, atol=1e-11)
-
-
-def test_projection_derivatives():
-    q, rows = random_cones(12, 3, number=6)
-    both = jax.jit(jax.jacrev(lambda q, rows: projections(q, rows)[:2], argnums=(0, 1)))
-    step = np.random.default_rng(1).normal(size=(2, *q.shape)), np.random.default_rng(2).normal(size=rows.shape)
-    jacobians = both(q, rows)
-    h = 1e-6
-    above, below = (projections(q + s * h * step[0][0], rows + s * h * step[1]) for s in (1, -1))
-    for field in range(2):
-        by_q, by_rows = jacobians[field]
-        slope = np.einsum("abcd,cd->ab", by_q, step[0][0]) + np.einsum("abcde,cde->ab", by_rows, step[1])
-        np.testing.assert_allclose(slope, (above[field] - below[field]) / (2 * h), rtol=1e-5, atol=1e-6)
 
 
 # -------------------------------------------------------------------------------------------------------- the dual norm
@@ -583,13 +413,9 @@ def test_dtype_follows_the_input():
     y, x, scalar = jnp.ones(6, jnp.float32), jnp.ones((6, 2), jnp.float32), jnp.float32(0.1)
     patterns = jnp.ones((6, 3), bool)
     results = (
-        convex_relu.pattern_count(100 * scalar, 3),
-        convex_relu.pattern_bound(100 * scalar, 3),
-        convex_relu.scenario_bound(10, scalar, 0.1),
         convex_relu.whitened_optimum(y, 0.1),
         convex_relu.whitened_gated_optimum(y, 1),
         convex_relu.whitened_prediction(y, 0.1),
-        jax.eval_shape(convex_relu.cone_projection, y[:2], x)[:2],
         jax.eval_shape(convex_relu.dual_direction, y, x, patterns),
         jax.eval_shape(convex_relu.beta_max, x, y, patterns),
         convex_relu.dual_value(y, y),
@@ -600,6 +426,7 @@ def test_dtype_follows_the_input():
     assert {leaf.dtype for leaf in jax.tree.leaves(results)} == {scalar.dtype}
 
 
+@pytest.mark.slow
 def test_vmap_equals_a_loop():
     x, y = formula_data(6, 2)
     patterns = enumerate_patterns(x)
@@ -621,36 +448,7 @@ def test_the_arrays_of_waves_and_lists_are_numbers():
     assert float(convex_relu.beta_max(x, y, patterns)) == pytest.approx(FACTS[6, 2][1], abs=1e-6)
     same = convex_relu.beta_max(x.tolist(), y.tolist(), (patterns == 1).tolist())
     np.testing.assert_allclose(same, convex_relu.beta_max(x, y, patterns), rtol=1e-14)
-    point = convex_relu.cone_projection([1, -2], [[0, 1], [1, 1]], [1, 1], np.array([2, 2]))
-    np.testing.assert_allclose(point.point, [1, 0], atol=1e-15)
     assert float(convex_relu.dual_norm([3, -4], [[1, 0], [0, 1]], [[True, True], [True, False]])) == 4
-
-
-def test_counts_at_the_ends():
-    for n, rank in ((1, 1), (1, 7), (50, 26), (58, 20), (52, 51), (51, 100)):
-        exact = 2 * sum(math.comb(n - 1, k) for k in range(rank))
-        assert float(convex_relu.pattern_count(n, rank)) == exact < 2**52
-    np.testing.assert_allclose(
-        convex_relu.pattern_count(10**9, 3), 2 * sum(math.comb(10**9 - 1, k) for k in range(3)), rtol=1e-15
-    )
-    for n, rank in ((2000, 3000), (1e300, 3), (math.inf, 2)):
-        assert float(convex_relu.pattern_count(n, rank)) == math.inf
-    assert float(convex_relu.pattern_count(math.inf, 1)) == 2
-    for function, n, rank in (
-        (convex_relu.pattern_count, 0, 1),
-        (convex_relu.pattern_count, math.nan, 1),
-        (convex_relu.pattern_count, 5, 0),
-        (convex_relu.pattern_bound, 2, 3),
-    ):
-        with pytest.raises(ValueError, match=r"^(num_samples|rank) must be at least"):
-            function(n, rank)
-
-
-def test_scenario_bound_at_tiny_probabilities():
-    psi = xi = 1e-200
-    slopes = jax.grad(convex_relu.scenario_bound, argnums=(0, 1))(10.0, psi, 1e-3)
-    np.testing.assert_allclose(convex_relu.scenario_bound(10, psi, xi), 2 / xi * (11 - math.log(psi)), rtol=1e-14)
-    np.testing.assert_allclose(slopes, (2e3, -2e3 / psi), rtol=1e-14)
 
 
 def test_dual_norm_does_not_hang_on_units():
@@ -661,16 +459,6 @@ def test_dual_norm_does_not_hang_on_units():
         norm = dual_norm(jnp.float32(s) * y, jnp.float32(t) * x, patterns)
         assert norm.dtype == jnp.float32
         np.testing.assert_allclose(float(norm) / s / t, FACTS[6, 2][1], rtol=1e-5)
-
-
-def test_projection_at_a_tip_and_without_rows():
-    """A point of the polar cone projects to 0 exactly, with derivative 0; no rows leave the whole space."""
-    q, rows = jnp.array([-1.0, -2.0]), jnp.eye(2)
-    result = convex_relu.cone_projection(q, rows)
-    np.testing.assert_array_equal(result.point, 0)
-    np.testing.assert_allclose(result.multipliers, [1, 2], rtol=1e-15)
-    np.testing.assert_array_equal(jax.jit(jax.jacobian(lambda q: convex_relu.cone_projection(q, rows).point))(q), 0)
-    np.testing.assert_array_equal(convex_relu.cone_projection(q, jnp.zeros((0, 2))).point, q)
 
 
 def test_what_is_empty_or_no_label_is_refused():
@@ -695,20 +483,7 @@ LABELS = np.sign(Y)
 SLOPES = np.random.default_rng(0).normal(size=(6, 2))
 
 
-def projected(q, rows):
-    return convex_relu.cone_projection(q, rows)[:2]
-
-
-def projected_by_signs(q, rows, signs):
-    return convex_relu.cone_projection(q, rows, signs)[:2]
-
-
 CALLS = [
-    Call(convex_relu.pattern_count, {"num_samples": 10.0, "rank": 3}, cases=[{"num_samples": 3.0}, {"num_samples": 1e9}]),
-    Call(convex_relu.pattern_bound, {"num_samples": 10.0, "rank": 3}, edges={"num_samples": [3.0, math.inf]},
-         draw=lambda rng: {"num_samples": 3 + 10 ** rng.uniform(-2, 9)}),
-    Call(convex_relu.scenario_bound, {"num_samples": 10.0, "psi": 0.1, "xi": 0.1},
-         cases=[{"psi": 1e-12}, {"psi": 1e-30, "xi": 1e-20}, {"psi": 0.9}, {"psi": 0.9, "xi": 1e-12}]),
     Call(convex_relu.dual_norm, {"nu": Y, "x": X, "patterns": PATTERNS}, scaling={"nu": 1, "x": 1}, degree=2,
          cases=[{"nu": 0 * Y}, {"x": 0 * X}, {"x": X * [1, 0]}, {"x": X[[0, 0, 2, 2, 4, 4]]}],
          kinks=("case 0", "case 1")),  # a norm at 0
@@ -730,8 +505,4 @@ CALLS = [
          scaling={"outputs": 1, "slopes": 1}, degree=1, cases=[{"slopes": 0 * SLOPES}],
          kinks=("case 0",)),  # the modulus of a slope
     Call(convex_relu.robust_worst_case, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "eps": 0.1}),
-    Call(projected, {"q": np.array([1.0, -2.0]), "rows": X[:3]}, of=convex_relu.cone_projection,
-         scaling={"q": 1}, degree=1, cases=[{"q": np.zeros(2)}, {"rows": 0 * X[:3]}], kinks=("case 0",)),  # a cone's tip
-    Call(projected_by_signs, {"q": np.array([1.0, -2.0]), "rows": X[:3], "signs": jnp.array([1, 0, -1])},
-         of=convex_relu.cone_projection, label="signs", differentiable=False),
 ]  # fmt: skip

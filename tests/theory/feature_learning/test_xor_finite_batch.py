@@ -344,6 +344,7 @@ def assert_samples_to_ten_percent(learning_rate):
     assert abs(samples.mean() - SAMPLES_PER_DIM) <= 3 * se + 0.015 * SAMPLES_PER_DIM
 
 
+@pytest.mark.slow
 def test_samples_to_ten_percent_error():
     assert_samples_to_ten_percent(0.2)
     with pytest.raises(AssertionError):  # loss without its factor 2
@@ -436,6 +437,7 @@ def test_recorded_steps_do_not_depend_on_which_are_recorded():
         assert_close(jax.tree.map(lambda x: x[0, 0], recorded), start, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_vmap_is_a_loop_and_steps_to_error_takes_the_path_of_euler():
     keys = jax.random.split(jax.random.key(7), 2)  # those of `paths`
     rows = [(keys[i], draw(i, init_scale=0.5), rate, batch) for i, (rate, batch) in enumerate([(0.4, 32.0), (0.5, 64.0)])]

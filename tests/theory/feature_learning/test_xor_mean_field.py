@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
-from jaxtyping import ArrayLike, Real
 from scipy import integrate, special
 
 from closedform.theory.feature_learning import xor
@@ -514,11 +513,6 @@ def at_negligible_output(neurons: Neurons):
     return mean_field.drift(neurons, negligible_output=True)
 
 
-@takes()
-def fading(start: Real[ArrayLike, ""], rate: Real[ArrayLike, ""]):
-    return mean_field.recorded(lambda step, x: x - rate * x / step.astype(x.dtype), start, (2, 0, 2))
-
-
 CASES = [
     {"neurons.w": np.zeros((4, 2))},
     {"neurons.a": np.zeros(4)},
@@ -551,5 +545,4 @@ CALLS = [
     ),
     Call(mean_field.margin_time, {"margin": np.array([0.4, 3.0])}, edges={"margin": [0.0, 1e-12, 49.0, 50.0, 89.0, np.inf]}),
     Call(mean_field.margin_asymptote, {"time": np.array([0.4, 30.0])}, edges={"time": [0.0, 1e-12, 1.0, 1e12, np.inf]}),
-    Call(fading, {"start": 1.5, "rate": 0.3}, of=mean_field.recorded),
 ]

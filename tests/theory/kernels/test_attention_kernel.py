@@ -68,6 +68,7 @@ def test_fact_3_rejects_wrong_kernels(wrong):
     assert max(misses) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("convention", FACT_3, ids=str)
 def test_heads_have_these_second_moments_and_means(convention):
     augment, weight_std, mean_strength = convention
@@ -87,6 +88,7 @@ def test_heads_have_these_second_moments_and_means(convention):
     np.testing.assert_allclose(parts[:, 1], constant.mean(axis=0), atol=5 * (constant.std(axis=0) / 200).max() + 1e-12)
 
 
+@pytest.mark.slow
 def test_compiled_and_not_it_is_positive_and_the_same():
     """An example with itself has correlation 1 and equal means, where XLA's rounding once decided between two branches."""
     x = jnp.asarray(tokens(2, 60, 5, 16))
@@ -260,6 +262,7 @@ def test_integer_tokens():
     assert double.dtype == jnp.float64
 
 
+@pytest.mark.slow
 def test_slopes_at_zero_tokens():
     """Against differences: of second order at a key of 0, and the mean of both sides at a query of 0."""
     y, step = jnp.asarray(tokens(4, 4, 5)), 1e-5 * tokens(9, 4, 5)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from closedform.theory.kernels import kernel_regression
-from closedform.theory.kernels.harmonics import Spectrum, hypercube, walsh_spectrum
+from closedform.theory.kernels.harmonics import hypercube, walsh_spectrum
 from closedform.theory.kernels.kernel_regression import LearningCurve
+from closedform.theory.kernels.spectrum import Spectrum
 from zoo.calls import Call
 from zoo.checks import rejected
 
@@ -403,18 +404,3 @@ CALLS = [
         degree=1,
     ),
 ]
-SHARED = "takes functions or parts of a calculation; learning_curve, risk and given_data hold its values"
-NOT_NUMERIC = {
-    getattr(kernel_regression, name): SHARED
-    for name in (
-        "smallest_ridge",
-        "zero_or",
-        "infinite_or",
-        "in_units",
-        "rates",
-        "left_over",
-        "unlearned",
-        "balanced_trace",
-        "descend_to_root",
-    )
-}

@@ -176,7 +176,7 @@ def test_eigen_flow_stays_finite_for_ever():
     np.testing.assert_allclose(late.q[-1], SPECTRUM, rtol=1e-12)  # both signs can grow, without the trace term
 
 
-@pytest.mark.parametrize("trace", [True, False])
+@pytest.mark.parametrize("trace", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_eigen_flow_after_infinite_time(trace):
     """The least loss among signs that the start allows, which late times approach; a target of 0 has no infinity times 0."""
     target = np.array([1.5, 0.7, 0.0, -0.2, -1.0, 0.4])
@@ -198,7 +198,7 @@ def test_eigen_flow_after_infinite_time(trace):
             np.testing.assert_allclose(at_zero.q[1, 0], sign * 0.01 / (1 + 8 * 0.01 * 5), rtol=1e-14)
 
 
-@pytest.mark.parametrize("trace", [True, False])
+@pytest.mark.parametrize("trace", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_eigen_flow_from_tiny_starts(trace):
     """exp of the logarithm of the growth is bounded below what a start of 1e-12 needs in float32."""
     with jax.enable_x64(False):
@@ -313,6 +313,7 @@ ALIKE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trace", [True, False])
 def test_riccati_flow_has_derivatives_everywhere(trace):
     """In both modes and in every direction: also where eigenvectors have none, and rank is missing."""
@@ -472,6 +473,7 @@ def test_times_of_any_shape_and_order(matrices):
     assert ode.shape == (2, 3, 5, 5)
 
 
+@pytest.mark.slow
 def test_vmap_and_derivatives(matrices):
     """Along a batch of times and starts; by the time the derivative is the flow, at 0 too."""
     target, few, _ = matrices
@@ -496,6 +498,7 @@ def test_vmap_and_derivatives(matrices):
             np.testing.assert_allclose(by_start[i], change, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_of_modes():
     def total(target, alpha, beta, trace):
         return jnp.sum(dynamics.eigen_flow(0.4, target, alpha, beta, trace).q)

@@ -402,6 +402,7 @@ def predictions(weights, x, h):
     )
 
 
+@pytest.mark.slow
 def test_as_programs():
     weights, x = (rows[:2] for rows in draw(4))
     loop = [predictions(*row, 0.1) for row in zip(weights, x, strict=True)]

@@ -439,6 +439,7 @@ def test_any_pytree_is_a_state():
         np.testing.assert_allclose(predicted * time**0, (4 * gaps[1] - gaps[0]) / 3, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_leading_error_as_a_program():
     x, times = np.array([1.0, -0.5, 2.0]), np.array([0.4, 1.5])
     whole = leading_error(rotate, rest, EULER_OF_ROTATE, x, times)

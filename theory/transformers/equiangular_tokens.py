@@ -1,4 +1,4 @@
-r"""Attention as interacting particles: how tokens on a sphere cluster, when, into how many groups, and at what energy.
+r"""Tokens at one common angle under attention: the angle closes along an explicit curve, at any temperature.
 
 Formula. $n$ tokens on the unit sphere, $P_x y = y - \langle x, y \rangle x$, temperature $1/\beta$,
 $Z_i = \sum_j e^{\beta \langle x_i, x_j \rangle}$, with softmax (SA) or unnormalised (USA):
@@ -10,7 +10,7 @@ x_i' &= P_{x_i} \sum_j e^{\beta \langle x_i, x_j \rangle} x_j/n \qquad \text{(US
 \end{align*}
 $$
 
-All pairs at one inner product $\gamma$: it stays one,
+All pairs at one inner product $\gamma$ keep one,
 
 $$
 \begin{align*}
@@ -47,18 +47,10 @@ $$
 g \leftarrow \frac{S^2 (1 + (n - 1) g) - D^2 (1 - g)}{S^2 (1 + (n - 1) g) + (n - 1) D^2 (1 - g)}
 $$
 
-The energy $E = \frac{1}{2 \beta n^2} \sum_{ij} e^{\beta \langle x_i, x_j \rangle}$ rises:
+and the energy of `interaction_energy` is $E = \frac{1}{2 \beta n} \left[e^\beta + (n - 1) e^{\beta \gamma}\right]$.
 
-$$
-\frac{dE}{dt} = \frac{1}{n} \sum_i \|x_i'\|^2 \quad \text{(USA)}, \qquad
-\frac{dE}{dt} = \frac{1}{n^2} \sum_i Z_i \|x_i'\|^2 \quad \text{(SA)}
-$$
-
-On the circle, a wave of $k$ periods on uniform tokens grows at $\sigma_k = k^2 I_k(\beta)/\beta$ (USA), over $I_0(\beta)$ more
-(SA).
-
-Regime. Equiangular tokens: exact for every $n$, $\beta$ and time. Circle: $n \to \infty$, and waves that are still small.
-Independent uniform tokens come to be equiangular, with $\gamma = 0$ at the start, as $d \to \infty$ at a fixed $n$.
+Regime. Exact for every $n$, $\beta$ and time. Independent uniform tokens come to be equiangular, with $\gamma = 0$ at the
+start, as $d \to \infty$ at a fixed $n$.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
@@ -68,29 +60,26 @@ Independent uniform tokens come to be equiangular, with $\gamma = 0$ at the star
 | $\gamma(t)$ | `inner_product` | any | of any two tokens, cosine of their angle, in $[-1/(n - 1), 1]$ |
 | $\gamma(0)$, $g$ | `initial`, `level` | any | at time 0; the one to be hit |
 | $1 - \gamma$ | `delta` | any | distance from one cluster |
-| $x_i$ | `tokens` | token dim | unit vectors |
 | $\eta$ | `step_size` | any | of a layer |
-| $k$, $\sigma_k$ | mode, growth rate | mode | periods round the circle; of the amplitude |
 
 Factors. $V = I$, $Q = K = I$. `softmax=True` is SA, `softmax=False` USA, which is faster by a factor of about $Z/n$. At last
 $1 - \gamma$ falls as $e^{-2 t}$ (SA) and $e^{-2 e^\beta t}$ (USA); $\gamma$ leaves 0 at the slope $2/(e^\beta + n - 1)$ and
 $2/n$.
 
-Source. B. Geshkovski, C. Letrouit, Y. Polyanskiy, P. Rigollet, arXiv 2312.10794: the flows, the equiangular equations and the
-energy of USA, read in a public formalisation of its statements [L], not in the paper; no equation number is known to us. The
-closed forms, the energy of SA, the layer and the growth rates are derived here [D], none is the paper's, and so is any start
-but $\gamma = 0$. Cf. G. Bruno et al., arXiv 2410.23228, for clusters in any dimension (recalled).
+Source. B. Geshkovski, C. Letrouit, Y. Polyanskiy, P. Rigollet, arXiv 2312.10794: the flows and the equiangular equations, read
+in a public formalisation of its statements, not in the paper; no equation number is known to us. The closed forms and the layer
+are derived here, neither is the paper's, and so is any start but $\gamma = 0$.
 
 Finite size. None for equiangular tokens. Uniform ones, $n = 8$ and $\beta = 1$: inner products are off $\gamma(t)$ by at most
-0.3 at $d = 64$ and 0.1 at $d = 1024$, then less [D]; proved is $2 c^{n t} \sqrt{(\log d)/d}$, $c = e^{10 \max(1, \beta)}$ [L],
-which says nothing at such sizes. The number of clusters is the fastest mode, which finite draws scatter about by one or so. The
-time that is left in a metastable state falls below rounding: in float32 $\gamma(t)$ at $\beta > 20$ is uncertain just where it
-leaves it. Where $1 - \gamma$ is below a sixteenth of a rounding error, $\gamma$ is 1 and flat.
+0.3 at $d = 64$ and 0.1 at $d = 1024$, then less (found here); proved, according to that formalisation, is
+$2 c^{n t} \sqrt{(\log d)/d}$, $c = e^{10 \max(1, \beta)}$, which says nothing at such sizes. The time that is left in a
+metastable state falls below rounding: in float32 $\gamma(t)$ at $\beta > 20$ is uncertain just where it leaves it. Where
+$1 - \gamma$ is below a sixteenth of a rounding error, $\gamma$ is 1 and flat.
 
 Example. Eight tokens at right angles, six layers of step 1: at $\beta = 0$ they are one cluster, at $\beta = 4$ hardly nearer
 to one another.
 
->>> from closedform.theory.transformers.token_clustering import layer_inner_products
+>>> from closedform.theory.transformers.equiangular_tokens import layer_inner_products
 >>> [round(float(g), 3) for g in layer_inner_products(6, 8, 0.0, 1.0)]
 [0.0, 0.273, 0.652, 0.887, 0.97, 0.992, 0.998]
 >>> [round(float(g), 3) for g in layer_inner_products(6, 8, 4.0, 1.0)]
@@ -98,22 +87,19 @@ to one another.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
-from jax.scipy.special import i0, i1, logsumexp
-from jaxtyping import Array, Float, Int, Real
+from jaxtyping import Array, Float, Real
 
-from ..numerics.arguments import ArrayLike, above, at_least, between, takes
+from ..numerics.arguments import ArrayLike, above, at_least, between, require_together, takes
+from ..numerics.exponentials import bounded, bounded_exp, times_exp
+from ..numerics.roots import climb_to_root
+from ..numerics.special import scaled_e1, scaled_ei
 
 Number = Real[ArrayLike, ""]
 Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together
-
-# --------------------------------------------------------------------------------------------------- equiangular tokens
 
 
 @takes(inner_product=between(-1, 1), num_tokens=at_least(2), beta=at_least(0))
@@ -128,10 +114,10 @@ def inner_product_rate(
     (0.5, 0.5)
     """
     _check_start(num_tokens, inner_product=inner_product)
-    gamma, n, beta_ = jnp.broadcast_arrays(inner_product, num_tokens, _finite(beta))
+    gamma, n, beta_ = jnp.broadcast_arrays(inner_product, num_tokens, bounded(beta))
     path = 2 * (1 - gamma) * (gamma + 1 / (n - 1))
     if not softmax:
-        half = _exp(beta_ * gamma / 2)  # twice, so that at gamma = 1 0 is 0
+        half = bounded_exp(beta_ * gamma / 2)  # twice, so that at gamma = 1 0 is 0
         return path * (1 - 1 / n) * half * half
     return path * jax.nn.sigmoid(jnp.log(n - 1) - beta_ * (1 - gamma))  # all other tokens' share of the attention
 
@@ -148,15 +134,15 @@ def inner_product(
     0.98142
     """
     _check_start(num_tokens, initial=initial)
-    t, n, beta_, start = jnp.broadcast_arrays(time, num_tokens, _finite(beta), initial)
+    t, n, beta_, start = jnp.broadcast_arrays(time, num_tokens, bounded(beta), initial)
     a, b = _distances(n, start)
     # hitting time times 2 n e^(-beta a), or 2 e^(beta initial): linear l + A + B = target, rising and concave in l
     endless, many = jnp.isinf(t), jnp.isinf(n)
     now, m = jnp.where(endless, 0, t), jnp.where(many, 2, n)
     if softmax:
-        linear, target = (m - 1) * jnp.exp(-beta_ * a), 2 * m * _times_exp(now, -beta_ * a)
+        linear, target = (m - 1) * jnp.exp(-beta_ * a), 2 * m * times_exp(now, -beta_ * a)
     else:
-        linear, target = jnp.zeros_like(n), 2 * _times_exp(now, beta_ * start)
+        linear, target = jnp.zeros_like(n), 2 * times_exp(now, beta_ * start)
     clock = _clock_at(jnp.where(endless, jnp.inf, target), linear, beta_, a, b)
     if softmax:
         clock = jnp.where(many, 2 * t, clock)  # one's own weight is nothing: as at beta = 0
@@ -221,8 +207,8 @@ def phase_curve(
     5.1863
     """
     _check_start(num_tokens, initial=initial)
-    _require_together("at most 1 - initial", lambda d, lowest: d <= 1 - lowest, delta=delta, initial=initial)
-    left, n, beta_, start = jnp.broadcast_arrays(delta, num_tokens, _finite(beta), initial)
+    require_together("at most 1 - initial", lambda d, lowest: d <= 1 - lowest, delta=delta, initial=initial)
+    left, n, beta_, start = jnp.broadcast_arrays(delta, num_tokens, bounded(beta), initial)
     return _time(*_path(1 - start - left, left, n, beta_, start), softmax)
 
 
@@ -251,7 +237,7 @@ def layer_update(inner_product: Numbers, num_tokens: Numbers, beta: Numbers, ste
     0.6
     """
     _check_start(num_tokens, inner_product=inner_product)
-    return _after_layer(*jnp.broadcast_arrays(inner_product, num_tokens, _finite(beta), step_size))
+    return _after_layer(*jnp.broadcast_arrays(inner_product, num_tokens, bounded(beta), step_size))
 
 
 @takes(num_layers=at_least(0), num_tokens=at_least(2), beta=at_least(0), step_size=at_least(0), initial=between(-1, 1))
@@ -264,7 +250,7 @@ def layer_inner_products(
     [0.0, 0.6, 0.882]
     """
     _check_start(num_tokens, initial=initial)
-    n, beta_, eta, start = jnp.broadcast_arrays(num_tokens, _finite(beta), step_size, initial)
+    n, beta_, eta, start = jnp.broadcast_arrays(num_tokens, bounded(beta), step_size, initial)
 
     def layer(g: Array, _: None) -> tuple[Array, Array]:
         after = _after_layer(g, n, beta_, eta)
@@ -286,46 +272,6 @@ def _after_layer(g: Array, n: Array, beta: Array, eta: Array) -> Array:
     return jnp.where(total > 0, (mean - fewness * differences) / jnp.where(total > 0, total, 1), g)
 
 
-# ---------------------------------------------------------------------------------------------------------------- energy
-
-
-@takes(beta=above(0, finite=True))
-def energy(tokens: Real[ArrayLike, "token dim"], beta: Number) -> Float[Array, ""]:
-    """E = (1/(2 beta n^2)) sum_ij e^(beta <x_i, x_j>), of any tokens; beta > 0.
-
-    Infinite where e^(beta |x|^2) overflows: of unit vectors from beta = 88 (float32) or 709 on.
-
-    >>> round(float(energy(jnp.eye(2), 1.0)), 5)  # (e + 1)/4
-    0.92957
-    """
-    x, beta_ = jnp.asarray(tokens), jnp.asarray(beta)
-    return jnp.mean(jnp.exp(beta_ * (x @ x.T))) / (2 * beta_)
-
-
-@takes(beta=at_least(0, finite=True))
-def energy_rate(tokens: Real[ArrayLike, "token dim"], beta: Number, softmax: bool = True) -> Float[Array, ""]:
-    """dE/dt along the flow of the tokens, never negative; beta >= 0. The tokens are unit vectors, which is not checked.
-
-    To rounding times beta at any finite beta: it overflows only where dE/dt does.
-
-    >>> round(float(energy_rate(jnp.eye(2), 1.0, softmax=False)), 5)  # each token moves at 1/2
-    0.25
-    """
-    x, beta_ = jnp.asarray(tokens), jnp.asarray(beta)
-    exponents = beta_ * (x @ x.T)
-    # velocity times sqrt Z_i (SA), or the velocity; P x_i = 0, so a token's own e^beta and equal tokens count exactly 0
-    exponents -= logsumexp(exponents, axis=1, keepdims=True) / 2 if softmax else math.log(len(x))
-    ways = x[None] - x[:, None]
-    distances = jax.lax.stop_gradient(jnp.sum(ways**2, axis=2))
-    apart = distances > 0
-    top = jnp.max(jax.lax.stop_gradient(exponents) + jnp.log(distances) / 2)  # of the terms of the pull
-    top = jnp.where(apart.any(), top, 0)
-    weights = jnp.where(apart, jnp.exp(jnp.where(apart, exponents - top, 0)), 0)
-    pull = jnp.sum(weights[:, :, None] * ways, axis=1)
-    square = jnp.sum((pull - jnp.sum(pull * x, axis=1, keepdims=True) * x) ** 2)
-    return square * _exp(top) * _exp(top) / len(x) ** (2 if softmax else 1)
-
-
 @takes(inner_product=between(-1, 1), num_tokens=at_least(2), beta=above(0, finite=True))
 def equiangular_energy(inner_product: Numbers, num_tokens: Numbers, beta: Numbers) -> Float[Array, "*shape"]:
     """E of n tokens, every two of which have one inner product; beta > 0. Overflows as `energy`.
@@ -336,80 +282,6 @@ def equiangular_energy(inner_product: Numbers, num_tokens: Numbers, beta: Number
     _check_start(num_tokens, inner_product=inner_product)
     gamma, n, beta_ = jnp.broadcast_arrays(inner_product, num_tokens, beta)
     return (jnp.exp(beta_ - jnp.log(n)) + (1 - 1 / n) * jnp.exp(beta_ * gamma)) / (2 * beta_)
-
-
-# ------------------------------------------------------------------------------------------------------------- the circle
-
-_BEYOND = 32  # modes above those asked for, at which the recurrence starts
-
-
-def _debye(count: int) -> list[list[float]]:
-    """Coefficients in q, highest first, of P_0 ... in x I_k'(x)/I_k(x) = s + P_0(q) + P_1(q)/s + ..., s^2 = k^2 + x^2.
-
-    q = x^2/s^2. The left side y solves x y' + y^2 = s^2, where x s' = q s and x q' = 2 q (1 - q). By powers of s:
-    2 P_(j + 1) = j q P_j - 2 q (1 - q) P_j' - sum_i P_i P_(j - i), from 2 P_0 = -q.
-    """
-    q = np.poly1d([1.0, 0.0])
-    found = [-q / 2]
-    for j in range(count - 1):
-        products = sum((found[i] * found[j - i] for i in range(j + 1)), start=np.poly1d([0.0]))
-        found.append((j * q * found[j] - 2 * q * (1 - q) * found[j].deriv() - products) / 2)
-    return [one.coeffs.tolist() for one in found]
-
-
-@takes(num_modes=at_least(1), beta=at_least(0))
-def circle_growth_rates(num_modes: int, beta: Numbers, softmax: bool = True) -> Float[Array, "mode *shape"]:
-    """sigma_k of k = 1 ... num_modes waves round the circle, near the uniform density. At beta = 0: 1/2, 0, 0, ...
-
-    To 1e-14 relative at any beta, in float32 to 2e-6, of up to 100 modes. USA overflows with e^beta.
-
-    >>> [round(float(rate), 4) for rate in circle_growth_rates(4, 9.0)]
-    [0.1047, 0.3513, 0.5914, 0.7045]
-    """
-    beta_ = _finite(beta)
-    highest = num_modes + _BEYOND
-
-    # I_k/I_(k-1) = beta/(2 k + beta I_(k+1)/I_k), downwards, where an error of its start dies out
-    def ratio(after: Array, k: Array) -> tuple[Array, Array]:
-        here = 1 / (2 * k + beta_ * (beta_ * after))  # over beta
-        return here, here
-
-    # start: I_(k-1)/I_k = I_k'/I_k + k/beta
-    s = jnp.hypot(jnp.full_like(beta_, highest + 1), beta_)
-    q = 1 - ((highest + 1) / s) ** 2
-    series = s
-    for j, coefficients in enumerate(_DEBYE):
-        series += jnp.polyval(jnp.asarray(coefficients, s.dtype), q) / s**j
-    modes = jnp.arange(highest, 0, -1, dtype=beta_.dtype)
-    ratios = jax.lax.scan(ratio, 1 / (highest + 1 + series), modes)[1][::-1][:num_modes]
-    factors = jnp.concatenate([ratios[:1], beta_[None] * ratios[1:]])
-    square = modes[::-1][:num_modes].reshape(-1, *[1] * beta_.ndim) ** 2
-    rates = square * jnp.cumprod(factors, axis=0)
-    return jnp.where(jnp.isinf(beta), 0, rates) if softmax else rates * _i0(beta_)[None]
-
-
-_DEBYE = _debye(7)
-
-
-@jax.custom_jvp
-def _i0(x: Array) -> Array:
-    return i0(x)
-
-
-_i0.defjvps(lambda tangent, _, x: i1(x) * tangent)  # jax's own derivative at 0 is 1
-
-
-@takes(beta=at_least(0, finite=True), largest=at_least(1))
-def num_metastable_clusters(beta: Numbers, largest: int = 64) -> Int[Array, "*shape"]:
-    """The fastest mode on the circle, about sqrt(2 beta), among 1 ... largest; the same for SA and USA.
-
-    >>> num_metastable_clusters(jnp.array([4.0, 9.0, 16.0])).tolist()
-    [3, 4, 6]
-    """
-    fastest = 1 + jnp.argmax(circle_growth_rates(largest, beta), axis=0)
-    if not isinstance(fastest, Tracer) and np.any(np.asarray(fastest) == largest):
-        raise ValueError(f"largest must be above the number of clusters, got {largest} for beta up to {np.max(beta)}")
-    return fastest
 
 
 # --------------------------------------------------------------------------------------------------------- along the path
@@ -454,8 +326,8 @@ def _rise_jvp(primals: tuple, tangents: tuple) -> tuple[tuple[Array, Array], tup
 def _hit(level: Numbers, num_tokens: Numbers, beta: Numbers, initial: Numbers) -> tuple[Array, Array, Array, Array, Array]:
     """The clock at the level, A + B there, and n, beta and the start as arrays."""
     _check_start(num_tokens, initial=initial)
-    _require_together("between initial and 1", lambda g, lowest: (g >= lowest) & (g <= 1), level=level, initial=initial)
-    g, n, beta_, start = jnp.broadcast_arrays(level, num_tokens, _finite(beta), initial)
+    require_together("between initial and 1", lambda g, lowest: (g >= lowest) & (g <= 1), level=level, initial=initial)
+    g, n, beta_, start = jnp.broadcast_arrays(level, num_tokens, bounded(beta), initial)
     return _path(g - start, 1 - g, n, beta_, start)
 
 
@@ -471,7 +343,7 @@ def _path(h: Array, q: Array, n: Array, beta: Array, start: Array) -> tuple[Arra
 
 def _time(clock: Array, integral: Array, n: Array, beta: Array, start: Array, softmax: bool) -> Array:
     """The time on the clock of SA or USA."""
-    half = _exp(beta * ((1 - start) if softmax else -start) / 2)  # twice, so that at the start 0 is 0
+    half = bounded_exp(beta * ((1 - start) if softmax else -start) / 2)  # twice, so that at the start 0 is 0
     scaled = jnp.where(jnp.isinf(integral), jnp.inf, half * (half * integral))
     if not softmax:
         return scaled / 2
@@ -489,11 +361,11 @@ def _integrals(clock: Array, beta: Array, a: Array, b: Array) -> tuple[Array, Ar
     # beta = 0 to rounding, where A = ln(a/q), B = ln(1 + h/b)
     none = beta < 1e-3 * jnp.finfo(beta.dtype).eps
     x = jnp.where(none, 1, beta)
-    first, last = _scaled_ei(jnp.stack([x * a, x * q]))
+    first, last = scaled_ei(jnp.stack([x * a, x * q]))
     A = jnp.where(none, jnp.log(a / q), jnp.where(q > 0, first - decay * last, jnp.inf))
     fixed = b == 0
     above_b = jnp.where(fixed, 1, b)
-    B = jnp.where(none, jnp.log1p(h / above_b), _scaled_e1(x * above_b) - decay * _scaled_e1(x * (above_b + h)))
+    B = jnp.where(none, jnp.log1p(h / above_b), scaled_e1(x * above_b) - decay * scaled_e1(x * (above_b + h)))
     B = jnp.where(fixed, clock, B)
     # a short way, on which those would cancel: the pole is at least h away, so n points are within 5.8^(-2n)
     points, weights = (jnp.asarray(values, h.dtype) for values in np.polynomial.legendre.leggauss(12))
@@ -535,98 +407,15 @@ def _clock_at(target: Array, linear: Array, beta: Array, a: Array, b: Array) -> 
         A, B = _integrals(clock, beta, a, b)
         return linear * clock + A + B - target
 
-    end = jax.lax.stop_gradient(jnp.log1p(a / jnp.maximum(b, tiny)) - math.log(eps / 16))  # q = eps a/16
+    def slope(clock: Array) -> Array:
+        return linear + jnp.exp(-beta * _rise(clock, a, b)[0])
 
-    def solve(_, start: Array) -> Array:
-        slowest = jnp.exp(-beta * a)
-
-        def newton(clock: Array) -> tuple[Array, Array]:
-            # of a concave function: at most the root, from either side
-            value = excess(clock)
-            slope = linear + jnp.exp(-beta * _rise(clock, a, b)[0])
-            return value, clock - value / jnp.maximum(slope, tiny)
-
-        def rising(state: tuple) -> Array:
-            before, now, _, steps = state
-            return (steps <= 12) | jnp.any(now > before * (1 + 4 * eps)) & (steps < 100)
-
-        def step(state: tuple) -> tuple:
-            _, low, high, steps = state
-            # halving first: where the slope falls as e^(-beta h), Newton's steps are of length 1/beta
-            clock = jnp.where(steps < 12, (low + high) / 2, low)
-            value, below = newton(clock)
-            return low, jnp.clip(below, low, end), jnp.where(value > 0, clock, high), steps + 1
-
-        # the slope is between linear + slowest and linear + 1
-        low = jnp.minimum(target / (linear + 1), end)
-        high = jnp.minimum(target / jnp.maximum(linear + slowest, tiny), end)
-        return jax.lax.while_loop(rising, step, (low, low, high, 0))[1]
-
-    def tangent_solve(linear_fn, value: Array) -> Array:
-        return value / jnp.maximum(linear_fn(jnp.ones_like(value)), tiny)
-
-    clock = jax.lax.custom_root(excess, end, solve, tangent_solve)
-    return jnp.where(clock < end, clock, end)  # beyond the end gamma is flat
-
-
-def _scaled_ei(x: Array) -> Array:
-    """e^-x Ei(x), x >= 0: its series of positive terms up to 40, then the asymptotic one, whose smallest term there is e^-40.
-
-    jax.scipy.special.expi is as accurate, but overflows, is NaN at 0 and takes five times as long to compile.
-    """
-    below, above = jnp.minimum(x, 40), jnp.maximum(x, 40)
-
-    def add(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        k = (i + 1).astype(x.dtype)
-        term = state[0] * below / k
-        return term, state[1] + term / k
-
-    # sum_k x^k/(k k!); at 40 the 120th term is e^-15, of a sum e^36
-    _, total = jax.lax.fori_loop(0, 120, add, (jnp.ones_like(x), jnp.zeros_like(x)))
-    inner = jnp.exp(-below) * (np.euler_gamma + jnp.log(below) + total)
-    # 1 + 1/x (1 + 2/x (1 + 3/x (...)))
-    series = jax.lax.fori_loop(0, 40, lambda i, r: 1 + (40 - i).astype(x.dtype) / above * r, jnp.ones_like(x))
-    return jnp.where(x < 40, inner, series / above)
-
-
-# k-th coefficient of gamma_Euler + ln x + E1(x) = x - x^2/(2 2!) + x^3/(3 3!) - ...; at x = 1.5 the 25th term is 1e-21
-_EIN = [(-1) ** (k + 1) / (k * math.factorial(k)) for k in range(24, 0, -1)] + [0.0]
-
-
-def _scaled_e1(x: Array) -> Array:
-    """e^x E1(x), x > 0: series up to 1.5, from there on the continued fraction, at a depth that is within 1e-15 at 1.5.
-
-    jax.scipy.special.exp1 does not end on the array [1e-8, 0.5] (jax 0.10.2), and underflows at large arguments.
-    """
-    below, above = jnp.minimum(x, 1.5), jnp.maximum(x, 1.5)
-    inner = jnp.exp(below) * (jnp.polyval(jnp.asarray(_EIN, x.dtype), below) - np.euler_gamma - jnp.log(below))
-
-    def fraction(i: Array, r: Array) -> Array:
-        k = (60 - i).astype(x.dtype)
-        return k**2 / (above + 2 * k + 1 - r)
-
-    return jnp.where(x < 1.5, inner, 1 / (above + 1 - jax.lax.fori_loop(0, 60, fraction, jnp.zeros_like(x))))
-
-
-# -------------------------------------------------------------------------------------------------------------- arguments
-
-
-def _finite(beta: Numbers) -> Array:
-    """The limit of infinite beta is reached to rounding."""
-    return jnp.minimum(beta, float(jnp.finfo(jnp.asarray(beta).dtype).max) ** 0.9)
-
-
-def _exp(x: Array) -> Array:
-    """e^x, finite: so that 0 times it is 0."""
-    return jnp.exp(jnp.minimum(x, math.log(float(jnp.finfo(x.dtype).max)) - 1e-3))
-
-
-def _times_exp(t: Array, x: Array) -> Array:
-    """t e^x, finite, and to rounding also where e^x alone is out of range."""
-    largest = math.log(float(jnp.finfo(x.dtype).max)) - 3
-    x = jnp.minimum(x, largest - jnp.log(jnp.maximum(t, 1)))
-    half = jnp.exp(x / 2)
-    return jnp.where(x > -largest, t * jnp.exp(x), t * half * half)
+    end = jax.lax.stop_gradient(jnp.log1p(a / jnp.maximum(b, tiny)) - math.log(eps / 16))  # q = eps a/16, beyond it is flat
+    # the slope is between linear + slowest and linear + 1
+    slowest = jnp.exp(-beta * a)
+    low = jnp.minimum(target / (linear + 1), end)
+    high = jnp.minimum(target / jnp.maximum(linear + slowest, tiny), end)
+    return climb_to_root(excess, slope, low, high, end)
 
 
 def _check_start(num_tokens: Numbers, **inner_product: Numbers) -> None:
@@ -634,15 +423,4 @@ def _check_start(num_tokens: Numbers, **inner_product: Numbers) -> None:
     (start,) = inner_product.values()
     slack = 1 + 4 * float(jnp.finfo(jnp.asarray(start).dtype).eps)
     condition = "at least -1/(num_tokens - 1)"
-    _require_together(condition, lambda g, n: g >= -slack / (n - 1), **inner_product, num_tokens=num_tokens)
-
-
-def _require_together(condition: str, holds_fn: Callable[..., Any], **arguments: Numbers) -> None:
-    """Raises ValueError at the first place where arguments that are known, not traced, break a condition on both."""
-    if any(isinstance(value, Tracer) for value in arguments.values()):
-        return
-    arrays = np.broadcast_arrays(*map(np.asarray, arguments.values()))
-    wrong = ~holds_fn(*arrays)
-    if np.any(wrong):
-        (name, value), (other, beside) = zip(arguments, (float(array[wrong][0]) for array in arrays), strict=True)
-        raise ValueError(f"{name} must be {condition}, got {value} with {other} {beside}")
+    require_together(condition, lambda g, n: g >= -slack / (n - 1), **inner_product, num_tokens=num_tokens)

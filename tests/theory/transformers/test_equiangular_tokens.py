@@ -1,4 +1,4 @@
-"""Equiangular tokens, energy and circle against quadrature, mpmath and flows of all tokens in numpy."""
+"""Equiangular tokens against quadrature, mpmath and flows of all tokens in numpy."""
 
 import itertools
 
@@ -8,62 +8,20 @@ import mpmath
 import numpy as np
 import pytest
 from scipy.integrate import quad, solve_ivp
-from scipy.special import ive
 
-from closedform.theory.transformers import token_clustering as clustering
+from closedform.theory.transformers import equiangular_tokens as theory
+from closedform.theory.transformers import interaction_energy
 from zoo.calls import Call
 from zoo.checks import rejected
+from zoo.tokens import equiangular, pairs, sphere, tokens_flow, velocity
 
-hitting_time = jax.jit(clustering.hitting_time, static_argnames="softmax")
-log_hitting_time = jax.jit(clustering.log_hitting_time, static_argnames="softmax")
-inner_product = jax.jit(clustering.inner_product, static_argnames="softmax")
-growth_rates = jax.jit(clustering.circle_growth_rates, static_argnums=0, static_argnames="softmax")
-
-
-def velocity(x, beta, softmax=True):
-    """Of all tokens, straight from the definition."""
-    weights = np.exp(beta * x @ x.T)
-    pull = weights @ x / (weights.sum(axis=1, keepdims=True) if softmax else len(x))
-    return pull - np.sum(pull * x, axis=1, keepdims=True) * x
-
-
-def tokens_flow(times, x, beta, softmax=True):
-    def flat(_, y):
-        return velocity(y.reshape(x.shape), beta, softmax).ravel()
-
-    found = solve_ivp(flat, (0, times[-1]), x.ravel(), "DOP853", t_eval=times, rtol=1e-12, atol=1e-13)
-    return found.y.T.reshape(-1, *x.shape)
-
-
-def equiangular(n, dim, g):
-    """n unit vectors, in a basis of no axis, of one inner product."""
-    values, vectors = np.linalg.eigh((1 - g) * np.eye(n) + g)
-    root = vectors * np.sqrt(np.maximum(values, 0))
-    basis = np.linalg.qr(np.random.default_rng(n).standard_normal((dim, dim)))[0]
-    return root @ basis[:n]
-
-
-def pairs(x):
-    return (x @ x.T)[np.triu_indices(len(x), 1)]
+hitting_time = jax.jit(theory.hitting_time, static_argnames="softmax")
+log_hitting_time = jax.jit(theory.log_hitting_time, static_argnames="softmax")
+inner_product = jax.jit(theory.inner_product, static_argnames="softmax")
 
 
 def columns(*rows):
     return np.array(rows, dtype=float).T
-
-
-# --- exponential integrals -------------------------------------------------------------------------------------------------
-
-
-def test_exponential_integrals_against_mpmath():
-    x = np.concatenate([np.geomspace(1e-12, 1e4, 90), [0.37, 1.4999, 1.5, 1.5001, 39.999, 40, 40.001]])
-    with mpmath.workdps(30):
-        ei = np.array([float(mpmath.ei(v) * mpmath.exp(-v)) for v in map(mpmath.mpf, x)])
-        e1 = np.array([float(mpmath.e1(v) * mpmath.exp(v)) for v in map(mpmath.mpf, x)])
-    np.testing.assert_allclose(jax.jit(clustering._scaled_ei)(x), ei, rtol=2e-14, atol=2e-15)
-    np.testing.assert_allclose(jax.jit(clustering._scaled_e1)(x), e1, rtol=5e-15)
-    with jax.enable_x64(False):
-        np.testing.assert_allclose(jax.jit(clustering._scaled_ei)(x.astype("f")), ei, rtol=3e-6, atol=1e-6)
-        np.testing.assert_allclose(jax.jit(clustering._scaled_e1)(x.astype("f")), e1, rtol=5e-6)
 
 
 # --- hitting times ---------------------------------------------------------------------------------------------------------
@@ -178,7 +136,7 @@ def test_inner_product_numbers():
     def without_itself(g, n, beta):
         return 2 * (1 - g) * ((n - 1) * g + 1) / (n - 1)
 
-    rate = jax.jit(clustering.inner_product_rate)
+    rate = jax.jit(theory.inner_product_rate)
 
     assert_numbers(lambda n, beta: inner_product(3.0, n, beta))
     assert_numbers(integrated(rate))
@@ -200,7 +158,7 @@ def test_inner_product_is_that_of_the_tokens(softmax):
 def test_inner_product_at_zero_beta():
     times, n = np.array([0, 1e-9, 0.4, 2, 30, np.inf]), np.array([2.0, 5, 40])
     grid = np.meshgrid(times, n)
-    closed = jax.jit(clustering.inner_product_at_zero_beta)(*grid)
+    closed = jax.jit(theory.inner_product_at_zero_beta)(*grid)
     np.testing.assert_allclose(closed[0], np.tanh(times), rtol=1e-12)
     finite = np.exp(2 * grid[0][:, :5])
     np.testing.assert_allclose(closed[:, :5], (finite - 1) / (finite + grid[1][:, :5] - 1), rtol=1e-7, atol=1e-16)
@@ -213,7 +171,7 @@ def test_start_end_and_rates():
     """Slope 2/(e^beta + n - 1) and 2/n at the start; 1 - gamma as e^(-2t), e^(-2 e^beta t) at the end."""
     n, beta = 8.0, 2.0
     for softmax, slope, late in ((True, 2 / (np.exp(beta) + n - 1), 2), (False, 2 / n, 2 * np.exp(beta))):
-        np.testing.assert_allclose(clustering.inner_product_rate(0.0, n, beta, softmax), slope, rtol=1e-14)
+        np.testing.assert_allclose(theory.inner_product_rate(0.0, n, beta, softmax), slope, rtol=1e-14)
         times = hitting_time(np.array([1 - 1e-6, 1 - 1e-8]), n, beta, softmax=softmax)
         np.testing.assert_allclose(np.log(100) / np.diff(times), late, rtol=1e-5)
         ends = inner_product(np.array([1e-9, 0, 1e3, 1e300, np.inf]), n, beta, softmax=softmax)
@@ -240,7 +198,7 @@ def test_inner_product_inverts_the_hitting_time():
 
 
 def test_layers():
-    layers = jax.jit(clustering.layer_inner_products, static_argnums=0)
+    layers = jax.jit(theory.layer_inner_products, static_argnums=0)
     cases = ((20, 8, 1.0, 0.1, 0.780340401418), (6, 5, 2.0, 1.0, 0.973243615414), (10, 6, 2.0, 0.5, 0.983413733425))
     for count, n, beta, step, expected in cases:
         for start in (0.0, -0.1):
@@ -261,96 +219,20 @@ def test_layers():
 
 def test_layers_become_the_flow():
     """The error of N layers of step t/N halves with twice as many."""
-    errors = [clustering.layer_inner_products(n, 8, 2.0, 3 / n)[-1] - inner_product(3.0, 8.0, 2.0) for n in (50, 100, 200)]
+    errors = [theory.layer_inner_products(n, 8, 2.0, 3 / n)[-1] - inner_product(3.0, 8.0, 2.0) for n in (50, 100, 200)]
     np.testing.assert_allclose(np.array(errors[:-1]) / np.array(errors[1:]), 2, atol=0.1)
 
 
-# --- energy ----------------------------------------------------------------------------------------------------------------
+# --- energy, and many dimensions -------------------------------------------------------------------------------------------
 
 
-def sphere(n, dim, seed):
-    x = np.random.default_rng(seed).standard_normal((n, dim))
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def test_energy_rate():
-    x, step = sphere(7, 3, 0), 1e-4
-    for beta in (0.5, 3.0):
-        for softmax in (True, False):
-
-            def change(x, beta=beta, softmax=softmax):
-                ends = [x + sign * step * velocity(x, beta, softmax) for sign in (1, -1)]
-                # off the sphere by step^2 at second order: the central difference does not see it
-                return (clustering.energy(ends[0], beta) - clustering.energy(ends[1], beta)) / (2 * step)
-
-            rate = clustering.energy_rate(x, beta, softmax)
-            np.testing.assert_allclose(rate, change(x), rtol=1e-6)
-            rejected(np.testing.assert_allclose, clustering.energy_rate(x, beta, not softmax), change(x), 1e-2)
-    # and exactly: the derivative of the energy along the velocity
-    along = jax.jvp(lambda x: clustering.energy(x, 3.0), (x,), (velocity(x, 3.0),))[1]
-    np.testing.assert_allclose(clustering.energy_rate(x, 3.0), along, rtol=1e-12)
-    # unnormalised attention climbs it: x' = n grad E on the sphere
-    gradient = 7 * np.asarray(jax.grad(lambda x: clustering.energy(x, 3.0))(x))
-    gradient -= np.sum(gradient * x, axis=1, keepdims=True) * x
-    np.testing.assert_allclose(gradient, velocity(x, 3.0, softmax=False), rtol=1e-10, atol=1e-12)
-
-
-def test_energy_along_the_flow():
-    times = np.linspace(0, 3, 7)
-    for softmax in (True, False):
-        energies = [float(clustering.energy(x, 2.0)) for x in tokens_flow(times, sphere(6, 3, 1), 2.0, softmax)]
-        assert np.all(np.diff(energies) > 0)
-        assert energies[-1] <= np.exp(2) / 4
+def test_energy_of_equiangular_tokens():
     x, literal = equiangular(5, 6, 0.2), 0.0
     for one in x:
         for other in x:
             literal += np.exp(2 * one @ other) / (2 * 2 * 25)
-    np.testing.assert_allclose([clustering.energy(x, 2.0), clustering.equiangular_energy(0.2, 5, 2.0)], literal, rtol=1e-13)
-
-
-# --- the circle ------------------------------------------------------------------------------------------------------------
-
-
-def test_circle_growth_numbers():
-    expected = [0.104743325, 0.351339267, 0.591350657, 0.704497029]
-    np.testing.assert_allclose(growth_rates(4, 9.0), expected, atol=1e-9)
-    rejected(np.testing.assert_allclose, growth_rates(4, 9.0, softmax=False), expected, 0.1)
-    found = clustering.num_metastable_clusters(np.array([4.0, 9, 16, 25, 49]))
-    assert found.tolist() == [3, 4, 6, 7, 10]
-    np.testing.assert_array_equal(growth_rates(3, 0.0), [0.5, 0, 0])
-    late = clustering.num_metastable_clusters(np.array([400.0, 1600.0]))
-    np.testing.assert_allclose(late, np.sqrt([800, 3200]), atol=1)
-
-
-def test_circle_growth_is_bessel():
-    k, beta = np.arange(1, 41), np.array([1e-3, 0.5, 4, 30, 300, 3e3, 1e5])
-    scaled = k[:, None] ** 2 * ive(k[:, None], beta) / beta
-    found = growth_rates(40, beta)
-    np.testing.assert_allclose(found, scaled / ive(0, beta), rtol=1e-11)
-    np.testing.assert_allclose(growth_rates(40, beta[:5], softmax=False), scaled[:, :5] * np.exp(beta[:5]), rtol=1e-11)
-
-
-@pytest.mark.parametrize("softmax", [True, False])
-def test_circle_growth_of_tokens(softmax):
-    """A small wave on 400 tokens: its velocity is the growth rate times the wave."""
-    angles, beta, size = 2 * np.pi * np.arange(400) / 400, 9.0, 1e-5
-    rates = np.asarray(growth_rates(6, beta, softmax=softmax))
-
-    def measured(k):
-        def speed(wave):
-            theta = angles + wave * np.sin(k * angles)
-            x = np.stack([np.cos(theta), np.sin(theta)], axis=1)
-            across = np.stack([-np.sin(theta), np.cos(theta)], axis=1)
-            return np.sum(velocity(x, beta, softmax) * across, axis=1)
-
-        return 2 * np.mean((speed(size) - speed(-size)) / (2 * size) * np.sin(k * angles))
-
-    found = [measured(k) for k in range(1, 7)]
-    np.testing.assert_allclose(found, rates, rtol=1e-7)
-    rejected(np.testing.assert_allclose, found, rates / np.arange(1, 7), 1e-2)  # k for k^2
-
-
-# --- many dimensions -------------------------------------------------------------------------------------------------------
+    found = [interaction_energy.energy(x, 2.0), theory.equiangular_energy(0.2, 5, 2.0)]
+    np.testing.assert_allclose(found, literal, rtol=1e-13)
 
 
 def test_uniform_tokens_in_many_dimensions():
@@ -380,12 +262,12 @@ def test_uniform_tokens_in_many_dimensions():
 
 def test_phase_diagram_and_curve():
     times, betas = np.linspace(0, 30, 7), np.array([0.0, 2, 5, 9])
-    grid = np.asarray(jax.jit(clustering.phase_diagram)(times, betas, 16.0))
+    grid = np.asarray(jax.jit(theory.phase_diagram)(times, betas, 16.0))
     ones = np.ones(7)
     assert grid.shape == (4, 7)
     for row, beta in zip(grid, betas, strict=True):
         np.testing.assert_allclose(row, inner_product(times, 16 * ones, beta * ones), rtol=1e-10, atol=1e-14)
-    curve = jax.jit(clustering.phase_curve)(betas, 16.0, 1e-3)
+    curve = jax.jit(theory.phase_curve)(betas, 16.0, 1e-3)
     np.testing.assert_allclose(inner_product(curve, 16.0, betas), 1 - 1e-3, rtol=1e-12)
     np.testing.assert_array_equal(grid > 1 - 1e-3, times[None, :] > np.asarray(curve)[:, None])
 
@@ -393,34 +275,28 @@ def test_phase_diagram_and_curve():
 def test_jit_vmap_and_dtype():
     level, n, beta, start = CASES[:, :6]
     times = hitting_time(level, n, beta, start)
-    np.testing.assert_allclose(clustering.hitting_time(level, n, beta, start), times, rtol=1e-12)
-    np.testing.assert_allclose(jax.jit(jax.vmap(clustering.hitting_time))(level, n, beta, start), times, rtol=1e-12)
+    np.testing.assert_allclose(theory.hitting_time(level, n, beta, start), times, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(jax.vmap(theory.hitting_time))(level, n, beta, start), times, rtol=1e-12)
     now = np.minimum(times, 2.0)
     gamma = inner_product(now, n, beta, start)
-    np.testing.assert_allclose(clustering.inner_product(now, n, beta, start), gamma, rtol=1e-12)
-    np.testing.assert_allclose(jax.jit(jax.vmap(clustering.inner_product))(now, n, beta, start), gamma, rtol=1e-12)
-    x = sphere(5, 3, 2)
+    np.testing.assert_allclose(theory.inner_product(now, n, beta, start), gamma, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(jax.vmap(theory.inner_product))(now, n, beta, start), gamma, rtol=1e-12)
     with jax.enable_x64(False):
         single = [jnp.asarray(values, jnp.float32) for values in (level, n, beta, start)]
-        step, token = jnp.float32(0.5), jnp.asarray(x, jnp.float32)
+        step = jnp.float32(0.5)
         found = [
             hitting_time(*single),
             inner_product(jnp.asarray(now, jnp.float32), *single[1:]),
             log_hitting_time(*single),
-            jax.jit(clustering.inner_product_rate)(*single[:3]),
-            jax.jit(clustering.inner_product_at_zero_beta)(*single[:2]),
-            jax.jit(clustering.layer_inner_products, static_argnums=0)(3, *single[1:3], step),
-            growth_rates(5, single[2]),
-            jax.jit(clustering.energy)(token, step),
-            jax.jit(clustering.energy_rate)(token, step),
-            jax.jit(clustering.equiangular_energy)(*single[:3]),
+            jax.jit(theory.inner_product_rate)(*single[:3]),
+            jax.jit(theory.inner_product_at_zero_beta)(*single[:2]),
+            jax.jit(theory.layer_inner_products, static_argnums=0)(3, *single[1:3], step),
+            jax.jit(theory.equiangular_energy)(*single[:3]),
         ]
     assert {leaf.dtype for leaf in found} == {jnp.dtype("float32")}
     np.testing.assert_allclose(found[0], times, rtol=1e-4)
     np.testing.assert_allclose(found[1], gamma, rtol=1e-4)
     np.testing.assert_allclose(found[2], np.log(times), rtol=2e-5, atol=2e-5)
-    np.testing.assert_allclose(found[6], growth_rates(5, beta), rtol=1e-4)
-    np.testing.assert_allclose(found[8], clustering.energy_rate(x, 0.5), rtol=1e-5)
 
 
 def assert_slopes(value_fn, points, softmax, step=1e-6):
@@ -442,40 +318,35 @@ def test_gradients(softmax):
 
 def test_gradients_at_the_edges():
     """beta = 0, the start, long times, and beta where the time overflows."""
-    slope = jax.jit(jax.grad(clustering.hitting_time, (0, 1, 2)))
+    slope = jax.jit(jax.grad(theory.hitting_time, (0, 1, 2)))
     # at beta = 0: dt/dbeta = -int gamma dl/2 + the factor e^beta of one's own weight: int (1 - g)/(2 n) dl
     change = (hitting_time(0.5, 4.0, 1e-5) - hitting_time(0.5, 4.0, 0.0)) / 1e-5
     np.testing.assert_allclose(slope(0.5, 4.0, 0.0)[2], change, rtol=1e-4)
     np.testing.assert_allclose(slope(0.0, 4.0, 1.0)[0], (np.exp(1) + 3) / 2, rtol=1e-13)
-    gamma = jax.jit(jax.grad(clustering.inner_product, (0, 1, 2)))
+    gamma = jax.jit(jax.grad(theory.inner_product, (0, 1, 2)))
     np.testing.assert_allclose(gamma(0.0, 4.0, 1.0)[0], 2 / (np.exp(1) + 3), rtol=1e-13)
     for time, beta in ((0.0, 0.0), (1.0, 0.0), (50.0, 0.0), (1e6, 4.0), (np.inf, 2.0), (1.0, 2000.0), (0.0, 60.0)):
         assert np.isfinite(gamma(time, 4.0, beta)).all(), (time, beta)
-    assert np.isfinite(jax.jit(jax.grad(clustering.log_hitting_time, 2))(0.9, 4.0, 5000.0))
-    assert np.isfinite(jax.jit(jax.grad(lambda beta: growth_rates(5, beta).sum()))(0.0))
+    assert np.isfinite(jax.jit(jax.grad(theory.log_hitting_time, 2))(0.9, 4.0, 5000.0))
 
 
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
-        (clustering.hitting_time, (0.9, 1, 1.0), "num_tokens must be at least 2"),
-        (clustering.hitting_time, (0.9, 4, -1.0), "beta must be at least 0"),
-        (clustering.hitting_time, (1.1, 4, 1.0), "level must be at least -1 and at most 1"),
-        (clustering.log_hitting_time, (0.1, 4, 1.0, 0.2), "level must be between initial and 1"),
-        (clustering.inner_product, (-1.0, 4, 1.0), "time must be at least 0"),
-        (clustering.inner_product, (1.0, 4, 1.0, -0.4), "initial must be at least .*, got -0.4 with num_tokens 4.0"),
-        (clustering.inner_product_at_zero_beta, (1.0, 4, 1.0), "initial must be .* below 1"),
-        (clustering.inner_product_rate, (0.0, 0, 1.0), "num_tokens must be at least 2"),
-        (clustering.phase_curve, (1.0, 4, 0.0), "delta must be above 0"),
-        (clustering.phase_curve, (1.0, 8, 1.5), "delta must be at most 1 - initial, got 1.5 with initial 0.0"),
-        (clustering.phase_curve, (1.0, 8, 0.9, 0.5), "delta must be at most 1 - initial, got 0.9 with initial 0.5"),
-        (clustering.layer_update, (0.0, 4, 1.0, -1.0), "step_size must be at least 0"),
-        (clustering.layer_inner_products, (-1, 4, 1.0, 1.0), "num_layers must be at least 0"),
-        (clustering.energy, (np.eye(2), 0.0), "beta must be above 0"),
-        (clustering.energy_rate, (np.eye(2), -1.0), "beta must be at least 0"),
-        (clustering.equiangular_energy, (0.0, 2, 0.0), "beta must be above 0"),
-        (clustering.circle_growth_rates, (0, 1.0), "num_modes must be at least 1"),
-        (clustering.num_metastable_clusters, (49.0, 8), "largest must be above"),
+        (theory.hitting_time, (0.9, 1, 1.0), "num_tokens must be at least 2"),
+        (theory.hitting_time, (0.9, 4, -1.0), "beta must be at least 0"),
+        (theory.hitting_time, (1.1, 4, 1.0), "level must be at least -1 and at most 1"),
+        (theory.log_hitting_time, (0.1, 4, 1.0, 0.2), "level must be between initial and 1"),
+        (theory.inner_product, (-1.0, 4, 1.0), "time must be at least 0"),
+        (theory.inner_product, (1.0, 4, 1.0, -0.4), "initial must be at least .*, got -0.4 with num_tokens 4.0"),
+        (theory.inner_product_at_zero_beta, (1.0, 4, 1.0), "initial must be .* below 1"),
+        (theory.inner_product_rate, (0.0, 0, 1.0), "num_tokens must be at least 2"),
+        (theory.phase_curve, (1.0, 4, 0.0), "delta must be above 0"),
+        (theory.phase_curve, (1.0, 8, 1.5), "delta must be at most 1 - initial, got 1.5 with initial 0.0"),
+        (theory.phase_curve, (1.0, 8, 0.9, 0.5), "delta must be at most 1 - initial, got 0.9 with initial 0.5"),
+        (theory.layer_update, (0.0, 4, 1.0, -1.0), "step_size must be at least 0"),
+        (theory.layer_inner_products, (-1, 4, 1.0, 1.0), "num_layers must be at least 0"),
+        (theory.equiangular_energy, (0.0, 2, 0.0), "beta must be above 0"),
     ],
 )
 def test_bad_arguments_are_named(function, arguments, message):
@@ -485,62 +356,16 @@ def test_bad_arguments_are_named(function, arguments, message):
 
 # --- at the ends of the ranges ---------------------------------------------------------------------------------------------
 
-TRIANGLE = np.array([[1.0, 0.0], [0.6, 0.8], [-0.28, 0.96]])
-
-
-def exact_energy_rate(x, beta, softmax):
-    """The definition, with digits for a token's own e^beta, on tokens that are unit vectors to all of them."""
-    with mpmath.workdps(60 + int(beta)):
-        x = [[mpmath.mpf(float(v)) for v in row] for row in x]
-        x = [[v / mpmath.sqrt(sum(w * w for w in row)) for v in row] for row in x]
-        n, total = len(x), mpmath.mpf(0)
-        for one in x:
-            weights = [mpmath.exp(beta * sum(p * q for p, q in zip(one, other, strict=True))) for other in x]
-            pull = [sum(w * other[i] for w, other in zip(weights, x, strict=True)) for i in range(len(one))]
-            along = sum(p * q for p, q in zip(pull, one, strict=True))
-            square = sum((p - along * q) ** 2 for p, q in zip(pull, one, strict=True))
-            total += square / sum(weights) / n**2 if softmax else square / n**3
-        return float(total)
-
-
-@pytest.mark.parametrize("softmax", [True, False])
-def test_energy_rate_at_large_beta(softmax):
-    """A token's own e^beta does not enter: 8 tokens in 64 dimensions, far apart, and close to one another."""
-    far = sphere(8, 64, 0)
-    near = far[:1] + 1e-4 * sphere(8, 64, 1)
-    near /= np.linalg.norm(near, axis=1, keepdims=True)
-    rate = jax.jit(clustering.energy_rate, static_argnames="softmax")
-    for x in (far, near):
-        for beta in (0.0, 20.0, 60.0, 100.0):
-            exact = exact_energy_rate(x, beta, softmax)
-            rtol = 1e-13 if x is far else 1e-11  # 1e-16 of the tokens over their distance
-            np.testing.assert_allclose(rate(x, beta, softmax=softmax), exact, rtol=rtol)
-            if x is far:
-                rejected(np.testing.assert_allclose, rate(x, beta, softmax=not softmax), exact, 1e-2 if beta else 1e-17)
-                with jax.enable_x64(False):
-                    single = rate(x.astype(np.float32), np.float32(beta), softmax=softmax)
-                np.testing.assert_allclose(single, exact, rtol=1e-6 + 1e-7 * beta)
-
-
-def test_energy_rate_of_equal_tokens_and_of_one():
-    for softmax in (True, False):
-        for x in (TRIANGLE[[1, 1, 1]], TRIANGLE[[1]]):
-            for beta in (0.0, 100.0, 1e5):
-                assert clustering.energy_rate(x, beta, softmax) == 0
-                np.testing.assert_array_equal(jax.grad(clustering.energy_rate)(x, beta, softmax), 0)
-        pair = TRIANGLE[[0, 0, 1]]
-        np.testing.assert_allclose(clustering.energy_rate(pair, 9.0, softmax), exact_energy_rate(pair, 9, softmax), rtol=1e-13)
-
 
 def test_gamma_is_flat_where_it_is_one():
     """1 - gamma is below rounding: slope 0; a metastable state has its own."""
-    slope = jax.jit(jax.grad(clustering.inner_product), static_argnames="softmax")
+    slope = jax.jit(jax.grad(theory.inner_product), static_argnames="softmax")
     assert slope(1.0, 8.0, 50.0, softmax=False) == 0
     assert slope(300.0, 8.0, 2.0, softmax=True) == 0
     for time, beta in ((1e25, 50.0), (np.inf, 1e5)):
         assert inner_product(time, 8.0, beta) == 1
         assert slope(time, 8.0, beta, softmax=True) == 0
-    near_rate = clustering.inner_product_rate(inner_product(2.0, 8.0, 2.0, softmax=False), 8.0, 2.0, softmax=False)
+    near_rate = theory.inner_product_rate(inner_product(2.0, 8.0, 2.0, softmax=False), 8.0, 2.0, softmax=False)
     np.testing.assert_allclose(slope(2.0, 8.0, 2.0, softmax=False), near_rate, rtol=1e-6)
 
 
@@ -560,12 +385,12 @@ def test_infinitely_many_tokens():
     for softmax in (True, False):
         many, all_ = (inner_product(0.7, n, 2.0, 0.3, softmax=softmax) for n in (1e12, np.inf))
         np.testing.assert_allclose(many, all_, rtol=1e-10)
-        many, all_ = (clustering.inner_product_rate(0.3, n, 2.0, softmax) for n in (1e12, np.inf))
+        many, all_ = (theory.inner_product_rate(0.3, n, 2.0, softmax) for n in (1e12, np.inf))
         np.testing.assert_allclose(many, all_, rtol=1e-10)
         usa = 2 * np.exp(0.6) * 0.7 * 0.3
         np.testing.assert_allclose(all_, 2 * 0.7 * 0.3 if softmax else usa, rtol=1e-14)
-    np.testing.assert_allclose(clustering.layer_update(0.3, np.inf, 2.0, 0.5), 0.3 * 1.5**2 / (0.3 * 1.5**2 + 0.7), rtol=1e-14)
-    np.testing.assert_allclose(clustering.equiangular_energy(0.3, np.inf, 2.0), np.exp(0.6) / 4, rtol=1e-14)
+    np.testing.assert_allclose(theory.layer_update(0.3, np.inf, 2.0, 0.5), 0.3 * 1.5**2 / (0.3 * 1.5**2 + 0.7), rtol=1e-14)
+    np.testing.assert_allclose(theory.equiangular_energy(0.3, np.inf, 2.0), np.exp(0.6) / 4, rtol=1e-14)
 
 
 def test_the_regular_simplex_stays():
@@ -574,13 +399,13 @@ def test_the_regular_simplex_stays():
         start = -1 / (n - 1)
         for time in (0.0, 1.0, np.inf):
             assert inner_product(time, n, 2.0, start) == start
-            assert clustering.inner_product_at_zero_beta(time, n, start) == start
+            assert theory.inner_product_at_zero_beta(time, n, start) == start
         assert hitting_time(0.5, n, 2.0, start) == np.inf
         assert hitting_time(start, n, 2.0, start) == 0
-        assert clustering.layer_inner_products(2, n, 2.0, 1.0, start)[-1] == pytest.approx(start, abs=1e-15)
+        assert theory.layer_inner_products(2, n, 2.0, 1.0, start)[-1] == pytest.approx(start, abs=1e-15)
         weight = np.exp(-2.0 * (1 - start))  # gamma' = 2 (1 - gamma) (gamma - start) weight (n - 1)/(1 + (n - 1) weight)
         growth = np.exp(2 * (1 - start) * weight * (n - 1) / (1 + (n - 1) * weight))
-        np.testing.assert_allclose(jax.grad(clustering.inner_product, 3)(1.0, n, 2.0, start), growth, rtol=1e-12)
+        np.testing.assert_allclose(jax.grad(theory.inner_product, 3)(1.0, n, 2.0, start), growth, rtol=1e-12)
 
 
 def test_infinite_beta_and_long_metastable_states():
@@ -594,11 +419,11 @@ def test_infinite_beta_and_long_metastable_states():
     assert hitting_time(0.5, 8.0, 1e5, -0.1, softmax=False) == np.inf  # not the largest finite number
     assert hitting_time(1.0, 8.0, 1e5, 0.5, softmax=False) == log_hitting_time(1.0, 8.0, 1e5) == np.inf
     for softmax in (True, False):
-        assert clustering.inner_product_rate(1.0, 8.0, np.inf, softmax) == 0
+        assert theory.inner_product_rate(1.0, 8.0, np.inf, softmax) == 0
         assert inner_product(0.0, 8.0, 1e5, 0.5, softmax=softmax) == 0.5
-    assert clustering.inner_product_rate(0.5, 8.0, np.inf) == 0
-    assert clustering.inner_product_rate(0.5, 8.0, np.inf, softmax=False) == np.inf
-    assert clustering.layer_update(0.5, 8.0, np.inf, 1.0) == 0.5
+    assert theory.inner_product_rate(0.5, 8.0, np.inf) == 0
+    assert theory.inner_product_rate(0.5, 8.0, np.inf, softmax=False) == np.inf
+    assert theory.layer_update(0.5, 8.0, np.inf, 1.0) == 0.5
     # times at which e^-beta alone underflows: t e^-beta/(beta ...) counts
     log_times = np.array([700.0, 704.0])
     for time, log_time in zip(np.exp(log_times), log_times, strict=True):
@@ -614,45 +439,19 @@ def test_layers_of_any_step():
         mixing = weights / weights.sum(axis=1, keepdims=True)
         new = mixing @ gram @ mixing.T
         expected = new[0, 1] / new[0, 0]
-        np.testing.assert_allclose(clustering.layer_update(g, n, beta, [np.inf, 1e200]), expected, rtol=1e-12)
+        np.testing.assert_allclose(theory.layer_update(g, n, beta, [np.inf, 1e200]), expected, rtol=1e-12)
         new = (np.eye(n) + 3 * mixing) @ gram @ (np.eye(n) + 3 * mixing).T
-        np.testing.assert_allclose(clustering.layer_update(g, n, beta, 3), new[0, 1] / new[0, 0], rtol=1e-12)
-    assert clustering.layer_update(-1, 2, 0, np.inf) == -1  # the mean is 0 and stays
-
-
-@pytest.mark.parametrize("beta", [1e-6, 30.0, 450.0, 3e3, 1e4, 5e4, 1e7])
-def test_circle_growth_with_fifty_digits(beta):
-    with mpmath.workdps(50):
-        b = mpmath.mpf(beta)
-        first = mpmath.besseli(0, b)
-        exact = np.array([float(k**2 * mpmath.besseli(k, b) / b / first) for k in (*range(1, 41), 70, 100)])
-    known, modes = exact > 1e-290, [*range(40), 69, 99]
-    np.testing.assert_allclose(growth_rates(100, beta)[np.array(modes)][known], exact[known], rtol=1e-14)
-    np.testing.assert_allclose(growth_rates(3, beta), exact[:3], rtol=1e-14, atol=1e-300)
-    with jax.enable_x64(False):
-        known = exact > 1e-30
-        single = growth_rates(100, np.float32(beta))[np.array(modes)]
-    np.testing.assert_allclose(single[known], exact[known], rtol=2e-6 + 1e-7 * (beta == 1e-6) * 100)
-
-
-def test_circle_at_the_ends():
-    np.testing.assert_array_equal(clustering.circle_growth_rates(3, np.inf), 0)
-    np.testing.assert_array_equal(clustering.circle_growth_rates(3, np.inf, softmax=False), np.inf)
-    for softmax in (True, False):  # k^2 I_k(beta)/beta = 1/2 + O(beta^2), beta/2 + .., O(beta^2)
-        slope = jax.jacfwd(lambda beta, s=softmax: clustering.circle_growth_rates(3, beta, s))(0.0)
-        np.testing.assert_allclose(slope, [0, 0.5, 0], atol=1e-15)
+        np.testing.assert_allclose(theory.layer_update(g, n, beta, 3), new[0, 1] / new[0, 0], rtol=1e-12)
+    assert theory.layer_update(-1, 2, 0, np.inf) == -1  # the mean is 0 and stays
 
 
 def test_integers_and_lists():
-    np.testing.assert_array_equal(clustering.num_metastable_clusters([4, 9, 16]), [3, 4, 6])
     for function, integers in (
-        (clustering.inner_product, (1, [2, 8], [[0], [3]])),
-        (clustering.layer_inner_products, (2, [2, 8], 0, 1)),
-        (clustering.energy_rate, ([[1, 0], [0, -1]], 3)),
-        (clustering.energy, ([[1, 0], [0, -1]], True)),
-        (clustering.equiangular_energy, (0, [2, 8], 3)),
+        (theory.inner_product, (1, [2, 8], [[0], [3]])),
+        (theory.layer_inner_products, (2, [2, 8], 0, 1)),
+        (theory.equiangular_energy, (0, [2, 8], 3)),
     ):
-        floats = [np.asarray(a, float) if i or function is not clustering.layer_inner_products else a
+        floats = [np.asarray(a, float) if i or function is not theory.layer_inner_products else a
                   for i, a in enumerate(integers)]  # fmt: skip
         found, expected = function(*integers), function(*floats)
         assert found.dtype == expected.dtype == jnp.float64
@@ -662,17 +461,15 @@ def test_integers_and_lists():
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
-        (clustering.inner_product, (1, [2, 8], [1, 2, 3]), "beta must broadcast with time"),
-        (clustering.inner_product, (1, 8, np.nan), "beta must be at least 0, got nan"),
-        (clustering.hitting_time, (0.1, 8, 1.0, [0.0, 0.2]), "level must be between initial and 1, got 0.1 with initial 0.2"),
-        (clustering.log_hitting_time, (0.1, 8, np.inf), "beta must be at least 0 and finite"),
-        (clustering.inner_product_rate, (-0.5, 8, 1.0), "inner_product must be at least -1/.* got -0.5 with num_tokens 8.0"),
-        (clustering.layer_update, (1.5, 8, 1.0, 1.0), "inner_product must be at least -1 and at most 1"),
-        (clustering.layer_inner_products, (2.5, 8, 1.0, 1.0), "num_layers must be a whole number"),
-        (clustering.phase_diagram, (1.0, [1.0], 8), "time must have the shape"),
-        (clustering.phase_diagram, ([1.0], [1.0], [8, 9]), "num_tokens must be a single number"),
-        (clustering.energy, ([1.0, 0.0], 1.0), "tokens must have the shape"),
-        (clustering.energy_rate, (np.eye(2), np.inf), "beta must be at least 0 and finite"),
+        (theory.inner_product, (1, [2, 8], [1, 2, 3]), "beta must broadcast with time"),
+        (theory.inner_product, (1, 8, np.nan), "beta must be at least 0, got nan"),
+        (theory.hitting_time, (0.1, 8, 1.0, [0.0, 0.2]), "level must be between initial and 1, got 0.1 with initial 0.2"),
+        (theory.log_hitting_time, (0.1, 8, np.inf), "beta must be at least 0 and finite"),
+        (theory.inner_product_rate, (-0.5, 8, 1.0), "inner_product must be at least -1/.* got -0.5 with num_tokens 8.0"),
+        (theory.layer_update, (1.5, 8, 1.0, 1.0), "inner_product must be at least -1 and at most 1"),
+        (theory.layer_inner_products, (2.5, 8, 1.0, 1.0), "num_layers must be a whole number"),
+        (theory.phase_diagram, (1.0, [1.0], 8), "time must have the shape"),
+        (theory.phase_diagram, ([1.0], [1.0], [8, 9]), "num_tokens must be a single number"),
     ],
 )
 def test_what_is_out_of_range_is_named(function, arguments, message):
@@ -710,33 +507,22 @@ def some_inner_product(rng, **ranges):
     return {("inner_product" if name == "initial" else name): value for name, value in values.items()}
 
 
-def unit_tokens(rng):
-    x = rng.standard_normal((3, 2))
-    x = x[0] + 10 ** rng.uniform(-6, 1) * x  # from close together to far apart
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def along_the_sphere(x, rng):
-    step = rng.standard_normal(x.shape) * np.linalg.norm(x[:1] - x[-1:])
-    return step - np.sum(step * x, axis=1, keepdims=True) * x
-
-
 MANY = {"num_tokens": 8.0, "beta": 2.0}
 NEAR_ENDS = (-1 / 7 + 1e-5, 0.0, 1 - 1e-9)  # of inner products of 8 tokens
-CALLS = (
-    [
+CALLS = [
+    *(
         Call(
-            clustering.inner_product_rate,
+            theory.inner_product_rate,
             {"inner_product": 0.3, **MANY, "softmax": softmax},
             label="SA" if softmax else "USA",
             edges={"inner_product": (*NEAR_ENDS, 1.0)},
             draw=lambda rng, high=5 if softmax else 2: some_inner_product(rng, beta=(-9, high)),
         )
         for softmax in (True, False)
-    ]
-    + [
+    ),
+    *(
         Call(
-            clustering.inner_product,
+            theory.inner_product,
             {"time": 1.0, **MANY, "initial": 0.1, "softmax": softmax},
             label="SA" if softmax else "USA",
             edges={"initial": NEAR_ENDS},
@@ -746,88 +532,54 @@ CALLS = (
             ),  # beyond, float32 does not know when the tokens leave a metastable state
         )
         for softmax in (True, False)
-    ]
-    + [
-        Call(
-            clustering.inner_product_at_zero_beta,
-            {"time": 1.0, "num_tokens": 8.0, "initial": 0.1},
-            edges={"initial": NEAR_ENDS},
-            draw=lambda rng: some(rng, time=(-6, 3)),
-        ),
-        Call(
-            clustering.hitting_time,
-            {"level": 0.7, **MANY, "initial": 0.1},
-            edges={"level": (0.1, 0.1 + 1e-9, 1 - 1e-9, 1.0), "initial": (*NEAR_ENDS[:2], 0.7)},
-            draw=some_level,
-        ),
-        Call(
-            clustering.log_hitting_time,
-            {"level": 0.7, **MANY, "initial": 0.1, "softmax": False},
-            edges={"level": (0.1, 0.1 + 1e-9, 1 - 1e-9, 1.0), "initial": (*NEAR_ENDS[:2], 0.7)},
-            draw=some_level,
-        ),
-        Call(
-            clustering.phase_curve,
-            {**MANY, "delta": 1e-3, "initial": 0.1},
-            edges={"delta": (1e-300, 0.9), "initial": (*NEAR_ENDS[:2], 0.99)},
-            draw=some_delta,
-        ),
-        Call(
-            clustering.phase_diagram,
-            {"time": np.array([1.0, 3.0]), "beta": np.array([0.0, 2.0]), "num_tokens": 8.0, "initial": 0.1},
-            edges={"initial": NEAR_ENDS},
-            differentiable=False,  # inner_product is, above
-            draw=lambda rng: some(rng) | {"time": 10 ** rng.uniform(-3, 3, 2), "beta": 10 ** rng.uniform(-3, 1, 2)},
-        ),
-        Call(
-            clustering.layer_update,
-            {"inner_product": 0.3, **MANY, "step_size": 0.5},
-            edges={"inner_product": (*NEAR_ENDS, 1.0)},
-            draw=lambda rng: some_inner_product(rng, beta=(-9, 5), step_size=(-9, 9)),
-        ),
-        Call(
-            clustering.layer_inner_products,
-            {"num_layers": 3, **MANY, "step_size": 0.5, "initial": 0.3},
-            edges={"initial": (*NEAR_ENDS, 1.0)},
-            draw=lambda rng: some(rng, beta=(-9, 5), step_size=(-9, 9)),
-        ),
-        Call(
-            clustering.energy,
-            {"tokens": TRIANGLE, "beta": 2.0},
-            draw=lambda rng: {"tokens": unit_tokens(rng), "beta": 10 ** rng.uniform(-9, 1.9)},
-        ),
-    ]
-    + [
-        Call(
-            clustering.energy_rate,
-            {"tokens": TRIANGLE, "beta": 2.0, "softmax": softmax},
-            label="SA" if softmax else "USA",
-            cases=[{"tokens": TRIANGLE[[0, 0, 0]]}, {"tokens": TRIANGLE[[0, 0, 1]], "beta": 300.0}],
-            draw=lambda rng: {"tokens": unit_tokens(rng), "beta": 10 ** rng.uniform(-9, 3)},
-            directions={"tokens": along_the_sphere},
-        )
-        for softmax in (True, False)
-    ]
-    + [
-        Call(
-            clustering.equiangular_energy,
-            {"inner_product": 0.3, **MANY},
-            edges={"inner_product": (*NEAR_ENDS, 1.0)},
-            draw=lambda rng: some_inner_product(rng, beta=(-9, 1.9)),
-        ),
-        Call(
-            clustering.circle_growth_rates, {"num_modes": 5, "beta": 9.0}, draw=lambda rng: {"beta": 10 ** rng.uniform(-9, 9)}
-        ),
-        Call(
-            clustering.circle_growth_rates,
-            {"num_modes": 5, "beta": 9.0, "softmax": False},
-            label="USA",
-            draw=lambda rng: {"beta": 10 ** rng.uniform(-9, 1.9)},
-        ),
-        Call(
-            clustering.num_metastable_clusters,
-            {"beta": np.array([9.0, 16.0])},
-            draw=lambda rng: {"beta": 10 ** rng.uniform(-9, 3, 2)},
-        ),
-    ]
-)
+    ),
+    Call(
+        theory.inner_product_at_zero_beta,
+        {"time": 1.0, "num_tokens": 8.0, "initial": 0.1},
+        edges={"initial": NEAR_ENDS},
+        draw=lambda rng: some(rng, time=(-6, 3)),
+    ),
+    Call(
+        theory.hitting_time,
+        {"level": 0.7, **MANY, "initial": 0.1},
+        edges={"level": (0.1, 0.1 + 1e-9, 1 - 1e-9, 1.0), "initial": (*NEAR_ENDS[:2], 0.7)},
+        draw=some_level,
+    ),
+    Call(
+        theory.log_hitting_time,
+        {"level": 0.7, **MANY, "initial": 0.1, "softmax": False},
+        edges={"level": (0.1, 0.1 + 1e-9, 1 - 1e-9, 1.0), "initial": (*NEAR_ENDS[:2], 0.7)},
+        draw=some_level,
+    ),
+    Call(
+        theory.phase_curve,
+        {**MANY, "delta": 1e-3, "initial": 0.1},
+        edges={"delta": (1e-300, 0.9), "initial": (*NEAR_ENDS[:2], 0.99)},
+        draw=some_delta,
+    ),
+    Call(
+        theory.phase_diagram,
+        {"time": np.array([1.0, 3.0]), "beta": np.array([0.0, 2.0]), "num_tokens": 8.0, "initial": 0.1},
+        edges={"initial": NEAR_ENDS},
+        differentiable=False,  # inner_product is, above
+        draw=lambda rng: some(rng) | {"time": 10 ** rng.uniform(-3, 3, 2), "beta": 10 ** rng.uniform(-3, 1, 2)},
+    ),
+    Call(
+        theory.layer_update,
+        {"inner_product": 0.3, **MANY, "step_size": 0.5},
+        edges={"inner_product": (*NEAR_ENDS, 1.0)},
+        draw=lambda rng: some_inner_product(rng, beta=(-9, 5), step_size=(-9, 9)),
+    ),
+    Call(
+        theory.layer_inner_products,
+        {"num_layers": 3, **MANY, "step_size": 0.5, "initial": 0.3},
+        edges={"initial": (*NEAR_ENDS, 1.0)},
+        draw=lambda rng: some(rng, beta=(-9, 5), step_size=(-9, 9)),
+    ),
+    Call(
+        theory.equiangular_energy,
+        {"inner_product": 0.3, **MANY},
+        edges={"inner_product": (*NEAR_ENDS, 1.0)},
+        draw=lambda rng: some_inner_product(rng, beta=(-9, 1.9)),
+    ),
+]

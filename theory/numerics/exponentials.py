@@ -1,0 +1,38 @@
+"""Exponentials that stay within the range of numbers, so that 0 times one of them is 0."""
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Floats = Float[Array, "*shape"]
+
+
+def bounded(x: Floats) -> Floats:
+    """x, and for an infinite x the 0.9th power of the largest number, by which limits are reached to rounding.
+
+    >>> bool(jnp.isfinite(bounded(jnp.array(jnp.inf))))
+    True
+    """
+    return jnp.minimum(x, float(jnp.finfo(x.dtype).max) ** 0.9)
+
+
+def bounded_exp(x: Floats) -> Floats:
+    """e^x, finite.
+
+    >>> float(0 * bounded_exp(jnp.array(1e6)))
+    0.0
+    """
+    return jnp.exp(jnp.minimum(x, math.log(float(jnp.finfo(x.dtype).max)) - 1e-3))
+
+
+def times_exp(t: Floats, x: Floats) -> Floats:
+    """t e^x, finite, and to rounding also where e^x alone is out of range.
+
+    >>> round(float(jnp.log(times_exp(jnp.array(1e30), jnp.array(-100.0)))), 3)  # 30 ln 10 - 100
+    -30.922
+    """
+    largest = math.log(float(jnp.finfo(x.dtype).max)) - 3
+    x = jnp.minimum(x, largest - jnp.log(jnp.maximum(t, 1)))
+    half = jnp.exp(x / 2)
+    return jnp.where(x > -largest, t * jnp.exp(x), t * half * half)
