@@ -36,13 +36,7 @@ from . import _population
 @dataclass(frozen=True)
 class Config:
     spectrum: _population.Spectrum = (1.0, 0.5, -0.5, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # eigenvalues of the target
-    num_samples: Annotated[tuple[Count, ...], MinLen(1)] = (
-        20,
-        40,
-        80,
-        160,
-        320,
-    )  # training examples n, the first of one draw
+    num_samples: Annotated[tuple[Count, ...], MinLen(1)] = (20, 40, 80, 160, 320)  # training examples n, nested
     ridge: Positive = 1.0  # weight delta of the squared norm, not divided by the number of samples
     noise: NonNegative = 0.1  # variance of the noise on the labels
     num_tests: Count = 2000  # fresh examples on which the error is measured
