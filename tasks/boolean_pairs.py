@@ -18,13 +18,15 @@ Example. XOR of the pairs (0, 1), (0, 2), (1, 2) of three bits:
 """
 
 import itertools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
+Operation = Literal["and", "or", "xor"]
 # values of y at x_i + x_j = 0, 1, 2
-TABLES = {"and": (0.0, 0.0, 1.0), "or": (0.0, 1.0, 1.0), "xor": (0.0, 1.0, 0.0)}
+TABLES: dict[Operation, tuple[float, float, float]] = {"and": (0.0, 0.0, 1.0), "or": (0.0, 1.0, 1.0), "xor": (0.0, 1.0, 0.0)}
 
 
 def pairs(dim: int) -> tuple[tuple[int, int], ...]:

@@ -40,9 +40,15 @@ def test_use_of_theory_is_found_in_the_field_that_needs_it_and_no_other():
         body = lambda _, x: x + 0 * xor.phase1_samples(1000.0, 0.1).astype(x.dtype)  # noqa: E731
         return result._replace(x=jax.lax.fori_loop(0, 3, body, result.x))
 
+    def beside_another_field(state, config):
+        result = decay.observe(state, config)
+        body = lambda total, _: (total, 0 * xor.phase1_samples(1000.0, 0.1).astype(total.dtype))  # noqa: E731
+        total, zeros = jax.lax.scan(body, result.total, length=3)
+        return result._replace(x=result.x + zeros[0], total=total)
+
     settings = decay.Config()
     assert not fields_that_use_theory(find(decay), settings)
-    for wrong in (observe, compiled, in_a_loop):
+    for wrong in (observe, compiled, in_a_loop, beside_another_field):
         assert list(fields_that_use_theory(changed(observe=wrong), settings)) == ["x"]
 
     def step(state, config):

@@ -1,41 +1,39 @@
 """What the image studies share: training a bilinear classifier with noise on the pixels and weight decay, and its accuracy."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import optax
+from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ...contract import Count, NonNegative, Positive, check
 from ...models.bilinear import bilinear, bilinear_classifier
 from ...models.bilinear.bilinear_classifier import Params
 from ...solvers.descent import minibatch_adam
 from ...tasks import images
 from ...tasks.images import Split
 
+NumKept = Annotated[tuple[Count, ...], MinLen(1)]
+
 
 @dataclass(frozen=True)
 class Config:
     data: str = "mnist_5k"  # or digits_8x8, or a folder with the four IDX files of MNIST or Fashion-MNIST
-    num_train: int = 4000  # training images; the others, or the published ones, test
-    width: int = 64  # hidden units, paper h
-    hidden: int = 0  # dimension of the embedding; 0: the layer reads pixels
+    num_train: Count = 4000  # training images; the others, or the published ones, test
+    width: Count = 64  # hidden units, paper h
+    hidden: Annotated[int, Ge(0)] = 0  # dimension of the embedding; 0: the layer reads pixels
     residual: bool = False  # add the embedded image to the hidden layer
-    noise_std: float = 0.4  # standard deviation of the Gaussian noise on every pixel, drawn anew each step
-    weight_decay: float = 1.0  # of AdamW, decoupled: times the learning rate
-    learning_rate: float = 1e-3  # of AdamW, falling to 0 by a cosine
-    batch_size: int = 256  # images a step, drawn with replacement
-    num_steps: int = 1500  # updates
+    noise_std: NonNegative = 0.4  # standard deviation of the Gaussian noise on every pixel, drawn anew each step
+    weight_decay: NonNegative = 1.0  # of AdamW, decoupled: times the learning rate
+    learning_rate: Positive = 1e-3  # of AdamW, falling to 0 by a cosine
+    batch_size: Count = 256  # images a step, drawn with replacement
+    num_steps: Count = 1500  # updates
 
     def __post_init__(self):
-        if self.num_train < 1:
-            raise ValueError(f"num_train must be at least 1, got {self.num_train}")
-        for name in ("noise_std", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("batch_size", "num_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check(self)
         bilinear_classifier.Config(1, self.width, 1, self.hidden, self.residual)  # what is wrong with these it says
 
     @property

@@ -1,14 +1,16 @@
 """What experiments on a known target share: a form of given spectrum in a random basis, and the loss on Gaussian inputs."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...models.bilinear import bilinear
 
+Spectrum = Annotated[tuple[float, ...], MinLen(1)]  # eigenvalues of a target
 SPECTRUM = (2.0, 1.0, 0.5, 0.25, -0.5, -1.0)
 
 

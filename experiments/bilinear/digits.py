@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Tolerance
+from ...contract import Count, Tolerance
 from ...models.bilinear import bilinear_classifier
 from ...tasks import images
 from ...theory.random_matrices import bilinear_spectra
@@ -32,17 +32,15 @@ from . import _digits
 
 @dataclass(frozen=True)
 class Config(_digits.Config):
-    num_kept: tuple[int, ...] = (1, 2, 3, 5, 7, 10, 20, 40)  # eigenvectors kept of every class, largest modulus first
-    num_values: int = 20  # eigenvalues of either sign that are stored
-    num_images: int = 4  # eigenvectors of either sign that are stored
+    num_kept: _digits.NumKept = (1, 2, 3, 5, 7, 10, 20, 40)  # eigenvectors kept of every class, largest modulus first
+    num_values: Count = 20  # eigenvalues of either sign that are stored
+    num_images: Count = 4  # eigenvectors of either sign that are stored
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.num_kept or min(self.num_kept) < 1:
-            raise ValueError(f"num_kept must be numbers of at least 1, got {self.num_kept}")
-        if not 1 <= self.num_images <= self.num_values <= 2 * self.width:
+        if not self.num_images <= self.num_values <= 2 * self.width:
             raise ValueError(
-                f"num_images <= num_values must be from 1 to 2 width = {2 * self.width}, "
+                f"num_images <= num_values must be at most 2 width = {2 * self.width}, "
                 f"got {self.num_images} and {self.num_values}"
             )
 
@@ -54,14 +52,18 @@ class State(NamedTuple):
 
 
 class Result(NamedTuple):
-    edge: Float[Array, "end"]  # largest eigenvalue at initialisation, mean over classes; and of the negative form
-    accuracy: Float[Array, ""] | None  # share of test images classified right
-    participation: Float[Array, ""] | None  # (sum |lambda|)^2 / sum lambda^2, mean over classes
-    kept: Float[Array, "size"] | None  # accuracy with the first eigenvectors alone
-    positive: Float[Array, "label place"] | None  # largest eigenvalues of every class, falling; 0 where there are no more
-    negative: Float[Array, "label place"] | None  # most negative ones, rising
-    positive_image: Float[Array, "label image pixel"] | None  # eigenvectors in pixels
-    negative_image: Float[Array, "label image pixel"] | None
+    edge: Float[Array, "end"]  # largest eigenvalue of either sign at initialisation, its modulus; mean over classes
+    accuracy: Float[Array, ""] | None = None  # share of test images classified right
+    participation: Float[Array, ""] | None = None  # (sum |lambda|)^2 / sum lambda^2, mean over classes
+    kept: Float[Array, "size"] | None = None  # accuracy with the first eigenvectors alone
+    positive: Float[Array, "label place"] | None = None  # largest eigenvalues of every class, falling; 0 beyond the last
+    negative: Float[Array, "label place"] | None = None  # most negative ones, rising
+    positive_image: Float[Array, "label image pixel"] | None = None  # eigenvectors in pixels
+    negative_image: Float[Array, "label image pixel"] | None = None
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    return {"end": ("positive", "negative"), "size": config.num_kept}
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:
@@ -91,7 +93,7 @@ def predict(state: State, config: Config) -> Result:
     """Of the edge, from the readouts; w and v have variance one over the inputs of the layer."""
     layer = config.model.layer
     edges = jax.vmap(lambda p: bilinear_spectra.readout_edge(layer.width / layer.dim, p))(state.params.layer.p)
-    return Result(jnp.full(2, jnp.mean(edges)), *[None] * 7)
+    return Result(jnp.full(2, jnp.mean(edges)))
 
 
 TOLERANCE = {

@@ -17,32 +17,35 @@ Cost: 20 s
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ...contract import Tolerance
+from ...contract import Count, NonNegative, Tolerance
 from ...models.bilinear import bilinear, bilinear_classifier
 from ...tasks import images
 from ...theory.linear_networks import bilinear_losses
 from . import _digits
 
+_Strengths = Annotated[tuple[NonNegative, ...], MinLen(1)]
+
 
 @dataclass(frozen=True)
 class Config(_digits.Config):
-    hidden: int = 64  # dimension of the embedding
+    hidden: Annotated[int, Ge(0)] = 64  # dimension of the embedding
     residual: bool = True  # add the embedded image to the hidden layer
-    noise_std: float = 0.15  # standard deviation of the Gaussian noise on every pixel, drawn anew each step
-    weight_decay: float = 0.0  # of AdamW
-    strengths: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # standard deviations of a mask over the pixels
-    num_vectors: int = 10  # masks of a class, one for each of its most positive eigenvectors
+    noise_std: NonNegative = 0.15  # standard deviation of the Gaussian noise on every pixel, drawn anew each step
+    weight_decay: NonNegative = 0.0  # of AdamW
+    strengths: _Strengths = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # standard deviations of a mask over the pixels
+    num_vectors: Count = 10  # masks of a class, one for each of its most positive eigenvectors
 
     def __post_init__(self):
         super().__post_init__()
-        if not 1 <= self.num_vectors <= self.width:
-            raise ValueError(f"num_vectors must be from 1 to width = {self.width}, got {self.num_vectors}")
+        if self.num_vectors > self.width:
+            raise ValueError(f"num_vectors must be at most width = {self.width}, got {self.num_vectors}")
 
 
 class State(NamedTuple):
@@ -53,12 +56,16 @@ class State(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Kinds: masks, the same with pixels permuted. Means over all masks; images of the mask's own class are left out."""
+    """Means over all masks; images of the mask's own class are left out."""
 
     shift: Float[Array, "kind strength"]  # mean change of the logit of the mask's class
-    accuracy: Float[Array, "kind strength"] | None  # share of test images classified right
-    misled: Float[Array, "kind strength"] | None  # share taken for the mask's class
-    mask: Float[Array, "label pixel"] | None  # the first of every class
+    accuracy: Float[Array, "kind strength"] | None = None  # share of test images classified right
+    misled: Float[Array, "kind strength"] | None = None  # share taken for the mask's class
+    mask: Float[Array, "label pixel"] | None = None  # the first of every class
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    return {"kind": ("mask", "pixels permuted"), "strength": config.strengths}
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:
@@ -112,11 +119,11 @@ def predict(state: State, config: Config) -> Result:
         return jnp.mean(shift(attacks), axis=-1)
 
     shifts = jax.vmap(of_class, (0, 2))(jnp.arange(len(state.masks), dtype=labels.dtype), attacks)
-    return Result(jnp.mean(shifts, axis=0), None, None, None)
+    return Result(jnp.mean(shifts, axis=0))
 
 
 TOLERANCE = {
-    "shift": Tolerance(1e-4, 1e-4, reason="exact: rounding of the simulation, in single precision"),
+    "shift": Tolerance(1e-4, 1e-4, reason="the formula is exact; the simulation rounds in single precision"),
 }
 QUICK = {
     "data": "digits_8x8",

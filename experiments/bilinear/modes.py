@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Tolerance
+from ...contract import Count, Positive, Precision, Tolerance, check
 from ...models.bilinear import bilinear
 from ...theory.linear_networks import bilinear_dynamics, bilinear_losses
 from . import _population
@@ -35,21 +35,17 @@ from . import _population
 
 @dataclass(frozen=True)
 class Config:
-    spectrum: tuple[float, ...] = _population.SPECTRUM  # eigenvalues of the target; as many inputs and hidden units
-    start: float = 0.1  # alpha = beta: lengths of a and b along the eigenvector of their mode
-    learning_rate: float = 1e-3  # step size on the mean of (f - y)^2
-    batch_size: int = 256  # fresh examples a step
-    num_steps: int = 2000  # updates
-    num_records: int = 40  # times of a record, evenly spaced
-    num_tests: int = 4000  # fixed examples on which the error is measured
-    dtype: str = "float64"  # as the curve
+    spectrum: _population.Spectrum = _population.SPECTRUM  # eigenvalues of the target; as many inputs and hidden units
+    start: Positive = 0.1  # alpha = beta: lengths of a and b along the eigenvector of their mode
+    learning_rate: Positive = 1e-3  # step size on the mean of (f - y)^2
+    batch_size: Count = 256  # fresh examples a step
+    num_steps: Count = 2000  # updates
+    num_records: Count = 40  # times of a record, evenly spaced
+    num_tests: Count = 4000  # fixed examples on which the error is measured
+    dtype: Precision = "float64"  # as the curve
 
     def __post_init__(self):
-        if not 0 < self.start < float("inf"):
-            raise ValueError(f"start must be positive and finite, got {self.start}")
-        for name in ("batch_size", "num_steps", "num_records", "num_tests"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check(self)
 
 
 class State(NamedTuple):
@@ -102,14 +98,10 @@ def predict(config: Config, steps: np.ndarray) -> Result:
     return Result(jax.vmap(bilinear_losses.truncation_error)(q - target[None]), q)
 
 
-TOLERANCE = {
-    "test": Tolerance(
-        0.02,
-        0.02,
-        reason="steps of finite size lag behind the flow as in `riccati`, and minibatches scatter the weights: both are of "
-        "the order of the learning rate, and move the time at which a mode is learned by 1 to 2 %",
-    ),
-    "learned": Tolerance(0.02, 0.01, reason="the same"),
-}
+_STEPS = (
+    "steps of finite size lag behind the flow and minibatches scatter the weights, both by the order of the learning rate: the "
+    "time at which a mode is learned moves by 1 to 2 %"
+)
+TOLERANCE = {"test": Tolerance(0.02, 0.02, reason=_STEPS), "learned": Tolerance(0.02, 0.01, reason=_STEPS)}
 QUICK = {"spectrum": (1.0, 0.5, -0.5), "batch_size": 16, "num_steps": 20, "num_records": 4, "num_tests": 50}
 SEEDS = 16

@@ -18,13 +18,14 @@ Cost: 15 s
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Tolerance
+from ...contract import Count, NonNegative, Positive, Tolerance, check
 from ...models.bilinear import bilinear
 from ...solvers.descent import minibatch_adam
 from ...theory.linear_networks import bilinear_losses
@@ -33,19 +34,18 @@ from . import _population
 
 @dataclass(frozen=True)
 class Config:
-    spectrum: tuple[float, ...] = (2.0, 1.0, 0.5, -0.5)  # eigenvalues of the target; eigenvectors are discrete cosines
-    variances: tuple[float, ...] = (2.0, 1.0, 0.5, 0.25)  # of the inputs, along the coordinates
-    noise_std: float = 0.5  # standard deviation of the noise on every input (paper sigma)
-    width: int = 8  # hidden units
-    learning_rate: float = 0.01  # of Adam, falling to 0 by a cosine
-    batch_size: int = 512  # fresh examples a step
-    num_steps: int = 4000  # updates
+    spectrum: _population.Spectrum = (2.0, 1.0, 0.5, -0.5)  # eigenvalues of the target; eigenvectors are discrete cosines
+    variances: Annotated[tuple[Positive, ...], MinLen(1)] = (2.0, 1.0, 0.5, 0.25)  # of the inputs, along the coordinates
+    noise_std: NonNegative = 0.5  # standard deviation of the noise on every input (paper sigma)
+    width: Count = 8  # hidden units
+    learning_rate: Positive = 0.01  # of Adam, falling to 0 by a cosine
+    batch_size: Count = 512  # fresh examples a step
+    num_steps: Count = 4000  # updates
 
     def __post_init__(self):
-        if len(self.spectrum) != len(self.variances) or not min(self.variances, default=0) > 0:
-            raise ValueError(f"variances must be one positive number for each of {self.spectrum}, got {self.variances}")
-        if not self.noise_std >= 0:
-            raise ValueError(f"noise_std must not be negative, got {self.noise_std}")
+        check(self)
+        if len(self.spectrum) != len(self.variances):
+            raise ValueError(f"variances must be one number for each of {self.spectrum}, got {self.variances}")
         if self.width <= len(self.spectrum):
             raise ValueError(f"width must be above {len(self.spectrum)}, to hold any form and a constant; got {self.width}")
 
@@ -97,13 +97,11 @@ def predict_isotropic(config: Config) -> Result:
     return Result(found.q, jnp.zeros(len(config.variances), found.q.dtype), found.constant)
 
 
+_SCATTER = "minibatches scatter the weights about the optimum, which is left in the form once the rate has fallen to 0"
 TOLERANCE = {
-    "interaction": Tolerance(
-        absolute=0.01,
-        reason="minibatches scatter the weights round the optimum: of second order in the form, after the rate has fallen to 0",
-    ),
-    "linear": Tolerance(absolute=0.01, reason="the same"),
-    "constant": Tolerance(0.01, 0.01, reason="the same"),
+    "interaction": Tolerance(absolute=0.01, reason=_SCATTER),
+    "linear": Tolerance(absolute=0.01, reason=_SCATTER),
+    "constant": Tolerance(0.01, 0.01, reason=_SCATTER),
 }
 QUICK = {"num_steps": 20, "batch_size": 16}
 SEEDS = 8

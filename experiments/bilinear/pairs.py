@@ -13,13 +13,14 @@ Cost: 10 s
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Ge, Le, MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Tolerance
+from ...contract import Count, Positive, Tolerance, check
 from ...models.bilinear import bilinear
 from ...solvers.descent import minibatch_adam
 from ...tasks import boolean_pairs
@@ -28,20 +29,16 @@ from ...theory.linear_networks import boolean_forms
 
 @dataclass(frozen=True)
 class Config:
-    dim: int = 4  # bits; every two of them have an output
-    width: int = 16  # hidden units
-    probability: float = 0.3  # that a bit is 1
-    operations: tuple[str, ...] = ("and", "or", "xor")  # a network each
-    learning_rate: float = 0.01  # of Adam, falling to 0 by a cosine
-    batch_size: int = 512  # fresh examples a step
-    num_steps: int = 2000  # updates
+    dim: Annotated[int, Ge(2)] = 4  # bits; every two of them have an output
+    width: Count = 16  # hidden units
+    probability: Annotated[float, Ge(0), Le(1)] = 0.3  # that a bit is 1
+    operations: Annotated[tuple[boolean_pairs.Operation, ...], MinLen(1)] = ("and", "or", "xor")  # a network each
+    learning_rate: Positive = 0.01  # of Adam, falling to 0 by a cosine
+    batch_size: Count = 512  # fresh examples a step
+    num_steps: Count = 2000  # updates
 
     def __post_init__(self):
-        unknown = [name for name in self.operations if name not in boolean_pairs.TABLES]
-        if unknown or not self.operations:
-            raise ValueError(f"operations must be among {', '.join(boolean_pairs.TABLES)}, got {self.operations}")
-        if self.dim < 2:
-            raise ValueError(f"dim must be at least 2, for one pair; got {self.dim}")
+        check(self)
 
     @property
     def model(self) -> bilinear.Config:
@@ -55,7 +52,12 @@ class Config:
 class Result(NamedTuple):
     interaction: Float[Array, "operation pair row column"]  # symmetric form of every output
     eigenvalues: Float[Array, "operation pair mode"]  # of it, rising
-    loss: Float[Array, "operation"] | None  # mean square error on one more batch, summed over outputs
+    loss: Float[Array, "operation"] | None = None  # mean square error on one more batch, summed over outputs
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    pairs = tuple(f"x{i + 1} x{j + 1}" for i, j in boolean_pairs.pairs(config.dim))
+    return {"operation": config.operations, "pair": pairs}
 
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
@@ -80,12 +82,10 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 
 def predict(config: Config) -> Result:
     matrices = jnp.stack([boolean_forms.interactions(table, config.dim) for table in config.tables])
-    return Result(matrices, jnp.linalg.eigvalsh(matrices), None)
+    return Result(matrices, jnp.linalg.eigvalsh(matrices))
 
 
-TOLERANCE = {
-    "interaction": Tolerance(absolute=0.001, reason="the loss ends near 0: what is left is rounding of single precision"),
-    "eigenvalues": Tolerance(absolute=0.001, reason="the same"),
-}
+_ROUNDING = Tolerance(absolute=0.001, reason="the loss ends near 0: what is left is rounding of single precision")
+TOLERANCE = {"interaction": _ROUNDING, "eigenvalues": _ROUNDING}
 QUICK = {"dim": 3, "width": 6, "num_steps": 20, "batch_size": 32}
 SEEDS = 8

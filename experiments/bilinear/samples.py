@@ -19,34 +19,31 @@ Cost: 10 s
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Tolerance
+from ...contract import Count, NonNegative, Positive, Precision, Tolerance, check
 from ...solvers import ridge
 from ...theory.kernels import kernel_regression
 from ...theory.random_matrices import bilinear_spectra
+from . import _population
 
 
 @dataclass(frozen=True)
 class Config:
-    spectrum: tuple[float, ...] = (1.0, 0.5, -0.5, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # eigenvalues of the target
-    num_samples: tuple[int, ...] = (20, 40, 80, 160, 320)  # training examples n, the first of the same draw
-    ridge: float = 1.0  # weight delta of the squared norm, not divided by the number of samples
-    noise: float = 0.1  # variance of the noise on the labels
-    num_tests: int = 2000  # fresh examples on which the error is measured
-    dtype: str = "float64"  # the systems are ill conditioned
+    spectrum: _population.Spectrum = (1.0, 0.5, -0.5, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # eigenvalues of the target
+    num_samples: Annotated[tuple[Count, ...], MinLen(1)] = (20, 40, 80, 160, 320)  # training examples n, nested
+    ridge: Positive = 1.0  # weight delta of the squared norm, not divided by the number of samples
+    noise: NonNegative = 0.1  # variance of the noise on the labels
+    num_tests: Count = 2000  # fresh examples on which the error is measured
+    dtype: Precision = "float64"  # the systems are ill conditioned
 
     def __post_init__(self):
-        if not self.ridge > 0:
-            raise ValueError(f"ridge must be positive, got {self.ridge}")
-        if not self.noise >= 0:
-            raise ValueError(f"noise must not be negative, got {self.noise}")
-        if not self.num_samples or min(self.num_samples) < 1 or self.num_tests < 1:
-            raise ValueError(f"num_samples and num_tests must be at least 1, got {self.num_samples} and {self.num_tests}")
+        check(self)
 
 
 class Result(NamedTuple):
@@ -54,7 +51,11 @@ class Result(NamedTuple):
 
     test: Float[Array, "samples"]  # on the sphere of radius sqrt(dim)
     train: Float[Array, "samples"]  # residual on the noisy training labels there
-    gaussian: Float[Array, "samples"] | None  # test error on Gaussian inputs
+    gaussian: Float[Array, "samples"] | None = None  # test error on Gaussian inputs
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    return {"samples": config.num_samples}
 
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
@@ -89,15 +90,10 @@ def predict(config: Config) -> Result:
     curve = jax.vmap(lambda n: kernel_regression.learning_curve(n, config.ridge, spectrum, power, config.noise))(
         jnp.asarray(config.num_samples, q.dtype)
     )
-    return Result(curve.test, curve.train, None)
+    return Result(curve.test, curve.train)
 
 
-TOLERANCE = {
-    "test": Tolerance(
-        0.1,
-        reason="products of coordinates are no independent Gaussian features: 5 % off at n of their number, 54",
-    ),
-    "train": Tolerance(0.1, 1e-4, reason="the same"),
-}
+_FEATURES = "products of coordinates are not independent Gaussian features: 5 % off where n is near their number, 54"
+TOLERANCE = {"test": Tolerance(0.1, reason=_FEATURES), "train": Tolerance(0.1, 1e-4, reason=_FEATURES)}
 QUICK = {"spectrum": (1.0, 0.5, -0.5), "num_samples": (4, 8), "num_tests": 40}
 SEEDS = 40

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Tolerance
+from ...contract import Count, NonNegative, Positive, Precision, Tolerance, check
 from ...models.bilinear import bilinear
 from ...theory.linear_networks import bilinear_losses
 from . import _population
@@ -32,14 +32,15 @@ from . import _population
 
 @dataclass(frozen=True)
 class Config:
-    spectrum: tuple[float, ...] = (2.0, 1.0, 0.4, 0.1, -0.3, -1.2)  # eigenvalues of the target
+    spectrum: _population.Spectrum = (2.0, 1.0, 0.4, 0.1, -0.3, -1.2)  # eigenvalues of the target
     model: bilinear.Config = field(default_factory=lambda: bilinear.Config(6, 8, scheme="ones", init_scale=0.5))
-    weight_decay: float = 0.5  # wd of the penalty (wd/2)(||w||^2 + ||v||^2) on E (f - y)^2
-    learning_rate: float = 0.02  # step size
-    num_steps: int = 20_000  # updates
-    dtype: str = "float64"  # ends within 1e-6 of the optimum
+    weight_decay: NonNegative = 0.5  # wd of the penalty (wd/2)(||w||^2 + ||v||^2) on E (f - y)^2
+    learning_rate: Positive = 0.02  # step size
+    num_steps: Count = 20_000  # updates
+    dtype: Precision = "float64"  # ends within 1e-6 of the optimum
 
     def __post_init__(self):
+        check(self)
         if (self.model.dim, self.model.num_outputs, self.model.bias) != (len(self.spectrum), 1, False):
             raise ValueError(
                 f"model.dim must be the {len(self.spectrum)} of the spectrum, with one output and no bias; got {self.model}"
@@ -49,8 +50,6 @@ class Config:
         needed = max(sum(value > 0 for value in self.spectrum), sum(value < 0 for value in self.spectrum))
         if self.model.width < needed:
             raise ValueError(f"model.width must be at least {needed}, the eigenvalues of one sign; got {self.model.width}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
 
 
 class Result(NamedTuple):
@@ -92,10 +91,11 @@ def predict_uncoupled(config: Config) -> Result:
     return _result(values, 2 * jnp.sum(jnp.abs(values)))
 
 
+_LEFT = "descent ends that close to the optimum; near a threshold it converges slowly"
 TOLERANCE = {
-    "eigenvalues": Tolerance(absolute=1e-6, reason="what is left after the last step; near a threshold it falls slowly"),
-    "norm": Tolerance(1e-6, reason="the same"),
-    "rank": Tolerance(reason="a count"),
+    "eigenvalues": Tolerance(absolute=1e-6, reason=_LEFT),
+    "norm": Tolerance(1e-6, reason=_LEFT),
+    "rank": Tolerance(reason="a count of eigenvalues: exact"),
 }
 QUICK = {"num_steps": 20}
 SEEDS = 8

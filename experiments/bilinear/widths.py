@@ -15,13 +15,13 @@ Cost: 65 s
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Tolerance
+from ...contract import Count, Tolerance
 from ...models.bilinear import bilinear, bilinear_classifier
 from ...tasks import images
 from ...theory.random_matrices import bilinear_spectra
@@ -30,26 +30,27 @@ from . import _digits
 
 @dataclass(frozen=True)
 class Config(_digits.Config):
-    width: int = 48  # hidden units, paper h
-    num_steps: int = 1000  # updates
-    num_compared: int = 15  # eigenvectors of either sign that are compared
-    num_kept: tuple[int, ...] = (1, 2, 3, 5, 7, 10, 15, 20, 30)  # eigenvectors kept of every class, largest modulus first
+    width: Count = 48  # hidden units, paper h
+    hidden: Literal[0] = 0  # no embedding: vectors of two embeddings live in different spaces
+    num_steps: Count = 1000  # updates
+    num_compared: Count = 15  # eigenvectors of either sign that are compared
+    num_kept: _digits.NumKept = (1, 2, 3, 5, 7, 10, 15, 20, 30)  # eigenvectors kept of every class, largest modulus first
 
     def __post_init__(self):
         super().__post_init__()
-        if not 1 <= self.num_compared <= self.width:
-            raise ValueError(f"num_compared must be from 1 to width = {self.width}, got {self.num_compared}")
-        if not self.num_kept or min(self.num_kept) < 1:
-            raise ValueError(f"num_kept must be numbers of at least 1, got {self.num_kept}")
-        if self.hidden:
-            raise ValueError("hidden must be 0: vectors of two embeddings live in different spaces")
+        if self.num_compared > self.width:
+            raise ValueError(f"num_compared must be at most width = {self.width}, got {self.num_compared}")
 
 
 class Result(NamedTuple):
     untrained: Float[Array, "place"]  # |cosine| of matched eigenvectors of the two networks before training
-    similarity: Float[Array, "place"] | None  # the same after training: mean over classes and signs
-    kept: Float[Array, "size"] | None  # test accuracy with the first eigenvectors alone, mean of the two
-    accuracy: Float[Array, ""] | None  # with all of them
+    similarity: Float[Array, "place"] | None = None  # the same after training: mean over classes and signs
+    kept: Float[Array, "size"] | None = None  # test accuracy with the first eigenvectors alone, mean of the two
+    accuracy: Float[Array, ""] | None = None  # with all of them
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    return {"size": config.num_kept}
 
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
@@ -78,11 +79,11 @@ def _overlap(eigen: bilinear.Eigen, config: Config) -> Float[Array, "place"]:
 
 def predict(config: Config) -> Result:
     overlap = bilinear_spectra.mean_overlap(config.model.dim)
-    return Result(jnp.full(config.num_compared, overlap), None, None, None)
+    return Result(jnp.full(config.num_compared, overlap))
 
 
 TOLERANCE = {
-    "untrained": Tolerance(reason="exact: weights are isotropic"),
+    "untrained": Tolerance(reason="exact: the weights are isotropic at the start"),
 }
 QUICK = {
     "data": "digits_8x8",

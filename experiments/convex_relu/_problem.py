@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Array
 
+from ...contract import Count, Positive, Precision, check
 from ...models.fully_connected import convex_relu
 from ...solvers import interior_point
 from ...solvers.program import Program, Solution, relu_program
@@ -13,14 +14,13 @@ from ...tasks import waves
 
 @dataclass(frozen=True)
 class Config:
-    num_samples: int = 8  # examples, paper n
-    dim: int = 2  # input dimension, paper d
-    beta: float = 0.1  # weight decay, paper beta
-    dtype: str = "float64"  # small differences are meant
+    num_samples: Count = 8  # examples, paper n
+    dim: Count = 2  # input dimension, paper d
+    beta: Positive = 0.1  # weight decay, paper beta
+    dtype: Precision = "float64"  # small differences are meant
 
     def __post_init__(self):
-        if not self.beta > 0:
-            raise ValueError(f"beta must be positive, got {self.beta}")
+        check(self)
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         return waves.points(self.num_samples, self.dim)

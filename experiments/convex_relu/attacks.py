@@ -29,14 +29,14 @@ Cost: 40 s
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ...contract import Tolerance
+from ...contract import Count, NonNegative, Positive, Precision, Tolerance, check
 from ...models.fully_connected import convex_relu, two_layer
 from ...solvers import attacks, robust
 from ...solvers.descent import adam
@@ -44,38 +44,37 @@ from ...solvers.losses import hinge, network_objective
 from ...solvers.program import Program, Solution, outputs, relu_program
 from ...tasks import tabular
 from ...theory.convex import convex_relu as theory
+from .._measure import stacked
 from . import _descent
+
+Data = Literal["digits", "breast_cancer"]
+_LOAD = dict(zip(get_args(Data), (tabular.digits_3_vs_8, tabular.breast_cancer), strict=True))
+ATTACKS = ("FGSM", "PGD")
+METHODS = ("descent", "descent on FGSM", "descent on PGD", "convex", "robust affine", "robust convex")
 
 
 @dataclass(frozen=True)
 class Config:
-    data: str = "digits"  # "digits" (3 against 8) or "breast_cancer"; inputs scaled to [0, 1]
-    radius: float = 0.07  # l_inf radius of the box, in training and in the attacks (paper eps); the bias is not attacked
-    beta: float = 0.02  # weight decay, paper beta
-    num_train: int = 40  # training points; the others test
-    num_patterns: int = 10  # usable patterns of the convex programs beside the all-active one; each with either sign
-    num_gates: int = 60  # bisectors drawn to find them
-    width: int = 40  # of the networks trained by gradient descent
-    init_scale: float = 0.3  # standard deviation of their weights at the start
-    learning_rate: float = 0.01  # of Adam, falling to 0 by a cosine
-    num_steps: int = 2000  # updates
-    dtype: str = "float64"  # the programs are solved to 1e-4
+    data: Data = "digits"  # digits: 3 against 8; inputs scaled to [0, 1]
+    radius: Positive = 0.07  # l_inf radius of the box, in training and in the attacks (paper eps); the bias is not attacked
+    beta: Positive = 0.02  # weight decay, paper beta
+    num_train: Count = 40  # training points; the others test
+    num_patterns: Count = 10  # usable patterns of the convex programs beside the all-active one; each with either sign
+    num_gates: Count = 60  # bisectors drawn to find them
+    width: Count = 40  # of the networks trained by gradient descent
+    init_scale: NonNegative = 0.3  # standard deviation of their weights at the start
+    learning_rate: Positive = 0.01  # of Adam, falling to 0 by a cosine
+    num_steps: Count = 2000  # updates
+    dtype: Precision = "float64"  # the programs are solved to 1e-4
 
     def __post_init__(self):
-        if self.data not in _DATA:
-            raise ValueError(f"data must be one of {', '.join(_DATA)}, got {self.data}")
-        for name in ("radius", "beta"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if not 1 <= self.num_patterns <= self.num_gates:
-            raise ValueError(f"num_patterns must be from 1 to num_gates = {self.num_gates}, got {self.num_patterns}")
+        check(self)
+        if self.num_patterns > self.num_gates:
+            raise ValueError(f"num_patterns must be at most num_gates = {self.num_gates}, got {self.num_patterns}")
 
     def box(self, x: Float[Array, "sample dim"]) -> Float[Array, "dim"]:
         """The radius along every input."""
         return jnp.full(x.shape[1], self.radius, x.dtype).at[-1].set(0)
-
-
-_DATA = {"digits": tabular.digits_3_vs_8, "breast_cancer": tabular.breast_cancer}
 
 
 class State(NamedTuple):
@@ -88,21 +87,24 @@ class State(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Objectives are mean hinge + penalty: 1 for the zero network. Methods: descent on clean, FGSM, PGD examples; convex,
-    robust affine, robust convex."""
+    """Objectives are mean hinge + penalty: 1 for the zero network."""
 
-    worst: Float[Array, "attack"]  # of the robust convex network on training points attacked by FGSM, PGD
+    worst: Float[Array, "attack"]  # of the robust convex network on attacked training points
     margin: Float[Array, "attack"]  # of the same network on the same points: mean of y f
     ordinary: Float[Array, ""]  # of the convex network on the training points as they are
-    objective: Float[Array, "method input"] | None  # on training points: clean, FGSM, PGD
-    margins: Float[Array, "method input"] | None  # on training points, their mean: clean, FGSM, PGD
-    accuracy: Float[Array, "method input"] | None  # share of test points classified right: clean, FGSM, PGD
-    usable: Float[Array, "kind"] | None  # share of gates whose pattern splits the points and is robust: Gaussian, bisectors
+    objective: Float[Array, "method input"] | None = None  # on training points
+    margins: Float[Array, "method input"] | None = None  # on training points, their mean
+    accuracy: Float[Array, "method input"] | None = None  # share of test points classified right
+    usable: Float[Array, "kind"] | None = None  # share of gates whose pattern splits the points and is robust
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    return {"attack": ATTACKS, "method": METHODS, "input": ("clean", *ATTACKS), "kind": ("Gaussian", "bisectors")}
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_split, key_gauss, key_pairs, key = jax.random.split(key, 4)
-    x, y = _DATA[config.data]()
+    x, y = _LOAD[config.data]()
     train, test = tabular.split(key_split, x, y, config.num_train)
     inputs = train[0], test[0]
     if config.data != "digits":  # whose pixels are in [0, 1] already
@@ -136,7 +138,7 @@ def splits(gates: Float[Array, "dim gate"], x: Float[Array, "sample dim"]) -> Bo
 def robust_gates(
     gates: Float[Array, "dim gate"], x: Float[Array, "sample dim"], box: Float[Array, "dim"], num_steps: int = 1000
 ) -> Bool[Array, "gate"]:
-    """Whether some v of the pattern of each gate keeps it in all boxes, min_k |x_k.v| >= sum_i r_i |v_i|: else v = 0 is alone.
+    """For each gate, whether some v keeps its pattern in all boxes, min_k |x_k.v| >= sum_i r_i |v_i|; if not, v must be 0.
 
     Adam on the smallest ratio of the two sides, smoothed ever less. What it finds is a proof; what it does not find may yet
     exist: the ratio falls short of the linear program's by a few percent.
@@ -185,10 +187,18 @@ def simulate(state: State, config: Config) -> Result:
         accuracy = [jnp.mean((attacks.margins(params, points, y_test) > 0).astype(x.dtype)) for points in on_test]
         return jnp.stack(objective), jnp.stack(margin), jnp.stack(accuracy)
 
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trained)
-    measured = [jax.lax.map(measure, networks) for networks in (stacked, solved)]
+    measured = [jax.lax.map(measure, networks) for networks in (stacked(trained), solved)]
     objective, margins, accuracy = (jnp.concatenate(parts) for parts in zip(*measured, strict=True))
-    return Result(objective[5, 1:], margins[5, 1:], objective[3, 0], objective, margins, accuracy, state.usable)
+    convex, robust_convex = METHODS.index("convex"), METHODS.index("robust convex")
+    return Result(
+        objective[robust_convex, 1:],
+        margins[robust_convex, 1:],
+        objective[convex, 0],
+        objective,
+        margins,
+        accuracy,
+        state.usable,
+    )
 
 
 def train(start: two_layer.Params, points_fn, y: Float[Array, "sample"], config: Config) -> two_layer.Params:
@@ -233,7 +243,7 @@ def predict(state: State, config: Config) -> Result:
     solved = solve(whole, two)
     ordinary, worst = solved.bound
     margin = jnp.mean(linear_margins(solved.weights[1], whole._replace(sign=two.sign[1]), two.box[1]))
-    return Result(jnp.stack([worst, worst]), jnp.stack([margin, margin]), ordinary, None, None, None, None)
+    return Result(jnp.stack([worst, worst]), jnp.stack([margin, margin]), ordinary)
 
 
 def linear_margins(weights: Float[Array, "dim block"], program: Program, box: Float[Array, "dim"]) -> Float[Array, "sample"]:
@@ -244,12 +254,18 @@ def linear_margins(weights: Float[Array, "dim block"], program: Program, box: Fl
 
 _RTOL = 1e-4  # verified gap of the programs
 TOLERANCE = {
-    "worst": Tolerance(1e-4, reason="_RTOL: the attacked objective is between the bound and the solver's own upper bound"),
-    "margin": Tolerance(
-        1e-4,
-        reason="_RTOL: by so much of the objective the network may depart from the program, outside of its cones",
+    "worst": Tolerance(
+        _RTOL,
+        reason="the solver stops at a verified gap of 1e-4: the attacked objective is between its two bounds",
     ),
-    "ordinary": Tolerance(1e-4, reason="_RTOL, as for the worst case"),
+    "margin": Tolerance(
+        _RTOL,
+        reason="the solver stops at a verified gap of 1e-4: by so much of the objective the network may depart from the "
+        "program, outside of its cones",
+    ),
+    "ordinary": Tolerance(
+        _RTOL, reason="the solver stops at a verified gap of 1e-4, which is between the network's objective and the bound"
+    ),
 }
 QUICK = {"num_train": 12, "num_patterns": 3, "num_gates": 12, "width": 8, "num_steps": 50}
 GRID = {"data": ("digits", "breast_cancer")}

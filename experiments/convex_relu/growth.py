@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Static, Tolerance
+from ...contract import Count, NonNegative, Positive, Precision, Static, Tolerance, check
 from ...solvers import certificate, growth
 from ...tasks import teacher
 from . import _descent
@@ -32,28 +32,31 @@ from . import _descent
 
 @dataclass(frozen=True)
 class Config:
-    num_samples: int = 500  # examples, paper n
-    dim: int = 10  # input dimension, paper d
-    beta_share: Annotated[float, Static] = 0.05  # weight decay over the largest that leaves a network
-    width: int = 100  # of the trained network
-    init_scale: float = 0.3  # standard deviation of every weight at the start
-    learning_rate: float = 0.01  # of Adam, falling to 0 by a cosine
-    num_steps: int = 5000  # updates
-    accuracy: Annotated[float, Static] = 1e-5  # gap, over the objective, at which growing ends
-    dtype: str = "float64"  # small differences are meant
+    num_samples: Count = 500  # examples, paper n
+    dim: Count = 10  # input dimension, paper d
+    beta_share: Annotated[Positive, Static] = 0.05  # weight decay over the largest that leaves a network
+    width: Count = 100  # of the trained network
+    init_scale: NonNegative = 0.3  # standard deviation of every weight at the start
+    learning_rate: Positive = 0.01  # of Adam, falling to 0 by a cosine
+    num_steps: Count = 5000  # updates
+    accuracy: Annotated[Positive, Static] = 1e-5  # gap, over the objective, at which growing ends
+    dtype: Precision = "float64"  # small differences are meant
 
     def __post_init__(self):
-        if not self.beta_share > 0:
-            raise ValueError(f"beta_share must be positive, got {self.beta_share}")
+        check(self)
 
 
 class Result(NamedTuple):
     objective: Float[Array, ""]  # of the network of the convex program, over that of the zero network
     undercut: Float[Array, ""]  # how far a run of Adam ends below that, in the same unit
-    trained: Float[Array, ""] | None  # objective of the run, in the same unit
-    violation: Float[Array, ""] | None  # N(residual)/beta of the run, by a search: what a new neuron could still gain
-    round_objective: Float[Array, "round"] | None  # after each round of growing; the last is repeated
-    round_bound: Float[Array, "round"] | None  # the best bound by then, on condition that the search found the top
+    trained: Float[Array, ""] | None = None  # objective of the run, in the same unit
+    violation: Float[Array, ""] | None = None  # N(residual)/beta of the run, by a search: what a new neuron could still gain
+    round_objective: Float[Array, "round"] | None = None  # after each round of growing; the last is repeated
+    round_bound: Float[Array, "round"] | None = None  # the best bound by then, on condition that the search found the top
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    return {"round": tuple(range(1, _ROUNDS + 1))}
 
 
 class _Grown(NamedTuple):
@@ -112,12 +115,12 @@ def predict(config: Config) -> Result:
     """The bound that the dual proves, on condition that the search for the largest violation found it."""
     grown = _of(config)
     unit = jnp.asarray(grown.y @ grown.y / 2)
-    return Result(grown.bound / unit, jnp.zeros(()), None, None, None, None)
+    return Result(grown.bound / unit, jnp.zeros(()))
 
 
 TOLERANCE = {
-    "objective": Tolerance(1e-5, reason="the accuracy asked for"),
-    "undercut": Tolerance(absolute=1e-6, reason="acceptance: the program reaches or beats every run"),
+    "objective": Tolerance(1e-5, reason="growing ends once the gap is 1e-5 of the objective, its `accuracy`"),
+    "undercut": Tolerance(absolute=1e-6, reason="the program's own network may be above the optimum by what its solver leaves"),
 }
 QUICK = {"num_samples": 30, "dim": 3, "num_steps": 200, "width": 20, "beta_share": 0.1}
 SEEDS = 16

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Tolerance
+from ...contract import Count, NonNegative, Positive, Tolerance
 from ...models.fully_connected import convex_relu, two_layer
 from ...solvers import certificate, interior_point
 from ...solvers.program import gated_program
@@ -35,16 +35,11 @@ from . import _descent, _problem
 
 @dataclass(frozen=True)
 class Config(_problem.Config):
-    beta_share: float = 0.05  # weight decay as a share of beta_max, from where on the zero network is optimal
-    width: int = 100  # of the trained network
-    init_scale: float = 0.5  # standard deviation of every weight at the start
-    learning_rate: float = 0.01  # of Adam, falling to 0 by a cosine
-    num_steps: int = 20_000  # updates
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.beta_share > 0:
-            raise ValueError(f"beta_share must be positive, got {self.beta_share}")
+    beta_share: Positive = 0.05  # weight decay as a share of beta_max, from where on the zero network is optimal
+    width: Count = 100  # of the trained network
+    init_scale: NonNegative = 0.5  # standard deviation of every weight at the start
+    learning_rate: Positive = 0.01  # of Adam, falling to 0 by a cosine
+    num_steps: Count = 20_000  # updates
 
 
 class Result(NamedTuple):
@@ -52,8 +47,12 @@ class Result(NamedTuple):
     gated: Float[Array, ""]  # of the gated network trained by Adam, in the same unit
     undercut: Float[Array, ""]  # how far the ReLU network trained by Adam ends below the optimum, in the same unit
     certificate: Float[Array, ""]  # N(residual)/beta of the convex program's network: 1 up to beta_max, then smaller
-    trained: Float[Array, ""] | None  # objective of the ReLU network trained by Adam, in the same unit
-    neurons: Float[Array, "network"] | None  # distinct directions in the trained and in the convex network (paper m*)
+    trained: Float[Array, ""] | None = None  # objective of the ReLU network trained by Adam, in the same unit
+    neurons: Float[Array, "network"] | None = None  # distinct directions (paper m*)
+
+
+def labels(config: Config) -> dict[str, tuple]:
+    return {"network": ("trained", "convex")}
 
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
@@ -84,7 +83,7 @@ def predict(config: Config) -> Result:
     gated = interior_point.solve(gated_program(x, y, config.gates(), 1.0)._replace(beta=beta), cones=False)
     unit = y @ y / 2
     ratio = jnp.minimum(1.0, 1 / jnp.asarray(config.beta_share, x.dtype))
-    return Result(bound / unit, gated.objective / unit, jnp.zeros(()), ratio, None, None)
+    return Result(bound / unit, gated.objective / unit, jnp.zeros(()), ratio)
 
 
 def _data(config: Config) -> tuple[Array, Array, Array]:
@@ -112,9 +111,19 @@ TOLERANCE = {
         1e-6,
         reason="strong duality; the gap of the solver is below 1e-8, that of its residual alone a little larger",
     ),
-    "gated": Tolerance(absolute=1e-5, reason="what Adam leaves, as in descent.py: this problem has no other minima"),
-    "undercut": Tolerance(absolute=1e-6, reason="no run is below"),
+    "gated": Tolerance(
+        absolute=1e-5, reason="Adam stops short of the optimum by 1e-5 at most: the gated problem has no other minima"
+    ),
+    "undercut": Tolerance(absolute=1e-6, reason="the program is solved to 1e-8, so its optimum is known to that alone"),
     "certificate": Tolerance(5e-4, reason="N falls to beta as the square root of what the solver leaves of the objective"),
+}
+_BETA = "theory's beta_max sets the weight decay, the same number for both sides"
+SHARED = {
+    "objective": _BETA,
+    "gated": _BETA,
+    "undercut": _BETA,
+    "certificate": f"{_BETA}; N is defined by the dual, as the maximum that theory computes, here of a network's residual, "
+    "while the prediction knows beta_share alone",
 }
 QUICK = {"num_samples": 5, "num_steps": 500, "width": 10}
 GRID = {"beta_share": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.7, 1.2)}

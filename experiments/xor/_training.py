@@ -12,10 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ...contract import Count, Positive, check
 from ...models.fully_connected import two_layer
 from ...tasks import xor
 from ...theory.feature_learning import xor_finite_batch
 from ...theory.feature_learning.xor_mean_field import Neurons
+
+Layers = Literal["both", "weights", "readout"]  # that move
 
 
 @dataclass(frozen=True)
@@ -23,16 +26,12 @@ class Config:
     """Training of a two-layer network on XOR; each experiment sets its own sizes."""
 
     model: two_layer.Config = field(default_factory=lambda: two_layer.Config(dim=64, width=512, init_scale=0.1))
-    batch_size: int = 4096  # fresh samples per step (paper: m)
-    learning_rate: float = 0.1  # mean-field step size (paper: eta); time = learning_rate * step
-    num_steps: int = 300  # updates
+    batch_size: Count = 4096  # fresh samples per step (paper: m)
+    learning_rate: Positive = 0.1  # mean-field step size (paper: eta); time = learning_rate * step
+    num_steps: Count = 300  # updates
 
     def __post_init__(self):
-        for name in ("batch_size", "num_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        check(self)
         if self.model.dim < 3:
             raise ValueError(f"model.dim must be at least 3 (two coordinates of XOR and one other), got {self.model.dim}")
 
@@ -51,7 +50,7 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     return State(two_layer.init(key_model, config.model), key_data, key_test)
 
 
-def step(state: State, config: Config, train: Literal["both", "weights", "readout"] = "both") -> State:
+def step(state: State, config: Config, train: Layers = "both") -> State:
     """One update on a fresh batch, of both layers or of one."""
     key, key_batch = jax.random.split(state.key)
     x, y = xor.sample(key_batch, config.batch_size, config.model.dim)

@@ -23,9 +23,10 @@ from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Le
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Static, Tolerance
+from ...contract import Positive, Static, Tolerance, check
 from ...models.fully_connected import two_layer
 from ...theory.feature_learning import xor as theory
 from . import _training
@@ -34,16 +35,12 @@ from . import _training
 @dataclass(frozen=True)
 class Config:
     model: two_layer.Config = field(default_factory=lambda: two_layer.Config(dim=64, width=32, init_scale=0.05))
-    learning_rate: Annotated[float, Static] = 0.04  # mean-field step size (paper: eta)
-    noise: Annotated[float, Static] = 0.008  # kappa = eta d / (2 m), which sets the batch size m
-    max_time: Annotated[float, Static] = 20.0  # training that ends here without a crossing is lost
+    learning_rate: Annotated[Positive, Static] = 0.04  # mean-field step size (paper: eta)
+    noise: Annotated[Positive, Le(1.6), Static] = 0.008  # kappa = eta d / (2 m), sets the batch size m; above 1.6 no crossing
+    max_time: Annotated[Positive, Static] = 20.0  # training that ends here without a crossing is lost
 
     def __post_init__(self):
-        for name in ("learning_rate", "noise", "max_time"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.noise > 1.6:
-            raise ValueError(f"noise must be at most 1.6 (beyond, the signal never overtakes the rest), got {self.noise}")
+        check(self)
         if self.model.dim < 5:
             raise ValueError(f"model.dim must be at least 5 (below, the signal starts above the rest), got {self.model.dim}")
 
@@ -110,17 +107,18 @@ def predict(config: Config) -> Result:
     return Result(time, neuron.alpha, neuron.a)
 
 
+_AT_CROSSING = Tolerance(
+    0.005,
+    reason="a size at the crossing depends on ratios of rates alone, not on the time it took: corrections of order 1 / dim",
+)
 TOLERANCE = {
     "time": Tolerance(
         0.02,
-        reason="an Euler step of eta delays growth by lambda eta / 2 = 0.8 %, and signs in place of normal coordinates by 3 "
-        "/ (4 dim), at most 1.2 % (see phases.py)",
+        reason="Euler steps of eta delay growth by lambda eta / 2 = 0.8 %, and signs in place of normal coordinates by "
+        "3 / (4 dim), at most 1.2 %",
     ),
-    "signal": Tolerance(
-        0.005,
-        reason="ends at the crossing whatever the time it took: only ratios of rates matter, of order 1 / dim",
-    ),
-    "readout": Tolerance(0.005, reason="the same"),
+    "signal": _AT_CROSSING,
+    "readout": _AT_CROSSING,
 }
 QUICK = {"model.dim": 16, "model.width": 8, "learning_rate": 0.2, "noise": 0.05}
 GRID = {"model.dim": (64, 128, 256, 512, 1024)}

@@ -2,18 +2,14 @@
 
 import numpy as np
 
-from ...sweeps import prediction, statistics
 from .. import _style
 
 
 def modes(axes, result, time, spectrum):
     """Every learned eigenvalue against time, with its target as a thin line."""
-    mean, error = statistics(result, "learned")
     for index, value in enumerate(spectrum):
-        at = {"mode": index}
         axes.axhline(value, color="0.8", linewidth=0.6, zorder=0)
-        _style.theory(axes, time, prediction(result, "learned").isel(at), index)
-        _style.simulation(axes, time, (mean.isel(at), error.isel(at)), index)
+        _style.compare(axes, time, result, "learned", index, at={"mode": index})
     axes.set(xlabel="time, learning rate x steps", ylabel="learned eigenvalues (thin: target)")
 
 

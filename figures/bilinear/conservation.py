@@ -5,41 +5,41 @@ import numpy as np
 from ...sweeps import prediction, statistics
 from .. import _style
 
-QUANTITIES = (
-    "$p=1$: norms",
-    "$p=1$: matrix",
-    "$p=\\pm1$: norms",
-    "$p=\\pm1$: by sign",
-    "$p$ trained: norms",
-    "$p$ trained: readout",
-    "$p=\\pm1$: matrix",
-    "$p$ trained: matrix",
-)
+WORDS = {
+    "ones unit": "$p=1$: norms",
+    "ones matrix": "$p=1$: matrix",
+    "alternating unit": "$p=\\pm1$: norms",
+    "alternating signed": "$p=\\pm1$: by sign",
+    "gaussian unit": "$p$ trained: norms",
+    "gaussian readout": "$p$ trained: readout",
+    "alternating matrix": "$p=\\pm1$: matrix",
+    "gaussian matrix": "$p$ trained: matrix",
+}
 
 
 def draw(result, config):
-    rates = np.array(config.learning_rates)
-    (drift, drift_error), slope, decay = (statistics(result, field) for field in ("drift", "slope", "decay"))
-    laws = result["simulation"].sizes["law"]
+    simulated = result["simulation"]
+    rates, laws = simulated["rate"].values, simulated["law"].values
+    mean, error = statistics(result, "drift")
     figure, (left, middle, right) = _style.panels(columns=3, height=2.6)
-    for index in range(len(QUANTITIES)):
-        at = {"quantity": index}
-        simulated = drift.isel(at)
-        guide = float(simulated[-1]) * (rates / rates[-1]) ** float(prediction(result, "slope").isel(at))
-        _style.theory(left, rates, guide, index, linestyle="-" if index < laws else ":")
-        _style.simulation(left, rates, (simulated, drift_error.isel(at)), index)
+    for index, quantity in enumerate(simulated["quantity"].values):
+        at = {"quantity": quantity}
+        drift = mean.sel(at)
+        guide = float(drift[-1]) * (rates / rates[-1]) ** float(prediction(result, "slope").sel(at))
+        _style.theory(left, rates, guide, index, linestyle="-" if quantity in laws else ":")
+        _style.simulation(left, rates, (drift, error.sel(at)), index)
     left.set(xscale="log", yscale="log", xlabel="learning rate", ylabel=f"relative drift after a time of {config.time:g}")
-    left.set_xticks(rates, [f"{rate:g}" for rate in rates])
-    left.minorticks_off()
-    for axes, names, values, field in ((middle, QUANTITIES, slope, "slope"), (right, QUANTITIES[:laws], decay, "decay")):
-        places = np.arange(len(names))
-        axes.plot(places, np.asarray(prediction(result, field)), color="0.35", linestyle="", marker="_", markersize=12)
-        mean, error = (np.asarray(part) for part in values)
+    _style.log_ticks(left.xaxis, rates)
+    for axes, field in ((middle, "slope"), (right, "decay")):
+        predicted = prediction(result, field)
+        names = [WORDS[name] for name in predicted[predicted.dims[0]].values]
+        axes.plot(np.arange(len(names)), predicted, color="0.35", linestyle="", marker="_", markersize=12)
+        mean, error = (np.asarray(part) for part in statistics(result, field))
         for index in range(len(names)):
             one = slice(index, index + 1)
-            _style.simulation(axes, places[one], (mean[one], error[one]), index)
-        axes.set_xticks(places, names, rotation=40, ha="right")
+            _style.simulation(axes, [index], (mean[one], error[one]), index)
+        axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
     middle.set_ylabel("slope of the drift")
     right.set(ylabel=f"left under weight decay {config.weight_decay:g}", ylim=(0, 1))
-    _style.legend(left, result["simulation"].sizes["seed"], "predicted slope", point="gradient descent", above=True, ncols=2)
+    _style.legend(left, simulated.sizes["seed"], "predicted slope", point="gradient descent", above=True, ncols=2)
     return figure

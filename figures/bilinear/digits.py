@@ -32,7 +32,7 @@ def draw(result, config):
         def of(field, arm=arm, **at):
             return tuple(part.sel(arm).isel(at) for part in statistics(result, field))
 
-        _panels.measured(kept, config.num_kept, of("kept"), index, label)
+        _panels.measured(kept, simulation["size"].values, of("kept"), index, label)
         for field in ("positive", "negative"):
             values = of(field, label=digit)
             _panels.measured(spectrum, 1 + np.arange(len(values[0])), values, index)
@@ -41,8 +41,7 @@ def draw(result, config):
             _style.simulation(axes, index + 0.1 * np.arange(len(values[0])), values, index)
         _style.theory(edge, index + 0.1 * np.arange(2), prediction(result, "edge").sel(arm), index)
     kept.set(xscale="log", xlabel="eigenvectors kept of every digit", ylabel="test accuracy")
-    kept.set_xticks(config.num_kept, [str(number) for number in config.num_kept])
-    kept.minorticks_off()
+    _style.log_ticks(kept.xaxis, simulation["size"].values)
     kept.legend()
     spectrum.axhline(0, color="0.8", linewidth=0.6, zorder=0)
     spectrum.set(xlabel="place", ylabel=f"eigenvalues of digit {digit}")

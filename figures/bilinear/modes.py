@@ -1,6 +1,5 @@
 """Test error and learned eigenvalues against time: equations of the modes over SGD on samples."""
 
-from ...sweeps import prediction, statistics
 from .. import _style
 from . import _panels
 
@@ -8,8 +7,7 @@ from . import _panels
 def draw(result, config):
     time = config.learning_rate * result["simulation"]["step"].values
     figure, (left, right) = _style.panels(columns=2)
-    _style.theory(left, time, prediction(result, "test"))
-    _style.simulation(left, time, statistics(result, "test"))
+    _style.compare(left, time, result, "test")
     left.set(xlabel="time, learning rate x steps", ylabel="test error", yscale="log")
     _panels.modes(right, result, time, config.spectrum)
     _style.legend(left, result["simulation"].sizes["seed"], "gradient flow")

@@ -1,23 +1,19 @@
 """What is learned along each input against the noise on the inputs: Wiener filter over Adam, and the isotropic rule."""
 
-from ...sweeps import prediction, statistics
+from ...sweeps import prediction
 from .. import _style
 
 
 def draw(result, config):
     noise = result["simulation"]["noise_std"].values
     figure, (left, middle, right) = _style.panels(columns=3)
-    (form, form_error), (linear, linear_error) = (statistics(result, field) for field in ("interaction", "linear"))
+    isotropic = prediction(result, "interaction", "prediction_isotropic")
     for index, variance in enumerate(config.variances):
-        at, row = {"row": index, "column": index}, {"row": index}
-        _style.theory(left, noise, prediction(result, "interaction").isel(at), index, f"variance {variance:g}")
-        isotropic = prediction(result, "interaction", "prediction_isotropic").isel(at)
-        _style.theory(left, noise, isotropic, index, linestyle=":", linewidth=0.8)
-        _style.simulation(left, noise, (form.isel(at), form_error.isel(at)), index)
-        _style.theory(right, noise, prediction(result, "linear").isel(row), index)
-        _style.simulation(right, noise, (linear.isel(row), linear_error.isel(row)), index)
-    _style.theory(middle, noise, prediction(result, "constant"))
-    _style.simulation(middle, noise, statistics(result, "constant"))
+        diagonal = {"row": index, "column": index}
+        _style.compare(left, noise, result, "interaction", index, f"variance {variance:g}", at=diagonal)
+        _style.theory(left, noise, isotropic.sel(diagonal), index, linestyle=":", linewidth=0.8)
+        _style.compare(right, noise, result, "linear", index, at={"row": index})
+    _style.compare(middle, noise, result, "constant")
     left.plot([], [], color="0.35", linestyle=":", linewidth=0.8, label="equal variances")
     left.set(ylabel="diagonal of the quadratic form", ylim=(0, 1.6))
     middle.set_ylabel("constant")

@@ -1,6 +1,6 @@
 """Loss, learned eigenvalues and the rest of the form against time: Riccati curves over gradient descent."""
 
-from ...sweeps import prediction, statistics
+from ...sweeps import prediction
 from .. import _style
 from . import _panels
 
@@ -9,9 +9,8 @@ def draw(result, config):
     time = config.learning_rate * result["simulation"]["step"].values
     figure, (left, middle, right) = _style.panels(columns=3)
     for axes, field, label in ((left, "loss", "$E\\,(f - y)^2$"), (right, "mixing", "norm of what is not diagonal")):
-        _style.theory(axes, time, prediction(result, field))
+        _style.compare(axes, time, result, field)
         _style.theory(axes, time, prediction(result, field, "prediction_traceless"), 1, "without the trace term", linestyle=":")
-        _style.simulation(axes, time, statistics(result, field))
         axes.set(xlabel="time, learning rate x steps", ylabel=label)
     _panels.modes(middle, result, time, config.spectrum)
     left.set(yscale="log")

@@ -1,21 +1,19 @@
 """Errors of quadratic regression against samples: theory for the sphere, points there and for Gaussian inputs."""
 
-from ...sweeps import prediction, statistics
+from ...sweeps import statistics
 from .. import _style
 
 
 def draw(result, config):
-    samples = config.num_samples
+    samples = result["simulation"]["samples"].values
     figure, axes = _style.panels()
     for index, (field, label) in enumerate({"test": "test", "train": "training"}.items()):
-        _style.theory(axes, samples, prediction(result, field), index, label)
-        _style.simulation(axes, samples, statistics(result, field), index)
+        _style.compare(axes, samples, result, field, index, label)
     _style.simulation(axes, samples, statistics(result, "gaussian"), 2)
     axes.plot([], [], color=_style.COLOURS[2], marker=_style.MARKERS[2], markersize=3.2, markerfacecolor="white", linestyle="")
     axes.lines[-1].set_label("test, Gaussian inputs")
     axes.axhline(config.noise, color="0.6", linewidth=0.7, zorder=0)
     axes.set(xscale="log", yscale="log", xlabel="training examples $n$", ylabel="mean square error with noise")
-    axes.set_xticks(samples, [str(n) for n in samples])
-    axes.minorticks_off()
+    _style.log_ticks(axes.xaxis, samples)
     _style.legend(axes, result["simulation"].sizes["seed"], "theory, sphere", point="ridge fit")
     return figure

@@ -1,26 +1,20 @@
 """Eigenvalues, squared norm and rank against weight decay: soft thresholds over gradient descent."""
 
-import numpy as np
-
-from ...sweeps import prediction, statistics
+from ...sweeps import prediction
 from .. import _style
 
 
 def draw(result, config):
     decays = result["simulation"]["weight_decay"].values
     figure, (left, middle, right) = _style.panels(columns=3)
-    mean, error = statistics(result, "eigenvalues")
+    uncoupled = prediction(result, "eigenvalues", "prediction_uncoupled")
     for index in range(result["simulation"].sizes["mode"]):
-        at = {"mode": index}
-        _style.theory(left, decays, prediction(result, "eigenvalues").isel(at), index)
-        uncoupled = prediction(result, "eigenvalues", "prediction_uncoupled").isel(at)
-        _style.theory(left, decays, uncoupled, index, linestyle=":", linewidth=0.7)
-        _style.simulation(left, decays, (mean.isel(at), error.isel(at)), index)
-    for axes, field, label in ((middle, "norm", "$\\|W\\|^2 + \\|V\\|^2$"), (right, "rank", "rank")):
-        curve = np.asarray(prediction(result, field))
-        _style.theory(axes, decays, curve, drawstyle="steps-mid" if field == "rank" else "default")
-        _style.simulation(axes, decays, statistics(result, field))
-        axes.set(ylabel=label)
+        _style.compare(left, decays, result, "eigenvalues", index, at={"mode": index})
+        _style.theory(left, decays, uncoupled.sel(mode=index), index, linestyle=":", linewidth=0.7)
+    _style.compare(middle, decays, result, "norm")
+    _style.compare(right, decays, result, "rank", drawstyle="steps-mid")
+    middle.set_ylabel("$\\|W\\|^2 + \\|V\\|^2$")
+    right.set_ylabel("rank")
     left.plot([], [], color="0.35", linestyle=":", linewidth=0.7, label="threshold without the trace")
     left.legend()
     left.set_ylabel("eigenvalues of the form")

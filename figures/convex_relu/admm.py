@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...sweeps import prediction, statistics
+from ...sweeps import prediction
 from .. import _style
 
 
@@ -10,7 +10,7 @@ def draw(result, config):
     simulated = result["simulation"]
     penalties = simulated["rho"].values
     figure, ((left, lower), (middle, right)) = _style.panels(columns=2, rows=2)
-    iterations = np.arange(1, simulated.sizes["iteration"] + 1)
+    iterations = simulated["iteration"].values
     for index, rho in enumerate(penalties):
         cell = dict(rho=rho, seed=simulated["seed"].values[0])
         colour = _style.COLOURS[index]
@@ -33,11 +33,9 @@ def draw(result, config):
         (right, "rate", "rate: shrinking per iteration"),
         (lower, "objective", "objective at the end"),
     ):
-        _style.theory(axes, penalties, prediction(result, field))
-        _style.simulation(axes, penalties, statistics(result, field))
+        _style.compare(axes, penalties, result, field)
         axes.set(xscale="log", xlabel="penalty $\\rho$", ylabel=label)
-        axes.set_xticks(penalties, [f"{rho:g}" for rho in penalties])
-        axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+        _style.log_ticks(axes.xaxis, penalties)
     line = "as printed, matrix formed"
     _style.legend(middle, simulated.sizes["seed"], line, point="factorised")
     _style.legend(right, simulated.sizes["seed"], "spectral radius", point="measured")

@@ -10,15 +10,14 @@ def draw(result, config):
     simulated = result["simulation"]
     seeds = simulated.sizes["seed"]
     optimum = float(prediction(result, "objective"))
-    moments = simulated.sizes["moment"]
-    steps = np.arange(1, moments + 1) * (config.num_steps // moments)
+    steps = simulated["moment"].values
     figure, (left, right, last) = _style.panels(columns=3)
-    for index, width in enumerate((config.narrow, config.wide)):
+    for index, (network, width) in enumerate({"narrow": config.narrow, "wide": config.wide}.items()):
         for seed in range(seeds):
-            above = simulated["curve"].isel(seed=seed, network=index).values - optimum
+            above = simulated["curve"].sel(network=network).isel(seed=seed).values - optimum
             left.plot(steps, np.maximum(above, 1e-12), color=_style.COLOURS[index], linewidth=0.6, alpha=0.7)
         left.plot([], [], color=_style.COLOURS[index], label=f"width {width}")
-        ends = np.sort(simulated["final"].isel(network=index).values)
+        ends = np.sort(simulated["final"].sel(network=network).values)
         right.plot(np.arange(1, seeds + 1), ends, _style.MARKERS[index], color=_style.COLOURS[index], markersize=3.2)
     left.set(
         yscale="log", ylim=(1e-8, None), xlabel="step", ylabel="objective $-\\; p^*$", xticks=[0, steps[-1] // 2, steps[-1]]

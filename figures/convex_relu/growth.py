@@ -12,7 +12,7 @@ def draw(result, config):
     objective, bound = (simulated[name].values[0] for name in ("round_objective", "round_bound"))
     last = int(np.argmax(objective == objective[-1])) + 1
     last = max(last, int(np.argmax(bound == bound[-1])) + 1)
-    rounds = np.arange(1, last + 1)
+    rounds = simulated["round"].values[:last]
     figure, (left, right, last_panel) = _style.panels(columns=3)
     final = float(prediction(result, "objective"))
     left.plot(rounds, objective[:last], "o-", color=_style.COLOURS[0], markersize=3, label="network of the convex program")

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ...sweeps import prediction, statistics
 from .. import _style
 
 
@@ -13,8 +12,7 @@ def draw(result, config):
     figure, (left, right) = _style.panels(columns=2)
     names = {"relu": "ReLU program", "gated": "gated program", "trained": "ReLU network by Adam"}
     for index, (field, label) in enumerate(names.items()):
-        _style.theory(left, betas, prediction(result, field), index, label, linestyle="--" if field == "trained" else "-")
-        _style.simulation(left, betas, statistics(result, field), index)
+        _style.compare(left, betas, result, field, index, label, linestyle="--" if field == "trained" else "-")
     left.set(xscale="log", xlabel="weight decay $\\beta$", ylabel="objective, mean over data sets")
     _style.legend(left, seeds, "closed form", point="solved")
     predicted, solved = result["prediction"]["outputs"].values.ravel(), simulated["outputs"].values.ravel()

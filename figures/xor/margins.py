@@ -1,32 +1,25 @@
 """Loss and margins against time: mean field and the signal-only closed form over SGD."""
 
-from ...sweeps import prediction, statistics
+from ...sweeps import prediction
 from .. import _style
-
-CLUSTERS = ("$+\\mu_1$", "$-\\mu_1$", "$+\\mu_2$", "$-\\mu_2$")
 
 
 def draw(result, config):
     time = result["simulation"]["step"].values * config.learning_rate
     seeds = result["simulation"].sizes["seed"]
     figure, (left, middle, right) = _style.panels(columns=3)
-    _style.theory(left, time, prediction(result, "loss"), 0)
-    _style.simulation(left, time, statistics(result, "loss"), 0)
+    _style.compare(left, time, result, "loss")
     left.set(yscale="log", ylabel="loss  2 log(1 + exp(−y f))")
     _style.legend(left, seeds, "mean field")
 
-    mean, error = statistics(result, "margin")
-    curves = prediction(result, "margin")
-    for cluster, label in enumerate(CLUSTERS):
-        at = {"cluster": cluster}
-        _style.theory(middle, time, curves.isel(at), cluster, label)
-        _style.simulation(middle, time, (mean.isel(at), error.isel(at)), cluster)
+    for index, cluster in enumerate(result["simulation"]["cluster"].values):
+        label = f"${cluster}$".replace("mu", "\\mu")
+        _style.compare(middle, time, result, "margin", index, label, at={"cluster": cluster})
     middle.set(yscale="log", ylim=(1e-4, 10), ylabel="margin of a cluster  y f")
     _style.legend(middle, seeds, "mean field", loc="lower right")
 
     for index, field in enumerate(("smallest", "largest")):
-        _style.theory(right, time, prediction(result, field), index, f"{field} of the four")
-        _style.simulation(right, time, statistics(result, field), index)
+        _style.compare(right, time, result, field, index, f"{field} of the four")
         late = prediction(result, field, "prediction_signal_only")
         label = f"closed form from t = {config.closed_form_from * config.learning_rate:g}" if index == 0 else None
         right.plot(time, late, color="black", linestyle=(0, (3, 2)), linewidth=0.9, zorder=4, label=label)

@@ -1,24 +1,21 @@
 """Length of phase 1 against the dimension, and the size of the neurons there: the ODE over SGD."""
 
-from ...sweeps import prediction, statistics
 from .. import _style
 
 
 def draw(result, config):
-    dims = result["simulation"]["model.dim"]
+    dims = result["simulation"]["model.dim"].values
     seeds = result["simulation"].sizes["seed"]
     figure, (left, right) = _style.panels(columns=2)
-    _style.theory(left, dims, prediction(result, "time"))
-    _style.simulation(left, dims, statistics(result, "time"))
+    _style.compare(left, dims, result, "time")
     left.set(ylabel="time until signal = $\\|w_\\perp\\|$")
     left.set_title(f"learning rate {config.learning_rate}, noise κ = {config.noise}")
     _style.legend(left, seeds, "small-network ODE")
     for index, (field, label) in enumerate({"signal": "signal $w\\cdot\\mu$", "readout": "readout $|a|$"}.items()):
-        _style.theory(right, dims, prediction(result, field), index, label)
-        _style.simulation(right, dims, statistics(result, field), index)
+        _style.compare(right, dims, result, field, index, label)
     right.set(ylabel="size then, in units of $\\theta$", ylim=(0.8, 1.25))
     _style.legend(right, seeds, "small-network ODE", ncols=2)
     for axes in (left, right):
-        axes.set(xscale="log", xlabel="input dimension $d$", xticks=dims.values, xticklabels=[str(d) for d in dims.values])
-        axes.minorticks_off()
+        axes.set(xscale="log", xlabel="input dimension $d$")
+        _style.log_ticks(axes.xaxis, dims)
     return figure

@@ -1,6 +1,6 @@
 """Signal, opposite, perpendicular part and readout of the neurons against time, mean-field theory over SGD."""
 
-from ...sweeps import prediction, statistics
+from ...sweeps import prediction
 from .. import _style
 
 
@@ -14,8 +14,7 @@ def draw(result, config):
         "readout": "readout $|a|$",
     }
     for index, (field, label) in enumerate(names.items()):
-        _style.theory(axes, time, prediction(result, field), index, label)
-        _style.simulation(axes, time, statistics(result, field), index)
+        _style.compare(axes, time, result, field, index, label)
     noiseless = prediction(result, "opposite", "prediction_noiseless")
     axes.plot(time, noiseless, color=_style.COLOURS[1], linewidth=0.7, linestyle=(0, (3, 2)), label="opposite without noise")
     axes.set(

@@ -21,11 +21,10 @@ def draw(result, config):
         left.plot(dims, start * (dims / dims[0]) ** power, color="0.6", linewidth=0.8, linestyle=dash, label=f"$d^{power}$")
     left.set(yscale="log", ylabel=f"fresh samples until error {config.error:.0%}")
     _style.legend(left, seeds, "noisy mean field")
-    _style.theory(right, dims, predicted)
-    _style.simulation(right, dims, (mean, error))
+    _style.compare(right, dims, result, "samples_per_dim")
     right.set(ylabel="samples / dimension", title=f"noise κ = {config.noise}, learning rate {config.learning_rate}")
     right.set_ylim(bottom=0)
     for axes in (left, right):
-        axes.set(xscale="log", xlabel="input dimension $d$", xticks=dims, xticklabels=[str(d) for d in dims])
-        axes.minorticks_off()
+        axes.set(xscale="log", xlabel="input dimension $d$")
+        _style.log_ticks(axes.xaxis, dims)
     return figure

@@ -14,7 +14,7 @@ def descent(tmp_path_factory):
 
 
 def test_fact_4_wide_networks_reach_the_optimum_and_narrow_ones_do_not(descent):
-    narrow, wide = descent["simulation"]["final"].values.T
+    narrow, wide = (descent["simulation"]["final"].sel(network=network).values for network in ("narrow", "wide"))
     assert np.all(np.abs(wide - OPTIMUM) < 1e-5)
     assert np.all(narrow > 2.45)
     assert 2.45 < narrow.min() < 2.65

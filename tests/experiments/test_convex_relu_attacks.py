@@ -14,6 +14,7 @@ from closedform.experiments.convex_relu import attacks as experiment
 from closedform.models.fully_connected import convex_relu
 from closedform.solvers import attacks
 from closedform.sweeps import agrees, compare, find, sweep
+from zoo import checks
 from zoo.convex_problems import solve
 
 QUICK = experiment.Config(num_train=12, num_patterns=3, num_gates=12, width=8, num_steps=50)
@@ -39,8 +40,9 @@ def simulate(state, config):
 
 
 def check(simulated, predicted):
-    for field, tolerance in experiment.TOLERANCE.items():
-        np.testing.assert_allclose(getattr(simulated, field), getattr(predicted, field), rtol=tolerance, err_msg=field)
+    for field, (relative, absolute, _) in experiment.TOLERANCE.items():
+        found, expected = getattr(simulated, field), getattr(predicted, field)
+        np.testing.assert_allclose(found, expected, rtol=relative, atol=absolute, err_msg=field)
 
 
 def test_the_attacks_attain_what_the_program_proves(drawn):
@@ -79,8 +81,8 @@ def test_the_worst_objective_notices_a_mistaken_attack_where_the_box_costs_somet
     state, predicted = drawn_at(config)
     monkeypatch.setattr(experiment, "attacks", SimpleNamespace(**{**vars(attacks), "fgsm": WEAKER["half the box"]}))
     fgsm, pgd = simulate(state, config).worst
-    assert fgsm < predicted.worst[0] * (1 - 10 * experiment.TOLERANCE["worst"])
-    np.testing.assert_allclose(pgd, predicted.worst[1], rtol=experiment.TOLERANCE["worst"])
+    assert fgsm < predicted.worst[0] * (1 - 10 * experiment.TOLERANCE["worst"].relative)
+    np.testing.assert_allclose(pgd, predicted.worst[1], rtol=experiment.TOLERANCE["worst"].relative)
 
 
 def test_the_prediction_is_the_value_of_the_programs_by_another_solver(drawn):
@@ -151,11 +153,11 @@ def test_a_gate_that_all_points_share_splits_nothing():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("data", "mnist", "data must be one of digits, breast_cancer, got mnist"),
-        ("radius", 0.0, "radius must be positive, got 0"),
-        ("num_patterns", 61, "num_patterns must be from 1 to num_gates = 60, got 61"),
+        ("data", "mnist", "data must be 'digits' or 'breast_cancer', got 'mnist'"),
+        ("radius", 0.0, "radius must be a positive number, got 0"),
+        ("num_patterns", 61, "num_patterns must be at most num_gates = 60, got 61"),
     ],
 )
 def test_bad_settings_are_refused(field, value, message):
     with pytest.raises(ValueError, match=message):
-        experiment.Config(**{field: value})
+        checks.config(experiment.Config, **{field: value})

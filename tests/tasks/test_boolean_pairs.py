@@ -1,4 +1,5 @@
 import itertools
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,10 @@ from closedform.theory.linear_networks import boolean_forms
 
 OPERATIONS = {"and": lambda a, b: a and b, "or": lambda a, b: a or b, "xor": lambda a, b: a != b}
 CUBE = np.array(list(itertools.product([False, True], repeat=4)))
+
+
+def test_every_operation_has_its_table():
+    assert typing.get_args(boolean_pairs.Operation) == tuple(boolean_pairs.TABLES) == tuple(OPERATIONS)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

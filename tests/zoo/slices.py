@@ -63,11 +63,25 @@ def _reached(jaxpr, wanted):
             found |= functions
             if len(inputs) != len(equation.invars):
                 inputs = [True] * len(equation.invars)
+        elif equation.primitive.name == "scan":
+            functions, inputs = _scanned(inner[0], mine, equation.params["num_consts"], equation.params["num_carry"])
+            found |= functions
         else:
             for one in inner:
                 found |= _reached(one, [True] * len(one.outvars))[0]
         needed |= {var for var, want in zip(equation.invars, inputs, strict=True) if want and not isinstance(var, core.Literal)}
     return found, [var in needed for var in jaxpr.invars]
+
+
+def _scanned(body, wanted, num_consts, num_carry):
+    """As `_reached`: what a later step needs of the carry is wanted too."""
+    wanted = list(wanted)
+    while True:
+        found, inputs = _reached(body, wanted)
+        carried = [one or other for one, other in zip(wanted, inputs[num_consts : num_consts + num_carry], strict=False)]
+        if carried == wanted[:num_carry]:
+            return found, inputs
+        wanted[:num_carry] = carried
 
 
 def _inner(values):
