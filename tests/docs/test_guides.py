@@ -202,7 +202,8 @@ def test_reproduce(tmp_path):
     assert len(re.findall(r" 16   agrees", sixteen)) == len(fields)
     assert closedform(*table, *quick, folder=tmp_path).stdout.strip() in sixteen
 
-    assert "input dimension, paper d (a whole number of at least 1; default: 64)" in closedform(*explain, folder=tmp_path).stdout
+    shown = closedform(*explain, folder=tmp_path).stdout
+    assert "input dimension, paper d (a whole number of at least 1; default: 64)" in " ".join(shown.split())
     made = closedform(*other, *quick, folder=tmp_path).stdout
     assert [Path(line).suffix for line in made.splitlines() if line.startswith("results")] == [".nc", ".png", ".pdf"]
     assert all((tmp_path / line).exists() for line in made.splitlines() if line.startswith("results"))
