@@ -52,9 +52,9 @@ def save(home: Path, name: str, seeds: list[int], carry: Any, leaves: Sequence[n
     values = iter(leaves)
     for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
         if leaf.size:
-            *folders, last = _names(path)
+            *folders, last = names = _names(path)
             array = next(values)
-            axes = ("seed", *(f"{last}_{axis}" for axis in range(array.ndim - 1)))
+            axes = ("seed", *_axes(names, array.ndim - 1))
             groups.setdefault("/".join(folders) or "/", {})[last] = (axes, array)
     datasets = {name: xarray.Dataset(variables, {"seed": np.asarray(seeds, np.int64)}) for name, variables in groups.items()}
     tree = xarray.DataTree.from_dict(datasets)
@@ -100,7 +100,7 @@ def attach(tree: xarray.DataTree, home: Path, names: Sequence[str | None], shape
         for cell, columns, part in parts:
             whole[(cell, columns, *(slice(size) for size in part.shape[1:]))] = part
         folder, _, name = where.rpartition("/")
-        axes = (*lead, last, *(f"{name}_{axis}" for axis in range(len(inner))))
+        axes = (*lead, last, *_axes(where.split("/"), len(inner)))
         groups.setdefault(folder, {})[name] = (axes, whole.reshape(*shape, len(column), *inner))
     coordinates = {axis: simulation[axis] for axis in (*lead, last) if axis in simulation.coords}
     for folder, variables in groups.items():
@@ -132,6 +132,11 @@ def _datasets(group: Any, name: str) -> Iterable[Any]:
     for one in group.values():
         if hasattr(one, "values"):
             yield from _datasets(one, name)
+
+
+def _axes(names: list[str], count: int) -> list[str]:
+    """Names of the axes of a leaf alone, for a group inherits those of the groups around it: params.w_0, params.w_1."""
+    return [f"{'.'.join(names[1:]) or names[0]}_{axis}" for axis in range(count)]
 
 
 def _names(path: tuple) -> list[str]:

@@ -1,22 +1,27 @@
 """What the image studies share: training a bilinear classifier with noise on the pixels and weight decay, and its accuracy."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-import optax
 from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ...contract import Count, NonNegative, Positive, check
+from ...contract import Count, NonNegative, check
 from ...models.bilinear import bilinear, bilinear_classifier
 from ...models.bilinear.bilinear_classifier import Params
-from ...solvers.descent import minibatch_adam
+from ...solvers import classify
 from ...tasks import images
 from ...tasks.images import Split
 
 NumKept = Annotated[tuple[Count, ...], MinLen(1)]
+
+
+def training(**changes: float) -> classify.Training:
+    """As these studies train, but for some values."""
+    return classify.Training(**{"learning_rate": 1e-3, "weight_decay": 1.0, "batch_size": 256, "num_steps": 1500, **changes})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -27,10 +32,7 @@ class Config:
     hidden: Annotated[int, Ge(0)] = 0  # dimension of the embedding; 0: the layer reads pixels
     residual: bool = False  # add the embedded image to the hidden layer
     noise_std: NonNegative = 0.4  # standard deviation of the Gaussian noise on every pixel, drawn anew each step
-    weight_decay: NonNegative = 1.0  # of AdamW, decoupled: times the learning rate
-    learning_rate: Positive = 1e-3  # of AdamW, falling to 0 by a cosine
-    batch_size: Count = 256  # images a step, drawn with replacement
-    num_steps: Count = 1500  # updates
+    training: classify.Training = field(default_factory=training)
 
     def __post_init__(self):
         check(self)
@@ -51,16 +53,20 @@ def split(key: PRNGKeyArray, config: Config) -> Split:
     return images.split(key, config.images, config.num_train)
 
 
-def train(key: PRNGKeyArray, start: Params, split: Split, config: Config) -> Params:
-    """AdamW on the cross-entropy."""
+def loss_on(split: Split, config: Config) -> Callable[[Params, PRNGKeyArray], Float[Array, ""]]:
+    """The cross-entropy of the training images that a key draws, with noise on their pixels."""
 
-    def loss(params: Params, step: Array) -> Array:
-        key_batch, key_noise = jax.random.split(jax.random.fold_in(key, step))
-        x, labels = images.take(config.images, jax.random.choice(key_batch, split.train, (config.batch_size,)))
+    def loss(params: Params, key: PRNGKeyArray) -> Float[Array, ""]:
+        key_batch, key_noise = jax.random.split(key)
+        x, labels = images.take(config.images, jax.random.choice(key_batch, split.train, (config.training.batch_size,)))
         x = x + config.noise_std * jax.random.normal(key_noise, x.shape)
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits(params, x, config), labels))
+        return classify.cross_entropy(logits(params, x, config), labels)
 
-    return minibatch_adam(loss, start, config.learning_rate, config.num_steps, config.weight_decay)
+    return loss
+
+
+def num_steps(config: Config) -> int:
+    return config.training.num_steps
 
 
 def logits(params: Params, x: Float[Array, "image pixel"], config: Config) -> Float[Array, "image class"]:

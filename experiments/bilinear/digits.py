@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, Tolerance
 from ...models.bilinear import bilinear_classifier
+from ...solvers import classify
 from ...tasks import images
 from ...theory.random_matrices import bilinear_spectra
 from . import _digits
@@ -46,9 +47,9 @@ class Config(_digits.Config):
 
 
 class State(NamedTuple):
-    params: bilinear_classifier.Params
+    start: bilinear_classifier.Params  # before training
+    classifier: classify.State
     split: images.Split
-    key: PRNGKeyArray
 
 
 class Result(NamedTuple):
@@ -67,14 +68,23 @@ def labels(config: Config) -> dict[str, tuple]:
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:
-    key_split, key_params, key = jax.random.split(key, 3)
-    return State(bilinear_classifier.init(key_params, config.model), _digits.split(key_split, config), key)
+    key_split, key_params, key_train = jax.random.split(key, 3)
+    start = bilinear_classifier.init(key_params, config.model)
+    return State(start, classify.start(key_train, start, config.training), _digits.split(key_split, config))
+
+
+def step(state: State, config: Config) -> State:
+    loss_fn = _digits.loss_on(state.split, config)
+    return state._replace(classifier=classify.step(state.classifier, loss_fn, config.training))
+
+
+num_steps = _digits.num_steps
 
 
 def simulate(state: State, config: Config) -> Result:
-    values = bilinear_classifier.eigenfeatures(state.params).values
+    values = bilinear_classifier.eigenfeatures(state.start).values
     edge = jnp.stack([jnp.mean(jnp.max(sign * values, axis=1)) for sign in (1, -1)])
-    params = _digits.train(state.key, state.params, state.split, config)
+    params = state.classifier.params
     x, labels = images.take(config.images, state.split.test)
     eigen = bilinear_classifier.eigenfeatures(params)
     sides = [jnp.sort(jnp.maximum(sign * eigen.values, 0), axis=1, descending=True)[:, : config.num_values] for sign in (1, -1)]
@@ -92,7 +102,7 @@ def simulate(state: State, config: Config) -> Result:
 def predict(state: State, config: Config) -> Result:
     """Of the edge, from the readouts; w and v have variance one over the inputs of the layer."""
     layer = config.model.layer
-    edges = jax.vmap(lambda p: bilinear_spectra.readout_edge(layer.width / layer.dim, p))(state.params.layer.p)
+    edges = jax.vmap(lambda p: bilinear_spectra.readout_edge(layer.width / layer.dim, p))(state.start.layer.p)
     return Result(jnp.full(2, jnp.mean(edges)))
 
 
@@ -107,17 +117,17 @@ QUICK = {
     "data": "digits_8x8",
     "num_train": 100,
     "width": 16,
-    "num_steps": 10,
-    "batch_size": 16,
+    "training.num_steps": 10,
+    "training.batch_size": 16,
     "num_values": 5,
     "num_images": 2,
 }
 SEEDS = 8
-GRID = {"noise_std": (0.0, 0.4), "weight_decay": (0.0, 1.0)}
+GRID = {"noise_std": (0.0, 0.4), "training.weight_decay": (0.0, 1.0)}
 PRESETS = {
     "digits_8x8": {"data": "digits_8x8", "num_train": 1400},
     "appendix_e": {
         "width": 256,
-        "num_steps": 4000,
-    },  # with --over noise_std=0,.2,.4,.6,.8,1 --over weight_decay=0,.2,.4,.6,.8,1
+        "training.num_steps": 4000,
+    },  # with --over noise_std=0,.2,.4,.6,.8,1 --over training.weight_decay=0,.2,.4,.6,.8,1
 }

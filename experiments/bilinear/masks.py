@@ -16,7 +16,7 @@ Source: Pearce et al., arXiv 2410.08417, figure 7 (recipe of its public reproduc
 Cost: 20 s
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
 import jax
@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ...contract import Count, NonNegative, Tolerance
 from ...models.bilinear import bilinear, bilinear_classifier
+from ...solvers import classify
 from ...tasks import images
 from ...theory.linear_networks import bilinear_losses
 from . import _digits
@@ -38,7 +39,7 @@ class Config(_digits.Config):
     hidden: Annotated[int, Ge(0)] = 64  # dimension of the embedding
     residual: bool = True  # add the embedded image to the hidden layer
     noise_std: NonNegative = 0.15  # standard deviation of the Gaussian noise on every pixel, drawn anew each step
-    weight_decay: NonNegative = 0.0  # of AdamW
+    training: classify.Training = field(default_factory=lambda: _digits.training(weight_decay=0.0))
     strengths: _Strengths = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # standard deviations of a mask over the pixels
     num_vectors: Count = 10  # masks of a class, one for each of its most positive eigenvectors
 
@@ -49,8 +50,7 @@ class Config(_digits.Config):
 
 
 class State(NamedTuple):
-    params: bilinear_classifier.Params
-    masks: Float[Array, "label vector pixel"]  # standard deviation 1
+    classifier: classify.State
     order: Int[Array, "pixel"]  # of the control
     split: images.Split
 
@@ -69,27 +69,42 @@ def labels(config: Config) -> dict[str, tuple]:
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:
-    """The trained network and its masks, signed by the training images."""
     key_split, key_params, key_train, key_order = jax.random.split(key, 4)
-    split = _digits.split(key_split, config)
-    params = _digits.train(key_train, bilinear_classifier.init(key_params, config.model), split, config)
-    masks = bilinear_classifier.adversarial_masks(params, *images.take(config.images, split.train), config.num_vectors)
-    return State(params, masks, jax.random.permutation(key_order, config.model.dim), split)
+    classifier = classify.start(key_train, bilinear_classifier.init(key_params, config.model), config.training)
+    return State(classifier, jax.random.permutation(key_order, config.model.dim), _digits.split(key_split, config))
 
 
-def _attacks(state: State, config: Config) -> Float[Array, "kind strength label vector pixel"]:
-    strengths = jnp.asarray(config.strengths, state.masks.dtype)
-    kinds = jnp.stack([state.masks, state.masks[:, :, state.order]])
+def step(state: State, config: Config) -> State:
+    loss_fn = _digits.loss_on(state.split, config)
+    return state._replace(classifier=classify.step(state.classifier, loss_fn, config.training))
+
+
+num_steps = _digits.num_steps
+
+
+def _masks(state: State, config: Config) -> Float[Array, "label vector pixel"]:
+    """Of standard deviation 1, signed by the training images; in single precision, so that both sides have the same."""
+    x, labels = images.take(config.images, state.split.train)
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), state.classifier.params)
+    return bilinear_classifier.adversarial_masks(params, x.astype(jnp.float32), labels, config.num_vectors)
+
+
+def _attacks(
+    masks: Float[Array, "label vector pixel"], order: Int[Array, "pixel"], config: Config
+) -> Float[Array, "kind strength label vector pixel"]:
+    strengths = jnp.asarray(config.strengths, masks.dtype)
+    kinds = jnp.stack([masks, masks[:, :, order]])
     return strengths[None, :, None, None, None] * kinds[:, None]
 
 
 def simulate(state: State, config: Config) -> Result:
+    params, masks = state.classifier.params, _masks(state, config)
     x, labels = images.take(config.images, state.split.test)
-    before = _digits.logits(state.params, x, config)
+    before = _digits.logits(params, x, config)
 
     def under(attack: tuple[Array, Array]) -> tuple[Array, Array, Array]:
         mask, target = attack
-        outputs = _digits.logits(state.params, x + mask[None], config)
+        outputs = _digits.logits(params, x + mask[None], config)
         found, others = jnp.argmax(outputs, axis=1), labels != target
 
         def mean(values: Array) -> Array:
@@ -97,28 +112,29 @@ def simulate(state: State, config: Config) -> Result:
 
         return mean((outputs - before)[:, target]), mean(found == labels), mean(found == target)
 
-    attacks = _attacks(state, config)
-    targets = jnp.broadcast_to(jnp.arange(len(state.masks), dtype=labels.dtype)[:, None], attacks.shape[:-1])
+    attacks = _attacks(masks, state.order, config)
+    targets = jnp.broadcast_to(jnp.arange(len(masks), dtype=labels.dtype)[:, None], attacks.shape[:-1])
     flat = attacks.reshape(-1, attacks.shape[-1]), targets.ravel()
     shift, accuracy, misled = (jnp.mean(part.reshape(targets.shape), axis=(2, 3)) for part in jax.lax.map(under, flat))
-    return Result(shift, accuracy, misled, state.masks[:, 0])
+    return Result(shift, accuracy, misled, masks[:, 0])
 
 
 def predict(state: State, config: Config) -> Result:
-    params = state.params
+    params = state.classifier.params
+    masks = _masks(state, config).astype(params.layer.w.dtype)
     x, labels = images.take(config.images, state.split.test)
     hidden = bilinear_classifier.embed(params, x)
-    attacks = bilinear_classifier.embed(params, _attacks(state, config))
+    attacks = bilinear_classifier.embed(params, _attacks(masks, state.order, config))
 
     def of_class(index: Array, attacks: Float[Array, "kind strength vector hidden"]) -> Array:
-        direction = (jnp.arange(len(state.masks), dtype=index.dtype) == index).astype(hidden.dtype)
+        direction = (jnp.arange(len(masks), dtype=index.dtype) == index).astype(hidden.dtype)
         q = bilinear.interaction_matrix(params.layer, direction)
         linear = direction @ params.layer.p if config.residual else None
         mean = jnp.mean(hidden, axis=0, where=(labels != index)[:, None])
         shift = jnp.vectorize(lambda d: bilinear_losses.displacement(q, d, mean, linear), signature="(h)->()")
         return jnp.mean(shift(attacks), axis=-1)
 
-    shifts = jax.vmap(of_class, (0, 2))(jnp.arange(len(state.masks), dtype=labels.dtype), attacks)
+    shifts = jax.vmap(of_class, (0, 2))(jnp.arange(len(masks), dtype=labels.dtype), attacks)
     return Result(jnp.mean(shifts, axis=0))
 
 
@@ -130,8 +146,8 @@ QUICK = {
     "num_train": 100,
     "width": 8,
     "hidden": 8,
-    "num_steps": 10,
-    "batch_size": 16,
+    "training.num_steps": 10,
+    "training.batch_size": 16,
     "num_vectors": 2,
     "strengths": (0.0, 0.1),
 }

@@ -58,21 +58,33 @@ class Result(NamedTuple):
     rank: Float[Array, ""]  # eigenvalues of modulus above 1e-3
 
 
-def simulate(key: PRNGKeyArray, config: Config) -> Result:
+class State(NamedTuple):
+    params: bilinear.Params
+    target: Float[Array, "row row"]  # the form
+
+
+def init(key: PRNGKeyArray, config: Config) -> State:
     key_target, key_params = jax.random.split(key)
-    target = _population.draw(key_target, config.spectrum).matrix
+    return State(bilinear.init(key_params, config.model), _population.draw(key_target, config.spectrum).matrix)
 
-    def objective(params: bilinear.Params) -> Array:
-        penalty = config.weight_decay / 2 * (jnp.sum(params.w**2) + jnp.sum(params.v**2))
-        return _population.loss(params, target) + penalty
 
-    params = jax.lax.fori_loop(
-        0,
-        config.num_steps,
-        lambda _, params: _population.descend(objective, params, config.learning_rate),
-        bilinear.init(key_params, config.model),
-    )
-    return _result(jnp.linalg.eigvalsh(_population.form(params)), jnp.sum(params.w**2) + jnp.sum(params.v**2))
+def step(state: State, config: Config) -> State:
+    def objective(params: bilinear.Params) -> Float[Array, ""]:
+        return _population.loss(params, state.target) + config.weight_decay / 2 * _squares(params)
+
+    return state._replace(params=_population.descend(objective, state.params, config.learning_rate))
+
+
+def num_steps(config: Config) -> int:
+    return config.num_steps
+
+
+def simulate(state: State, config: Config) -> Result:
+    return _result(jnp.linalg.eigvalsh(_population.form(state.params)), _squares(state.params))
+
+
+def _squares(params: bilinear.Params) -> Float[Array, ""]:
+    return jnp.sum(params.w**2) + jnp.sum(params.v**2)
 
 
 def _result(values: Float[Array, "mode"], norm: Float[Array, ""]) -> Result:

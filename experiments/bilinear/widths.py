@@ -14,7 +14,7 @@ independent directions is textbook
 Cost: 65 s
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import jax
@@ -23,6 +23,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, Tolerance
 from ...models.bilinear import bilinear, bilinear_classifier
+from ...solvers import classify
+from ...solvers.descent import minibatch_adam
 from ...tasks import images
 from ...theory.random_matrices import bilinear_spectra
 from . import _digits
@@ -32,7 +34,7 @@ from . import _digits
 class Config(_digits.Config):
     width: Count = 48  # hidden units, paper h
     hidden: Literal[0] = 0  # no embedding: vectors of two embeddings live in different spaces
-    num_steps: Count = 1000  # updates
+    training: classify.Training = field(default_factory=lambda: _digits.training(num_steps=1000))
     num_compared: Count = 15  # eigenvectors of either sign that are compared
     num_kept: _digits.NumKept = (1, 2, 3, 5, 7, 10, 15, 20, 30)  # eigenvectors kept of every class, largest modulus first
 
@@ -58,7 +60,14 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     split = _digits.split(key_split, config)
     key_params, key_train = jax.vmap(lambda one: tuple(jax.random.split(one)))(jnp.stack(keys))
     start = jax.vmap(lambda one: bilinear_classifier.init(one, config.model))(key_params)
-    ends = jax.lax.map(lambda pair: _digits.train(pair[0], pair[1], split, config), (key_train, start))
+    loss_fn, training = _digits.loss_on(split, config), config.training
+
+    def train(pair: tuple[PRNGKeyArray, bilinear_classifier.Params]) -> bilinear_classifier.Params:
+        key, params = pair
+        rates = training.learning_rate, training.num_steps, training.weight_decay
+        return minibatch_adam(lambda params, step: loss_fn(params, jax.random.fold_in(key, step)), params, *rates)
+
+    ends = jax.lax.map(train, (key_train, start))  # two networks a run: the engine's loop is for one
     x, labels = images.take(config.images, split.test)
     outputs = jax.vmap(lambda params: _digits.logits(params, x, config))(ends)
     untrained, trained = (jax.lax.map(bilinear_classifier.eigenfeatures, pair) for pair in (start, ends))
@@ -89,8 +98,8 @@ QUICK = {
     "data": "digits_8x8",
     "num_train": 100,
     "width": 8,
-    "num_steps": 10,
-    "batch_size": 16,
+    "training.num_steps": 10,
+    "training.batch_size": 16,
     "num_compared": 3,
     "num_kept": (1, 3),
 }

@@ -1,11 +1,14 @@
 """What gradient descent does on the same objective: Adam with a cosine decay to zero, full batch."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ...models.fully_connected import convex_relu, two_layer
-from ...solvers.descent import adam
+from ...solvers.descent import adam, cosine_adam
 from ...solvers.losses import network_objective
 
 
@@ -14,6 +17,34 @@ def start(key: PRNGKeyArray, dim: int, width: int, init_scale: float) -> two_lay
     key_w, key_a = jax.random.split(key)
     scale = init_scale * jnp.sqrt(width)
     return two_layer.Params(scale * jax.random.normal(key_w, (dim, width)), scale * jax.random.normal(key_a, (width,)))
+
+
+class State(NamedTuple):
+    """One network in training, where the engine owns the loop."""
+
+    params: two_layer.Params
+    memory: optax.OptState
+    updates: Int[Array, ""]
+
+
+def begin(params: two_layer.Params, learning_rate: float, num_steps: int) -> State:
+    optimiser, _ = cosine_adam(lambda params, _: jnp.zeros(()), learning_rate, num_steps)
+    return State(params, optimiser.init(params), jnp.zeros((), int))
+
+
+def step(
+    state: State,
+    x: Float[Array, "sample dim"],
+    y: Float[Array, "sample"],
+    beta: Float[Array, ""] | float,
+    learning_rate: float,
+    num_steps: int,
+) -> State:
+    """An update of `train`."""
+    rate = learning_rate * jnp.sqrt(state.params.a.size)
+    _, update = cosine_adam(lambda params, _: network_objective(params, x, y, beta), rate, num_steps)
+    params, memory = update(state.updates, (state.params, state.memory))
+    return State(params, memory, state.updates + 1)
 
 
 def train(

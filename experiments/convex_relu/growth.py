@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, NonNegative, Positive, Precision, Static, Tolerance, check
 from ...solvers import certificate, growth
+from ...solvers.losses import network_objective
 from ...tasks import teacher
 from . import _descent
 
@@ -91,20 +92,39 @@ def _of(config: Config) -> _Grown:
     return _grown(config.num_samples, config.dim, config.beta_share, config.accuracy)
 
 
-def simulate(key: PRNGKeyArray, config: Config) -> Result:
+class State(NamedTuple):
+    network: _descent.State
+    key: PRNGKeyArray  # of the search for a violation
+
+
+def init(key: PRNGKeyArray, config: Config) -> State:
     key_start, key_search = jax.random.split(key)
-    grown = _of(config)
-    x, y = jnp.asarray(grown.x), jnp.asarray(grown.y)
     start = _descent.start(key_start, config.dim, config.width, config.init_scale)
-    network, curve = _descent.train(start, x, y, grown.beta, config.learning_rate, config.num_steps)
+    return State(_descent.begin(start, config.learning_rate, config.num_steps), key_search)
+
+
+def step(state: State, config: Config) -> State:
+    grown = _of(config)
+    data = jnp.asarray(grown.x), jnp.asarray(grown.y), grown.beta
+    return state._replace(network=_descent.step(state.network, *data, config.learning_rate, config.num_steps))
+
+
+def num_steps(config: Config) -> int:
+    return config.num_steps
+
+
+def simulate(state: State, config: Config) -> Result:
+    grown, network = _of(config), state.network.params
+    x, y = jnp.asarray(grown.x), jnp.asarray(grown.y)
     beta = jnp.asarray(grown.beta, x.dtype)
-    violation = certificate.by_search(network, x, y, beta, key_search, num_starts=256).norm / beta
+    trained = network_objective(network, x, y, beta)
+    violation = certificate.by_search(network, x, y, beta, state.key, num_starts=256).norm / beta
     unit = y @ y / 2
     rounds = jnp.asarray(grown.rounds) / unit
     return Result(
         grown.objective / unit,
-        jax.nn.relu(grown.objective - curve[-1]) / unit,
-        curve[-1] / unit,
+        jax.nn.relu(grown.objective - trained) / unit,
+        trained / unit,
         violation,
         rounds[:, 0],
         rounds[:, 1],

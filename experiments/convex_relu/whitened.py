@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, NonNegative, Positive, Precision, Tolerance, check
 from ...solvers import interior_point
+from ...solvers.losses import network_objective
 from ...solvers.program import gated_program, relu_program
 from ...theory.convex import convex_relu as theory
 from . import _descent
@@ -50,7 +51,7 @@ class Config:
 class State(NamedTuple):
     x: Float[Array, "sample dim"]  # orthonormal rows
     y: Float[Array, "sample"]
-    key: PRNGKeyArray
+    network: _descent.State
 
 
 class Result(NamedTuple):
@@ -61,23 +62,33 @@ class Result(NamedTuple):
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:
-    """Rows of a random rotation, and normal targets."""
+    """Rows of a random rotation, normal targets, and a network at its start."""
     key_x, key_y, key_start = jax.random.split(key, 3)
     x = jnp.linalg.qr(jax.random.normal(key_x, (config.dim, config.num_samples)))[0].T
-    return State(x, jax.random.normal(key_y, (config.num_samples,)), key_start)
+    start = _descent.start(key_start, config.dim, config.width, config.init_scale)
+    network = _descent.begin(start, config.learning_rate, config.num_steps)
+    return State(x, jax.random.normal(key_y, (config.num_samples,)), network)
+
+
+def step(state: State, config: Config) -> State:
+    x, y, network = state
+    return State(x, y, _descent.step(network, x, y, config.beta, config.learning_rate, config.num_steps))
+
+
+def num_steps(config: Config) -> int:
+    return config.num_steps
 
 
 def simulate(state: State, config: Config) -> Result:
-    x, y, key = state
+    x, y, network = state
     # the rows are linearly independent, so every pattern of signs occurs, at x' signs
     signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * config.num_samples)).reshape(config.num_samples, -1)
     gates = x.T @ jnp.asarray(signs, x.dtype)
     program = relu_program(x, y, gates, config.beta)
     relu = interior_point.solve(program, cones=True)
     gated = interior_point.solve(gated_program(x, y, gates, config.beta), cones=False)
-    start = _descent.start(key, config.dim, config.width, config.init_scale)
-    _, curve = _descent.train(start, x, y, config.beta, config.learning_rate, config.num_steps)
-    return Result(relu.objective, gated.objective, jax.nn.relu(x @ relu.weights) @ program.sign, curve[-1])
+    trained = network_objective(network.params, x, y, config.beta)
+    return Result(relu.objective, gated.objective, jax.nn.relu(x @ relu.weights) @ program.sign, trained)
 
 
 def predict(state: State, config: Config) -> Result:

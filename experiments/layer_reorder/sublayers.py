@@ -19,19 +19,18 @@ Cost: 40 s
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from annotated_types import Ge, Gt, Le
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ...contract import Count, Positive, Tolerance, check
+from ...contract import Tolerance, check
 from ...models.transformers import ode_transformer as transformer
 from ...models.transformers import residual_stack as stack
-from ...solvers.descent import minibatch_adam
+from ...solvers import classify
 from ...tasks import images
 from ...theory.transformers import layer_perturbation as perturbation
 
@@ -47,9 +46,7 @@ class Config:
     task: Task = "parity"  # of the bit and the next one; copy: the next one
     share: Annotated[float, Gt(0), Le(1)] = 0.1  # of an attention sublayer that is taken off where not all of it is
     num_tokens: Annotated[int, Ge(2), Le(12)] = 6  # bits on the ring; all sequences of them test
-    learning_rate: Positive = 5e-3  # of Adam, falling to 0 by a cosine
-    batch_size: Count = 32  # random sequences a step
-    num_steps: Count = 1000  # updates
+    training: classify.Training = field(default_factory=lambda: classify.Training(5e-3, 0.0, batch_size=32, num_steps=1000))
 
     def __post_init__(self):
         check(self)
@@ -86,8 +83,7 @@ def labels(config: Config) -> dict[str, tuple]:
     return {"layer": tuple(range(1, config.model.num_layers + 1)), "kind": KINDS}
 
 
-def init(key: PRNGKeyArray, config: Config) -> Params:
-    """The trained transformer."""
+def init(key: PRNGKeyArray, config: Config) -> classify.State:
     key_token, key_position, key_layers, key_head, key_train = jax.random.split(key, 5)
     dim = config.model.dim
     start = Params(
@@ -97,13 +93,22 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
         jax.random.normal(key_head, (2, dim)) / jnp.sqrt(dim),
     )
 
-    def loss(params: Params, step: Array) -> Array:
-        shape = (config.batch_size, config.num_tokens)
-        bits = jax.random.bernoulli(jax.random.fold_in(key_train, step), shape=shape).astype(int)
-        logits = transformer.evolve(params.layers, _embed(params, bits), config.model).state @ params.head.T
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, _labels(bits, config)))
+    return classify.start(key_train, start, config.training)
 
-    return minibatch_adam(loss, start, config.learning_rate, config.num_steps)
+
+def step(state: classify.State, config: Config) -> classify.State:
+    """An update by random sequences."""
+
+    def loss(params: Params, key: PRNGKeyArray) -> Float[Array, ""]:
+        bits = jax.random.bernoulli(key, shape=(config.training.batch_size, config.num_tokens)).astype(int)
+        logits = transformer.evolve(params.layers, _embed(params, bits), config.model).state @ params.head.T
+        return classify.cross_entropy(logits, _labels(bits, config))
+
+    return classify.step(state, loss, config.training)
+
+
+def num_steps(config: Config) -> int:
+    return config.training.num_steps
 
 
 def _embed(params: Params, bits: Int[Array, "sequence token"]) -> Float[Array, "sequence token dim"]:
@@ -142,8 +147,9 @@ def _block(config: Config) -> stack.BlockFn:
     return update
 
 
-def simulate(state: Params, config: Config) -> Result:
-    (x, labels), sublayers, h = _test(state, config), _sublayers(state, config), config.model.step_size
+def simulate(state: classify.State, config: Config) -> Result:
+    params = state.params
+    (x, labels), sublayers, h = _test(params, config), _sublayers(params, config), config.model.step_size
     places = range(2 * config.model.num_layers)
 
     def output(x: Float[Array, "sequence token dim"], order: stack.Order) -> Float[Array, "sequence token dim"]:
@@ -154,32 +160,32 @@ def simulate(state: Params, config: Config) -> Result:
         inside.append(output(inside[-1], [place]))
     behind = inside[-1]
     changes = jnp.stack([output(x, stack.skip(places, place)) for place in places]) - behind[None]
-    leading = _leading(state, config)[0]
+    leading = _leading(params, config)[0]
     before, after = (jnp.stack(some).reshape(len(places), len(x), -1) for some in (inside[:-1], inside[1:]))
     norms = jnp.linalg.norm(before, axis=2), jnp.linalg.norm(after, axis=2)
     effective = jnp.mean(jnp.linalg.norm(after - before, axis=2) / norms[0], axis=1)
     similarity = jnp.mean(jnp.sum(before * after, axis=2) / (norms[0] * norms[1]), axis=1)
     missed = _size(changes - leading, behind) / _size(changes, behind)
-    size, accuracy = _found(state, changes, behind, labels)
-    leading_size, leading_accuracy = _found(state, leading, behind, labels)
+    size, accuracy = _found(params, changes, behind, labels)
+    leading_size, leading_accuracy = _found(params, leading, behind, labels)
     return Result(
         mlp=size[1],
         mlp_accuracy=accuracy[1],
-        weakened=_weakened(state, config, behind),
+        weakened=_weakened(params, config, behind),
         attention=size[0],
         attention_accuracy=accuracy[0],
         leading_attention=leading_size[0],
         leading_attention_accuracy=leading_accuracy[0],
-        whole=_accuracy(state, behind, labels),
+        whole=_accuracy(params, behind, labels),
         effective=_by_kind(effective),
         similarity=_by_kind(similarity),
         missed=_by_kind(missed),
     )
 
 
-def predict(state: Params, config: Config) -> Result:
-    changes, behind = _leading(state, config)
-    size, accuracy = _found(state, changes, behind, _test(state, config)[1])
+def predict(state: classify.State, config: Config) -> Result:
+    changes, behind = _leading(state.params, config)
+    size, accuracy = _found(state.params, changes, behind, _test(state.params, config)[1])
     return Result(mlp=size[1], mlp_accuracy=accuracy[1], weakened=size[0])
 
 
@@ -245,8 +251,8 @@ QUICK = {
     "model.num_layers": 2,
     "model.num_blocks": 2,
     "num_tokens": 4,
-    "num_steps": 20,
-    "batch_size": 8,
+    "training.num_steps": 20,
+    "training.batch_size": 8,
 }
 SEEDS = 8
-GRID = {"task": get_args(Task)}
+GRID = {"task": ("copy", "parity")}

@@ -1,16 +1,15 @@
 """What the studies on images share: training a classifier whose layers are steps of an equation, and its accuracy."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Count, NonNegative, Positive, check
+from ...contract import Count, check
 from ...models.transformers import ode_transformer, vision_transformer
 from ...models.transformers.vision_transformer import Params
-from ...solvers.descent import minibatch_adam
+from ...solvers import classify
 from ...tasks import images
 from ...tasks.images import Split
 
@@ -26,10 +25,7 @@ class Config:
     data: str = "digits_8x8"  # or mnist_5k, or a folder with the four IDX files of MNIST or Fashion-MNIST
     num_train: Count = 1400  # training images; the others, or the published ones, test
     model: vision_transformer.Config = field(default_factory=_model)
-    learning_rate: Positive = 0.005  # of AdamW, falling to 0 by a cosine
-    weight_decay: NonNegative = 0.01  # of AdamW, decoupled: times the learning rate
-    batch_size: Count = 16  # images a step, drawn with replacement
-    num_steps: Count = 500  # updates
+    training: classify.Training = field(default_factory=classify.Training)
 
     def __post_init__(self):
         check(self)
@@ -44,21 +40,32 @@ class Config:
         return found
 
 
-def split(key: PRNGKeyArray, config: Config) -> Split:
-    """Training and test images."""
-    return images.split(key, config.images, config.num_train)
+class State(NamedTuple):
+    start: Params  # before training
+    classifier: classify.State
+    split: Split
 
 
-def train(key: PRNGKeyArray, start: Params, split: Split, config: Config) -> Params:
-    """AdamW on the cross-entropy."""
+def init(key: PRNGKeyArray, config: Config) -> State:
+    key_split, key_params, key_train = jax.random.split(key, 3)
+    start = vision_transformer.init(key_params, config.model)
+    split = images.split(key_split, config.images, config.num_train)
+    return State(start, classify.start(key_train, start, config.training), split)
 
-    def loss(params: Params, step: Array) -> Array:
-        chosen = jax.random.choice(jax.random.fold_in(key, step), split.train, (config.batch_size,))
+
+def step(state: State, config: Config) -> State:
+    """An update by the cross-entropy of some training images."""
+
+    def loss(params: Params, key: PRNGKeyArray) -> Float[Array, ""]:
+        chosen = jax.random.choice(key, state.split.train, (config.training.batch_size,))
         x, labels = images.take(config.images, chosen)
-        logits = vision_transformer.evaluate(params, x, config.model).logits
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+        return classify.cross_entropy(vision_transformer.evaluate(params, x, config.model).logits, labels)
 
-    return minibatch_adam(loss, start, config.learning_rate, config.num_steps, config.weight_decay)
+    return state._replace(classifier=classify.step(state.classifier, loss, config.training))
+
+
+def num_steps(config: Config) -> int:
+    return config.training.num_steps
 
 
 def test(params: Params, split: Split, config: Config) -> tuple[Float[Array, ""], Float[Array, ""]]:

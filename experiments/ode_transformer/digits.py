@@ -9,7 +9,7 @@ longer training.
 The comparison of learning rates is
 
 ```sh
-closedform sweep ode_transformer/digits --seeds 16 --over learning_rate=0.002,0.005,0.01 \
+closedform sweep ode_transformer/digits --seeds 16 --over training.learning_rate=0.002,0.005,0.01 \
     --over model.stack.scheme=sequential,parallel --over model.stack.num_blocks=1,3
 ```
 
@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from ...contract import Tolerance
 from ...models.transformers import vision_transformer
@@ -50,14 +50,13 @@ class Result(NamedTuple):
     num_sublayers: Float[Array, ""] | None = None  # evaluations of attention and of the MLP for the test images
 
 
-def simulate(key: PRNGKeyArray, config: Config) -> Result:
-    key_split, key_params, key_train = jax.random.split(key, 3)
-    split = _digits.split(key_split, config)
-    start = vision_transformer.init(key_params, config.model)
-    params = _digits.train(key_train, start, split, config)
-    both = _measure.stacked((start, params))
-    accuracy, num_sublayers = jax.lax.map(lambda one: _digits.test(one, split, config), both)
-    count = jnp.full((), vision_transformer.num_parameters(params), accuracy.dtype)
+init, step, num_steps = _digits.init, _digits.step, _digits.num_steps
+
+
+def simulate(state: _digits.State, config: Config) -> Result:
+    both = _measure.stacked((state.start, state.classifier.params))
+    accuracy, num_sublayers = jax.lax.map(lambda one: _digits.test(one, state.split, config), both)
+    count = jnp.full((), vision_transformer.num_parameters(state.start), accuracy.dtype)
     return Result(accuracy[0], accuracy[1], count, num_sublayers[1])
 
 
@@ -73,8 +72,8 @@ QUICK = {
     "num_train": 100,
     "model.stack.dim": 4,
     "model.stack.hidden": 4,
-    "batch_size": 8,
-    "num_steps": 5,
+    "training.batch_size": 8,
+    "training.num_steps": 5,
 }
 SEEDS = 8
 GRID = {
@@ -89,7 +88,7 @@ PRESETS = {
         "model.patch": 7,
         "model.stack.dim": 32,
         "model.stack.hidden": 64,
-        "num_steps": 2000,
+        "training.num_steps": 2000,
     },
-    "depth_6": {"model.stack.dim": 32, "model.stack.hidden": 128, "model.stack.num_layers": 6, "num_steps": 2000},
+    "depth_6": {"model.stack.dim": 32, "model.stack.hidden": 128, "model.stack.num_layers": 6, "training.num_steps": 2000},
 }

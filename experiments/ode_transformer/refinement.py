@@ -26,7 +26,7 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 from annotated_types import MinLen
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from ...contract import Count, Precision, Tolerance
 from ...models.transformers import integrators, ode_transformer, vision_transformer
@@ -55,11 +55,6 @@ class Config(_digits.Config):
             raise ValueError(f"refinements must rise, to at most half of finest = {self.finest}, got {self.refinements}")
 
 
-class State(NamedTuple):
-    params: vision_transformer.Params  # trained
-    split: images.Split
-
-
 class Result(NamedTuple):
     order: Float[Array, "scheme"]  # minus the slope of log error against log steps between the last two refinements
     constant: Float[Array, "scheme"]  # norm of the coefficient of h^p in the error, extrapolated from the last two
@@ -73,16 +68,11 @@ def labels(config: Config) -> dict[str, tuple]:
     return {"scheme": SCHEMES, "refinement": config.refinements}
 
 
-def init(key: PRNGKeyArray, config: Config) -> State:
-    """The trained classifier."""
-    key_split, key_params, key_train = jax.random.split(key, 3)
-    split = _digits.split(key_split, config)
-    start = vision_transformer.init(key_params, config.model)
-    return State(_digits.train(key_train, start, split, config), split)
+init, step, num_steps = _digits.init, _digits.step, _digits.num_steps
 
 
-def simulate(state: State, config: Config) -> Result:
-    model, params = config.model, state.params
+def simulate(state: _digits.State, config: Config) -> Result:
+    model, params = config.model, state.classifier.params
     stack, refinements = model.stack, jnp.asarray(config.refinements)
     f_fn, g_fn = ode_transformer.fields(_block(params), stack)
     x, labels = images.take(config.images, state.split.test)
@@ -112,11 +102,11 @@ def simulate(state: State, config: Config) -> Result:
     )
 
 
-def predict(state: State, config: Config) -> Result:
+def predict(state: _digits.State, config: Config) -> Result:
     return predict_leading(state, config)._replace(error=None)
 
 
-def predict_leading(state: State, config: Config) -> Result:
+def predict_leading(state: _digits.State, config: Config) -> Result:
     """With the leading term of the error at every refinement, also where it is not small."""
     (order, coefficient), norm = _leading(state, config)
     constant = jnp.sqrt(jnp.sum(coefficient**2, axis=(1, 2, 3)))
@@ -124,11 +114,12 @@ def predict_leading(state: State, config: Config) -> Result:
     return Result(order, constant, constant[:, None] * steps[None] ** order[:, None] / norm)
 
 
-def _leading(state: State, config: Config) -> tuple[_schemes.Leading, Float[Array, ""]]:
+def _leading(state: _digits.State, config: Config) -> tuple[_schemes.Leading, Float[Array, ""]]:
     """And the norm of the tokens at the end."""
+    params = state.classifier.params
     x, _ = images.take(config.images, state.split.test[: config.num_images])
-    tokens = vision_transformer.embed(state.params, x.astype(state.params.position.dtype), config.model)
-    f_fn, g_fn = ode_transformer.fields(_block(state.params), config.model.stack)
+    tokens = vision_transformer.embed(params, x.astype(params.position.dtype), config.model)
+    f_fn, g_fn = ode_transformer.fields(_block(params), config.model.stack)
     end = integrators.integrate(
         integrators.SCHEMES["rk4"].step_fn, f_fn, g_fn, tokens, _time(config) / config.finest, config.finest
     )
@@ -156,8 +147,8 @@ QUICK = {
     "model.stack.norm": False,  # with norm and gelu the trees of order 5 take twice as long to compile
     "model.stack.activation": "tanh",
     "model.stack.num_layers": 1,
-    "batch_size": 8,
-    "num_steps": 5,
+    "training.batch_size": 8,
+    "training.num_steps": 5,
     "refinements": (1, 8, 16),
     "finest": 64,
     "num_images": 1,

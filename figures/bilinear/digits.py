@@ -1,6 +1,7 @@
 """Eigenvectors of every digit, spectra, accuracy with few eigenvectors, and effective rank, for noise and weight decay."""
 
 import itertools
+import operator
 
 import numpy as np
 
@@ -8,13 +9,15 @@ from ...sweeps import prediction, statistics
 from .. import _style
 from . import _panels
 
+DECAY = "training.weight_decay"
+
 
 def draw(result, config):
     simulation = result["simulation"]
-    swept = {name: _values(result, name) for name in ("noise_std", "weight_decay")}
+    swept = {name: _values(result, name) for name in ("noise_std", DECAY)}
     arms = [dict(zip(swept, pair, strict=True)) for pair in itertools.product(*swept.values())]
     arms = [{name: value for name, value in arm.items() if name in simulation.dims} for arm in arms]
-    labels = [f"noise {_of(arm, config, 'noise_std')}, decay {_of(arm, config, 'weight_decay')}" for arm in arms]
+    labels = [f"noise {_of(arm, config, 'noise_std')}, decay {_of(arm, config, DECAY)}" for arm in arms]
     figure, ((positive, negative), (kept, spectrum), (rank, edge)) = _style.panels(columns=2, rows=3, height=2.1)
 
     for axes, field, title in ((positive, "positive_image", "most positive"), (negative, "negative_image", "most negative")):
@@ -59,4 +62,4 @@ def _values(result, name):
 
 
 def _of(arm, config, name):
-    return f"{float(arm.get(name, getattr(config, name))):g}"
+    return f"{float(arm.get(name, operator.attrgetter(name)(config))):g}"

@@ -68,11 +68,12 @@ def test_the_state_is_loaded_with_the_names_of_its_fields(tmp_path):
     over = {"dim": (2, 3)}
     result = sweep(regression, over=over, seeds=3, **options(tmp_path))
     state = load(regression, over=over, results=tmp_path).state
-    assert state.params.w.dims == ("dim", "seed", "w_0")
+    assert state.params.w.dims == ("dim", "seed", "params.w_0")
     missing = state.target.values - state.params.w.values
     np.testing.assert_array_equal(missing, result["simulation"]["error"].values)  # NaN where dim is 2
     assert np.all(state.params.counter == 40)
     assert state.key.dtype == np.uint32
+    assert state.params.key.shape == (2, 3, 3)
 
 
 def test_another_measurement_does_not_train_again(tmp_path, trained_steps):
@@ -98,7 +99,7 @@ def step_of_another_size(state, config):
 def step_written_otherwise(state, config):
     """Another text, the same program."""
     rate, missing = config.learning_rate, state.target - state.params.w
-    weights = regression.Weights(state.params.w + rate * missing, state.params.counter + 1)
+    weights = regression.Weights(state.params.w + rate * missing, state.params.counter + 1, state.params.key)
     return regression.State(weights, state.target, jax.random.split(state.key)[0])
 
 
@@ -134,7 +135,7 @@ def test_a_training_that_meets_nan_is_marked_and_not_measured(tmp_path):
     def step(state, config):
         w = regression.step(state, config).params.w
         bad = jax.numpy.where(state.params.counter == 15, jax.numpy.nan, w)
-        return state._replace(params=regression.Weights(bad, state.params.counter + 1))
+        return state._replace(params=regression.Weights(bad, state.params.counter + 1, state.params.key))
 
     result = run(changed(step=step), seeds=2, **options(tmp_path))
     assert result["simulation"]["diverged"].values.all()

@@ -26,6 +26,7 @@ class Config:
 class Weights(NamedTuple):
     w: Float[Array, "dim"]
     counter: Float[Array, ""]
+    key: Float[Array, "3"]  # a name that the state around it has too
 
 
 class State(NamedTuple):
@@ -46,12 +47,12 @@ class Curves(NamedTuple):
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_target, key = jax.random.split(key)
     target = jax.random.normal(key_target, (config.dim,))
-    return State(Weights(jnp.zeros_like(target), jnp.zeros(())), target, key)
+    return State(Weights(jnp.zeros_like(target), jnp.zeros(()), jnp.ones(3)), target, key)
 
 
 def step(state: State, config: Config) -> State:
     w = state.params.w + config.learning_rate * (state.target - state.params.w)
-    return State(Weights(w, state.params.counter + 1), state.target, jax.random.split(state.key)[0])
+    return State(Weights(w, state.params.counter + 1, state.params.key), state.target, jax.random.split(state.key)[0])
 
 
 def num_steps(config: Config) -> int:
