@@ -101,6 +101,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
             return _population.loss(params, target) + decay / 2 * sum(jnp.sum(leaf**2) for leaf in trained)
 
         num_steps = jnp.round(config.time / rate).astype(int)
+        # several step sizes in one run, whose drifts make one slope: the engine's loop is for one network
         return jax.lax.fori_loop(
             0, num_steps, lambda _, params: _population.descend(objective, params, rate, train_readout), params
         )

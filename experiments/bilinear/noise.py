@@ -17,7 +17,7 @@ Source: derived here; the effect of noise in Pearce et al., arXiv 2410.08417, ap
 Cost: 15 s
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
 import jax
@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, NonNegative, Positive, Tolerance, check
 from ...models.bilinear import bilinear
-from ...solvers.descent import minibatch_adam
+from ...solvers import classify
 from ...theory.linear_networks import bilinear_losses
 from . import _population
 
@@ -38,9 +38,7 @@ class Config:
     variances: Annotated[tuple[Positive, ...], MinLen(1)] = (2.0, 1.0, 0.5, 0.25)  # of the inputs, along the coordinates
     noise_std: NonNegative = 0.5  # standard deviation of the noise on every input (paper sigma)
     width: Count = 8  # hidden units
-    learning_rate: Positive = 0.01  # of Adam, falling to 0 by a cosine
-    batch_size: Count = 512  # fresh examples a step
-    num_steps: Count = 4000  # updates
+    training: classify.Training = field(default_factory=lambda: classify.Training(0.01, 0.0, batch_size=512, num_steps=4000))
 
     def __post_init__(self):
         check(self)
@@ -65,23 +63,42 @@ class Result(NamedTuple):
     constant: Float[Array, ""]
 
 
-def simulate(key: PRNGKeyArray, config: Config) -> Result:
-    key_params, key = jax.random.split(key)
-    model = bilinear.Config(len(config.spectrum), config.width, bias=True, scheme="ones", init_scale=0.5)
-    start, target = bilinear.init(key_params, model), config.target
-    scale = jnp.sqrt(jnp.asarray(config.variances, target.dtype))
-    shape = (config.batch_size, len(config.spectrum))
+class State(NamedTuple):
+    layers: classify.State  # w and v
+    readout: Float[Array, "output width"]  # p, which does not move
 
-    def error(trained: tuple[Array, Array], step: Array) -> Array:
-        key_x, key_noise = jax.random.split(jax.random.fold_in(key, step))
+
+def init(key: PRNGKeyArray, config: Config) -> State:
+    key_params, key_train = jax.random.split(key)
+    model = bilinear.Config(len(config.spectrum), config.width, bias=True, scheme="ones", init_scale=0.5)
+    start = bilinear.init(key_params, model)
+    return State(classify.start(key_train, (start.w, start.v), config.training), start.p)
+
+
+def step(state: State, config: Config) -> State:
+    target = config.target
+    scale = jnp.sqrt(jnp.asarray(config.variances, target.dtype))
+    shape = (config.training.batch_size, len(config.spectrum))
+
+    def error(trained: tuple[Array, Array], key: PRNGKeyArray) -> Float[Array, ""]:
+        w, v = trained
+        key_x, key_noise = jax.random.split(key)
         x = scale[None] * jax.random.normal(key_x, shape)
         noisy = x + config.noise_std * jax.random.normal(key_noise, shape)
-        params = start._replace(w=trained[0], v=trained[1])
+        params = bilinear.Params(w, v, state.readout)
         f = jax.vmap(bilinear.apply, (None, 0))(params, bilinear.append_one(noisy))[:, 0]
         return jnp.mean((f - jnp.sum((x @ target) * x, axis=1)) ** 2)
 
-    w, v = minibatch_adam(error, (start.w, start.v), config.learning_rate, config.num_steps)
-    form = _population.form(start._replace(w=w, v=v))
+    return state._replace(layers=classify.step(state.layers, error, config.training))
+
+
+def num_steps(config: Config) -> int:
+    return config.training.num_steps
+
+
+def simulate(state: State, config: Config) -> Result:
+    w, v = state.layers.params
+    form = _population.form(bilinear.Params(w, v, state.readout))
     return Result(form[:-1, :-1], 2 * form[:-1, -1], form[-1, -1])
 
 
@@ -103,6 +120,6 @@ TOLERANCE = {
     "linear": Tolerance(absolute=0.01, reason=_SCATTER),
     "constant": Tolerance(0.01, 0.01, reason=_SCATTER),
 }
-QUICK = {"num_steps": 20, "batch_size": 16}
+QUICK = {"training.num_steps": 20, "training.batch_size": 16}
 SEEDS = 8
 GRID = {"noise_std": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)}

@@ -67,7 +67,8 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         rates = training.learning_rate, training.num_steps, training.weight_decay
         return minibatch_adam(lambda params, step: loss_fn(params, jax.random.fold_in(key, step)), params, *rates)
 
-    ends = jax.lax.map(train, (key_train, start))  # two networks a run: the engine's loop is for one
+    # two networks in one run, compared with one another: the engine's loop is for one
+    ends = jax.lax.map(train, (key_train, start))
     x, labels = images.take(config.images, split.test)
     outputs = jax.vmap(lambda params: _digits.logits(params, x, config))(ends)
     untrained, trained = (jax.lax.map(bilinear_classifier.eigenfeatures, pair) for pair in (start, ends))

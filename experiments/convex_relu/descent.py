@@ -65,6 +65,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 
     def descend(index: int, width: int) -> tuple[two_layer.Params, Float[Array, "moment"]]:
         start = _descent.start(jax.random.fold_in(key, index), config.dim, width, config.init_scale)
+        # a narrow and a wide network in one run: the engine's loop is for one
         return _descent.train(start, *data, config.beta, config.learning_rate, config.num_steps, config.num_moments)
 
     (_, narrow), (params, wide) = descend(0, config.narrow), descend(1, config.wide)

@@ -60,6 +60,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     key_relu, key_gated = jax.random.split(key)
     setting = config.learning_rate, config.num_steps
     start = _descent.start(key_relu, config.dim, config.width, config.init_scale)
+    # a ReLU and a gated network in one run: the engine's loop is for one
     trained, curve = _descent.train(start, x, y, beta, *setting)
     gates = config.gates()
     gated_curve = _descent.train_gated(key_gated, gates, x, y, beta, *setting, init_scale=config.init_scale)

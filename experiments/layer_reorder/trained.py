@@ -109,6 +109,7 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     def trained(step_size: Float[Array, ""]) -> _digits.Params:
         return _digits.train(key_train, start, data, split.train, config.model.kind, step_size, *rest)
 
+    # a network a step size in one run, compared with one another: the engine's loop is for one
     return State(jax.lax.map(trained, jnp.asarray(config.step_sizes, start.head.dtype)), split)
 
 

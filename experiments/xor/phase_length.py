@@ -78,6 +78,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     start = _training.State(typical(key, config.model), *jax.random.split(key))
     last = config.max_time / config.learning_rate
     first = _Crossing(start, jnp.zeros(()), means(start), means(start))
+    # training ends at the crossing, whose time is the result, so the engine cannot know its length
     end = jax.lax.while_loop(lambda at: (at.now[0] < at.now[1]) & (at.step < last), advance, first)
     excess = jnp.log(end.before[0] / end.before[1]), jnp.log(end.now[0] / end.now[1])
     share = jnp.where(excess[1] >= 0, excess[0] / (excess[0] - excess[1]), jnp.nan)  # NaN: never crossed

@@ -66,6 +66,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         return state, at[1] + 1, _training.error(_training.margins(state, config.test_points))
 
     start = _training.init(key, training)
+    # training ends when the error is small: its length is the result, so the engine cannot know it
     _, step, error = jax.lax.while_loop(learning, advance, (start, jnp.zeros(()), jnp.ones(())))
     samples = step * training.batch_size / config.model.dim
     return Result(jnp.where(error > config.error, jnp.nan, samples))  # NaN: not learned

@@ -90,7 +90,7 @@ def test_b3_its_grid_keeps_off_the_points_where_a_mode_vanishes():
 
 
 def test_b4_noise_is_a_wiener_filter(tmp_path):
-    changes = {"num_steps": 3000, "batch_size": 256}
+    changes = {"training.num_steps": 3000, "training.batch_size": 256}
     experiment, result = simulate("noise", tmp_path, changes, over={"noise_std": (0.0, 1.0)})
     assert agrees(compare(experiment, result))
     assert not agrees(compare(experiment, swapped(result, "prediction_isotropic")))
@@ -122,16 +122,17 @@ def test_b1_the_layer_holds_the_forms_of_the_operations(tmp_path):
 
 @pytest.mark.slow
 def test_fact_14_weight_decay_lowers_the_rank_and_ten_eigenvectors_suffice(tmp_path):
-    over = {"noise_std": (0.0, 0.4), "weight_decay": (0.0, 1.0)}
+    over = {"noise_std": (0.0, 0.4), "training.weight_decay": (0.0, 1.0)}
     experiment, result = simulate("digits", tmp_path, {"num_kept": (1, 10)}, over=over, seeds=2)
     assert agrees(compare(experiment, result))
     rank, accuracy, kept = (result["simulation"][field] for field in ("participation", "accuracy", "kept"))
-    assert (rank.sel(weight_decay=1.0) < 0.7 * rank.sel(weight_decay=0.0)).all()
+    decayed, free = (rank.sel({"training.weight_decay": decay}) for decay in (1.0, 0.0))
+    assert (decayed < 0.7 * free).all()
     assert (rank.sel(noise_std=0.4) > rank.sel(noise_std=0.0)).all()
     assert (accuracy.sel(noise_std=0.4) > accuracy.sel(noise_std=0.0)).all()
     assert (abs(accuracy - kept.sel(size=10)) < 0.03).all()
     assert (kept.sel(size=1) < accuracy - 0.2).all()
-    _, loud = simulate("digits", tmp_path, {"num_kept": (10,), "noise_std": 0.8, "weight_decay": 1.0}, seeds=2)
+    _, loud = simulate("digits", tmp_path, {"num_kept": (10,), "noise_std": 0.8, "training.weight_decay": 1.0}, seeds=2)
     accuracy, kept = (loud["simulation"][field] for field in ("accuracy", "kept"))
     assert (abs(accuracy - kept.sel(size=10)) < 0.03).all()
     assert (accuracy > 0.9).all()
@@ -139,7 +140,7 @@ def test_fact_14_weight_decay_lowers_the_rank_and_ten_eigenvectors_suffice(tmp_p
 
 @pytest.mark.slow
 def test_b7_leading_eigenvectors_are_alike_across_seeds_and_more_so_in_wide_networks(tmp_path):
-    _, result = simulate("widths", tmp_path, {"num_steps": 500}, over={"width": (16, 48)}, seeds=2)
+    _, result = simulate("widths", tmp_path, {"training.num_steps": 500}, over={"width": (16, 48)}, seeds=2)
     similarity = result["simulation"]["similarity"].mean("seed")
     chance = float(result["prediction"]["untrained"].max())
     # one overlap scatters by 0.76 of its mean, and 1200 of them are averaged: three standard errors
@@ -157,7 +158,7 @@ def test_b7_with_all_eigenvectors_the_accuracy_is_that_of_the_network(tmp_path):
         "num_train": 1000,
         "width": 16,
         "num_compared": 5,
-        "num_steps": 100,
+        "training.num_steps": 100,
         "num_kept": (1, 10**6),
     }
     _, result = simulate("widths", tmp_path, changes, seeds=2)
@@ -168,7 +169,7 @@ def test_b7_with_all_eigenvectors_the_accuracy_is_that_of_the_network(tmp_path):
 
 @pytest.mark.slow
 def test_b8_masks_mislead_and_permuted_ones_do_not(tmp_path):
-    changes = {"strengths": (0.0, 0.3), "num_vectors": 5, "num_steps": 800}
+    changes = {"strengths": (0.0, 0.3), "num_vectors": 5, "training.num_steps": 800}
     experiment, result = simulate("masks", tmp_path, changes, seeds=2)
     assert agrees(compare(experiment, result))
     strongest = result["simulation"].to_dataset().sel(strength=0.3).sel(kind=["mask", "pixels permuted"]).mean("seed")
