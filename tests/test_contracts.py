@@ -7,13 +7,16 @@ import inspect
 import typing
 from pathlib import Path
 
+import annotated_types
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import closedform
+from closedform import contract
 from closedform.gallery.markup import markdown
+from zoo.checks import config as checked_config
 
 ROOT = Path(closedform.__file__).parent
 FOLDERS = ("models", "tasks", "theory", "solvers", "sweeps", "experiments", "figures", "gallery", "benchmarks")
@@ -153,6 +156,74 @@ def test_model_refuses_what_is_not_one_example(model):
     whole = np.round(3 * np.asarray(x[0]))
     for same in (whole, whole.astype(int), whole.astype(int).tolist()):
         np.testing.assert_array_equal(module.apply(params, same), module.apply(params, jnp.asarray(whole)))
+
+
+# --- processes -------------------------------------------------------------------------------------------------------------
+
+PROCESSES = [name for name in modules("models") if defines(name, "init", "step") and not defines(name, "apply")]
+
+
+@pytest.fixture(params=PROCESSES)
+def process(request):
+    module = load(request.param)
+    return module, module.Config()
+
+
+def plain(state):
+    """Leaves as arrays of numbers, keys among them."""
+    is_key = [jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in jax.tree.leaves(state)]
+    pairs = zip(jax.tree.leaves(state), is_key, strict=True)
+    return [np.asarray(jax.random.key_data(leaf) if key else leaf) for leaf, key in pairs]
+
+
+@pytest.mark.parametrize("x64", [True, False])
+def test_process_keeps_its_structure_and_follows_the_precision_asked_for(process, x64):
+    module, settings = process
+    with jax.enable_x64(x64):  # traced: nothing is compiled
+        start = jax.eval_shape(lambda: module.init(jax.random.key(0), settings))
+        after = jax.eval_shape(lambda state: module.step(state, settings), start)
+    assert isinstance(start, module.State)
+    assert jax.tree.structure(start) == jax.tree.structure(after)
+    for before, now in zip(jax.tree.leaves(start), jax.tree.leaves(after), strict=True):
+        assert (now.shape, now.dtype) == (before.shape, before.dtype)
+    floats = {leaf.dtype for leaf in jax.tree.leaves(start) if jnp.issubdtype(leaf.dtype, jnp.floating)}
+    assert floats <= {jnp.dtype("float64" if x64 else "float32")}
+
+
+def test_process_is_deterministic_compiled_or_not_and_alone_or_in_company(process):
+    module, settings = process
+
+    def run(key):
+        start = module.init(key, settings)
+        return start, module.step(start, settings)
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    compiled = jax.jit(run)
+    one_by_one = [plain(compiled(key)) for key in keys]
+    for again, first in zip(plain(run(keys[0])), one_by_one[0], strict=True):
+        np.testing.assert_allclose(again, first, rtol=1e-12, atol=1e-14)
+    for company, alone in zip(plain(jax.jit(jax.vmap(run))(keys)), zip(*one_by_one, strict=True), strict=True):
+        np.testing.assert_allclose(company, np.stack(alone), rtol=1e-12, atol=1e-14)
+    assert any(np.any(one != other) for one, other in zip(*one_by_one[:2], strict=True)), "the key is not used"
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_process_refuses_a_config_out_of_range(name):
+    """Each field: what is no number, and a value beyond each end of its range."""
+    kind = load(name).Config
+    for field, annotation in contract.annotations(kind).items():
+        wrong = [object()]
+        for mark in contract.unwrapped(annotation)[1]:
+            match mark:
+                case annotated_types.Ge(end):
+                    wrong.append(end - 1)
+                case annotated_types.Le(end):
+                    wrong.append(end + 1)
+                case annotated_types.Gt(end) | annotated_types.Lt(end):
+                    wrong.append(end)
+        for value in wrong:
+            with pytest.raises(ValueError, match=rf"^{field} must be .*, got "):
+                checked_config(kind, **{field: value})
 
 
 # --- theory ----------------------------------------------------------------------------------------------------------------

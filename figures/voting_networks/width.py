@@ -1,0 +1,17 @@
+"""Accuracy of a majority against the number of correlated votes, and where infinitely many end."""
+
+from ...sweeps import prediction
+from .. import _style
+
+
+def draw(result, config):
+    figure, panel = _style.panels(height=2.6)
+    for index, rho in enumerate(result["simulation"]["process.correlation"].values):
+        here = {"process.correlation": rho}
+        _style.compare(panel, config.num_votes, result, "accuracy", index, f"ρ = {rho:g}", here)
+        limit = float(prediction(result, "accuracy", "prediction_limit").sel(here)[0])
+        panel.axhline(limit, color=_style.COLOURS[index], linewidth=0.8, linestyle="--", zorder=1)
+    panel.plot([], [], color="0.5", linewidth=0.8, linestyle="--", label="infinitely many votes")
+    panel.set(xscale="log", xlabel="correlated votes $n$", ylabel="share decided right")
+    _style.legend(panel, result["simulation"].sizes["seed"], "exact", above=True, point="votes drawn", ncols=2)
+    return figure

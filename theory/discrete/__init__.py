@@ -1,0 +1,1 @@
+"""Votes and other laws of finitely many outcomes."""
