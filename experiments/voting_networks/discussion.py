@@ -30,7 +30,7 @@ from ...theory.discrete import voting
 @dataclass(frozen=True)
 class Config:
     process: voters.Config = field(default_factory=lambda: voters.Config(num_voters=9, fan_in=9, own_weight=3.0))
-    num_questions: Count = 1000  # in a seed
+    num_questions: Count = 4000  # in a seed
 
     def __post_init__(self):
         check(self)

@@ -182,10 +182,10 @@ def test_a_coin_makes_an_even_number_worth_one_less():
 
 
 CALLS = [
-    Call(voting.majority, {"num_votes": [4, 9], "competence": np.array([0.4, 0.6])}),
-    Call(voting.tree_majority, {"num_layers": 2, "fan_in": [3, 5], "competence": np.array([0.4, 0.6])}),
+    Call(voting.majority, {"num_votes": 9, "competence": np.array([0.4, 0.6])}),
+    Call(voting.tree_majority, {"num_layers": 2, "fan_in": 5, "competence": np.array([0.4, 0.6])}),
     Call(voting.slope, {"num_votes": [1, 3, 10_001]}),
-    Call(voting.beta_binomial_majority, {"num_votes": [4, 9], "mean": np.array([0.4, 0.6]), "correlation": 0.2}),
+    Call(voting.beta_binomial_majority, {"num_votes": 9, "mean": np.array([0.4, 0.6]), "correlation": 0.2}),
     Call(
         voting.beta_binomial_limit,
         {"mean": np.array([0.4, 0.6]), "correlation": 0.2},
