@@ -9,6 +9,7 @@ conditional on the draw; the annotations of `Result` name the axes.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib
 import inspect
@@ -151,10 +152,14 @@ def docstring(name: str) -> str:
 
 
 def constant(name: str, what: str, default: Any) -> Any:
-    """A constant of the module of an experiment, such as GRID, read without importing it; the default if it has none."""
+    """A constant of the module of an experiment, such as GRID, read without importing it; the default if it has none.
+
+    The default also where it is no plain value, but something to compute.
+    """
     for node in _source(name).body:
         if isinstance(node, ast.Assign) and [what] == [getattr(target, "id", "") for target in node.targets]:
-            return ast.literal_eval(node.value)
+            with contextlib.suppress(ValueError):
+                return ast.literal_eval(node.value)
     return default
 
 

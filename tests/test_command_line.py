@@ -13,6 +13,7 @@ import pytest
 import closedform.__main__ as command_line
 from closedform import sweeps
 from closedform.sweeps import names
+from closedform.sweeps.experiment import constant, docstring, read_about
 
 
 @pytest.fixture(autouse=True)
@@ -27,12 +28,25 @@ def closedform(text):
     return command_line.main(text.split())
 
 
-def test_list_shows_every_experiment(capsys):
+def test_list_shows_every_paper_and_the_experiments_of_one(capsys):
     assert closedform("list") == 0
     shown = capsys.readouterr().out
+    papers = {name.split("/")[0] for name in names()}
+    assert all(paper in shown for paper in papers)
+    for paper in papers:
+        assert closedform(f"list {paper}") == 0
+        shown = capsys.readouterr().out
+        for name in names(paper):
+            assert name in shown
+            assert docstring(name).split()[0] in shown
+
+
+def test_what_list_reads_without_importing_is_what_the_module_has():
     for name in names():
-        assert name in shown
-        assert sweeps.find(name).about().claim.split()[0] in shown
+        experiment = sweeps.find(name)
+        assert read_about(docstring(name)) == experiment.about()
+        assert constant(name, "GRID", {}) == getattr(experiment.module, "GRID", {})
+        assert constant(name, "SEEDS", 8) == experiment.seeds
 
 
 @pytest.mark.parametrize(

@@ -64,4 +64,7 @@ EXACT = "none but rounding of float32: the prediction is exact"
 TOLERANCE = {"discussed": Tolerance(1e-6, reason=EXACT), "ceiling": Tolerance(1e-6, reason=EXACT)}
 QUICK = {"process.num_voters": 3, "process.fan_in": 3, "num_questions": 100}
 SEEDS = 32
-GRID = {"process.competence": (0.55, 0.6, 0.7), "process.own_weight": tuple(map(float, range(11)))}
+GRID = {
+    "process.competence": (0.55, 0.6, 0.7),
+    "process.own_weight": (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0),
+}

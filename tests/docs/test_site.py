@@ -180,6 +180,7 @@ def assert_in_order(page, complaints):
     assert complaints == []
 
 
+@pytest.mark.slow
 def test_every_page_is_in_order(browser, site, address):
     """Each page once, wide and then narrow: loading takes longer than looking."""
     wrong = {}

@@ -89,6 +89,7 @@ def test_b3_its_grid_keeps_off_the_points_where_a_mode_vanishes():
         assert np.min(np.abs(4 * np.abs(target - trace / 2) - decay)) > 0.02
 
 
+@pytest.mark.slow
 def test_b4_noise_is_a_wiener_filter(tmp_path):
     changes = {"training.num_steps": 3000, "training.batch_size": 256}
     experiment, result = simulate("noise", tmp_path, changes, over={"noise_std": (0.0, 1.0)})
@@ -105,6 +106,7 @@ def test_b5_spectrum_at_the_start(tmp_path):
     assert not agrees(compare(experiment, changed(result, fourth=lambda _: 2 * variance**2)))
 
 
+@pytest.mark.slow
 def test_b6_learning_curve_on_the_sphere_alone(tmp_path):
     experiment, result = simulate("samples", tmp_path, seeds=150)
     assert agrees(compare(experiment, result))

@@ -51,6 +51,7 @@ def test_the_attacks_attain_what_the_program_proves(drawn):
     assert simulated.worst[1] <= simulated.worst[0] * (1 + 1e-12)  # PGD finds nothing beyond the corner of FGSM
 
 
+@pytest.mark.slow
 def test_the_table_agrees(tmp_path):
     result = sweep(experiment, QUICK, over={"data": KINDS}, seeds=3, results=tmp_path, progress=False)
     rows = compare(find("convex_relu/attacks"), result)
@@ -65,6 +66,7 @@ WEAKER = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mistake", "attack"), [("wrong sign", "fgsm"), ("half the box", "pgd"), ("no attack", "fgsm")])
 def test_a_mistaken_attack_is_noticed(mistake, attack, monkeypatch):
     """What it finds on the robust network is less than what the program says is there."""

@@ -83,6 +83,7 @@ def test_random_orders_keep_what_is_outside_of_their_window():
         windows.Config(model=stack.Config(correlation_length=0.5), windows=(2,))
 
 
+@pytest.mark.slow
 def test_random_orders_cost_what_inverted_pairs_do(tmp_path):
     experiment = find("layer_reorder/windows")
     settings = config.replace(experiment.default_config(), {"model.num_layers": 32, "windows": (2, 4, 8)})

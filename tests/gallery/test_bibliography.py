@@ -275,7 +275,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "results"
     how = {"results": folder, "progress": False, "say": str, "seeds": 2}
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        run("bilinear/conservation", find("bilinear/conservation").default_config("quick"), **how)
+        run("bilinear/riccati", find("bilinear/riccati").default_config("quick"), **how)
         sweep(simulate, {"rate": 0.1}, over={"rate": (0.1, 0.2)}, **how)
     return folder
 
@@ -286,14 +286,14 @@ def test_cite_a_result_file(results, capsys):
     assert ours
     assert others
     for path in ours:
-        assert cited(capsys, str(path)) == cited(capsys, "bilinear/conservation")
+        assert cited(capsys, str(path)) == cited(capsys, "bilinear/riccati")
     for path in others:
         assert cited(capsys, str(path)) == [bibliography.OWN]
 
 
 def test_cite_a_results_folder(results, capsys):
     expected = [SHARKEY, PEARCE, bibliography.OWN]
-    for folder in (results, results / "bilinear", results / "bilinear" / "conservation"):
+    for folder in (results, results / "bilinear", results / "bilinear" / "riccati"):
         assert cited(capsys, str(folder)) == expected
     assert cited(capsys, f"{results} xor") == [SHARKEY, PEARCE, GLASGOW, bibliography.OWN]
 

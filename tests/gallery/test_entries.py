@@ -87,7 +87,7 @@ def test_generic_figure_draws_what_is_stored_and_words_keep_apart(over, tmp_path
 
 
 def test_a_figure_that_cannot_draw_a_result_gives_way_to_the_generic_one(tmp_path, monkeypatch):
-    def broken(result):
+    def broken(result, config):
         raise KeyError("cluster")
 
     experiment = find("convex_relu/whitened")
@@ -187,6 +187,7 @@ def test_requests_that_differ_in_seeds_alone_are_shown_once_with_all_seeds(tmp_p
     assert dict(entries.entry(found).origin)["seeds"] == "16 (0 to 15), root seed 0"
 
 
+@pytest.mark.slow
 def test_a_large_sweep_with_many_troubles_stays_a_short_page(tmp_path):
     rates = [0.1 + 0.001 * index for index in range(200)]
     one = stored(tmp_path, over={"rate": rates})

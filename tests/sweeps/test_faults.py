@@ -159,6 +159,7 @@ def unfinished(results):
     return found
 
 
+@pytest.mark.slow
 def test_finished_runs_that_wait_for_their_cell_survive_a_kill(processes, tmp_path):
     """One cell of many seeds: it is no finished file for long, but what is done is stored every interval."""
     results, log = tmp_path / "results", tmp_path / "log"
@@ -264,6 +265,7 @@ def test_two_processes_share_a_sweep_and_compute_nothing_twice(processes, in_pea
     assert len(cells[0] | cells[1]) == 2
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_held_is_taken_over_by_one_that_waits(processes, in_peace, tmp_path):
     """The first stands still with its locks after a checkpoint, and is killed when the second has found them held."""
     results, logs = tmp_path / "results", [tmp_path / "a", tmp_path / "b"]
@@ -284,6 +286,7 @@ def test_what_a_killed_process_held_is_taken_over_by_one_that_waits(processes, i
     assert contents(results) == in_peace
 
 
+@pytest.mark.slow
 def test_checkpoints_are_taken_up_when_seeds_are_cut_otherwise(processes, tmp_path, monkeypatch):
     """Killed with three seeds in a part; asked for again with five, by another number of processes."""
     results, log = tmp_path / "results", tmp_path / "log"
@@ -298,6 +301,7 @@ def test_checkpoints_are_taken_up_when_seeds_are_cut_otherwise(processes, tmp_pa
     assert not list(results.glob("zoo/marathon/checkpoints/*/*"))
 
 
+@pytest.mark.slow
 def test_processes_without_locks_do_no_harm_at_the_same_time(in_peace, tmp_path):
     program = (
         "import errno, fcntl, sys\n"
@@ -315,6 +319,7 @@ def test_processes_without_locks_do_no_harm_at_the_same_time(in_peace, tmp_path)
     assert contents(tmp_path / "results") == in_peace
 
 
+@pytest.mark.slow
 def test_where_there_are_no_locks_two_processes_do_no_harm(in_peace, tmp_path, monkeypatch):
     import errno
     import fcntl
@@ -364,6 +369,7 @@ def test_a_full_disk_is_said_in_one_line_and_nothing_is_lost(small_disk, tmp_pat
     np.testing.assert_array_equal(resumed["simulation"]["x"], whole["simulation"]["x"])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
 def test_a_disk_that_fills_up_under_a_checkpoint(small_disk, in_peace, tmp_path):
     folder, remount = small_disk
@@ -457,6 +463,7 @@ def test_damage_of_every_kind_is_found_and_mended(where, tmp_path):
 # --- clocks ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [-30, 30])
 def test_a_clock_that_is_wrong_between_two_runs_makes_no_difference(days, processes, in_peace, tmp_path, monkeypatch):
     """Files (checkpoints too) from last month or the next: no decision reads a clock."""
@@ -472,6 +479,7 @@ def test_a_clock_that_is_wrong_between_two_runs_makes_no_difference(days, proces
     assert contents(results) == in_peace
 
 
+@pytest.mark.slow
 def test_a_terminated_command_stores_what_it_has_and_goes_on(tmp_path):
     """SIGTERM to the command line: exit code 130, and the same command finishes from there."""
     command = [sys.executable, "-m", "closedform", "sweep", marathon.__file__, "--over", "rate=3.8,3.9", "--seeds", "3"]

@@ -100,6 +100,7 @@ def test_without_submitit_it_is_said_how_to_get_it(tmp_path, monkeypatch):
         submit(decay, launcher=Launcher(), results=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_task_that_is_warned_stores_what_it_has_and_comes_back(expected, tmp_path, monkeypatch):
     """What submitit does on Slurm's signal, by hand: checkpoint() while the task works, then its successor."""
     import threading

@@ -244,8 +244,8 @@ def copy_of(module, **changes):
     [
         (dict(experiment="xor/phase"), r"unknown experiment 'xor/phase'; nearest: .*xor/phases"),
         (dict(config={"rat": 0.2}), r"unknown field 'rat'; nearest: rate"),
-        (dict(config={"rate": "fast"}), r"rate: got 'fast'; allowed: a finite number"),
-        (dict(config={"rate": float("nan")}), r"rate: got nan; allowed: a finite number"),
+        (dict(config={"rate": "fast"}), r"rate: got 'fast'; allowed: a number above 0 and below 2"),
+        (dict(config={"rate": float("nan")}), r"rate: got nan; allowed: a number above 0 and below 2"),
         (dict(config={"rate": 3.0}), r"rate: got 3.0; allowed: a number above 0 and below 2"),
         (dict(config={"dim": 2.5}), r"dim: got 2.5; allowed: a whole number"),
         (dict(config={"dim": True}), r"dim: got True; allowed: a whole number"),

@@ -123,6 +123,7 @@ def test_what_a_solver_takes(problem, method, num_steps):
     assert len(calls) == float(solved.num_evaluations)
 
 
+@pytest.mark.slow
 def test_adjoints(problem):
     """Recursive checkpoints give the derivative of what was computed, backsolving that of the flow; differences check both."""
     params, x, _ = problem
