@@ -19,8 +19,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 # Most of the time of the tests is compiling. XLA's older emitters, which jaxlib 0.10 to 0.12 still have, take two thirds of it.
-# (Without optimisations it would be less still, but then the older emitters miscompile: exp at long times.) With --slow tests are
-# compiled as users compile.
+# (Without optimisations it would be less still, but then the older emitters miscompile: exp at long times.) With --slow all is
+# compiled as users compile it.
 if "PYTEST_XDIST_WORKER" not in os.environ and not any(argument.startswith("--slow") for argument in sys.argv):
     os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}".strip()
 
@@ -36,8 +36,13 @@ _CHECKED = ["closedform.models", "closedform.solvers", "closedform.tasks", "clos
 _hook = install_import_hook(_CHECKED, "beartype.beartype")
 _hook.__enter__()
 
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+# the same examples in every run, and nothing left in the folder
+hypothesis.settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("fixed")
 
 _ROOT = Path(__file__).resolve().parent.parent
 

@@ -59,7 +59,6 @@ configs = st.builds(
 
 
 @given(configs)
-@settings(deadline=None)
 def test_a_config_survives_the_file_the_grid_and_the_command_line(config):
     values = config_.as_dict(config)
     assert config_.build(Config, json.loads(json.dumps(values))) == config
@@ -73,7 +72,6 @@ def test_a_config_survives_the_file_the_grid_and_the_command_line(config):
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(1, 7), st.integers(1, 1 << 27))
-@settings(deadline=None)
 def test_parts_hold_every_run_once(num_cells, num_seeds, tasks, size):
     """Whatever the number of processes and the size of a result."""
     plan = made(num_cells, num_seeds)
@@ -86,7 +84,7 @@ def test_parts_hold_every_run_once(num_cells, num_seeds, tasks, size):
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_pieces_of_a_sweep_make_the_whole_in_any_cut_and_order(data):
     num_cells, num_seeds = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 5))
     plan = made(num_cells, num_seeds)
@@ -121,7 +119,7 @@ gram = jax.jit(lambda x: deep_kernels.gram(x, depth=2))
 
 
 @given(vectors, st.permutations(range(4)), st.integers(0, 2**31 - 1))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_kernel_matrices_are_symmetric_positive_and_blind_to_order_and_rotation(rows, order, seed):
     """Equal, opposite and zero rows too."""
     x = np.array(rows)
