@@ -32,11 +32,14 @@ FOLDERS = {
         "read in the paper, [S] in its abstract or reviews, [C] in public code, [L] in a formalisation of it, [Q] recalled "
         "and not read again.",
     ),
-    "models": ("Models", "Networks: pure functions `init(key, config)` and `apply(params, x)`."),
+    "models": (
+        "Models",
+        "Networks: pure functions `init(key, config)` and `apply(params, x)`. Processes have `step(state, config)` instead.",
+    ),
     "solvers": ("Solvers", "From data to parameters, other than by steps of an optimizer."),
     "tasks": ("Tasks", "Data: distributions to sample from, and data sets."),
 }
-_COMPUTED = ("init", "step", "observe", "steps", "simulate")
+_COMPUTED = ("init", "step", "num_steps", "observe", "steps", "simulate")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
