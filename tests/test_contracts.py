@@ -8,6 +8,7 @@ import typing
 from pathlib import Path
 
 import annotated_types
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,7 +117,7 @@ def model(request):
 def test_model_is_deterministic_and_follows_the_precision_asked_for(model):
     module, settings, params, _ = model
     again = module.init(jax.random.key(0), settings)
-    jax.tree.map(np.testing.assert_array_equal, params, again)
+    chex.assert_trees_all_equal(params, again)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float64")}
     with jax.enable_x64(False):  # traced: nothing is compiled again
         single = jax.eval_shape(lambda: module.init(jax.random.key(0), settings))
@@ -128,7 +129,7 @@ def test_model_is_deterministic_and_follows_the_precision_asked_for(model):
 
 def test_model_applies_to_one_example(model):
     module, _, params, x = model
-    apply = jax.jit(module.apply)
+    apply = jax.jit(chex.assert_max_traces(module.apply, 1))  # one program for all examples
     one_by_one = [apply(params, one) for one in x]
     np.testing.assert_allclose(one_by_one[0], module.apply(params, x[0]), rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(jax.jit(jax.vmap(module.apply, (None, 0)))(params, x), one_by_one, rtol=1e-12, atol=1e-14)
@@ -137,7 +138,8 @@ def test_model_applies_to_one_example(model):
 def test_model_has_a_finite_gradient(model):
     module, _, params, x = model
     gradient = jax.jit(jax.grad(lambda p: jnp.sum(jax.vmap(module.apply, (None, 0))(p, x))))(params)
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    chex.assert_tree_all_finite(gradient)
+    chex.assert_trees_all_equal_shapes_and_dtypes(gradient, params)
     assert any(jnp.any(leaf != 0) for leaf in jax.tree.leaves(gradient))
 
 
@@ -183,9 +185,7 @@ def test_process_keeps_its_structure_and_follows_the_precision_asked_for(process
         start = jax.eval_shape(lambda: module.init(jax.random.key(0), settings))
         after = jax.eval_shape(lambda state: module.step(state, settings), start)
     assert isinstance(start, module.State)
-    assert jax.tree.structure(start) == jax.tree.structure(after)
-    for before, now in zip(jax.tree.leaves(start), jax.tree.leaves(after), strict=True):
-        assert (now.shape, now.dtype) == (before.shape, before.dtype)
+    chex.assert_trees_all_equal_shapes_and_dtypes(start, after)
     floats = {leaf.dtype for leaf in jax.tree.leaves(start) if jnp.issubdtype(leaf.dtype, jnp.floating)}
     assert floats <= {jnp.dtype("float64" if x64 else "float32")}
 
