@@ -51,7 +51,7 @@ class _Computed(_Stored):
     seeds: int | None = None
     """How many seeds; the experiment's own number if not given. More seeds later keep the first as they are."""
     refresh: bool = False
-    """Compute again what was computed by other sources than those of now (never mixed with new results)."""
+    """Compute again what was computed by an earlier version of the code (never mixed with new results)."""
 
 
 @dataclasses.dataclass

@@ -88,7 +88,7 @@ def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
     failed = [f"{count} cell{'s' if count > 1 else ''} failed: {why}" for why, count in stored.failed.items()]
     notes = [*_first(diverged_lines(rows), "cells lost seeds"), *_first(failed, "kinds of failure")]
     if stored.stale:
-        notes.append("Stale: computed by other sources than those of now, which --refresh computes again.")
+        notes.append("Stale: computed by an earlier version of the code; --refresh computes it again.")
     if result is None:
         notes.append("There are no seeds yet that every cell has.")
     said = {} if result is None else provenance(result)

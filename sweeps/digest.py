@@ -1,6 +1,6 @@
 """A digest of the code that a result depends on: comments, docstrings and layout aside, the same in every Python version.
 
-A result that was computed by other sources than those of now is shown as stale and is never mixed with new ones.
+A result that was computed by an earlier version of the code is shown as stale and is never mixed with new ones.
 """
 
 from __future__ import annotations

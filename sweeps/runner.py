@@ -97,7 +97,7 @@ def sweep(
             they are.
         root_seed: seed i uses `fold_in(key(root_seed), i)`.
         results: folder that keeps the results.
-        refresh: compute again what was computed by other sources than those of now (never mixed with new results).
+        refresh: compute again what was computed by an earlier version of the code (never mixed with new results).
         retry_failed: run cells again that raised before.
         settings: how to execute; changes no number on a CPU.
         predict: for a function: its prediction, `predict(config)`, with the names that it returns.
@@ -363,4 +363,4 @@ def _common_seeds(plan: Plan, files: Sequence[store.Header], failed: Collection[
 
 def _say_stale(plan: Plan, stock: Stock, sources: Sequence[str | None], say: Callable[[str], None]) -> None:
     if any(source not in (None, plan.digest) for source in sources):
-        say(f"{plan.experiment.name}: stale, computed by other sources than those of now; --refresh computes it again")
+        say(f"{plan.experiment.name}: stale, computed by an earlier version of the code; --refresh computes it again")

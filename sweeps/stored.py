@@ -28,7 +28,7 @@ class Stored(NamedTuple):
     asked: dict[str, Any]  # experiment, config, over, zipped, seeds, root_seed, digest
     result: xarray.DataTree | None  # over the seeds that all cells have; None if there are none
     failed: Mapping[str, int]  # {error: cells}
-    stale: bool  # computed by other sources than those of now
+    stale: bool  # computed by an earlier version of the code
 
     @property
     def known(self) -> bool:

@@ -1,4 +1,4 @@
-r"""What gradient flow conserves, gradient descent breaks in proportion to its step size; what is no law moves at any.
+r"""Gradient descent breaks the conservation laws of gradient flow in proportion to its step size; all else drifts at any step.
 
 Three layers on the same target: $p = 1$ fixed, $p = {+1}$ and $-1$ in turn fixed, $p$ trained. Over a fixed time a quantity
 drifts with slope 1 in the step size if it is a law of the flow, and with slope 0 if it is not: $(W + V)^\top (W - V)$ is one

@@ -1,4 +1,4 @@
-r"""Images read off the weights fool the network when added to digits; the same pixels in another order do next to nothing.
+r"""Masks read off the weights of a digit classifier fool it when added to digits; the same pixels shuffled hardly do.
 
 For every class the masks are steps along its most positive eigenvectors, as near to them alone as the recipe gets. A mask $m$
 changes a logit by the quadratic form of the mask and twice its product with the image, so the mean change follows from the

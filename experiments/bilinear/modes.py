@@ -1,4 +1,4 @@
-r"""SGD on samples learns the eigenvalues of a target one after the other, the large ones first, positive and negative.
+r"""SGD on samples learns the eigenvalues of a target one after the other, the largest first, positive and negative alike.
 
 The trace of what is missing drives them all up while it is positive: here a negative one comes later than a positive one of
 its size. From weights that commute with the target the flow is one pair of equations a mode, coupled by the trace. The network

@@ -1,4 +1,4 @@
-r"""Noise on the inputs filters what is learned: directions of low variance are lost first, and the rank stays.
+r"""Noise on the inputs acts as a Wiener filter on the learned form: directions of low variance are lost first.
 
 The best quadratic function of $x$ + noise is $A^\top Q^* A$ with the Wiener filter $A$ of the inputs, and a constant for the
 trace that is lost. The network, with biases, is trained by Adam on fresh noisy inputs of unequal variances. The rival shrinks

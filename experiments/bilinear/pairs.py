@@ -1,4 +1,4 @@
-r"""A bilinear layer trained on AND, OR or XOR of all pairs of bits holds the one quadratic form of each pair, and nothing else.
+r"""A bilinear layer trained on AND, OR or XOR of pairs of bits learns exactly one quadratic form for each pair.
 
 $$
 Q_{ii} = Q_{jj} = t_1, \qquad Q_{ij} = Q_{ji} = \frac{t_2 - 2 t_1}{2}, \qquad \lambda = t_1 \,\pm\, \frac{t_2 - 2 t_1}{2}

@@ -1,4 +1,4 @@
-r"""Gradient descent on a tied bilinear layer follows a Riccati equation: few scalars in place of the flow of all weights.
+r"""Gradient descent on a tied bilinear layer follows a Riccati equation, so a few scalars replace the flow of all weights.
 
 From $W = V$ (no unit can subtract) the flow of the quadratic form closes, whatever the basis of the start: the trace of what
 is missing and one integral a mode are all there is to integrate. Positive eigenvalues are learned, the largest first, each

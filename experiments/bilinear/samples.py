@@ -1,4 +1,4 @@
-r"""The learning curve of quadratic regression, on the sphere as theory says; on Gaussian inputs fluctuating norms break it.
+r"""The learning curve of quadratic regression holds for inputs on a sphere; fluctuating norms break it for Gaussian inputs.
 
 Kernel ridge regression with the kernel $(x \cdot x')^2$: what a bilinear layer learns with its hidden layer fixed and wide.
 

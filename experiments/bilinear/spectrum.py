@@ -1,4 +1,4 @@
-r"""The spectrum of a layer at initialisation has a closed law: bulk, edge, and an atom at 0 where units are few.
+r"""The eigenvalues of a bilinear layer at initialisation follow a closed law: a bulk, its edge, and an atom at 0 for few units.
 
 $$
 \begin{align*}

@@ -1,4 +1,4 @@
-r"""Weight decay on the factors is a nuclear norm on the form: eigenvalues are thresholded softly, and the rank falls in steps.
+r"""Weight decay on the factors is a nuclear norm on the form: it soft-thresholds eigenvalues, and the rank falls in steps.
 
 The trace couples the modes: what all eigenvalues miss moves the threshold of each. Gradient descent from small random weights
 attains the global optimum, and its balanced factors have twice the nuclear norm of the form as squared norm.

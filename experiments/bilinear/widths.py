@@ -1,4 +1,4 @@
-r"""Networks from different seeds learn the same leading eigenvectors, wide ones more so; a few of them carry the accuracy.
+r"""Networks from different seeds learn the same leading eigenvectors, wider ones more alike; a few carry the accuracy.
 
 Two networks on the same split, from independent weights and batches: vectors of one sign are matched in order of their
 eigenvalues, and the modulus of their cosine falls with the place. Before training it is that of independent directions.

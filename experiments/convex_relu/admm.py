@@ -1,4 +1,4 @@
-r"""ADMM reaches the global optimum at a linear rate, which is the spectral radius of its linearisation there.
+r"""ADMM converges linearly to the global optimum, at the spectral radius of its linearisation there.
 
 $$
 \begin{align*}

@@ -1,4 +1,4 @@
-r"""The robust convex program proves its worst case on the training points: FGSM and PGD attain just that value, no more.
+r"""FGSM and PGD attain the worst case that the robust convex program proves on its training points, and never exceed it.
 
 Six networks from the same few training points: gradient descent on clean, FGSM and PGD examples, the convex program, and the
 robust program on the same patterns and on the all-active one alone (an affine function, to tell what the others add). On test

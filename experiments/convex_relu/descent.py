@@ -1,4 +1,4 @@
-r"""Wide networks reach the global optimum that the convex program proves; narrow ones stop above it, each at its own height.
+r"""Wide networks reach the global optimum that the convex program proves; each narrow one stops at its own height above it.
 
 $$
 \begin{align*}

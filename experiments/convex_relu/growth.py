@@ -1,4 +1,4 @@
-r"""Five hundred points in ten dimensions: the convex program on grown patterns is certified, and no run of Adam is below.
+r"""For 500 points in ten dimensions the convex program on grown patterns is certified, and no run of Adam ends below it.
 
 $$
 \begin{align*}

@@ -1,4 +1,4 @@
-r"""The regularisation path: what the convex program proves at every penalty, and where gradient descent stops short of it.
+r"""Along the regularisation path the dual certifies the convex program's optimum, and gradient descent stops short of it.
 
 $$
 \begin{align*}

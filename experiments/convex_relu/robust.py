@@ -1,4 +1,4 @@
-r"""Robust training by the convex program: its value is the worst case of the network it returns, found by attacking it.
+r"""The value of the robust convex program is the worst case of the network that it returns, as found by attacking that network.
 
 $$
 \begin{align*}

@@ -1,4 +1,4 @@
-r"""Sampled patterns: the value falls to the optimum, and a new pattern helps as often as a drawn one is indispensable.
+r"""A program on N sampled patterns is an upper bound; a further pattern lowers it as often as one of N + 1 is indispensable.
 
 With $N$ directions drawn, let $s$ of $N + 1$ be those whose pattern cannot be left out without raising the value. The
 directions are exchangeable, so that the probability that the next one lowers the value of the first $N$ is exactly

@@ -1,4 +1,4 @@
-r"""The Lasso over sampled neurons: from above to the optimum, and a new neuron helps as often as a drawn one is in use.
+r"""The Lasso over N sampled neurons is an upper bound; a further neuron lowers it as often as one of N + 1 is in use.
 
 Of $N + 1$ directions drawn let $s$ be in use at the optimum of the Lasso. They are exchangeable, and the next direction
 lowers the value of the first $N$ just if it would be in use: its probability is exactly $\mathbb{E}[s]/(N + 1)$, at most

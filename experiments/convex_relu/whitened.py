@@ -1,4 +1,4 @@
-r"""Whitened data: two neurons, each a soft threshold of one sign of the targets, are the global optimum.
+r"""On whitened data two neurons are globally optimal, each a soft threshold of the targets of one sign.
 
 $$
 \begin{align*}

@@ -1,4 +1,4 @@
-r"""Leaving out one of L layers costs 1/L, two side by side 1/L^2, a swap 1/L^2 too, or 1/L^3 for weights smooth in depth.
+r"""Leaving out one of L residual layers changes the output by 1/L, swapping two or running them in parallel by 1/L^2.
 
 Residual layers $x + f_l(x)/L$: one derivative of the layers concerned, carried to the output by the Jacobian of those behind,
 predicts the change of the output. Swapped neighbours change it by their Lie bracket, which is itself of order $1/L$ where the

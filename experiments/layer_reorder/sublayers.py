@@ -1,4 +1,4 @@
-r"""Which sublayers of a trained transformer can go: without an MLP the output changes as one derivative predicts.
+r"""Without one MLP the output of a trained transformer changes as a single derivative predicts.
 
 Bits on a ring. To copy its neighbour's bit a token needs attention alone, to tell their parity an MLP besides. A layer is
 $x + h F(x)$, then $x + h G(x)$, $h = 1/L$; without a sublayer $f$ the output changes by $-h J f$ to leading order. That is

@@ -1,4 +1,4 @@
-r"""What leaving out, swapping or pairing layers does to a trained stack, derivatives predict layer by layer.
+r"""Derivatives predict, layer by layer, how a trained stack changes when layers are left out, swapped or paired.
 
 Eight residual layers of 32 units classify digits, with the step 1/8 of a neural ODE, where the leading order of the step is
 judged, and with the step 1 of a residual network, where it is drawn beside what is found. What says how alike neighbours have

@@ -1,4 +1,4 @@
-r"""A random order of K independent layers changes the output as K (K - 1)/4 swaps do, in mean square.
+r"""A random order of K independent layers changes the output as much as K (K - 1)/4 swaps do, in mean square.
 
 That is the mean number of inverted pairs: brackets of independent layers have mean zero and no correlation, so their squares
 add up. A stack of 64 tanh layers, windows in its middle; the prediction reads one number off a stack, the mean square of a

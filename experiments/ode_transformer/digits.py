@@ -1,4 +1,4 @@
-r"""On real digits parallel layers are on a par with sequential ones, or ahead; higher orders cost more and gain nothing sure.
+r"""On real digits parallel layers do as well as sequential ones or better; higher orders cost more without a sure gain.
 
 Every scheme trains from the same weights, on the same batches of the same split, for the same seed: differences are paired.
 The lead of parallel layers, with shared weights and with their own alike, is 0 points at a learning rate of 0.002,

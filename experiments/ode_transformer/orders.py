@@ -1,4 +1,4 @@
-r"""Eight ways to write a transformer layer converge to one flow, each at its order and with the error that theory computes.
+r"""Eight ways to write a transformer layer converge to one flow, each with the order and the error constant of theory.
 
 Parallel, sequential and Macaron layers are of first order: Macaron's symmetric order of the sublayers removes their bracket,
 but Euler's error in each of them stays. With exact flows in the same order it is Strang's splitting, of second order.

@@ -1,4 +1,4 @@
-r"""A trained stack of shared layers is no integrator: finer steps converge as theory says, to a flow that classifies worse.
+r"""A trained stack of shared layers is no integrator: with finer steps it converges to a flow that classifies worse.
 
 A classifier of digits trains with one weight-shared block in three layers, steps of size 1. Then every layer is cut into more
 and finer steps. From some number on errors fall at the order of the scheme, with the constant that theory computes from the

@@ -1,4 +1,4 @@
-r"""With a constant in the tokens the features of a head hang together, and counting them as independent is wrong by 30 %.
+r"""With a constant in the tokens the features of a head are dependent; counting them as independent is wrong by 30 %.
 
 Each augmented head brings $d + 1$ features, all of which share the entry $b = W_{d+1, d+1}$. Given $b$ they fall into two
 blocks, the $d$ of the keys and the one of the constant; `theory.random_matrices.grouped_feature_risk` averages over $b$.

@@ -1,4 +1,4 @@
-r"""Heads with a mean pay where the target correlates query and keys, and cost elsewhere; the best mean depends on the target.
+r"""Heads with a mean help if the target correlates query and keys, and hurt otherwise; the best mean depends on the target.
 
 The mean $\alpha$ of $W$ on the diagonal shifts every pre-activation by $\alpha \langle x_0, x_i\rangle$. The prediction takes
 the exact kernel at that $\alpha$ and the data, and the cost of finitely many heads, with the features of keys and constant as

@@ -1,4 +1,4 @@
-r"""Kernels of finitely many heads approach the exact ones as one over the root of the number of heads, in all four conventions.
+r"""Kernels of finitely many heads approach the exact kernel as one over the root of their number, in all four conventions.
 
 Conventions: heads of mean zero and with a mean, tokens $x$ and $[x;\, 1]$. The relative Frobenius distance of kernel matrices
 falls with slope $-1/2$, and single entries scatter round the exact value.

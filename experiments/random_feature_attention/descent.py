@@ -1,4 +1,4 @@
-r"""Gradient descent on the values ends at the ridge fit, and every mode of the kernel gets there at its own rate.
+r"""Gradient descent on the values ends at the ridge fit, and learns every mode of the kernel at its own rate.
 
 SGD on the full batch from values 0, by automatic differentiation of the network. The prediction diagonalises the kernel
 matrix of its heads; the rival takes the exact kernel of infinitely many, in place of it.

@@ -1,4 +1,4 @@
-r"""Double descent in the number of heads: the risk peaks where heads times dimension equal the samples, as predicted.
+r"""The risk has a second descent in the number of heads: it peaks where heads times dimension equal the samples.
 
 Each head of attention without augmentation brings $d$ features. By rotation invariance $M$ heads act like $M d$ independent
 features, although those of one head are not independent.

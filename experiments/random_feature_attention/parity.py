@@ -1,4 +1,4 @@
-r"""Parity: without a constant in the tokens, heads of mean zero never learn quadratic or correlation targets.
+r"""Without a constant in the tokens, heads of mean zero never learn quadratic or correlation targets.
 
 $\operatorname{relu}(x_0^\top W x_i)\, x_i$ summed over heads is odd under a joint sign flip of all tokens, and its kernel has
 no modes of degrees (0, 2) or (1, 1) in query and keys: with more samples only more of the target is fitted as if it were

@@ -1,4 +1,4 @@
-r"""Attention learns means over keys from fewer samples than a network of equal size; heads with a mean help correlations.
+r"""Attention learns means over keys from fewer samples than a network of equal size; heads with a mean help with correlations.
 
 Test error against samples for augmented attention with heads of mean zero, the same with the mean of $W$ on the diagonal, and
 a two-layer network on the concatenated tokens with as many trained numbers: ridge regression on random features each. The

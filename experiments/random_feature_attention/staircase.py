@@ -1,4 +1,4 @@
-r"""Kernel ridge regression learns a target block by block: each as the samples pass the number of modes up to it.
+r"""Kernel ridge regression learns a target block by block, each when the samples exceed the number of modes up to it.
 
 The kernel is that of augmented attention with infinitely many heads. A block of degrees $(r, s)$ in query and keys has
 $B_r B_s$ modes, so that at $d = 8$ the linear target falls at $n \approx 8$, the quadratic at 35, the correlation at 64, and

@@ -1,4 +1,4 @@
-r"""Waves of uniform tokens on the circle grow under attention at exact rates, and become about as many clusters as the fastest.
+r"""Under attention, waves of uniform tokens on a circle grow at exact rates; the fastest gives about the number of clusters.
 
 Tokens begin evenly spaced. After a tiny perturbation each Fourier mode $k$ of the displacements grows at its own rate
 $\sigma_k$, softmax (SA) or not (USA). After a larger one the tokens stand in a few clusters for a long time: near the number

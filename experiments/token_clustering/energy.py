@@ -1,4 +1,4 @@
-r"""The interaction energy of tokens under attention never falls, and rises at an exact rate: with softmax and without.
+r"""The interaction energy of tokens under attention never falls and rises at an exact rate, with and without softmax.
 
 Unnormalised attention (USA) is gradient ascent of the energy; with softmax (SA) each token moves on a clock of its own. Along
 flows from uniform starts the measured rise is the integral of the predicted rate. Energies are over $e^\beta$, and USA's time

@@ -1,4 +1,4 @@
-r"""Tokens at equal angles stay so: all inner products follow one closed curve, in continuous time and layer by layer.
+r"""Tokens at equal angles keep equal angles, and their inner product follows one closed curve in time and in layers.
 
 $n$ orthogonal tokens, turned at random, move by softmax attention (SA) or without its normalisation (USA). Their one inner
 product $\gamma(t)$, the times at which it hits a level, and its value after every layer of post-norm attention have exact

@@ -1,4 +1,4 @@
-r"""In many dimensions uniform tokens are as good as orthogonal: when they become one cluster is one curve over (time, beta).
+r"""In high dimension uniform tokens behave as orthogonal ones: one curve in time and beta says when they form one cluster.
 
 Independent uniform tokens under softmax attention: the share of the pairs that have come together, beside the time at which
 the inner product $\gamma(t)$ of orthogonal tokens is at the same threshold. The mean inner product is off $\gamma$ by

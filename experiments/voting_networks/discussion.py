@@ -1,4 +1,4 @@
-r"""A round of discussion acts on near-ties alone: it helps most when nine voters count their own vote two or three times.
+r"""A round of discussion changes only near-ties; nine voters gain most if they count their own vote two or three times.
 
 Nine voters hear nine first votes, add $w$ copies of a fresh vote of their own, and the majority of the nine decides.
 

@@ -1,4 +1,4 @@
-r"""The readout alone cannot learn XOR from random features; the weights alone can, but lose the balance that both keep.
+r"""The readout alone cannot learn XOR from random features; the first layer alone can, but loses the balance that both keep.
 
 $$
 \begin{align*}

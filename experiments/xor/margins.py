@@ -1,4 +1,4 @@
-r"""Loss and margins of the four clusters follow one closed system; late, each margin follows its own closed form.
+r"""Loss and margins of the four clusters follow one closed system, and late in training each margin its own closed form.
 
 $$
 \begin{align*}

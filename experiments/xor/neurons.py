@@ -1,4 +1,4 @@
-r"""Neurons in the plane of the label: each one finds the axis of its sign, then runs out along it.
+r"""Each neuron first finds the axis of the sign of its readout in the plane of the label, then grows along that axis.
 
 $$
 \begin{align*}

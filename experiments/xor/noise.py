@@ -1,4 +1,4 @@
-r"""Minibatch noise in phase 1: it grows ||w||^2 - a^2 linearly, slows the signal and holds the opposite component up.
+r"""In phase 1 minibatch noise makes ||w||^2 - a^2 grow linearly, slows the signal and keeps the opposite component up.
 
 $$
 \begin{align*}

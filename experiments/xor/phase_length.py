@@ -1,4 +1,4 @@
-r"""Phase 1 takes ln(d)/(2 lambda) of time: the signal overtakes the other coordinates at a time linear in log d.
+r"""Phase 1 takes a time of ln(d)/(2 lambda), after which the signal exceeds the other coordinates.
 
 $$
 \begin{align*}

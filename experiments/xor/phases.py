@@ -1,4 +1,4 @@
-r"""Two phases of SGD on XOR: neurons find the signal at rate 1/sqrt(2 pi), then grow along it at rate 1/(2 sqrt 2).
+r"""SGD on XOR has two phases: neurons find the signal at rate 1/sqrt(2 pi), then grow along it at rate 1/(2 sqrt 2).
 
 $$
 \begin{align*}

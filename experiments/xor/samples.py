@@ -1,4 +1,4 @@
-r"""SGD needs about d log d samples, not d^2: fresh samples until the test error is first at most 10 %.
+r"""SGD on fresh samples reaches a test error of 10 % after about d log d samples, not d^2.
 
 $$
 \begin{align*}

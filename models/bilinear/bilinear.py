@@ -187,7 +187,7 @@ class Eigen(NamedTuple):
 
 
 def eigenfeatures(params: Params, directions: Float[Array, "*batch output"]) -> Eigen:
-    """All eigenpairs of Q_u, for one direction u or many, but those that are 0 for any p: min(2 width, rows) of them.
+    """The min(2 width, rows) eigenpairs of Q_u that can be nonzero, for one direction u or many.
 
     With [a b] = Q R, an orthonormal Q and R of 2 width columns, the small matrix is R diag(p, -p) R^T. R does not depend on
     u: there is one factorisation for all directions. Their matrices are decomposed one after the other.

@@ -175,7 +175,7 @@ def test_results_of_other_sources_are_stale_and_not_green(tmp_path, monkeypatch)
     assert found.stale
     one = entries.entry(found)
     assert one.verdict == "stale"
-    assert "other sources" in one.notes[-1]
+    assert "an earlier version of the code" in one.notes[-1]
     assert collection.stored_sizes("convex_relu/whitened", tmp_path, small=True) is None
 
 
