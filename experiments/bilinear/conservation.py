@@ -33,7 +33,7 @@ from ...contract import Count, NonNegative, Positive, Precision, Static, Toleran
 from ...models.bilinear import bilinear
 from . import _population
 
-_Quantity = tuple[Literal["ones", "alternating", "gaussian"], str]  # scheme of the readout, which trains if Gaussian, and name
+_Quantity = tuple[Literal["ones", "alternating", "gaussian"], str]  # init of the readout, which trains if Gaussian, and name
 LAWS: tuple[_Quantity, ...] = (
     ("ones", "unit"),
     ("ones", "matrix"),
@@ -107,14 +107,14 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         )
 
     before, after = {}, {}
-    for scheme in dict(LAWS):
-        params = bilinear.init(key_init, bilinear.Config(config.dim, config.width, 1, False, scheme, config.init_scale))
+    for kind in dict(LAWS):
+        params = bilinear.init(key_init, bilinear.Config(config.dim, config.width, 1, False, kind, config.init_scale))
         arms = jnp.append(rates, rates[-1]), jnp.append(jnp.zeros_like(rates), config.weight_decay)
-        ends = jax.lax.map(lambda arm, p=params, s=scheme: run(p, arm[0], arm[1], s == "gaussian"), arms)
-        before[scheme], after[scheme] = quantities(params), jax.vmap(quantities)(ends)
+        ends = jax.lax.map(lambda arm, p=params, s=kind: run(p, arm[0], arm[1], s == "gaussian"), arms)
+        before[kind], after[kind] = quantities(params), jax.vmap(quantities)(ends)
 
-    def measured(scheme: str, name: str) -> tuple[Array, Array]:
-        start, ends = before[scheme][name], after[scheme][name]
+    def measured(kind: str, name: str) -> tuple[Array, Array]:
+        start, ends = before[kind][name], after[kind][name]
         drift = jnp.linalg.norm(ends[:-1] - start[None], axis=1) / jnp.linalg.norm(start)
         return drift, ends[-1] @ start / (start @ start)
 

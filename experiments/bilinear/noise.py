@@ -70,7 +70,7 @@ class State(NamedTuple):
 
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_params, key_train = jax.random.split(key)
-    model = bilinear.Config(len(config.spectrum), config.width, bias=True, scheme="ones", init_scale=0.5)
+    model = bilinear.Config(len(config.spectrum), config.width, bias=True, init="ones", init_scale=0.5)
     start = bilinear.init(key_params, model)
     return State(classify.start(key_train, (start.w, start.v), config.training), start.p)
 

@@ -36,7 +36,7 @@ from . import _population
 @dataclass(frozen=True)
 class Config:
     spectrum: _population.Spectrum = (2.0, 1.0, 0.75, 0.5, 0.25, -0.25, -0.5, -1.0)  # eigenvalues of the target
-    model: bilinear.Config = field(default_factory=lambda: bilinear.Config(8, 8, scheme="tied", init_scale=0.3))
+    model: bilinear.Config = field(default_factory=lambda: bilinear.Config(8, 8, init="tied", init_scale=0.3))
     learning_rate: Positive = 1e-3  # step size on E (f - y)^2
     num_steps: Count = 2000  # updates
     num_records: Count = 50  # times of a record, evenly spaced
@@ -49,8 +49,8 @@ class Config:
             raise ValueError(
                 f"model.dim must be the {len(self.spectrum)} of the spectrum, with one output and no bias; got model {model}"
             )
-        if model.scheme != "tied":
-            raise ValueError(f"model.scheme must be tied (v = w), for the equation to close; got {model.scheme}")
+        if model.init != "tied":
+            raise ValueError(f"model.init must be tied (v = w), for the equation to close; got {model.init}")
 
 
 class State(NamedTuple):

@@ -72,7 +72,7 @@ def labels(config: Config) -> dict[str, tuple]:
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
     def of_ratio(ratio: float) -> Result:
-        model = bilinear.Config(config.dim, config.width(ratio), scheme="alternating")
+        model = bilinear.Config(config.dim, config.width(ratio), init="alternating")
         params = bilinear.init(key, model)
         values = jnp.linalg.eigvalsh(bilinear.interaction_matrix(params, jnp.ones(1, params.p.dtype)))
         counts = jnp.histogram(values, jnp.asarray(config.bins(_edge(ratio)), values.dtype))[0]

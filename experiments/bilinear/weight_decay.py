@@ -33,7 +33,7 @@ from . import _population
 @dataclass(frozen=True)
 class Config:
     spectrum: _population.Spectrum = (2.0, 1.0, 0.4, 0.1, -0.3, -1.2)  # eigenvalues of the target
-    model: bilinear.Config = field(default_factory=lambda: bilinear.Config(6, 8, scheme="ones", init_scale=0.5))
+    model: bilinear.Config = field(default_factory=lambda: bilinear.Config(6, 8, init="ones", init_scale=0.5))
     weight_decay: NonNegative = 0.5  # wd of the penalty (wd/2)(||w||^2 + ||v||^2) on E (f - y)^2
     learning_rate: Positive = 0.02  # step size
     num_steps: Count = 20_000  # updates
@@ -45,8 +45,8 @@ class Config:
             raise ValueError(
                 f"model.dim must be the {len(self.spectrum)} of the spectrum, with one output and no bias; got {self.model}"
             )
-        if self.model.scheme != "ones":
-            raise ValueError(f"model.scheme must be ones, as theory has it; got {self.model.scheme}")
+        if self.model.init != "ones":
+            raise ValueError(f"model.init must be ones, as theory has it; got {self.model.init}")
         needed = max(sum(value > 0 for value in self.spectrum), sum(value < 0 for value in self.spectrum))
         if self.model.width < needed:
             raise ValueError(f"model.width must be at least {needed}, the eigenvalues of one sign; got {self.model.width}")

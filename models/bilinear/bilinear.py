@@ -70,7 +70,7 @@ class Config:
     width: Count = 8  # hidden units, paper h
     num_outputs: Count = 1  # paper o
     bias: bool = False  # (W x + b) o (V x + c): a last row of w and of v; the layer then reads append_one(x)
-    scheme: Literal["gaussian", "alternating", "ones", "tied"] = "gaussian"  # p: N(0, 1), +1 and -1, or 1; tied: 1 and v = w
+    init: Literal["gaussian", "alternating", "ones", "tied"] = "gaussian"  # p: N(0, 1), +1 and -1, or 1; tied: 1 and v = w
     init_scale: NonNegative = 1.0  # entries of w and v have standard deviation init_scale/sqrt(dim) at the start; biases are 0
 
     def __post_init__(self):
@@ -86,7 +86,7 @@ class Params(NamedTuple):
 
 
 def init(key: PRNGKeyArray, config: Config) -> Params:
-    """w, v ~ N(0, init_scale^2/dim), biases 0, and p by config.scheme; a Gaussian p has variance 1/width.
+    """w, v ~ N(0, init_scale^2/dim), biases 0, and p by config.init; a Gaussian p has variance 1/width.
 
     The dtype is the default one: float32, or float64 under jax.enable_x64.
     """
@@ -94,11 +94,11 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     w, v = (jax.random.normal(one, (config.dim, config.width)) / jnp.sqrt(config.dim) for one in keys[:2])
     shape = (config.num_outputs, config.width)
     p = jnp.ones(shape, w.dtype)
-    if config.scheme == "gaussian":
+    if config.init == "gaussian":
         p = jax.random.normal(keys[2], shape) / jnp.sqrt(config.width)
-    elif config.scheme == "alternating":
+    elif config.init == "alternating":
         p = p.at[:, 1::2].set(-1)
-    elif config.scheme == "tied":
+    elif config.init == "tied":
         v = w
     w, v = config.init_scale * w, config.init_scale * v
     if config.bias:

@@ -48,7 +48,7 @@ class Config:
     num_outputs: Count = 1
     depth: Count = 2  # layers, paper L
     residual: bool = False  # x + B(x, x) in place of B(x, x)
-    init_scale: NonNegative = 1.0  # as in models.bilinear.bilinear, whose scheme is "gaussian"
+    init_scale: NonNegative = 1.0  # as in models.bilinear.bilinear, whose init is "gaussian"
 
     def __post_init__(self):
         check(self)

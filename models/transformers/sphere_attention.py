@@ -68,7 +68,7 @@ class Config:
     motion: Literal["flow", "layers"] = "flow"  # Runge-Kutta steps; or x + step_size * attention, normalised
     step_size: NonNegative = 0.1  # of a layer, paper eta; of a step of the flow, in time
     num_steps: Annotated[int, Ge(0)] = 10  # steps of the flow, or layers
-    scheme: Literal["identity", "gaussian"] = "identity"  # of query, key and value; gaussian: entries of variance 1/dim
+    init: Literal["identity", "gaussian"] = "identity"  # of query, key and value; gaussian: entries of variance 1/dim
 
     def __post_init__(self):
         check(self)
@@ -82,7 +82,7 @@ class Params(NamedTuple):
 
 def init(key: PRNGKeyArray, config: Config) -> Params:
     """Identities, or three independent Gaussian matrices with entries of variance 1/dim."""
-    if config.scheme == "identity":
+    if config.init == "identity":
         return identity(config.dim)
     shape = (3, config.dim, config.dim)
     return Params(*(jax.random.normal(key, shape) / jnp.sqrt(config.dim)))

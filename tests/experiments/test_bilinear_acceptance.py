@@ -184,10 +184,10 @@ def test_b8_masks_mislead_and_permuted_ones_do_not(tmp_path):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("riccati", {"model.scheme": "ones"}, r"model.scheme must be tied"),
+        ("riccati", {"model.init": "ones"}, r"model.init must be tied"),
         ("riccati", {"model.dim": 7}, r"model.dim must be the 8 of the spectrum"),
-        ("weight_decay", {"model.scheme": "gaussian"}, r"model.scheme must be ones"),
-        ("weight_decay", {"model.scheme": "tied"}, r"model.scheme must be ones"),
+        ("weight_decay", {"model.init": "gaussian"}, r"model.init must be ones"),
+        ("weight_decay", {"model.init": "tied"}, r"model.init must be ones"),
         ("weight_decay", {"model.width": 3}, r"model.width must be at least 4"),
         ("weight_decay", {"weight_decay": -1.0}, r"weight_decay: got -1.0; allowed: a number of at least 0"),
         ("conservation", {"learning_rates": (0.01,)}, r"allowed: a list of at least 2, each entry a positive number"),

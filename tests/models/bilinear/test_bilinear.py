@@ -185,21 +185,21 @@ def test_a_matrix_needs_as_many_units_as_eigenvalues_of_one_sign(values):
     assert float(jnp.linalg.norm(short - q)) == pytest.approx(abs(left_out), rel=1e-9)
 
 
-@pytest.mark.parametrize("scheme", ["gaussian", "alternating", "ones", "tied"])
-def test_init(scheme):
-    config = bilinear.Config(40, 60, 3, bias=True, scheme=scheme, init_scale=0.5)
+@pytest.mark.parametrize("kind", ["gaussian", "alternating", "ones", "tied"])
+def test_init(kind):
+    config = bilinear.Config(40, 60, 3, bias=True, init=kind, init_scale=0.5)
     params = bilinear.init(jax.random.key(0), config)
     assert params.w.shape == params.v.shape == (41, 60)
     assert params.p.shape == (3, 60)
     assert not np.any(params.w[-1])
     for part in params[:2]:
         assert float(jnp.std(part[:-1])) == pytest.approx(0.5 / 40**0.5, rel=0.05)
-    assert (scheme == "tied") == bool(jnp.all(params.w == params.v))
-    if scheme == "gaussian":
+    assert (kind == "tied") == bool(jnp.all(params.w == params.v))
+    if kind == "gaussian":
         assert float(jnp.std(params.p)) == pytest.approx(60**-0.5, rel=0.2)
     else:
-        assert set(np.unique(params.p)) == ({-1, 1} if scheme == "alternating" else {1})
-        assert float(jnp.sum(params.p)) == (0 if scheme == "alternating" else 180)
+        assert set(np.unique(params.p)) == ({-1, 1} if kind == "alternating" else {1})
+        assert float(jnp.sum(params.p)) == (0 if kind == "alternating" else 180)
     with jax.enable_x64(False):
         assert bilinear.init(jax.random.key(0), config).w.dtype == jnp.float32
 
@@ -208,7 +208,7 @@ def test_init(scheme):
     ("config", "wrong", "message"),
     [
         (bilinear.Config, {"width": 0}, "width must be a whole number of at least 1, got 0"),
-        (bilinear.Config, {"scheme": "zero"}, "scheme must be 'gaussian' or .* 'tied', got 'zero'"),
+        (bilinear.Config, {"init": "zero"}, "init must be 'gaussian' or .* 'tied', got 'zero'"),
         (bilinear.Config, {"init_scale": float("nan")}, "init_scale must be a number of at least 0, got nan"),
         (deep_bilinear.Config, {"depth": 0}, "depth must be a whole number of at least 1, got 0"),
         (deep_bilinear.Config, {"num_outputs": 0}, "num_outputs must be a whole number of at least 1, got 0"),

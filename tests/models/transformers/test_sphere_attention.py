@@ -55,7 +55,7 @@ def flow(x, time, num_steps, beta, softmax=True, shift=0.0):
 
 
 def general(dim, seed=0):
-    return sphere.init(jax.random.key(seed), sphere.Config(dim, scheme="gaussian"))
+    return sphere.init(jax.random.key(seed), sphere.Config(dim, init="gaussian"))
 
 
 # --- attention and its motion ----------------------------------------------------------------------------------------------
@@ -353,7 +353,7 @@ def test_gaussian_matrices_have_the_variance_asked_for():
         (dict(step_size=float("nan")), "step_size must be a number of at least 0"),
         (dict(shift=float("inf")), "shift must be a finite number"),
         (dict(motion="jumps"), "motion must be 'flow' or 'layers', got 'jumps'"),
-        (dict(scheme="ones"), "scheme must be 'identity' or 'gaussian', got 'ones'"),
+        (dict(init="ones"), "init must be 'identity' or 'gaussian', got 'ones'"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
