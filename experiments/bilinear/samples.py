@@ -10,9 +10,9 @@ n &= \sum_j m_j L_j + \frac{\delta}{\kappa}, \qquad L_j = \frac{\lambda_j}{\lamb
 \end{align*}
 $$
 
-with $n$ examples, $\delta$ (`ridge`), $\sigma^2$ (`noise`), $\kappa$ the root of the first equation; the kernel has the
-eigenvalues $\lambda_j = d$ and $2d/(d + 2)$ of multiplicity $m_j = 1$ and $(d - 1)(d + 2)/2$, the target $Q$ (`spectrum`) the
-power $v_j = (\operatorname{tr} Q)^2$ and $\frac{2d}{d + 2} \|Q_0\|^2$ in their modes, $Q_0$ being its part without trace.
+with $n$ examples, $\delta$ (`ridge`), $\sigma^2$ (`noise_variance`), $\kappa$ the root of the first equation; the kernel has
+the eigenvalues $\lambda_j = d$ and $2d/(d + 2)$ of multiplicity $m_j = 1$ and $(d - 1)(d + 2)/2$, the target $Q$ (`spectrum`)
+the power $v_j = (\operatorname{tr} Q)^2$ and $\frac{2d}{d + 2} \|Q_0\|^2$ in their modes, $Q_0$ being its part without trace.
 
 Source: learning curve of kernel ridge regression, Simon et al., arXiv 2110.03922; spectrum of the kernel derived here
 Cost: 10 s
@@ -38,7 +38,7 @@ class Config:
     spectrum: _population.Spectrum = (1.0, 0.5, -0.5, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # eigenvalues of the target
     num_samples: Annotated[tuple[Count, ...], MinLen(1)] = (20, 40, 80, 160, 320)  # training examples n, nested
     ridge: Positive = 1.0  # weight delta of the squared norm, not divided by the number of samples
-    noise: NonNegative = 0.1  # variance of the noise on the labels
+    noise_variance: NonNegative = 0.1  # variance of the noise on the labels
     num_tests: Count = 2000  # fresh examples on which the error is measured
     dtype: Precision = "float64"  # the systems are ill conditioned
 
@@ -62,7 +62,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     key_x, key_noise = jax.random.split(key)
     most, dim = max(config.num_samples), len(config.spectrum)
     gaussian = jax.random.normal(key_x, (most + config.num_tests, dim))
-    noise = jnp.sqrt(config.noise) * jax.random.normal(key_noise, (most,))
+    noise = jnp.sqrt(config.noise_variance) * jax.random.normal(key_noise, (most,))
     values = jnp.asarray(config.spectrum, gaussian.dtype)
     first = jnp.arange(most)[None] < jnp.asarray(config.num_samples)[:, None]
 
@@ -75,7 +75,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
             weight = mask.astype(y.dtype)
             fit = ridge.fit_kernel(kernel[:most] * weight[:, None] * weight[None], y * weight, config.ridge)
             outputs = kernel @ fit
-            test = jnp.mean((outputs[most:] - f[most:]) ** 2) + config.noise
+            test = jnp.mean((outputs[most:] - f[most:]) ** 2) + config.noise_variance
             return test, weight @ (outputs[:most] - y) ** 2 / jnp.sum(weight)
 
         return jax.lax.map(of_first, first)
@@ -87,7 +87,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 def predict(config: Config) -> Result:
     q = jnp.diag(jnp.asarray(config.spectrum))
     spectrum, power = bilinear_spectra.quadratic_spectrum(len(q)), bilinear_spectra.quadratic_power(q)
-    curve = jax.vmap(lambda n: kernel_regression.learning_curve(n, config.ridge, spectrum, power, config.noise))(
+    curve = jax.vmap(lambda n: kernel_regression.learning_curve(n, config.ridge, spectrum, power, config.noise_variance))(
         jnp.asarray(config.num_samples, q.dtype)
     )
     return Result(curve.test, curve.train)

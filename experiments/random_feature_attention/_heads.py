@@ -71,7 +71,7 @@ def predict_independent(targets: tuple[str, ...], config: Config) -> Result:
 
     def risk(num_heads: Array, power: Array) -> Array:
         features = num_heads * (config.model.dim + config.model.augment)
-        return random_feature_risk.risk(config.num_samples, features, config.ridge, exact, power, config.noise).test
+        return random_feature_risk.risk(config.num_samples, features, config.ridge, exact, power, config.noise_variance).test
 
     return predict(risk, targets, config)
 

@@ -25,7 +25,7 @@ TARGETS = {
 @dataclass(frozen=True)
 class Config:
     ridge: Positive = 1e-3  # weight delta of the squared norm, not divided by the number of samples
-    noise: NonNegative = 0.05  # variance of the noise on the labels; targets have variance 1
+    noise_variance: NonNegative = 0.05  # variance of the noise on the labels; targets have variance 1
     num_tests: Count = 2000  # fresh examples on which the error is measured
     dtype: Precision = "float64"  # the systems are ill conditioned
 
@@ -44,7 +44,7 @@ def draw(key: PRNGKeyArray, targets: tuple[str, ...], num_samples: int, num_keys
     """Independent examples with the targets of these names on them."""
     key_x, key_noise = jax.random.split(key)
     x = sphere_tokens.sample(key_x, num_samples + config.num_tests, num_keys, dim)
-    noise = jnp.sqrt(config.noise) * jax.random.normal(key_noise, (num_samples, len(targets)))
+    noise = jnp.sqrt(config.noise_variance) * jax.random.normal(key_noise, (num_samples, len(targets)))
     f = values(targets, x)
     return Data(x[:num_samples], f[:num_samples] + noise, x[num_samples:], f[num_samples:])
 
@@ -62,7 +62,7 @@ def first(num_samples: tuple[int, ...]) -> Float[Array, "samples sample"]:
 
 def test_error(predicted: Float[Array, "test target"], data: Data, config: Config) -> Float[Array, "target"]:
     """Mean square, the noise of a fresh label included: its variance is known and not drawn."""
-    return jnp.mean((predicted - data.f_test) ** 2, axis=0) + config.noise
+    return jnp.mean((predicted - data.f_test) ** 2, axis=0) + config.noise_variance
 
 
 def train_error(

@@ -16,7 +16,7 @@ $$
 
 Primes are derivatives in $\kappa$. Sums without index run over the modes, of multiplicity $m$ and target power $v$; a group
 $c$ is one block of $n_c = d$ or 1 features at one value of $b$, of weight $p_c$, with the eigenvalues $L_c$ and the tail
-$\tau_c$; $\delta$ is `ridge` and $\sigma^2$ `noise`.
+$\tau_c$; $\delta$ is `ridge` and $\sigma^2$ `noise_variance`.
 
 Source: derived here
 Cost: 25 s
@@ -63,7 +63,7 @@ def predict(config: Config) -> Result:
 
     def risk(num_heads: Array, power: Array) -> Array:
         return grouped_feature_risk.grouped_risk(
-            config.num_samples, num_heads, config.ridge, groups, counts, power, config.noise
+            config.num_samples, num_heads, config.ridge, groups, counts, power, config.noise_variance
         ).test
 
     return _heads.predict(risk, TARGETS, config)

@@ -16,7 +16,7 @@ $$
 
 Here $K_c$, $k_c$ and $\kappa_c$ are the kernel of group $c$ among the samples, with $x$ and at $x$, the group has $n_c = d$
 (keys) or 1 (constant) features in each of $M$ heads, $V_c = \kappa_c - 2 a_x\cdot k_c + a_x^\top K_c a_x$ in `test` and
-$V_c = \operatorname{tr}[K_c G^2]$ in `train`; $f$ is the target, $\delta$ `ridge` and $\sigma^2$ `noise`.
+$V_c = \operatorname{tr}[K_c G^2]$ in `train`; $f$ is the target, $\delta$ `ridge` and $\sigma^2$ `noise_variance`.
 
 Source: the effect is that of Fu, Guo, Bai and Mei, arXiv 2307.11353; kernel and prediction derived here
 Cost: 70 s

@@ -11,9 +11,9 @@ $$
 \end{align*}
 $$
 
-Here $k$ counts the updates, $\eta$ is `learning_rate`, $\delta$ `ridge`, $\sigma^2$ `noise`, $\Phi$ the features of the heads
-on the samples, $K_x$ the row of kernels with them, and $f$ the target: a mode of eigenvalue $\lambda$ decays as
-$(1 - \eta (\lambda + \delta))^k$.
+Here $k$ counts the updates, $\eta$ is `learning_rate`, $\delta$ `ridge`, $\sigma^2$ `noise_variance`, $\Phi$ the features of
+the heads on the samples, $K_x$ the row of kernels with them, and $f$ the target: a mode of eigenvalue $\lambda$ decays as $(1
+- \eta (\lambda + \delta))^k$.
 
 Source: linear dynamics, textbook; kernel derived here
 Cost: 20 s

@@ -14,7 +14,7 @@ $$
 
 Sums run over the modes of the kernel of infinitely many heads, of eigenvalue $\lambda$, multiplicity $m$ and target power
 $v$, with the trace $\tau$ beyond them; $\gamma$ is the root of the first equation, $\kappa = \delta/(n - z)$, $\delta$ is
-`ridge` and $\sigma^2$ `noise`.
+`ridge` and $\sigma^2$ `noise_variance`.
 
 Source: random-feature equivalent: Simon et al., arXiv 2311.14646; that M d is the number of features is derived here
 Cost: 20 s
@@ -60,7 +60,7 @@ def predict_infinite(config: Config) -> Result:
     spectrum = _heads.spectrum(config)
 
     def risk(num_heads: Array, power: Array) -> Array:
-        curve = kernel_regression.learning_curve(config.num_samples, config.ridge, spectrum, power, config.noise)
+        curve = kernel_regression.learning_curve(config.num_samples, config.ridge, spectrum, power, config.noise_variance)
         return jnp.full_like(num_heads, curve.test)
 
     return _heads.predict(risk, TARGETS, config)

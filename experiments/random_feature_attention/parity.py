@@ -14,7 +14,7 @@ $$
 
 The first is the risk of `heads` where $L = 0$ for all modes of the target, with $z = \sum m L + \tau/\gamma$,
 $q = \sum m L^2$ and $L = \lambda/(\lambda + \gamma)$ over the others; the second is that of `augmented_heads`, where
-$\kappa$, $A$, $l$ and $Q$ are given. $\delta$ is `ridge` and $\sigma^2$ `noise`.
+$\kappa$, $A$, $l$ and $Q$ are given. $\delta$ is `ridge` and $\sigma^2$ `noise_variance`.
 
 Source: derived here, from the setting of Fu, Guo, Bai and Mei, arXiv 2307.11353
 Cost: 20 s
@@ -69,11 +69,11 @@ def predict(config: Config) -> Result:
 
     def plain(num_samples: Array, power: Array) -> Array:
         features = config.num_heads * config.dim
-        return random_feature_risk.risk(num_samples, features, config.ridge, spectrum, power, config.noise).test
+        return random_feature_risk.risk(num_samples, features, config.ridge, spectrum, power, config.noise_variance).test
 
     def augmented(num_samples: Array, power: Array) -> Array:
         return grouped_feature_risk.grouped_risk(
-            num_samples, config.num_heads, config.ridge, groups, spectrum.multiplicities, power, config.noise
+            num_samples, config.num_heads, config.ridge, groups, spectrum.multiplicities, power, config.noise_variance
         ).test
 
     samples, powers = jnp.asarray(config.num_samples, float), _ridge.powers(TARGETS, config.num_keys, config.dim)

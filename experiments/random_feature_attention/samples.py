@@ -16,8 +16,8 @@ $$
 $$
 
 Here $K$, $K_x$ and $K_{xx}$ are the kernel among the samples, of $x$ with them and at $x$, $k$ is the number of features, $f$
-the target, $\delta$ `ridge` and $\sigma^2$ `noise`. This is the network; the features of heads fall into two groups, keys and
-constant, for which `bias` has the formula.
+the target, $\delta$ `ridge` and $\sigma^2$ `noise_variance`. This is the network; the features of heads fall into two groups,
+keys and constant, for which `bias` has the formula.
 
 Source: the comparison of Fu, Guo, Bai and Mei, arXiv 2307.11353 (sizes recalled); kernels of attention derived here, equivalent
 on given data from Jacot et al., arXiv 2002.08404, its variance derived here

@@ -14,8 +14,8 @@ q = \sum_{rs} B_r B_s L_{rs}^2 \\
 $$
 
 Here $\lambda_{rs}$ and $v_{rs}$ are the eigenvalue of a block and the target's power in it, $\tau$ the trace of the kernel
-beyond the blocks, $\kappa$ the root of the first equation, $\delta$ is `ridge` and $\sigma^2$ `noise`: a block is learned
-once $\kappa$ is well below $\lambda_{rs}$.
+beyond the blocks, $\kappa$ the root of the first equation, $\delta$ is `ridge` and $\sigma^2$ `noise_variance`: a block is
+learned once $\kappa$ is well below $\lambda_{rs}$.
 
 Source: kernel and spectrum derived here; learning curve: Simon et al., arXiv 2110.03922, as in theory.kernels.kernel_regression
 Cost: 30 s
@@ -77,7 +77,7 @@ def predict(config: Config) -> Result:
     spectrum = attention_kernel.spectrum(config.dim, config.num_keys, config.weight_std, config.augment)
 
     def at(num_samples: Array, power: Array) -> Result:
-        curve = kernel_regression.learning_curve(num_samples, config.ridge, spectrum, power, config.noise)
+        curve = kernel_regression.learning_curve(num_samples, config.ridge, spectrum, power, config.noise_variance)
         return Result(curve.test, curve.train)
 
     samples, powers = jnp.asarray(config.num_samples, float), _ridge.powers(TARGETS, config.num_keys, config.dim)

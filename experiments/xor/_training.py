@@ -85,9 +85,9 @@ def margins(state: State, num_points: int) -> Float[Array, "cluster num_points"]
     return jnp.asarray(xor.CLUSTER_LABELS, outputs.dtype)[:, None] * outputs
 
 
-def with_noise(model: two_layer.Config, learning_rate: float, noise: float) -> Config:
-    """The training whose batch size m makes kappa = learning_rate * dim / (2 m) equal to `noise`, up to rounding."""
-    return Config(model, max(1, round(learning_rate * model.dim / (2 * noise))), learning_rate)
+def with_noise(model: two_layer.Config, learning_rate: float, batch_noise: float) -> Config:
+    """The training whose batch size m makes kappa = learning_rate * dim / (2 m) equal to `batch_noise`, up to rounding."""
+    return Config(model, max(1, round(learning_rate * model.dim / (2 * batch_noise))), learning_rate)
 
 
 def noisy_mean_field(state: State, config: Config, steps: np.ndarray, **frozen: bool) -> xor_finite_batch.State:

@@ -36,7 +36,7 @@ from . import _training
 class Config:
     model: two_layer.Config = field(default_factory=lambda: two_layer.Config(dim=64, width=32, init_scale=0.05))
     learning_rate: Annotated[Positive, Static] = 0.04  # mean-field step size (paper: eta)
-    noise: Annotated[Positive, Le(1.6), Static] = 0.008  # kappa = eta d / (2 m), sets the batch size m; above 1.6 no crossing
+    batch_noise: Annotated[Positive, Le(1.6), Static] = 0.008  # kappa = eta d / (2 m), sets m; above 1.6 there is no crossing
     max_time: Annotated[Positive, Static] = 20.0  # training that ends here without a crossing is lost
 
     def __post_init__(self):
@@ -46,7 +46,7 @@ class Config:
 
     @property
     def training(self) -> _training.Config:
-        return _training.with_noise(self.model, self.learning_rate, self.noise)
+        return _training.with_noise(self.model, self.learning_rate, self.batch_noise)
 
 
 class Result(NamedTuple):
@@ -121,6 +121,6 @@ TOLERANCE = {
     "signal": _AT_CROSSING,
     "readout": _AT_CROSSING,
 }
-QUICK = {"model.dim": 16, "model.width": 8, "learning_rate": 0.2, "noise": 0.05}
+QUICK = {"model.dim": 16, "model.width": 8, "learning_rate": 0.2, "batch_noise": 0.05}
 GRID = {"model.dim": (64, 128, 256, 512, 1024)}
 PRESETS = {"small_steps": {"learning_rate": 0.005}}

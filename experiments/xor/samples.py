@@ -36,7 +36,7 @@ from . import _training
 class Config:
     model: two_layer.Config = field(default_factory=lambda: two_layer.Config(dim=64, width=256, init_scale=0.2))
     learning_rate: Annotated[Positive, Static] = 0.2  # mean-field step size (paper: eta)
-    noise: Annotated[Positive, Static] = 0.2  # kappa = eta d / (2 m), which sets the batch size m
+    batch_noise: Annotated[Positive, Static] = 0.2  # kappa = eta d / (2 m), which sets the batch size m
     error: Annotated[float, Gt(0), Lt(0.5)] = 0.1  # share of wrong signs at which training has learned
     test_points: Count = 1024  # points of each of the four clusters on which the error is measured, after every step
     max_steps: Count = 1000  # training that has not learned by then is lost
@@ -47,7 +47,7 @@ class Config:
 
     @property
     def training(self) -> _training.Config:
-        return _training.with_noise(self.model, self.learning_rate, self.noise)
+        return _training.with_noise(self.model, self.learning_rate, self.batch_noise)
 
 
 class Result(NamedTuple):
@@ -94,7 +94,7 @@ TOLERANCE = {
         "prediction itself is a mean over 96 draws, with a standard error of 1 %",
     ),
 }
-QUICK = {"model.dim": 16, "model.width": 32, "test_points": 64, "draws": 8, "noise": 0.1, "max_steps": 300}
+QUICK = {"model.dim": 16, "model.width": 32, "test_points": 64, "draws": 8, "batch_noise": 0.1, "max_steps": 300}
 SEEDS = 24  # the number of steps scatters by 10 % between seeds
 GRID = {"model.dim": (32, 64, 128, 256)}
-PRESETS = {"clean": {"noise": 0.05}, "noisy": {"noise": 0.5}}
+PRESETS = {"clean": {"batch_noise": 0.05}, "noisy": {"batch_noise": 0.5}}

@@ -12,7 +12,7 @@ def draw(result, config):
     _style.simulation(axes, samples, statistics(result, "gaussian"), 2)
     axes.plot([], [], color=_style.COLOURS[2], marker=_style.MARKERS[2], markersize=3.2, markerfacecolor="white", linestyle="")
     axes.lines[-1].set_label("test, Gaussian inputs")
-    axes.axhline(config.noise, color="0.6", linewidth=0.7, zorder=0)
+    axes.axhline(config.noise_variance, color="0.6", linewidth=0.7, zorder=0)
     axes.set(xscale="log", yscale="log", xlabel="training examples $n$", ylabel="mean square error with noise")
     _style.log_ticks(axes.xaxis, samples)
     _style.legend(axes, result["simulation"].sizes["seed"], "theory, sphere", point="ridge fit")

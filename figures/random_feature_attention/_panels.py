@@ -21,7 +21,7 @@ def over_targets(axes, x, result, field):
 
 def over_samples(axes, config):
     """The axis of the number of samples, with the noise as the floor of an error."""
-    axes.axhline(config.noise, **FLOOR)
+    axes.axhline(config.noise_variance, **FLOOR)
     axes.set(xscale="log", yscale="log", xlabel="training examples $n$", ylabel="test error, noise included")
     axes.set_xscale("log", base=2)
 

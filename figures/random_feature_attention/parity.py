@@ -12,7 +12,7 @@ def draw(result, config):
         for index, (field, label) in enumerate(FIELDS.items()):
             _style.compare(axes, config.num_samples, result, field, index, label, {"target": target})
         _panels.over_samples(axes, config)
-        axes.axhline(1 + config.noise, **_panels.FLOOR)
+        axes.axhline(1 + config.noise_variance, **_panels.FLOOR)
         axes.set_title(_panels.TARGETS[target])
     panels[1].set_ylabel("")
     _style.legend(panels[0], result["simulation"].sizes["seed"], point="ridge on heads", loc="lower left")

@@ -9,7 +9,7 @@ def draw(result, config):
     figure, (left, right) = _style.panels(columns=2)
     _style.compare(left, dims, result, "time")
     left.set(ylabel="time until signal = $\\|w_\\perp\\|$")
-    left.set_title(f"learning rate {config.learning_rate}, noise κ = {config.noise}")
+    left.set_title(f"learning rate {config.learning_rate}, noise κ = {config.batch_noise}")
     _style.legend(left, seeds, "small-network ODE")
     for index, (field, label) in enumerate({"signal": "signal $w\\cdot\\mu$", "readout": "readout $|a|$"}.items()):
         _style.compare(right, dims, result, field, index, label)

@@ -22,7 +22,7 @@ def draw(result, config):
     left.set(yscale="log", ylabel=f"fresh samples until error {config.error:.0%}")
     _style.legend(left, seeds, "noisy mean field")
     _style.compare(right, dims, result, "samples_per_dim")
-    right.set(ylabel="samples / dimension", title=f"noise κ = {config.noise}, learning rate {config.learning_rate}")
+    right.set(ylabel="samples / dimension", title=f"noise κ = {config.batch_noise}, learning rate {config.learning_rate}")
     right.set_ylim(bottom=0)
     for axes in (left, right):
         axes.set(xscale="log", xlabel="input dimension $d$")

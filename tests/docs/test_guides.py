@@ -216,7 +216,7 @@ def test_reproduce(tmp_path):
     assert preset[2:] == quick
 
     small = find("xor/samples").module.QUICK
-    overrides = [word for path, value in small.items() for word in (f"--config.{path}", str(value)) if path != "noise"]
+    overrides = [word for path, value in small.items() for word in (f"--config.{path}", str(value)) if path != "batch_noise"]
     sizes = closedform(*noisy, *overrides, "--seeds", "2", folder=tmp_path)
     assert "no verdict" not in sizes.stdout
 

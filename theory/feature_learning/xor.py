@@ -30,7 +30,7 @@ $a$ fixed).
 | $w \cdot \mu_1$ | `Neuron.alpha` | any | $\mu_1 = e_1 - e_2$ ($y = +1$) |
 | $w \cdot \mu_2$ | `Neuron.beta` | any | $\mu_2 = e_1 + e_2$ ($y = -1$) |
 | $\vert w_\perp\vert$, $a$ | `Neuron.s`, `Neuron.a` | any | norm of the coordinates 3 to $d$; output weight |
-| $\kappa$ (ours) | `noise` | any | $\eta d/(2 m)$ |
+| $\kappa$ (ours) | `batch_noise` | any | $\eta d/(2 m)$ |
 | $\psi$ (ours) | `relu_moments.relu_mean` | any | $\mathbb{E} \operatorname{relu}(u + s g)$ |
 | $\phi$ (ours) | `normal.normal_pdf` | any | standard normal density |
 | $\lambda$ (ours) | `BOOLEAN_RATES.small_signal` | `()` | $\phi(0) = 1/\sqrt{2\pi} = 0.398942$ |
@@ -126,9 +126,9 @@ _NEURON = each(Neuron, alpha=FINITE, beta=FINITE, s=at_least(0, finite=True), a=
 _NOT_NEGATIVE, _DIM = at_least(0, finite=True), at_least(2, finite=True)
 
 
-@takes(neuron=_NEURON, noise=_NOT_NEGATIVE)
-def drift(neuron: Neuron, noise: Numbers = 0.0) -> Neuron:
-    """Velocity of a neuron at negligible output; `noise` kappa adds the growth of s by minibatch noise.
+@takes(neuron=_NEURON, batch_noise=_NOT_NEGATIVE)
+def drift(neuron: Neuron, batch_noise: Numbers = 0.0) -> Neuron:
+    """Velocity of a neuron at negligible output; `batch_noise` kappa adds the growth of s by minibatch noise.
 
     At s = 0 the limit of small s, which is infinite in s if there is noise. Homogeneous of degree 1 at every size.
 
@@ -139,7 +139,7 @@ def drift(neuron: Neuron, noise: Numbers = 0.0) -> Neuron:
     >>> round(float(velocity.alpha), 4), round(float(velocity.s), 4), round(float(velocity.a), 4)
     (0.3413, -0.0785, 0.0922)
     """
-    alpha, beta, s, a, kappa = jnp.broadcast_arrays(*neuron, noise)
+    alpha, beta, s, a, kappa = jnp.broadcast_arrays(*neuron, batch_noise)
     u, v = standardize(alpha, s), standardize(beta, s)
     on_alpha, on_beta = erf(u / math.sqrt(2)), erf(v / math.sqrt(2))
     gap = _LAMBDA * (jnp.expm1(-(u**2) / 2) - jnp.expm1(-(v**2) / 2))  # phi(u) - phi(v), with its digits near 0
@@ -163,12 +163,12 @@ def typical_start(dim: Numbers, init_scale: Numbers = 1.0) -> Neuron:
     return Neuron(component, component, theta * square_root(1 - 2 / d), theta)
 
 
-@takes(time=_NOT_NEGATIVE, start=_NEURON, noise=_NOT_NEGATIVE)
-def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Number = 0.0) -> Neuron:
+@takes(time=_NOT_NEGATIVE, start=_NEURON, batch_noise=_NOT_NEGATIVE)
+def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, batch_noise: Number = 0.0) -> Neuron:
     """The neuron at each finite `time` >= 0, of any shape and in any order, from a `start` of scalars (vmap over several).
 
     Where s collapses the velocity of beta jumps at beta = 0. Noise rounds that corner off (s floats at kappa a/lambda):
-    the solver's tolerance, 1e-12 in float64 and 1e-5 in float32, is added to `noise`, so that past the collapse s reads
+    the solver's tolerance, 1e-12 in float64 and 1e-5 in float32, is added to `batch_noise`, so that past the collapse s reads
     2.5e-12 a, not 0. What outgrows the largest number is infinite. Found against float64, float32 is within 5e-4 of the
     largest component up to time 30.
     """
@@ -178,7 +178,7 @@ def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Number = 0.
     if time.size == 0:
         return Neuron(*jnp.zeros((4, *time.shape), time.dtype))
     tolerance = _tolerance(time)
-    kappa = noise + tolerance
+    kappa = batch_noise + tolerance
     order = jnp.argsort(time.ravel())
     times = time.ravel()[order]
     ends = jax.lax.stop_gradient(times)
@@ -211,8 +211,8 @@ def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Number = 0.
     return Neuron(*grown[jnp.argsort(order)].T.reshape(4, *time.shape))
 
 
-@takes(dim=above(4, finite=True), noise=between(0, _CRITICAL_NOISE, high_open=True))
-def phase1_length(dim: Number, noise: Number = 0.0) -> tuple[Float[Array, ""], Neuron]:
+@takes(dim=above(4, finite=True), batch_noise=between(0, _CRITICAL_NOISE, high_open=True))
+def phase1_length(dim: Number, batch_noise: Number = 0.0) -> tuple[Float[Array, ""], Neuron]:
     """The time at which alpha = s from the typical start of scale 1, and the neuron then.
 
     For dim > 4, where the start has alpha < s, and noise < 1.6157; above, s keeps ahead of alpha for ever (derived here:
@@ -224,8 +224,8 @@ def phase1_length(dim: Number, noise: Number = 0.0) -> tuple[Float[Array, ""], N
     (4.55, 1.09)
     """
     tolerance = _tolerance(dim)
-    valid = (dim > 4) & (noise < _CRITICAL_NOISE)
-    d, kappa = jnp.where(valid, dim, 5), jnp.where(valid, noise, 0)
+    valid = (dim > 4) & (batch_noise < _CRITICAL_NOISE)
+    d, kappa = jnp.where(valid, dim, 5), jnp.where(valid, batch_noise, 0)
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(_velocity_of_logarithms),
         diffrax.Tsit5(),
@@ -274,15 +274,15 @@ def noise_parameter(learning_rate: Numbers, dim: Numbers, batch_size: Numbers) -
     return eta * d / (2 * m)
 
 
-@takes(time=at_least(0), dim=_DIM, noise=_NOT_NEGATIVE)
-def noise_moments(time: Numbers, dim: Numbers, noise: Numbers) -> Moments:
+@takes(time=at_least(0), dim=_DIM, batch_noise=_NOT_NEGATIVE)
+def noise_moments(time: Numbers, dim: Numbers, batch_noise: Numbers) -> Moments:
     """Moments in phase 1: S' = kappa, V' = 2 lambda V/sqrt(S) + 2 kappa/d, U' = -2 lambda U/sqrt(S) + 2 kappa/d.
 
     From S = 1, V = U = 2/d. In q = sqrt(S) these are linear, dV/dq = V/r + 4 q/d with r = kappa/(4 lambda): hence
     V = (2/d) [e^E + 2 r (e^E - 1) + 2 r^2 (e^E - 1 - E)] with E = (q-1)/r = 4 lambda t/(q + 1), and U with -E and -r.
     Each term is positive.
     """
-    t, d, kappa = jnp.broadcast_arrays(time, dim, noise)
+    t, d, kappa = jnp.broadcast_arrays(time, dim, batch_noise)
     ended = jnp.isinf(t)
     t = jnp.where(ended, 0, t)
     perp, r = 1 + kappa * t, kappa / (4 * _LAMBDA)
@@ -300,22 +300,22 @@ def noise_moments(time: Numbers, dim: Numbers, noise: Numbers) -> Moments:
     )
 
 
-@takes(time=at_least(0), dim=_DIM, noise=_NOT_NEGATIVE)
-def balance_growth(time: Numbers, dim: Numbers, noise: Numbers) -> Float[Array, "*shape"]:
+@takes(time=at_least(0), dim=_DIM, batch_noise=_NOT_NEGATIVE)
+def balance_growth(time: Numbers, dim: Numbers, batch_noise: Numbers) -> Float[Array, "*shape"]:
     """(|w|^2 - a^2)/theta^2 = kappa t (1 - 1/d) in phase 1; gradient flow would keep the balance |w| = |a|."""
-    t, d, kappa = jnp.broadcast_arrays(time, dim, noise)
+    t, d, kappa = jnp.broadcast_arrays(time, dim, batch_noise)
     t = jnp.where(jnp.isinf(t) & (kappa == 0), 0, t)
     return kappa * t * (1 - 1 / d)
 
 
-@takes(dim=_DIM, noise=above(0))
-def phase1_samples(dim: Numbers, noise: Numbers) -> Float[Array, "*shape"]:
+@takes(dim=_DIM, batch_noise=above(0))
+def phase1_samples(dim: Numbers, batch_noise: Numbers) -> Float[Array, "*shape"]:
     """Examples used until E sig^2 = theta^2: n = d T/(2 kappa), T = L/lambda + kappa L^2/(4 lambda^2), L = ln(d/2)/2.
 
     An estimate derived here, without the noise added to V, and not simulated on its own. It is of order d log d at
     fixed kappa and tends to (pi/4) d L^2 for large kappa.
     """
-    d, kappa = jnp.broadcast_arrays(dim, noise)
+    d, kappa = jnp.broadcast_arrays(dim, batch_noise)
     log_growth = jnp.log(d / 2) / 2
     return d * (log_growth / _LAMBDA / kappa + (log_growth / _LAMBDA) ** 2 / 4) / 2
 

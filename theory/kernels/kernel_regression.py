@@ -26,7 +26,7 @@ features. Exact for those in the limit; found to hold within a few per cent for 
 | $\lambda$, $m$ | `spectrum` | `mode` | eigenvalues and multiplicities of the kernel (see `harmonics`) |
 | $\tau$ | `spectrum.tail` | `()` | trace of the modes left out: a ridge to the others |
 | $v$ | `power` | `mode` | mean square of the target on all modes of one eigenvalue |
-| $\sigma^2$ | `noise` | `()` | variance of the label noise |
+| $\sigma^2$ | `noise_variance` | `()` | variance of the label noise |
 | $\kappa$ | `kappa` | `()` | effective ridge: modes far above it are learned |
 | $L$ | `learnability` | `mode` | $\mathbb{E}$ of the learned coefficient over the true one |
 | $E_0 = n/(n - q)$ | `overfitting` | `()` | overfitting coefficient, $\ge 1$ |
@@ -85,16 +85,16 @@ class LearningCurve(NamedTuple):
     ridge=at_least(0),
     spectrum=LEGAL,
     power=at_least(0, finite=True),
-    noise=at_least(0, finite=True),
+    noise_variance=at_least(0, finite=True),
 )
 def learning_curve(
-    num_samples: Number, ridge: Number, spectrum: Spectrum, power: Real[ArrayLike, "*mode"], noise: Number = 0.0
+    num_samples: Number, ridge: Number, spectrum: Spectrum, power: Real[ArrayLike, "*mode"], noise_variance: Number = 0.0
 ) -> LearningCurve:
     """Test and training error of kernel ridge regression with num_samples samples. Differentiable; vmap any argument.
 
     >>> ones = jnp.ones(1)
     >>> spectrum = Spectrum(ones, 50 * ones, 0.0)  # 50 features of variance 1, least squares: sigma^2 n/(n - 50)
-    >>> [round(float(learning_curve(n, 0.0, spectrum, ones, noise=0.25).test), 4) for n in (50, 100, jnp.inf)]
+    >>> [round(float(learning_curve(n, 0.0, spectrum, ones, noise_variance=0.25).test), 4) for n in (50, 100, jnp.inf)]
     [inf, 0.5, 0.25]
     """
     unit, n, delta, modes = in_units(num_samples, ridge, spectrum)
@@ -104,8 +104,8 @@ def learning_curve(
     beyond = unlearned(n, free + modes.tail, modes, trace)
     # (n - q)/n = sum m L (1 - L)/n + 1 - sum m L/n: its terms are positive
     fraction = jnp.sum(modes.multiplicities * rate * left) + beyond
-    total = jnp.sum(power) + noise
-    test = (jnp.sum(power * left**2) + noise) / fraction
+    total = jnp.sum(power) + noise_variance
+    test = (jnp.sum(power * left**2) + noise_variance) / fraction
     residual = zero_or(far, beyond * (free / (free + modes.tail)))
     return LearningCurve(
         infinite_or(far, test, total),

@@ -71,7 +71,7 @@ units.
 | $Q$, $Q^*$ | `q`, `target` | dim dim | interaction matrix, symmetric; that of the target |
 | $q^*$, $\lambda$ | `eigenvalues` | dim | of the target; of a matrix |
 | $\kappa_4$ | `excess_kurtosis` | () | $\mathbb{E} x_i^4 - 3 \geq -2$: Rademacher $-2$, uniform $-1.2$ |
-| $\sigma^2$ | `noise` | () | variance of the input noise, not its standard deviation |
+| $\sigma^2$ | `noise_variance` | () | variance of the input noise, not its standard deviation |
 | $\omega$ | `weight_decay` | () | L2 penalty $\tfrac{\omega}{2} \Vert\cdot\Vert^2$ of the weights, in the loss |
 | $A$ | `Affine.q` is $A^\top Q^* A$ | dim dim | Wiener filter |
 
@@ -174,22 +174,22 @@ def truncation_error(eigenvalues: Spectrum) -> Float[Array, ""]:
 # ----------------------------------------------------------------------------------------------------- noisy inputs
 
 
-@takes(q=FINITE, x=FINITE, y=FINITE, noise=at_least(0, finite=True))
-def noisy_loss(q: Matrix, x: Vector, y: Number, noise: Number) -> Float[Array, ""]:
+@takes(q=FINITE, x=FINITE, y=FINITE, noise_variance=at_least(0, finite=True))
+def noisy_loss(q: Matrix, x: Vector, y: Number, noise_variance: Number) -> Float[Array, ""]:
     """Mean of (y - f(x + sigma e))^2 over e ~ N(0, I), for f(x) = x^T q x at one example; noise is sigma^2.
 
     >>> float(noisy_loss([[1]], [1], 1, 2))  # E (1 - (1 + e)^2)^2 = E (2 e + e^2)^2 = 4 2 + 3 4
     20.0
     """
-    Q, sigma2 = _symmetric(jnp.asarray(q)), jnp.asarray(noise)
+    Q, sigma2 = _symmetric(jnp.asarray(q)), jnp.asarray(noise_variance)
     Qx = Q @ x
     bias = y - x @ Qx - sigma2 * jnp.trace(Q)
     return bias**2 + 4 * sigma2 * Qx @ Qx + 2 * sigma2**2 * jnp.sum(Q**2)
 
 
-@takes(target=FINITE, covariance=FINITE, noise=at_least(0))
-def wiener(target: Matrix, covariance: Matrix, noise: Number) -> Affine:
-    """The best x^T q x + constant for a target x^T Q* x on N(0, S), seen through input noise of variance `noise`.
+@takes(target=FINITE, covariance=FINITE, noise_variance=at_least(0))
+def wiener(target: Matrix, covariance: Matrix, noise_variance: Number) -> Affine:
+    """The best x^T q x + constant for a target x^T Q* x on N(0, S), seen through input noise of variance `noise_variance`.
 
     Without noise and with a covariance of lower rank, the target in the space of the inputs: what is below dim roundings of
     the largest eigenvalue counts as 0. The relative
@@ -199,7 +199,7 @@ def wiener(target: Matrix, covariance: Matrix, noise: Number) -> Affine:
     >>> [round(float(value), 4) for value in (*jnp.diag(found.q), found.constant)]  # (1/2)^2, (3/4)^2, 1/2 + 3/4
     [0.25, 0.5625, 1.25]
     """
-    Q, S, sigma2 = _symmetric(jnp.asarray(target)), _covariance(covariance), jnp.asarray(noise)
+    Q, S, sigma2 = _symmetric(jnp.asarray(target)), _covariance(covariance), jnp.asarray(noise_variance)
     finite = jnp.isfinite(sigma2)
     level = jnp.where(finite, sigma2, 1)
     noisy = S + level * jnp.eye(len(S), dtype=S.dtype)
@@ -208,14 +208,14 @@ def wiener(target: Matrix, covariance: Matrix, noise: Number) -> Affine:
     return Affine(A.T @ Q @ A, jnp.sum(Q * lost))
 
 
-@takes(target=FINITE, noise=at_least(0))
-def isotropic_shrinkage(target: Matrix, noise: Number) -> Float[Array, "dim dim"]:
-    """The best x^T q x, without a constant, for a target x^T Q* x on N(0, I) seen through noise of variance `noise`.
+@takes(target=FINITE, noise_variance=at_least(0))
+def isotropic_shrinkage(target: Matrix, noise_variance: Number) -> Float[Array, "dim dim"]:
+    """The best x^T q x, without a constant, for a target x^T Q* x on N(0, I) seen through noise of variance `noise_variance`.
 
     >>> round(float(isotropic_shrinkage([[1]], 1)[0, 0]), 6)  # (1/4)(1 + 1/3)
     0.333333
     """
-    Q, sigma2 = _symmetric(jnp.asarray(target)), jnp.asarray(noise)
+    Q, sigma2 = _symmetric(jnp.asarray(target)), jnp.asarray(noise_variance)
     dim, finite = len(Q), jnp.isfinite(sigma2)
     level = jnp.where(finite, sigma2, 1)
     kept, hidden = 1 / (1 + sigma2), jnp.where(finite, level / (1 + level), 1)

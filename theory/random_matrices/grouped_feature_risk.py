@@ -28,7 +28,7 @@ and is kernel ridge regression; $p = 1$, $n_c = 1$, $M = k$ is `random_feature_r
 | $L_c$, $\tau_c$ | `Groups.eigenvalues`, `.tails` | `group mode` | eigenvalues of the kernel of group $c$; trace left out |
 | $m$ | `multiplicities` | `mode` | modes of one eigenvalue |
 | $v$ | `power` | `mode` | target's mean square by mode |
-| $\sigma^2$ | `noise` | `()` | variance of the label noise |
+| $\sigma^2$ | `noise_variance` | `()` | variance of the label noise |
 | $\kappa$ | `Risk.kappa` | `()` | effective ridge of the samples |
 | $w_c$ | `kappa/Risk.gamma` | `group` | what finitely many heads leave of group $c$, in $(0, 1]$ |
 
@@ -74,7 +74,7 @@ NOT_NEGATIVE = at_least(0, finite=True)
     groups=each(Groups, NOT_NEGATIVE, above(0, finite=True), NOT_NEGATIVE, NOT_NEGATIVE),
     multiplicities=NOT_NEGATIVE,
     power=NOT_NEGATIVE,
-    noise=NOT_NEGATIVE,
+    noise_variance=NOT_NEGATIVE,
 )
 def grouped_risk(
     num_samples: Number,
@@ -83,7 +83,7 @@ def grouped_risk(
     groups: Groups,
     multiplicities: Real[ArrayLike, "*mode"],
     power: Real[ArrayLike, "*mode"],
-    noise: Number = 0.0,
+    noise_variance: Number = 0.0,
 ) -> Risk:
     """Errors of ridge regression on num_heads heads whose features come in `groups`. Differentiable; vmap any argument.
 
@@ -131,12 +131,12 @@ def grouped_risk(
     slopes, rests = solved_by_rows(coupling, w + n * spread * few, jnp.stack([n * spread * few, w], axis=1)).T
     # n - Q = delta/kappa + sum m kappa (A - kappa A')/l^2 + tails
     bias = jnp.sum(v * left * (left + n * ((p * slopes) @ rate)))
-    total = jnp.sum(power) + noise
-    test = infinite_or(far, (bias + noise) / (u + jnp.sum(p * rests * spread)), total, 64 * least)
+    total = jnp.sum(power) + noise_variance
+    test = infinite_or(far, (bias + noise_variance) / (u + jnp.sum(p * rests * spread)), total, 64 * least)
     # as many samples as features and as modes: the limit is approached as the third root of the ridge
     num_modes = jnp.sum(jnp.where(p @ L > 0, m, 0)) + jnp.where(p @ tails > 0, jnp.inf, 0)
     counts = jnp.stack([p @ groups.block_size * num_heads, num_modes])
-    level = far & jnp.all(jnp.abs(counts - n) <= 8 * least * n) & (bias + noise > least**0.5 * total)
+    level = far & jnp.all(jnp.abs(counts - n) <= 8 * least * n) & (bias + noise_variance > least**0.5 * total)
     some_n, everything = jnp.where(n > 0, n, 1), jnp.isinf(num_samples)
     gamma = jnp.where(everything & (few == 0), 0, unit * zero_or(far | everything, G / some_n))
     return at_the_ends(

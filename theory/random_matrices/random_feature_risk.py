@@ -24,7 +24,7 @@ given covariance. $k = \infty$ is allowed and is kernel ridge regression.
 | $\delta$ | `ridge` | `()` | ridge, $\ge 0$ |
 | $\lambda$, $m$, $\tau$ | `spectrum` | `mode`, `()` | of the kernel (see `kernels.spectrum`) |
 | $v$ | `power` | `mode` | target's mean square by mode |
-| $\sigma^2$ | `noise` | `()` | variance of the label noise |
+| $\sigma^2$ | `noise_variance` | `()` | variance of the label noise |
 | $\kappa$, $\gamma$ | `Risk.kappa`, `Risk.gamma` | `()` | effective ridges: of the samples; of samples and features |
 
 Factors. Features carry $1/\sqrt{k}$, so that the kernel is their limit; the ridge is not divided by $n$. The test error is that
@@ -78,7 +78,7 @@ class Risk(NamedTuple):
     ridge=at_least(0),
     spectrum=LEGAL,
     power=NOT_NEGATIVE,
-    noise=NOT_NEGATIVE,
+    noise_variance=NOT_NEGATIVE,
 )
 def risk(
     num_samples: Number,
@@ -86,7 +86,7 @@ def risk(
     ridge: Number,
     spectrum: Spectrum,
     power: Real[ArrayLike, "*mode"],
-    noise: Number = 0.0,
+    noise_variance: Number = 0.0,
 ) -> Risk:
     """Errors of ridge regression on num_features independent features. Differentiable; vmap any argument.
 
@@ -110,12 +110,12 @@ def risk(
     rest_features = w + b * spread  # 1 - q/k
     bias = jnp.sum(power * (left**2 + left * p * rate * (b * spread / rest_features)))
     # [(n - q)(k - q) - (z - q)^2]/(n (k - q)), all of whose terms are positive
-    test = (bias + noise) / (u + a * spread * (w / rest_features))
+    test = (bias + noise_variance) / (u + a * spread * (w / rest_features))
     everything = jnp.isinf(num_samples)
     return at_the_ends(
         num_samples,
         ridge,
-        infinite_or(far, test, jnp.sum(power) + noise),
+        infinite_or(far, test, jnp.sum(power) + noise_variance),
         zero_or(far, u) ** 2 * test,
         unit * zero_or(far, trace * w) / jnp.where(p > 0, p, 1),
         jnp.where(everything & ~finite, 0, unit * zero_or(far | everything, trace) / jnp.where(p > 0, p, 1)),

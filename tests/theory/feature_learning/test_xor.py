@@ -65,54 +65,54 @@ def scipy_trajectory(times, start, kappa=0.0):
     return solution.y.T
 
 
-def scipy_phase1_length(dims, noise=0.0, start=typical, speed=1.0):
+def scipy_phase1_length(dims, batch_noise=0.0, start=typical, speed=1.0):
     rows = []
     for dim in dims:
         excess = lambda t, y, *args: y[0] - y[2]  # noqa: E731
         excess.terminal = True
         solution = integrate.solve_ivp(
-            scipy_velocity, (0, 200), start(dim), "DOP853", args=(noise, speed), rtol=1e-12, atol=1e-13, events=excess
+            scipy_velocity, (0, 200), start(dim), "DOP853", args=(batch_noise, speed), rtol=1e-12, atol=1e-13, events=excess
         )
         rows.append([solution.t_events[0][0], *solution.y_events[0][0]])
     return np.array(rows)
 
 
-def module_phase1_length(dims, noise=0.0):
+def module_phase1_length(dims, batch_noise=0.0):
     """Rows T, alpha, beta, s, a."""
-    solved = [phase1_length_and_gradient(float(dim), float(noise))[0] for dim in dims]
+    solved = [phase1_length_and_gradient(float(dim), float(batch_noise))[0] for dim in dims]
     return np.array([[time, *neuron] for time, neuron in solved])
 
 
-def velocity(drift_fn, y, noise=0.0):
+def velocity(drift_fn, y, batch_noise=0.0):
     """The drift of rows (alpha, beta, s, a)."""
-    return np.stack(drift_fn(Neuron(*jnp.moveaxis(jnp.asarray(y, float), -1, 0)), noise), axis=-1)
+    return np.stack(drift_fn(Neuron(*jnp.moveaxis(jnp.asarray(y, float), -1, 0)), batch_noise), axis=-1)
 
 
 # Plausible mistakes in the drift.
-def loss_without_its_2(neuron, noise=0.0):
-    return jax.tree.map(lambda rate: rate / 2, xor.drift(neuron, noise))
+def loss_without_its_2(neuron, batch_noise=0.0):
+    return jax.tree.map(lambda rate: rate / 2, xor.drift(neuron, batch_noise))
 
 
-def sum_over_the_clusters(neuron, noise=0.0):
-    return jax.tree.map(lambda rate: 4 * rate, xor.drift(neuron, noise))
+def sum_over_the_clusters(neuron, batch_noise=0.0):
+    return jax.tree.map(lambda rate: 4 * rate, xor.drift(neuron, batch_noise))
 
 
-def roles_that_ignore_the_sign_of_a(neuron, noise=0.0):
-    return xor.drift(neuron._replace(a=jnp.abs(neuron.a)), noise)
+def roles_that_ignore_the_sign_of_a(neuron, batch_noise=0.0):
+    return xor.drift(neuron._replace(a=jnp.abs(neuron.a)), batch_noise)
 
 
-def relu_for_psi(neuron, noise=0.0):
+def relu_for_psi(neuron, batch_noise=0.0):
     alpha, beta = neuron.alpha, neuron.beta
     readout = (jax.nn.relu(alpha) - alpha / 2 - jax.nn.relu(beta) + beta / 2) / 2
-    return xor.drift(neuron, noise)._replace(a=readout)
+    return xor.drift(neuron, batch_noise)._replace(a=readout)
 
 
-def s_without_noise(neuron, noise=0.0):
+def s_without_noise(neuron, batch_noise=0.0):
     return xor.drift(neuron)
 
 
-def noise_on_every_example(neuron, noise=0.0):
-    return xor.drift(neuron, 2 * noise)
+def noise_on_every_example(neuron, batch_noise=0.0):
+    return xor.drift(neuron, 2 * batch_noise)
 
 
 # ---------------------------------------------------------------------------------------------------------- the drift
@@ -291,8 +291,8 @@ STARTS = np.array([typical(100), [0.1, -0.3, 0.8, -1.0], [-0.02, 0.05, 0.07, 0.0
 def assert_trajectory_solves_the_drift(trajectories_fn):
     noises = [0.0, 0.1, 1e-3]
     solved = trajectories_fn(TIMES, STARTS, noises)
-    for row, start, noise in zip(solved, STARTS, noises, strict=True):
-        np.testing.assert_allclose(row, scipy_trajectory(TIMES, start, noise), rtol=1e-9, atol=1e-10)
+    for row, start, batch_noise in zip(solved, STARTS, noises, strict=True):
+        np.testing.assert_allclose(row, scipy_trajectory(TIMES, start, batch_noise), rtol=1e-9, atol=1e-10)
 
 
 def assert_fact_4(trajectories_fn):
@@ -374,9 +374,9 @@ def test_trajectory_symmetries():
 
 def test_small_noise_leaves_a_floor_of_s():
     """s settles at kappa a/lambda, to relative order kappa: no stall, whatever kappa is."""
-    for noise in (1e-3, 1e-5, 1e-7):
-        _, _, s, a = trajectories([20.0, 30.0], [typical(100)], [noise])[0].T
-        np.testing.assert_allclose(s / a, noise / LAMBDA, rtol=5 * noise + 1e-2)
+    for batch_noise in (1e-3, 1e-5, 1e-7):
+        _, _, s, a = trajectories([20.0, 30.0], [typical(100)], [batch_noise])[0].T
+        np.testing.assert_allclose(s / a, batch_noise / LAMBDA, rtol=5 * batch_noise + 1e-2)
 
 
 def test_trajectory_derivatives():
@@ -398,8 +398,8 @@ def test_slope_in_time_at_0_is_the_drift():
     """Time 0 is where the solver starts, not where it stops: 0.0568 for alpha from the typical start."""
     times, noises = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.1, 1e-3])
     in_time = trajectories(times, STARTS, noises, along=(1, 0, 0))
-    for start, noise, slope in zip(STARTS, noises, in_time, strict=True):
-        np.testing.assert_allclose(slope[[0, 2]], [velocity(xor.drift, start, noise + 1e-12)] * 2, rtol=1e-10)
+    for start, batch_noise, slope in zip(STARTS, noises, in_time, strict=True):
+        np.testing.assert_allclose(slope[[0, 2]], [velocity(xor.drift, start, batch_noise + 1e-12)] * 2, rtol=1e-10)
     np.testing.assert_allclose(in_time[0, 0, 0], 0.0568, atol=5e-5)
 
 
@@ -447,17 +447,19 @@ def start_of_too_large_alpha(dim):
     return [2 / math.sqrt(dim), 2 / math.sqrt(dim), math.sqrt(1 - 4 / dim), 1.0]
 
 
-@pytest.mark.parametrize("wrong", [{"speed": 0.5}, {"start": start_of_too_large_alpha}, {"noise": 0.01}])
+@pytest.mark.parametrize("wrong", [{"speed": 0.5}, {"start": start_of_too_large_alpha}, {"batch_noise": 0.01}])
 def test_wrong_phase_1_lengths_are_rejected(wrong):
     assert_fact_3(scipy_phase1_length)
     with pytest.raises(AssertionError):
         assert_fact_3(functools.partial(scipy_phase1_length, **wrong))
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.1, 1.5])
-def test_phase_1_length_against_scipy(noise):
+@pytest.mark.parametrize("batch_noise", [0.0, 0.1, 1.5])
+def test_phase_1_length_against_scipy(batch_noise):
     dims = [8.0, 50.0, 300.0, 1e5]
-    np.testing.assert_allclose(module_phase1_length(dims, noise), scipy_phase1_length(dims, noise), rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(
+        module_phase1_length(dims, batch_noise), scipy_phase1_length(dims, batch_noise), rtol=1e-8, atol=1e-9
+    )
 
 
 def test_phase_1_length_grows_as_log_dim():
@@ -469,7 +471,7 @@ def test_phase_1_length_grows_as_log_dim():
 
 def test_noise_above_1_616_keeps_s_ahead_of_alpha():
     """On the growing solution alpha = s, a = c s, beta = 0 all three rates agree at one c and one noise."""
-    growth = lambda c, noise: scipy_velocity(0, [1.0, 0.0, 1.0, c], noise)[[0, 2, 3]] / [1, 1, c]  # noqa: E731
+    growth = lambda c, batch_noise: scipy_velocity(0, [1.0, 0.0, 1.0, c], batch_noise)[[0, 2, 3]] / [1, 1, c]  # noqa: E731
     solution = optimize.root(lambda x: np.diff(growth(*x)), [0.5, 1.5], tol=1e-12)
     np.testing.assert_allclose(solution.x[1], 1.616, atol=5e-4)
     alpha, _, s, _ = np.moveaxis(trajectories([40.0, 80.0], [typical(20)] * 2, [1.58, 1.66]), -1, 0)
@@ -478,12 +480,14 @@ def test_noise_above_1_616_keeps_s_ahead_of_alpha():
 
 
 def test_phase_1_length_gradient():
-    time = lambda dim, noise: float(phase1_length_and_gradient(dim, noise)[0][0])  # noqa: E731
-    for dim, noise in ((100.0, 0.1), (100.0, 0.0), (1000.0, 0.5), (10.0, 1.0)):
-        _, (in_dim, in_noise) = phase1_length_and_gradient(dim, noise)
+    time = lambda dim, batch_noise: float(phase1_length_and_gradient(dim, batch_noise)[0][0])  # noqa: E731
+    for dim, batch_noise in ((100.0, 0.1), (100.0, 0.0), (1000.0, 0.5), (10.0, 1.0)):
+        _, (in_dim, in_noise) = phase1_length_and_gradient(dim, batch_noise)
         step = 1e-3 * dim
-        np.testing.assert_allclose(in_dim, (time(dim + step, noise) - time(dim - step, noise)) / (2 * step), rtol=1e-5)
-        np.testing.assert_allclose(in_noise, (time(dim, noise + 1e-3) - time(dim, noise - 1e-3)) / 2e-3, rtol=1e-4)
+        np.testing.assert_allclose(
+            in_dim, (time(dim + step, batch_noise) - time(dim - step, batch_noise)) / (2 * step), rtol=1e-5
+        )
+        np.testing.assert_allclose(in_noise, (time(dim, batch_noise + 1e-3) - time(dim, batch_noise - 1e-3)) / 2e-3, rtol=1e-4)
 
 
 def test_phase_1_length_at_large_dim_in_both_precisions():
@@ -500,7 +504,10 @@ def test_phase_1_length_at_large_dim_in_both_precisions():
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [((3,), "^dim must be above 4 and finite, got 3"), ((100, 1.62), "^noise must be at least 0 and below 1.61572, got 1.62")],
+    [
+        ((3,), "^dim must be above 4 and finite, got 3"),
+        ((100, 1.62), "^batch_noise must be at least 0 and below 1.61572, got 1.62"),
+    ],
 )
 def test_phase_1_that_never_ends_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
@@ -508,8 +515,8 @@ def test_phase_1_that_never_ends_is_refused(arguments, words):
 
 
 def test_phase_1_that_never_ends_is_nan_where_traced():
-    for dim, noise in ((3.0, 0.0), (100.0, 1.62), (np.nan, 0.0)):
-        (time, neuron), _ = phase1_length_and_gradient(dim, noise)
+    for dim, batch_noise in ((3.0, 0.0), (100.0, 1.62), (np.nan, 0.0)):
+        (time, neuron), _ = phase1_length_and_gradient(dim, batch_noise)
         assert np.isnan([time, *neuron]).all()
 
 
@@ -574,24 +581,24 @@ def assert_moments_solve_their_equations(noise_moments_fn):
         np.testing.assert_allclose(np.stack(noise_moments_fn(jnp.asarray(times), dim, kappa)), expected, rtol=1e-8)
 
 
-def without_injection(time, dim, noise):
-    q = jnp.sqrt(1 + noise * time)
+def without_injection(time, dim, batch_noise):
+    q = jnp.sqrt(1 + batch_noise * time)
     growth = 4 * LAMBDA * time / (q + 1)
     return xor.Moments(q**2, 2 / dim * jnp.exp(growth), 2 / dim * jnp.exp(-growth))
 
 
-def half_the_injection(time, dim, noise):
-    full, none = xor.noise_moments(time, dim, noise), without_injection(time, dim, noise)
+def half_the_injection(time, dim, batch_noise):
+    full, none = xor.noise_moments(time, dim, batch_noise), without_injection(time, dim, batch_noise)
     return jax.tree.map(lambda x, y: (x + y) / 2, full, none)
 
 
-def perp_without_growth(time, dim, noise):
-    moments = xor.noise_moments(time, dim, 0.0 * noise)
-    return moments._replace(perp=1 + noise * time)
+def perp_without_growth(time, dim, batch_noise):
+    moments = xor.noise_moments(time, dim, 0.0 * batch_noise)
+    return moments._replace(perp=1 + batch_noise * time)
 
 
-def half_as_fast(time, dim, noise):
-    return xor.noise_moments(time / 2, dim, 2 * noise)
+def half_as_fast(time, dim, batch_noise):
+    return xor.noise_moments(time / 2, dim, 2 * batch_noise)
 
 
 def test_noise_moments_solve_their_equations():
@@ -623,8 +630,8 @@ def test_noise_moments_limits():
 
 
 def test_noise_moments_gradient_in_the_noise():
-    gradient = jit(jax.jacrev(lambda noise: jnp.stack(xor.noise_moments(3.0, 100, noise))))
-    at = lambda noise: np.stack(xor.noise_moments(3.0, 100, noise))  # noqa: E731
+    gradient = jit(jax.jacrev(lambda batch_noise: jnp.stack(xor.noise_moments(3.0, 100, batch_noise))))
+    at = lambda batch_noise: np.stack(xor.noise_moments(3.0, 100, batch_noise))  # noqa: E731
     np.testing.assert_allclose(gradient(0.1), (at(0.1 + 1e-5) - at(0.1 - 1e-5)) / 2e-5, rtol=1e-6)
     np.testing.assert_allclose(gradient(0.0), (4 * at(1e-5) - at(2e-5) - 3 * at(0.0)) / 2e-5, rtol=1e-6)  # one-sided
 
@@ -658,7 +665,7 @@ def test_noise_rates_are_the_second_moments_of_one_example():
     """(eta/m) E[(relu'(w.x) x.mu)^2] = 2 kappa/d feeds V and U; |w|^2 - a^2 grows by (eta/m) E[|g_w|^2 - g_a^2]."""
     dim, kappa = 12, 0.3
     x, per_example = hypercube(dim), 2 * kappa / dim  # eta/m
-    slope = jit(jax.jacfwd(lambda time, noise: jnp.stack(xor.noise_moments(time, dim, noise)[1:])))
+    slope = jit(jax.jacfwd(lambda time, batch_noise: jnp.stack(xor.noise_moments(time, dim, batch_noise)[1:])))
     for w in unit_neurons(dim, 3)[0]:
         h = x @ w
         fed = per_example * ((h > 0) * (x[:, 0] - x[:, 1]) ** 2).mean()
@@ -775,13 +782,13 @@ def drawn(rng):
     size, ratios = 10.0 ** rng.uniform(-6, 6), 10.0 ** rng.uniform(-6, 6, (2, 4))
     s, sign = size * 10.0 ** rng.uniform(-1, 1, 4), rng.choice([-1, 1], (3, 4))
     alpha, beta, a = sign[0] * s * ratios[0], sign[1] * s * ratios[1], sign[2] * size * 10.0 ** rng.uniform(-1, 1, 4)
-    return {"neuron.alpha": alpha, "neuron.beta": beta, "neuron.s": s, "neuron.a": a, "noise": 10.0 ** rng.uniform(-6, 6)}
+    return {"neuron.alpha": alpha, "neuron.beta": beta, "neuron.s": s, "neuron.a": a, "batch_noise": 10.0 ** rng.uniform(-6, 6)}
 
 
 def drawn_start(rng):
     alpha, beta, a = 10.0 ** rng.uniform(-3, 0.3, 3) * rng.choice([-1, 1], 3)
     start = {"start.alpha": alpha, "start.beta": beta, "start.s": 10.0 ** rng.uniform(-0.5, 0.5), "start.a": a}
-    return start | {"time": rng.uniform(0, 8, 2), "noise": 10.0 ** rng.uniform(-2, 1)}
+    return start | {"time": rng.uniform(0, 8, 2), "batch_noise": 10.0 ** rng.uniform(-2, 1)}
 
 
 # The solvers as one program, in place of one for each kind of argument.
@@ -790,13 +797,13 @@ reached = jax.jit(xor.phase1_length)
 
 
 @takes(**xor.trajectory.ranges)
-def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, noise: Real[ArrayLike, ""]):
-    return jnp.stack(solved(time, start, noise))  # beta decays far below what the solver resolves of the others
+def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, batch_noise: Real[ArrayLike, ""]):
+    return jnp.stack(solved(time, start, batch_noise))  # beta decays far below what the solver resolves of the others
 
 
 @takes(**xor.phase1_length.ranges)
-def phase1_length(dim: Real[ArrayLike, ""], noise: Real[ArrayLike, ""]):
-    return reached(dim, noise)
+def phase1_length(dim: Real[ArrayLike, ""], batch_noise: Real[ArrayLike, ""]):
+    return reached(dim, batch_noise)
 
 
 FOUR = Neuron(*np.array([[0.3, -0.8, 0.1, 1.2], [0.2, 0.4, -0.9, -0.3], [0.9, 0.4, 1.3, 0.6], [1.2, -0.7, 0.5, -1.1]]))
@@ -805,8 +812,8 @@ DIMS = [2.0, 1e12]
 CALLS = [
     Call(
         xor.drift,
-        {"neuron": FOUR, "noise": 0.3},
-        edges={"noise": [0.0, 1e-9, 1e6]},
+        {"neuron": FOUR, "batch_noise": 0.3},
+        edges={"batch_noise": [0.0, 1e-9, 1e6]},
         cases=[
             {"neuron.alpha": np.zeros(4), "neuron.beta": np.zeros(4), "neuron.s": np.zeros(4), "neuron.a": np.zeros(4)},
             {"neuron.alpha": np.zeros(4), "neuron.a": np.zeros(4)},
@@ -822,21 +829,21 @@ CALLS = [
     ),
     Call(
         trajectory,
-        {"time": np.array([1.5, 0.4]), "start": ONE, "noise": 0.1},
+        {"time": np.array([1.5, 0.4]), "start": ONE, "batch_noise": 0.1},
         of=xor.trajectory,
         # Reverse mode compiles for minutes; test_trajectory_derivatives and test_slope_in_time_at_0 take forward mode.
         differentiable=False,
         rounding=16,  # the solver's relative tolerance in float32 is 100 eps a step
-        edges={"time": [0.0, 30.0], "noise": [0.0, 10.0], "start.s": [0.01], "start.alpha": [0.0], "start.a": [-1.0]},
+        edges={"time": [0.0, 30.0], "batch_noise": [0.0, 10.0], "start.s": [0.01], "start.alpha": [0.0], "start.a": [-1.0]},
         scaling={"start.alpha": 1, "start.beta": 1, "start.s": 1, "start.a": 1},
         degree=1,
         draw=drawn_start,
     ),
     Call(
         phase1_length,
-        {"dim": 100.0, "noise": 0.1},
+        {"dim": 100.0, "batch_noise": 0.1},
         of=xor.phase1_length,
-        edges={"dim": [4.001, 1e12, 1e30], "noise": [0.0, 1.6]},
+        edges={"dim": [4.001, 1e12, 1e30], "batch_noise": [0.0, 1.6]},
     ),
     Call(
         xor.phase1_margin,
@@ -849,13 +856,13 @@ CALLS = [
     Call(xor.noise_parameter, {"learning_rate": 0.1, "dim": 50.0, "batch_size": 7.0}, edges={"dim": DIMS}),
     Call(
         xor.noise_moments,
-        {"time": np.array([0.4, 5.0]), "dim": 50.0, "noise": 0.3},
-        edges={"time": [0.0, 1e-9, 1e3, np.inf], "dim": DIMS, "noise": [0.0, 1e-9, 1e9]},
+        {"time": np.array([0.4, 5.0]), "dim": 50.0, "batch_noise": 0.3},
+        edges={"time": [0.0, 1e-9, 1e3, np.inf], "dim": DIMS, "batch_noise": [0.0, 1e-9, 1e9]},
     ),
     Call(
         xor.balance_growth,
-        {"time": np.array([0.4, 5.0]), "dim": 50.0, "noise": 0.3},
-        edges={"time": [0.0, np.inf], "dim": DIMS, "noise": [0.0, 1e9]},
+        {"time": np.array([0.4, 5.0]), "dim": 50.0, "batch_noise": 0.3},
+        edges={"time": [0.0, np.inf], "dim": DIMS, "batch_noise": [0.0, 1e9]},
     ),
-    Call(xor.phase1_samples, {"dim": 50.0, "noise": 0.3}, edges={"dim": DIMS, "noise": [1e-9, 1e9, np.inf]}),
+    Call(xor.phase1_samples, {"dim": 50.0, "batch_noise": 0.3}, edges={"dim": DIMS, "batch_noise": [1e-9, 1e9, np.inf]}),
 ]

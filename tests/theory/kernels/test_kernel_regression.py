@@ -255,7 +255,7 @@ def test_bad_arguments_are_named():
     for argument, message in (
         (dict(num_samples=-1.0), "num_samples must be at least 0, got -1.0"),
         (dict(ridge=-0.1), "ridge must be at least 0, got -0.1"),
-        (dict(noise=float("nan")), "noise must be at least 0 and finite, got nan"),
+        (dict(noise_variance=float("nan")), "noise_variance must be at least 0 and finite, got nan"),
         (dict(power=POWER[:2]), r"power must have the shape"),
         (dict(power=-POWER), "power must be at least 0"),
         (dict(num_samples=np.array([1.0, 2.0])), "num_samples must be a single number"),
@@ -374,14 +374,14 @@ def drawn(rng):
 
 
 def drawn_curve(rng):
-    return drawn(rng) | {"power": 10 ** rng.uniform(-3, 1, 3), "noise": 10 ** rng.uniform(-6, 1)}
+    return drawn(rng) | {"power": 10 ** rng.uniform(-3, 1, 3), "noise_variance": 10 ** rng.uniform(-6, 1)}
 
 
 KERNEL = {"spectrum.eigenvalues": 1, "spectrum.tail": 1, "ridge": 1}
 CALLS = [
     Call(
         kernel_regression.learning_curve,
-        {"num_samples": 30.0, "ridge": 0.1, "spectrum": SMALL, "power": np.array([0.5, 0.3, 0.2]), "noise": 0.1},
+        {"num_samples": 30.0, "ridge": 0.1, "spectrum": SMALL, "power": np.array([0.5, 0.3, 0.2]), "noise_variance": 0.1},
         cases=EDGES,
         scaling=KERNEL,
         degree=(0, 0, 1, 0, 0),

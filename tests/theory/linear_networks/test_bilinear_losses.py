@@ -342,11 +342,11 @@ def test_dtype_follows_the_input_and_jit_changes_nothing(delta, covariance):
         (losses.gaussian_loss, (np.eye(2), -np.eye(2)), "covariance must be symmetric and positive semi-definite"),
         (losses.gaussian_loss, (np.eye(2), np.array([[1.0, 0.5], [0.2, 1.0]])), "covariance must be symmetric"),
         (losses.iid_loss, (np.eye(2), -2.1), "excess_kurtosis must be at least -2"),
-        (losses.noisy_loss, (np.eye(2), np.ones(2), 0.0, -0.1), "noise must be at least 0"),
+        (losses.noisy_loss, (np.eye(2), np.ones(2), 0.0, -0.1), "noise_variance must be at least 0"),
         (losses.wiener, (np.eye(2), np.eye(3), 0.1), "covariance must have the shape"),
-        (losses.wiener, (np.eye(2), np.eye(2), -0.1), "noise must be at least 0"),
+        (losses.wiener, (np.eye(2), np.eye(2), -0.1), "noise_variance must be at least 0"),
         (losses.wiener, (np.eye(2), np.diag([1, -1]), 0.1), "covariance must be symmetric"),
-        (losses.isotropic_shrinkage, (np.eye(2), -0.1), "noise must be at least 0"),
+        (losses.isotropic_shrinkage, (np.eye(2), -0.1), "noise_variance must be at least 0"),
         (losses.weight_decay_optimum, (np.ones(2), -0.1), "weight_decay must be at least 0"),
         (losses.trained_readout_optimum, (np.ones(2), -0.1), "weight_decay must be at least 0"),
     ],
@@ -486,36 +486,42 @@ CALLS = [
     ),
     Call(
         losses.noisy_loss,
-        {"q": D, "x": ROW, "y": 0.6, "noise": 0.3},
+        {"q": D, "x": ROW, "y": 0.6, "noise_variance": 0.3},
         cases=[{"q": ZERO}, {"x": 0 * ROW}],
         scaling={"q": 1, "y": 1},
         degree=2,
     ),
     Call(
         losses.wiener,
-        {"target": D, "covariance": S, "noise": 0.3},
+        {"target": D, "covariance": S, "noise_variance": 0.3},
         cases=[
-            *({"covariance": np.eye(3)}, {"covariance": ZERO}, {"covariance": LOW_RANK}, {"noise": 1e-12}, {"noise": 1e12}),
-            *({"covariance": LOW_RANK, "noise": 0.0}, {"covariance": ZERO, "noise": 0.0}),
+            *(
+                {"covariance": np.eye(3)},
+                {"covariance": ZERO},
+                {"covariance": LOW_RANK},
+                {"noise_variance": 1e-12},
+                {"noise_variance": 1e12},
+            ),
+            *({"covariance": LOW_RANK, "noise_variance": 0.0}, {"covariance": ZERO, "noise_variance": 0.0}),
         ],
         kinks=["case 5", "case 6"],  # the rank of the covariance is the rank of the result
-        scaling={"covariance": 1, "noise": 1},
+        scaling={"covariance": 1, "noise_variance": 1},
         degree=(0, 1),
         single=lambda arguments: (
-            np.linalg.cond(arguments["covariance"] + min(arguments["noise"], 1e9) * np.eye(3)) < 1e3
+            np.linalg.cond(arguments["covariance"] + min(arguments["noise_variance"], 1e9) * np.eye(3)) < 1e3
         ),  # see the docstring
         draw=lambda rng: {
             "target": D * 10 ** rng.uniform(-2, 2, (3, 3)),
             "covariance": symmetric(rng),
-            "noise": 10 ** rng.uniform(-3, 3),
+            "noise_variance": 10 ** rng.uniform(-3, 3),
         },
         directions={"covariance": symmetric_direction},
     ),
     Call(
         losses.isotropic_shrinkage,
-        {"target": D, "noise": 0.3},
+        {"target": D, "noise_variance": 0.3},
         cases=[{"target": ZERO}],
-        edges={"noise": [0.0, 1e-12, 1.0, 1e12, 1e30, np.inf]},
+        edges={"noise_variance": [0.0, 1e-12, 1.0, 1e12, 1e30, np.inf]},
     ),
     Call(losses.displacement, {"q": D, "added": ROW, "mean": ROW[::-1].copy(), "linear": -2 * ROW}, cases=[{"added": 0 * ROW}]),
     Call(

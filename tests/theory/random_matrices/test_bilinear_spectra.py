@@ -326,18 +326,18 @@ def test_quadratic_power():
     rejected(assert_power, lambda q: np.array([np.trace(q) ** 2, 2 * d / (d + 2) * np.sum(traceless(q) ** 2)]))
 
 
-def quadratic_fits(num_samples, draws, gaussian=False, noise=0.1, ridge=1.0, seed=0):
+def quadratic_fits(num_samples, draws, gaussian=False, noise_variance=0.1, ridge=1.0, seed=0):
     """Test errors of kernel ridge regression on x'Qx; the fit is a quadratic form, and so its error has a closed form."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((draws, num_samples, DIM))
     if not gaussian:
         x *= np.sqrt(DIM) / np.linalg.norm(x, axis=2, keepdims=True)
-    y = np.einsum("rni,ij,rnj->rn", x, TARGET, x) + np.sqrt(noise) * rng.standard_normal((draws, num_samples))
+    y = np.einsum("rni,ij,rnj->rn", x, TARGET, x) + np.sqrt(noise_variance) * rng.standard_normal((draws, num_samples))
     gram = np.einsum("rni,rmi->rnm", x, x) ** 2 + ridge * np.eye(num_samples)
     coefficients = np.linalg.solve(gram, y[..., None])[..., 0]
     missed = np.einsum("rn,rni,rnj->rij", coefficients, x, x) - TARGET
     square, trace = np.sum(missed**2, (1, 2)), np.trace(missed, axis1=1, axis2=2)
-    return (2 * square + trace**2) * (1 if gaussian else DIM / (DIM + 2)) + noise
+    return (2 * square + trace**2) * (1 if gaussian else DIM / (DIM + 2)) + noise_variance
 
 
 def quadratic_curve(num_samples, power):

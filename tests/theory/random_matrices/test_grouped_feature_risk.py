@@ -322,7 +322,7 @@ CALLS = [
             "groups": GROUPS._replace(tails=np.array([1e-3, 2e-3, 0.0])),
             "multiplicities": MULTIPLICITIES,
             "power": POWER,
-            "noise": 0.1,
+            "noise_variance": 0.1,
         },
         cases=[{"num_samples": np.inf, "num_heads": np.inf}, {"num_samples": 0.0, "ridge": 0.0}],
         scaling={"groups.eigenvalues": 1, "groups.tails": 1, "ridge": 1},

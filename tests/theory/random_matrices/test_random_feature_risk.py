@@ -221,7 +221,7 @@ CALLS = [
             "ridge": 0.1,
             "spectrum": SMALL,
             "power": np.array([0.5, 0.3, 0.2]),
-            "noise": 0.1,
+            "noise_variance": 0.1,
         },
         cases=[
             PEAK | {"num_samples": 78.0},
