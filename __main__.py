@@ -287,7 +287,6 @@ def _status(words: list[str]) -> int:
 
 def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
     """The experiment that was named and the options for it, `config` among them; or (None, exit code)."""
-    from .gallery.entries import meanings
     from .sweeps.config import as_dict, leaves, parse, replace
     from .sweeps.errors import unknown
     from .sweeps.runner import resolve
@@ -315,7 +314,12 @@ def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
             if plain in (int, float) or get_origin(plain) is Literal:
                 values[path] = parse(path, inline or text, known[path].annotation)
     replace(default, values)
-    shown = _with_ranges(default, "", meanings(type(default)) if {"-h", "--help"} & set(words) else {})
+    comments = {}
+    if {"-h", "--help"} & set(words):
+        from .gallery.entries import meanings
+
+        comments = meanings(type(default))
+    shown = _with_ranges(default, "", comments)
     options = dataclasses.make_dataclass(
         command,
         [

@@ -19,7 +19,7 @@ import types
 import typing
 from typing import Annotated, Any, NamedTuple
 
-from annotated_types import Ge, Gt, Le, Len, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 
 class _Mark(NamedTuple):
@@ -129,8 +129,6 @@ def _holds(value: Any, marks: tuple) -> bool:
                 holds = value < lt
             case MinLen(least):
                 holds = len(value) >= least
-            case Len(least, most):
-                holds = len(value) >= least and (most is None or len(value) <= most)
             case _:
                 holds = True
         if not holds:

@@ -276,6 +276,8 @@ def last_step(experiment: Experiment, config: Any, steps: np.ndarray | None) -> 
 def labels_of(experiment: Experiment, config: Any) -> dict[str, tuple]:
     """The labels of the axes at this config, checked."""
     labels = experiment.labels(config)
+    if not labels:  # asked for every cell of a grid
+        return labels
     axes = {axis for field in (*experiment.fields.values(), *experiment.curves.values()) for axis in field.axes}
     if strangers := set(labels) - axes:
         raise unknown(f"axis in {experiment.name}.labels", min(strangers), axes)

@@ -43,6 +43,7 @@ def program_digest(*programs: tuple[Callable, Any, dict[str, Any]]) -> tuple[str
         mine = dict(zip(sorted(values), closed.jaxpr.invars[first:], strict=True))
         used |= {name for name, var in mine.items() if var in read}
         kept = [*closed.jaxpr.invars[:first], *(var for var in mine.values() if var in read)]
+        digest.update(repr([name for name, var in mine.items() if var in read]).encode())  # which of them is which
         for text in _lines(closed.jaxpr, list(closed.consts), kept):
             digest.update(text.encode())
     return digest.hexdigest()[:16], sorted(used)

@@ -9,6 +9,7 @@ import pytest
 from closedform.sweeps import Settings, UsageError, agrees, checkpoints, compare, find, load, run, sweep
 from closedform.sweeps import execution as execution_module
 from closedform.sweeps import job as job_module
+from closedform.sweeps.traced import program_digest
 from zoo import regression
 
 
@@ -176,3 +177,14 @@ def test_a_damaged_state_is_set_aside_and_trained_again(tmp_path, trained_steps)
 def test_what_breaks_the_contract_is_named(tmp_path, names, message):
     with pytest.raises(UsageError, match=message):
         run(changed(**names), seeds=1, **options(tmp_path))
+
+
+def test_the_digest_tells_which_value_a_function_uses():
+    """Two functions that use one value each, and the same two with the values exchanged."""
+    values = {"a": 1.0, "b": 2.0}
+    by = {name: lambda x, values, name=name: x * values[name] for name in values}
+    one = program_digest((by["a"], 3.0, values), (by["b"], 3.0, values))
+    other = program_digest((by["b"], 3.0, values), (by["a"], 3.0, values))
+    assert one[1] == other[1] == ["a", "b"]
+    assert one[0] != other[0]
+    assert program_digest((by["a"], 3.0, values)) == program_digest((by["a"], 3.0, {**values, "c": 1.0}))
