@@ -13,7 +13,7 @@ Example. One number that tells the sign of its input:
 ...     x = jax.random.normal(key, (8,))
 ...     return classify.cross_entropy(jnp.stack([-weight * x, weight * x], axis=1), (x > 0).astype(int))
 >>> training = classify.Training(learning_rate=0.1, num_steps=100)
->>> state = classify.start(jax.random.key(0), jnp.zeros(()), training)
+>>> state = classify.start(jax.random.key(0), jnp.zeros(()))
 >>> state = jax.lax.fori_loop(0, 100, lambda _, state: classify.step(state, loss, training), state)
 >>> bool(state.params > 2)
 True
@@ -29,7 +29,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..contract import Count, NonNegative, Positive, check
-from .descent import cosine_adam
+from . import descent
 
 
 @dataclass(frozen=True)
@@ -50,29 +50,24 @@ class State(NamedTuple):
 
     params: Any
     memory: optax.OptState  # of the optimiser
-    key: PRNGKeyArray  # batch i is drawn by fold_in(key, i)
     updates: Int[Array, ""]  # done so far
+    key: PRNGKeyArray  # batch i is drawn by fold_in(key, i)
 
 
-def start(key: PRNGKeyArray, params: Any, training: Training) -> State:
+def start(key: PRNGKeyArray, params: Any) -> State:
     """Before the first update."""
-    optimiser, _ = cosine_adam(
-        lambda params, _: jnp.zeros(()), training.learning_rate, training.num_steps, training.weight_decay
-    )
-    memory: Any = optimiser.init(params)  # type: ignore[arg-type]
-    return State(params, memory, key, jnp.zeros((), int))
+    return State(*descent.begin(params), key)
 
 
 def step(state: State, loss_fn: Callable[[Any, PRNGKeyArray], Float[Array, ""]], training: Training) -> State:
     """One update; loss_fn(params, key) is the mean loss of the batch that the key draws."""
-    params, memory, key, updates = state
+    *network, key = state
 
     def loss(params: Any, update: Array) -> Float[Array, ""]:
         return loss_fn(params, jax.random.fold_in(key, update))
 
-    _, update = cosine_adam(loss, training.learning_rate, training.num_steps, training.weight_decay)
-    params, memory = update(updates, (params, memory))
-    return State(params, memory, key, updates + 1)
+    settings = training.learning_rate, training.num_steps, training.weight_decay
+    return State(*descent.step(descent.State(*network), loss, *settings), key)
 
 
 def cross_entropy(logits: Float[Array, "*example class"], labels: Int[Array, "*example"]) -> Float[Array, ""]:

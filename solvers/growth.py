@@ -32,7 +32,7 @@ from . import interior_point, losses
 from .certificate import Certificate, Found, search
 from .descent import adam
 from .losses import Loss
-from .program import Numbers, Program, Solution, checked
+from .program import Numbers, Program, checked
 from .program import network as network_of
 
 
@@ -76,38 +76,36 @@ def grow(
     loss.check(y, smooth=True)
     require(at_least(0), rtol=rtol)
     key_start, key_rounds = jax.random.split(key)
-    weights, sign = _random_neurons(key_start, x, y, width)
-    nu = loss.dual_point(jnp.zeros_like(y), y)
-    best = convex_relu.to_network(jnp.asarray(weights), jnp.asarray(sign))
+    (weights, sign), nu = _start(key_start, x, y, loss, width)
+    best = convex_relu.to_network(weights, sign)
+    weights, sign = np.asarray(weights), np.asarray(sign)
     objective, bound, rounds = np.inf, -np.inf, []
     dual = nu, jnp.zeros(()), jnp.zeros(x.shape[1]), jnp.ones(())  # nu, N, direction and sign of the best bound
     for number in range(max_rounds):
         key_round = jax.random.fold_in(key_rounds, number)
-        new, new_sign = _violations(_search(key_round, nu, x, weights, num_starts), beta)
+        found = _search(key_round, nu, x, y, beta, _near(weights), loss, num_starts)[0]
+        new, new_sign = _violations(found, beta)
         size = 0.01 * np.mean(np.linalg.norm(weights, axis=0))
         weights, sign = np.concatenate([weights, size * new], axis=1), np.concatenate([sign, new_sign])
-        moved = _descend(_padded(weights, sign), x, y, beta, loss, 0.05 / (1 + number), descent_steps)
-        moved_weights, moved_sign = (np.asarray(array) for array in convex_relu.products(moved))
+        rate = 0.05 / (1 + number)
+        moved, moved_objective, products = _descend(*_padded(weights, sign), x, y, beta, loss, rate, descent_steps)
+        moved_weights, moved_sign = (np.asarray(array) for array in products)
         alive = np.linalg.norm(moved_weights, axis=0) > 1e-6 * np.linalg.norm(moved_weights, axis=0).max(initial=0)
         directions = np.concatenate([moved_weights[:, alive], weights], axis=1)
         program = _program(directions, np.concatenate([moved_sign[alive], sign]), x, y, beta)
-        solution = _solve(program, loss, 0.1 * rtol)
-        solved = network_of(solution, program)
+        solved, solved_objective, nu = _solve(program, loss, 0.1 * rtol)
         network = convex_relu.merge_collinear(solved, 1e-2, 1e-4)
-        for candidate in (solved, network, moved):
-            value = float(losses.network_objective(candidate, x, y, beta, loss))
-            if value < objective:
-                best, objective = candidate, value
-        nu = loss.dual_point(convex_relu.outputs(solution.weights, program.sign, program.active, x), y)
         weights, sign = (np.asarray(array) for array in convex_relu.products(network))
-        found = _search(jax.random.fold_in(key_round, 1), nu, x, weights, num_starts)
-        top = jnp.argmax(found.value)
-        norm = found.value[top]
-        proved = float(loss.bound(nu, norm, y, beta))
-        if proved > bound:
-            bound, dual = proved, (nu, norm, found.direction[:, top], found.sign[top])
+        merged_objective = _objective(*_padded(weights, sign), x, y, beta, loss)
+        for candidate, value in ((solved, solved_objective), (network, merged_objective), (moved, moved_objective)):
+            if float(value) < objective:
+                best, objective = candidate, float(value)
+        found, norm, proved = _search(jax.random.fold_in(key_round, 1), nu, x, y, beta, _near(weights), loss, num_starts)
+        if float(proved) > bound:
+            top = np.argmax(found.value)
+            bound, dual = float(proved), (nu, norm, found.direction[:, top], found.sign[top])
         blocks = int(np.sum(np.asarray(program.sign) != 0))
-        rounds.append(Round(objective, bound, float(norm / beta), blocks, sign.size))
+        rounds.append(Round(objective, bound, float(norm) / float(beta), blocks, sign.size))
         if report is not None:
             report(number, rounds[-1])
         if objective - bound <= rtol * abs(objective):
@@ -116,22 +114,30 @@ def grow(
     return Grown(best, certificate, rounds)
 
 
-def _random_neurons(key: PRNGKeyArray, x: Array, y: Array, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Products u alpha of random direction and sign, together of about the size of y."""
+@partial(jax.jit, static_argnames=("loss", "width"))
+def _start(key: PRNGKeyArray, x: Array, y: Array, loss: Loss, width: int) -> tuple[tuple[Array, Array], Array]:
+    """Products u alpha of random direction and sign, together of about the size of y; the dual point of the zero network."""
     key_direction, key_sign = jax.random.split(key)
     direction = jax.random.normal(key_direction, (x.shape[1], width), x.dtype)
     seen = jnp.linalg.norm(x @ direction) / jnp.sqrt(jnp.asarray(width, x.dtype))  # root mean square over the neurons
     scale = jnp.linalg.norm(y) / (jnp.where(seen > 0, seen, 1) * jnp.sqrt(jnp.asarray(width, x.dtype)))
-    return np.asarray(scale * direction), np.asarray(jax.random.rademacher(key_sign, (width,), x.dtype))
+    sign = jax.random.rademacher(key_sign, (width,), x.dtype)
+    return (scale * direction, sign), loss.dual_point(jnp.zeros_like(y), y)
 
 
-_jitted_search = jax.jit(search, static_argnames=("num_starts", "num_steps"))
+@partial(jax.jit, static_argnames=("loss", "num_starts"))
+def _search(
+    key: PRNGKeyArray, nu: Array, x: Array, y: Array, beta: Array, near: ArrayLike, loss: Loss, num_starts: int
+) -> tuple[Found, Array, Array]:
+    """What the search finds, its norm N(nu), and the bound that this proves."""
+    found = search(key, nu, x, num_starts=num_starts, near=jnp.asarray(near))
+    norm = jnp.max(found.value)
+    return found, norm, loss.bound(nu, norm, y, beta)
 
 
-def _search(key: PRNGKeyArray, nu: Array, x: Array, weights: np.ndarray, num_starts: int) -> Found:
-    """The search near these neurons; those of zero up to the capacity are random starts."""
-    near = jnp.asarray(np.pad(weights, [(0, 0), (0, -weights.shape[1] % _CAPACITY)]))
-    return _jitted_search(key, nu, x, num_starts=num_starts, near=near)
+def _near(weights: np.ndarray) -> np.ndarray:
+    """Where a search starts besides at random; those of zero up to the capacity are random starts as well."""
+    return np.pad(weights, [(0, 0), (0, -weights.shape[1] % _CAPACITY)])
 
 
 def _violations(found: Found, beta: Array, most: int = 64, apart: float = 1e-2) -> tuple[np.ndarray, np.ndarray]:
@@ -149,21 +155,31 @@ def _violations(found: Found, beta: Array, most: int = 64, apart: float = 1e-2) 
 _CAPACITY = 64  # sizes are rounded up to its multiples, so that the rounds share compiled programs
 
 
-def _padded(weights: np.ndarray, sign: np.ndarray) -> two_layer.Params:
-    """The network of these products, with neurons of zero up to the capacity: they stay zero in training."""
+def _padded(weights: np.ndarray, sign: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """These products, and some of zero up to the capacity: they stay zero in training."""
     extra = -sign.size % _CAPACITY
-    weights, sign = np.pad(weights, [(0, 0), (0, extra)]), np.pad(sign, (0, extra), constant_values=1)
-    return convex_relu.to_network(jnp.asarray(weights), jnp.asarray(sign))
+    return np.pad(weights, [(0, 0), (0, extra)]), np.pad(sign, (0, extra), constant_values=1)
+
+
+@partial(jax.jit, static_argnames="loss")
+def _objective(weights: ArrayLike, sign: ArrayLike, x: Array, y: Array, beta: Array, loss: Loss) -> Array:
+    return losses.network_objective(convex_relu.to_network(jnp.asarray(weights), jnp.asarray(sign)), x, y, beta, loss)
 
 
 @partial(jax.jit, static_argnames=("loss", "num_steps"))
 def _descend(
-    params: two_layer.Params, x: Array, y: Array, beta: Array, loss: Loss, rate: ArrayLike, num_steps: int
-) -> two_layer.Params:
-    """Adam with a cosine decay to zero from `rate` times the mean size of the living output weights."""
+    weights: ArrayLike, sign: ArrayLike, x: Array, y: Array, beta: Array, loss: Loss, rate: ArrayLike, num_steps: int
+) -> tuple[two_layer.Params, Array, tuple[Array, Array]]:
+    """Adam with a cosine decay to zero from `rate` times the mean size of the living output weights.
+
+    The network, its objective and its products.
+    """
+    params = convex_relu.to_network(jnp.asarray(weights), jnp.asarray(sign))
     alive = jnp.sum((params.a != 0).astype(params.a.dtype))
     size = jnp.sum(jnp.abs(params.a)) / jnp.maximum(alive, 1)
-    return adam(lambda p: losses.network_objective(p, x, y, beta, loss), params, rate * size, num_steps)[0]
+    objective_fn = partial(losses.network_objective, x=x, y=y, beta=beta, loss=loss)
+    params, objective = adam(objective_fn, params, rate * size, num_steps)
+    return params, objective[-1], convex_relu.products(params)
 
 
 def _program(directions: np.ndarray, sign: np.ndarray, x: Array, y: Array, beta: Array) -> Program:
@@ -175,5 +191,9 @@ def _program(directions: np.ndarray, sign: np.ndarray, x: Array, y: Array, beta:
 
 
 @partial(jax.jit, static_argnames=("loss", "rtol"))
-def _solve(program: Program, loss: Loss, rtol: float) -> Solution:
-    return interior_point.solve(program, cones=True, loss=loss, rtol=rtol)
+def _solve(program: Program, loss: Loss, rtol: float) -> tuple[two_layer.Params, Array, Array]:
+    """The network of the optimum, its objective and its dual point."""
+    solution = interior_point.solve(program, cones=True, loss=loss, rtol=rtol)
+    network = network_of(solution, program)
+    nu = loss.dual_point(convex_relu.outputs(solution.weights, program.sign, program.active, program.x), program.y)
+    return network, losses.network_objective(network, program.x, program.y, program.beta, loss), nu

@@ -70,7 +70,7 @@ def labels(config: Config) -> dict[str, tuple]:
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_split, key_params, key_train = jax.random.split(key, 3)
     start = bilinear_classifier.init(key_params, config.model)
-    return State(start, classify.start(key_train, start, config.training), _digits.split(key_split, config))
+    return State(start, classify.start(key_train, start), _digits.split(key_split, config))
 
 
 def step(state: State, config: Config) -> State:

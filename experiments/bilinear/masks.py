@@ -70,7 +70,7 @@ def labels(config: Config) -> dict[str, tuple]:
 
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_split, key_params, key_train, key_order = jax.random.split(key, 4)
-    classifier = classify.start(key_train, bilinear_classifier.init(key_params, config.model), config.training)
+    classifier = classify.start(key_train, bilinear_classifier.init(key_params, config.model))
     return State(classifier, jax.random.permutation(key_order, config.model.dim), _digits.split(key_split, config))
 
 

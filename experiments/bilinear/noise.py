@@ -72,7 +72,7 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     key_params, key_train = jax.random.split(key)
     model = bilinear.Config(len(config.spectrum), config.width, bias=True, init="ones", init_scale=0.5)
     start = bilinear.init(key_params, model)
-    return State(classify.start(key_train, (start.w, start.v), config.training), start.p)
+    return State(classify.start(key_train, (start.w, start.v)), start.p)
 
 
 def step(state: State, config: Config) -> State:

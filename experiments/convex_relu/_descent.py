@@ -1,14 +1,11 @@
 """What gradient descent does on the same objective: Adam with a cosine decay to zero, full batch."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...models.fully_connected import convex_relu, two_layer
-from ...solvers.descent import adam, cosine_adam
+from ...solvers import descent
 from ...solvers.losses import network_objective
 
 
@@ -19,32 +16,17 @@ def start(key: PRNGKeyArray, dim: int, width: int, init_scale: float) -> two_lay
     return two_layer.Params(scale * jax.random.normal(key_w, (dim, width)), scale * jax.random.normal(key_a, (width,)))
 
 
-class State(NamedTuple):
-    """One network in training, where the engine owns the loop."""
-
-    params: two_layer.Params
-    memory: optax.OptState
-    updates: Int[Array, ""]
-
-
-def begin(params: two_layer.Params, learning_rate: float, num_steps: int) -> State:
-    optimiser, _ = cosine_adam(lambda params, _: jnp.zeros(()), learning_rate, num_steps)
-    return State(params, optimiser.init(params), jnp.zeros((), int))
-
-
 def step(
-    state: State,
+    state: descent.State,
     x: Float[Array, "sample dim"],
     y: Float[Array, "sample"],
     beta: Float[Array, ""] | float,
     learning_rate: float,
     num_steps: int,
-) -> State:
-    """An update of `train`."""
+) -> descent.State:
+    """An update of `train`, where the engine owns the loop."""
     rate = learning_rate * jnp.sqrt(state.params.a.size)
-    _, update = cosine_adam(lambda params, _: network_objective(params, x, y, beta), rate, num_steps)
-    params, memory = update(state.updates, (state.params, state.memory))
-    return State(params, memory, state.updates + 1)
+    return descent.step(state, lambda params, _: network_objective(params, x, y, beta), rate, num_steps)
 
 
 def train(
@@ -61,7 +43,7 @@ def train(
     `learning_rate` is that of u and alpha; on the weights of two_layer, sqrt(width) larger, it is so much larger.
     """
     rate = learning_rate * jnp.sqrt(params.a.size)
-    return adam(lambda p: network_objective(p, x, y, beta), params, rate, num_steps, num_moments)
+    return descent.adam(lambda p: network_objective(p, x, y, beta), params, rate, num_steps, num_moments)
 
 
 def train_gated(
@@ -86,4 +68,4 @@ def train_gated(
     key_w, key_a = jax.random.split(key)
     shape = gates.shape
     start = two_layer.Params(init_scale * jax.random.normal(key_w, shape), init_scale * jax.random.normal(key_a, shape[1:]))
-    return adam(objective, start, learning_rate, num_steps)[1]
+    return descent.adam(objective, start, learning_rate, num_steps)[1]

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, NonNegative, Positive, Precision, Static, Tolerance, check
-from ...solvers import certificate, growth
+from ...solvers import certificate, descent, growth
 from ...solvers.losses import network_objective
 from ...tasks import teacher
 from . import _descent
@@ -74,12 +74,20 @@ class _Grown(NamedTuple):
 _ROUNDS = 12
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _data(
+    key_sample: PRNGKeyArray, key_search: PRNGKeyArray, num_samples: int, dim: int
+) -> tuple[Float[Array, "sample dim"], Float[Array, "sample"], Float[Array, ""]]:
+    """The examples, and the weight decay from which on the best network is zero."""
+    x, y = teacher.sample(key_sample, num_samples, dim)
+    return x, y, jnp.max(certificate.search(key_search, y, x, num_starts=1024).value)
+
+
 @functools.lru_cache(maxsize=8)
 def _grown(num_samples: int, dim: int, beta_share: float, accuracy: float) -> _Grown:
     """One data set and its optimum. Growing is driven by Python: it runs while the experiment is traced, and once."""
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        x, y = teacher.sample(jax.random.key(2022), num_samples, dim)
-        largest = jnp.max(certificate.search(jax.random.key(0), y, x, num_starts=1024).value)
+    with jax.core.eval_context(), jax.enable_x64(True):
+        x, y, largest = _data(jax.random.key(2022), jax.random.key(0), num_samples, dim)
         beta = beta_share * largest
         grown = growth.grow(jax.random.key(1), x, y, beta, rtol=accuracy, max_rounds=_ROUNDS)
         lines = np.array([(line.objective, line.bound) for line in grown.rounds])
@@ -93,14 +101,14 @@ def _of(config: Config) -> _Grown:
 
 
 class State(NamedTuple):
-    network: _descent.State
+    network: descent.State
     key: PRNGKeyArray  # of the search for a violation
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_start, key_search = jax.random.split(key)
     start = _descent.start(key_start, config.dim, config.width, config.init_scale)
-    return State(_descent.begin(start, config.learning_rate, config.num_steps), key_search)
+    return State(descent.begin(start), key_search)
 
 
 def step(state: State, config: Config) -> State:

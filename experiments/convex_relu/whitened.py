@@ -24,7 +24,7 @@ from annotated_types import Le
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, NonNegative, Positive, Precision, Tolerance, check
-from ...solvers import interior_point
+from ...solvers import descent, interior_point
 from ...solvers.losses import network_objective
 from ...solvers.program import gated_program, relu_program
 from ...theory.convex import convex_relu as theory
@@ -51,7 +51,7 @@ class Config:
 class State(NamedTuple):
     x: Float[Array, "sample dim"]  # orthonormal rows
     y: Float[Array, "sample"]
-    network: _descent.State
+    network: descent.State
 
 
 class Result(NamedTuple):
@@ -66,7 +66,7 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     key_x, key_y, key_start = jax.random.split(key, 3)
     x = jnp.linalg.qr(jax.random.normal(key_x, (config.dim, config.num_samples)))[0].T
     start = _descent.start(key_start, config.dim, config.width, config.init_scale)
-    network = _descent.begin(start, config.learning_rate, config.num_steps)
+    network = descent.begin(start)
     return State(x, jax.random.normal(key_y, (config.num_samples,)), network)
 
 

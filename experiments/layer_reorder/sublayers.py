@@ -93,7 +93,7 @@ def init(key: PRNGKeyArray, config: Config) -> classify.State:
         jax.random.normal(key_head, (2, dim)) / jnp.sqrt(dim),
     )
 
-    return classify.start(key_train, start, config.training)
+    return classify.start(key_train, start)
 
 
 def step(state: classify.State, config: Config) -> classify.State:

@@ -50,7 +50,7 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     key_split, key_params, key_train = jax.random.split(key, 3)
     start = vision_transformer.init(key_params, config.model)
     split = images.split(key_split, config.images, config.num_train)
-    return State(start, classify.start(key_train, start, config.training), split)
+    return State(start, classify.start(key_train, start), split)
 
 
 def step(state: State, config: Config) -> State:

@@ -26,7 +26,7 @@ def trained():
 
 def path_of_training():
     weights = jnp.asarray(np.random.default_rng(0).normal(size=(3, 3)))
-    state = classify.start(jax.random.key(1), weights, TRAINING)
+    state = classify.start(jax.random.key(1), weights)
     step = jax.jit(lambda state: classify.step(state, loss, TRAINING))
     yield state
     for _ in range(TRAINING.num_steps):
