@@ -118,7 +118,7 @@ def _as_printed(program: Program, rho: float, num_steps: int) -> tuple[Float[Arr
     Late is where the iterates change by less than 1e-8: at the limit itself a block may stand exactly on the edge between
     zero and not (of two cones that share a neuron, one may carry it), where the step has no derivative.
     """
-    x, y, active, sign, beta = program
+    x, y, active, sign, weight_decay = program
     (num_samples, dim), blocks = x.shape, sign.size
     F = ((active * sign[None])[:, :, None] * x[:, None, :]).reshape(num_samples, blocks * dim)
     pieces = (2 * active - 1).T[:, :, None] * x[None]
@@ -132,14 +132,14 @@ def _as_printed(program: Program, rho: float, num_steps: int) -> tuple[Float[Arr
         u = jax.scipy.linalg.cho_solve(factor, F.T @ y / rho + v - lam + G.T @ (s - nu))
         free = (u + lam).reshape(blocks, dim)
         size = jnp.linalg.norm(free, axis=1, keepdims=True)
-        v = (jnp.maximum(1 - beta / (rho * jnp.maximum(size, 1e-300)), 0) * free).ravel()
+        v = (jnp.maximum(1 - weight_decay / (rho * jnp.maximum(size, 1e-300)), 0) * free).ravel()
         s = jnp.maximum(G @ u + nu, 0)
         new = v, s, lam + u - v, nu + G @ u - s, u
         moving = sum(jnp.sum((a - b) ** 2) for a, b in zip(new, now, strict=True)) > 1e-16
         late = jax.tree.map(lambda a, b: jnp.where(moving, a, b), new, late)
         neurons = v.reshape(blocks, dim)
         f = jnp.maximum(x @ neurons.T, 0) @ sign
-        objective = jnp.sum((f - y) ** 2) / 2 + beta * jnp.sum(jnp.linalg.norm(neurons, axis=1))
+        objective = jnp.sum((f - y) ** 2) / 2 + weight_decay * jnp.sum(jnp.linalg.norm(neurons, axis=1))
         return (new, late), objective
 
     none, cones = jnp.zeros(blocks * dim, x.dtype), jnp.zeros(blocks * num_samples, x.dtype)

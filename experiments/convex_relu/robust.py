@@ -51,7 +51,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     trained, plain = _solve(config), _solve(config, eps=0.0)
     attacked = _attacked(key, trained, program, config)
     network = convex_relu.to_network(trained.weights, program.sign)
-    clean = losses.network_objective(network, program.x, program.y, program.beta, losses.hinge)
+    clean = losses.network_objective(network, program.x, program.y, program.weight_decay, losses.hinge)
     return Result(attacked, clean, _attacked(key, plain, program, config))
 
 
@@ -75,14 +75,14 @@ def _attacked(key: PRNGKeyArray, solution: Solution, program: Program, config: C
     moves = config.eps * jnp.concatenate([jnp.zeros((1, config.dim), program.x.dtype), corners, inside])
     outputs = jax.vmap(jax.vmap(two_layer.apply, (None, 0)), (None, 0))(network, program.x[:, None] + moves[None])
     worst = jnp.min(program.y[:, None] * outputs, axis=1)
-    return jnp.mean(jax.nn.relu(1 - worst)) + program.beta * jnp.sum(norms(solution.weights))
+    return jnp.mean(jax.nn.relu(1 - worst)) + program.weight_decay * jnp.sum(norms(solution.weights))
 
 
 def predict(config: Config) -> Result:
     """The bound that the dual proves of the program, and the hinge of its linear pieces."""
     program, solution = _program(config), _solve(config)
     f = convex_relu.outputs(solution.weights, program.sign, program.active, program.x)
-    clean = losses.hinge.value(f, program.y) + program.beta * jnp.sum(norms(solution.weights))
+    clean = losses.hinge.value(f, program.y) + program.weight_decay * jnp.sum(norms(solution.weights))
     return Result(solution.bound, clean)
 
 

@@ -58,7 +58,7 @@ def init(key: PRNGKeyArray, config: Config) -> Float[Array, "dim direction"]:
 def simulate(state: Float[Array, "dim direction"], config: Config) -> Result:
     x, _ = (jnp.asarray(array) for array in config.points())
     drawn, tests = state[:, : config.num_directions], state[:, config.num_directions + 1 :]
-    program = relu_program(*config.points(), drawn, 1.0)._replace(beta=jnp.asarray(config.beta, x.dtype))
+    program = relu_program(*config.points(), drawn, 1.0)._replace(weight_decay=jnp.asarray(config.weight_decay, x.dtype))
     solution = interior_point.solve(program, cones=True, rtol=_ACCURACY)
     active = convex_relu.patterns(tests, x)
     nu = program.y - convex_relu.outputs(solution.weights, program.sign, program.active, x)
@@ -66,7 +66,7 @@ def simulate(state: Float[Array, "dim direction"], config: Config) -> Result:
     # a pattern that was drawn cannot improve; of another, the dual constraint says whether it does
     height = jnp.max(jnp.stack([_largest(sign * nu, x, active, side) for sign in (1.0, -1.0)]), axis=0)
     known = jnp.any(jnp.all(active[:, :, None] == program.active[:, None, : config.num_directions], axis=0), axis=1)
-    improving = jnp.mean(((height > config.beta * (1 + _THRESHOLD)) & ~known).astype(x.dtype))
+    improving = jnp.mean(((height > config.weight_decay * (1 + _THRESHOLD)) & ~known).astype(x.dtype))
     optimum = config.optimum().objective
     return Result(
         improving,
@@ -77,7 +77,7 @@ def simulate(state: Float[Array, "dim direction"], config: Config) -> Result:
 
 
 _ACCURACY = 1e-9
-_THRESHOLD = 1e-4  # of N/beta - 1: the square root of what the solver leaves, as in descent.py
+_THRESHOLD = 1e-4  # of N/weight_decay - 1: the square root of what the solver leaves, as in descent.py
 
 
 def _largest(nu: Array, x: Array, active: Array, side: Array) -> Float[Array, "direction"]:
@@ -97,7 +97,7 @@ def predict(state: Float[Array, "dim direction"], config: Config) -> Result:
     """s/(N + 1): of the first N + 1 directions, each one that carries weight is left out, and the program solved again."""
     count = config.num_directions + 1
     drawn = state[:, :count]
-    program = relu_program(*config.points(), drawn, 1.0)._replace(beta=jnp.asarray(config.beta, state.dtype))
+    program = relu_program(*config.points(), drawn, 1.0)._replace(weight_decay=jnp.asarray(config.weight_decay, state.dtype))
 
     def solve(program: Program) -> Solution:
         return interior_point.solve(program, cones=True, rtol=_ACCURACY)

@@ -53,11 +53,11 @@ def init(key: PRNGKeyArray, config: Config) -> Float[Array, "dim direction"]:
 def simulate(state: Float[Array, "dim direction"], config: Config) -> Result:
     x, y = (jnp.asarray(array) for array in config.points())
     tests = state[:, config.num_neurons + 1 :]
-    network, solution = fista.scp(state[:, : config.num_neurons], x, y, config.beta, rtol=_ACCURACY)
+    network, solution = fista.scp(state[:, : config.num_neurons], x, y, config.weight_decay, rtol=_ACCURACY)
     features = _features(state[:, : config.num_neurons], x)
     nu = y - features @ solution.weights
-    violated = jnp.abs(nu @ _features(tests, x)) > config.beta * (1 + _THRESHOLD)
-    objective = network_objective(network, x, y, config.beta)
+    violated = jnp.abs(nu @ _features(tests, x)) > config.weight_decay * (1 + _THRESHOLD)
+    objective = network_objective(network, x, y, config.weight_decay)
     optimum = config.optimum().objective
     undercut = jax.nn.relu(optimum - objective)
     return Result(jnp.mean(violated.astype(x.dtype)), undercut, objective, objective / optimum - 1)
@@ -75,7 +75,7 @@ def predict(state: Float[Array, "dim direction"], config: Config) -> Result:
     """s/(N + 1) of the Lasso over one direction more."""
     x, y = (jnp.asarray(array) for array in config.points())
     drawn = state[:, : config.num_neurons + 1]
-    _, solution = fista.scp(drawn, x, y, config.beta, rtol=_ACCURACY)
+    _, solution = fista.scp(drawn, x, y, config.weight_decay, rtol=_ACCURACY)
     used = jnp.abs(solution.weights) > 1e-6 * jnp.max(jnp.abs(solution.weights))
     return Result(jnp.mean(used.astype(x.dtype)), jnp.zeros(()))
 

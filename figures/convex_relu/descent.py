@@ -22,7 +22,7 @@ def draw(result, config):
     left.set(
         yscale="log", ylim=(1e-8, None), xlabel="step", ylabel="objective $-\\; p^*$", xticks=[0, steps[-1] // 2, steps[-1]]
     )
-    left.set_title(f"Adam, {seeds} seeds each, $\\beta$ = {config.beta:g}")
+    left.set_title(f"Adam, {seeds} seeds each, $\\beta$ = {config.weight_decay:g}")
     left.legend()
     right.axhline(optimum, color="0.35", label=f"$p^*$ = {optimum:.6g}")
     right.errorbar(seeds + 1, *(float(v) for v in statistics(result, "objective")), fmt="k.", label="mean of the wide ± SE")
