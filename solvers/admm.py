@@ -1,7 +1,7 @@
 r"""The alternating direction method of multipliers for the ReLU program with squared loss, factorised once.
 
-With copies $u = v$ of the weights, slacks $s \ge 0$ of the cones, scaled duals $\lambda$, $\nu$, penalty $\rho$ and weight decay
-$\beta$, where $F$ maps weights to outputs and $G_b = (2 D_b - 1)\, x$, a step solves
+With copies $u = v$ of the weights, slacks $s \ge 0$ of the cones, scaled duals $\lambda$, $\nu$, penalty $\rho$ and weight
+decay $\beta$, where $F$ maps weights to outputs and $G_b = (2 D_b - 1)\, x$, a step solves
 
 $$
 \left(1 + \frac{F^\top F}{\rho} + G^\top G\right) u = \frac{F^\top y}{\rho} + v - \lambda + G^\top (s - \nu)

@@ -36,14 +36,14 @@ def train(
     weight_decay: Float[Array, ""] | float,
     learning_rate: float,
     num_steps: int,
-    num_moments: int = 1,
-) -> tuple[two_layer.Params, Float[Array, "moment"]]:
-    """The trained network, and its objective after num_steps/num_moments, 2 num_steps/num_moments, .. updates.
+    num_records: int = 1,
+) -> tuple[two_layer.Params, Float[Array, "record"]]:
+    """The trained network, and its objective after num_steps/num_records, 2 num_steps/num_records, .. updates.
 
     `learning_rate` is that of u and alpha; on the weights of two_layer, sqrt(width) larger, it is so much larger.
     """
     rate = learning_rate * jnp.sqrt(params.a.size)
-    return descent.adam(lambda p: network_objective(p, x, y, weight_decay), params, rate, num_steps, num_moments)
+    return descent.adam(lambda p: network_objective(p, x, y, weight_decay), params, rate, num_steps, num_records)
 
 
 def train_gated(
@@ -56,7 +56,7 @@ def train_gated(
     num_steps: int,
     *,
     init_scale: float,
-) -> Float[Array, "moment"]:
+) -> Float[Array, "record"]:
     """The same for f(x) = sum_i 1[x g_i >= 0] (x u_i) alpha_i: the objective at the end."""
     on = convex_relu.patterns(gates, x)
 

@@ -58,7 +58,7 @@ class Config:
     data: Data = "digits"  # digits: 3 against 8; inputs scaled to [0, 1]
     radius: Positive = 0.07  # l_inf radius of the box, in training and in the attacks (paper eps); the bias is not attacked
     weight_decay: Positive = 0.02  # weight decay, paper beta
-    num_train: Count = 40  # training points; the others test
+    num_samples: Count = 40  # training points; the others test
     num_patterns: Count = 10  # usable patterns of the convex programs beside the all-active one; each with either sign
     num_gates: Count = 60  # bisectors drawn to find them
     width: Count = 40  # of the networks trained by gradient descent
@@ -105,7 +105,7 @@ def labels(config: Config) -> dict[str, tuple]:
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_split, key_gauss, key_pairs, key = jax.random.split(key, 4)
     x, y = _LOAD[config.data]()
-    train, test = tabular.split(key_split, x, y, config.num_train)
+    train, test = tabular.split(key_split, x, y, config.num_samples)
     inputs = train[0], test[0]
     if config.data != "digits":  # whose pixels are in [0, 1] already
         inputs = tabular.unit_range(*inputs)
@@ -267,6 +267,6 @@ TOLERANCE = {
         _RTOL, reason="the solver stops at a verified gap of 1e-4, which is between the network's objective and the bound"
     ),
 }
-QUICK = {"num_train": 12, "num_patterns": 3, "num_gates": 12, "width": 8, "num_steps": 50}
+QUICK = {"num_samples": 12, "num_patterns": 3, "num_gates": 12, "width": 8, "num_steps": 50}
 GRID = {"data": ("digits", "breast_cancer")}
-PRESETS = {"small_box": {"radius": 0.03}, "large_box": {"radius": 0.12}, "more_points": {"num_train": 100, "radius": 0.03}}
+PRESETS = {"small_box": {"radius": 0.03}, "large_box": {"radius": 0.12}, "more_points": {"num_samples": 100, "radius": 0.03}}

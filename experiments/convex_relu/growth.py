@@ -41,7 +41,7 @@ class Config:
     init_scale: NonNegative = 0.3  # standard deviation of every weight at the start
     learning_rate: Positive = 0.01  # of Adam, falling to 0 by a cosine
     num_steps: Count = 5000  # updates
-    accuracy: Annotated[Positive, Static] = 1e-5  # gap, over the objective, at which growing ends
+    rtol: Annotated[Positive, Static] = 1e-5  # gap, over the objective, at which growing ends
     dtype: Precision = "float64"  # small differences are meant
 
     def __post_init__(self):
@@ -85,12 +85,12 @@ def _data(
 
 
 @functools.lru_cache(maxsize=8)
-def _grown(num_samples: int, dim: int, weight_decay_share: float, accuracy: float) -> _Grown:
+def _grown(num_samples: int, dim: int, weight_decay_share: float, rtol: float) -> _Grown:
     """One data set and its optimum. Growing is driven by Python: it runs while the experiment is traced, and once."""
     with jax.core.eval_context(), jax.enable_x64(True):
         x, y, largest = _data(jax.random.key(2022), jax.random.key(0), num_samples, dim)
         weight_decay = weight_decay_share * largest
-        grown = growth.grow(jax.random.key(1), x, y, weight_decay, rtol=accuracy, max_rounds=_ROUNDS)
+        grown = growth.grow(jax.random.key(1), x, y, weight_decay, rtol=rtol, max_rounds=_ROUNDS)
         lines = np.array([(line.objective, line.bound) for line in grown.rounds])
         rounds = np.pad(lines, [(0, _ROUNDS - len(lines)), (0, 0)], mode="edge")
         objective, bound = float(grown.certificate.objective), float(grown.certificate.bound)
@@ -98,7 +98,7 @@ def _grown(num_samples: int, dim: int, weight_decay_share: float, accuracy: floa
 
 
 def _of(config: Config) -> _Grown:
-    return _grown(config.num_samples, config.dim, config.weight_decay_share, config.accuracy)
+    return _grown(config.num_samples, config.dim, config.weight_decay_share, config.rtol)
 
 
 class State(NamedTuple):
@@ -148,7 +148,7 @@ def predict(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "objective": Tolerance(1e-5, reason="growing ends once the gap is 1e-5 of the objective, its `accuracy`"),
+    "objective": Tolerance(1e-5, reason="growing ends once the gap is 1e-5 of the objective, its `rtol`"),
     "undercut": Tolerance(absolute=1e-6, reason="the program's own network may be above the optimum by what its solver leaves"),
 }
 QUICK = {"num_samples": 30, "dim": 3, "num_steps": 200, "width": 20, "weight_decay_share": 0.1}

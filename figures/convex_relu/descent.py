@@ -10,7 +10,7 @@ def draw(result, config):
     simulated = result["simulation"]
     seeds = simulated.sizes["seed"]
     optimum = float(prediction(result, "objective"))
-    steps = simulated["moment"].values
+    steps = simulated["record"].values
     figure, (left, right, last) = _style.panels(columns=3)
     for index, (network, width) in enumerate({"narrow": config.narrow, "wide": config.wide}.items()):
         for seed in range(seeds):

@@ -6,7 +6,7 @@ from .. import _style
 
 def draw(result, config):
     simulated = result["simulation"]
-    radii = simulated["eps"].values
+    radii = simulated["radius"].values
     seeds = simulated.sizes["seed"]
     figure, axes = _style.panels(columns=1, height=2.6)
     for index, (field, label) in enumerate({"attacked": "robust network, attacked", "clean": "robust network, clean"}.items()):

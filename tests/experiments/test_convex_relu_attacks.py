@@ -17,7 +17,7 @@ from closedform.sweeps import agrees, compare, find, sweep
 from zoo import checks
 from zoo.convex_problems import solve
 
-QUICK = experiment.Config(num_train=12, num_patterns=3, num_gates=12, width=8, num_steps=50)
+QUICK = experiment.Config(num_samples=12, num_patterns=3, num_gates=12, width=8, num_steps=50)
 KINDS = ("digits", "breast_cancer")
 
 

@@ -43,11 +43,11 @@ def oracle(program, radius, kind, confined=True, shrunk=True):
 
 
 @pytest.mark.parametrize(
-    ("weight_decay", "eps", "value"),
+    ("weight_decay", "radius", "value"),
     [(0.01, 0.0, 0.083337), (0.01, 0.05, 0.099901), (0.01, 0.1, 0.147410), (0.1, 0.1, 0.799750)],
 )
-def test_fact_9_robust_hinge_values(weight_decay, eps, value):
-    solution = robust.solve(problem(weight_decay=weight_decay), eps, rtol=1e-6, max_steps=20_000)
+def test_fact_9_robust_hinge_values(weight_decay, radius, value):
+    solution = robust.solve(problem(weight_decay=weight_decay), radius, rtol=1e-6, max_steps=20_000)
     assert float(solution.objective) == pytest.approx(value, abs=1e-5)
     assert float(solution.bound) == pytest.approx(value, abs=5e-5)
     assert float(solution.bound) <= value + 1e-6

@@ -19,7 +19,7 @@ from closedform.solvers import admm, certificate, fista, interior_point, losses
 from closedform.solvers.program import Program, gated_program, relu_program
 
 WEIGHT_DECAYS = (0.01, 0.1, 0.5, 1.0)
-CLARABEL = 1e-8  # the accuracy that Clarabel keeps on every processor; where it stops, it is mostly at 1e-10 or better
+CLARABEL = 1e-8  # the tolerance that Clarabel keeps on every processor; where it stops, it is mostly at 1e-10 or better
 
 
 class Facts(NamedTuple):
@@ -81,17 +81,17 @@ def clarabel(x, y, patterns, weight_decay, *, cones=True, logistic=False, order=
     parts = (v, w) if cones else (v,)
     penalty = sum(cvxpy.sum(cvxpy.norm(part, order, axis=0)) for part in parts)
     inside = [cvxpy.multiply(2 * patterns - 1, x @ part) >= 0 for part in parts] if cones else []
-    return solve(cvxpy.Problem(cvxpy.Minimize(value + weight_decay * penalty), inside), accuracy=1e-9)
+    return solve(cvxpy.Problem(cvxpy.Minimize(value + weight_decay * penalty), inside), rtol=1e-9)
 
 
-def solve(program, accuracy=CLARABEL):
-    """The value by Clarabel, which is asked for an accuracy (feasibility, absolute and relative gap) and must keep 1e-8.
+def solve(program, rtol=CLARABEL):
+    """The value by Clarabel, which is asked for an rtol (feasibility, absolute and relative gap) and must keep 1e-8.
 
     1e-8 is what Clarabel asks of itself. It can often do ten times better, but how far rounding lets it go depends on the
     processor: where it stops on the way it says "may be inaccurate", although 1e-8 is reached. What misses 1e-8 is an error.
     """
     names = "tol_gap_abs", "tol_gap_rel", "tol_feas"
-    limits = dict.fromkeys(names, accuracy) | dict.fromkeys([f"reduced_{name}" for name in names], CLARABEL)
+    limits = dict.fromkeys(names, rtol) | dict.fromkeys([f"reduced_{name}" for name in names], CLARABEL)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Solution may be inaccurate", UserWarning)
         value = program.solve(solver="CLARABEL", **limits)
@@ -194,14 +194,14 @@ def network_objective(params, x, y, weight_decay, logistic=False):
     return (np.sum(np.log1p(np.exp(-2 * y * f))) if logistic else np.sum((f - y) ** 2) / 2) + weight_decay * penalty
 
 
-def adam(objective, params, num_steps, rate=0.03):
+def adam(objective, params, num_steps, learning_rate=0.03):
     """Adam with a cosine decay to zero, in plain jnp; `objective` of the parameters."""
 
     def update(i, carry):
         params, first, second = carry
         gradient = jax.grad(objective)(params)
         i = i.astype(float)
-        now = rate * (1 + jnp.cos(jnp.pi * i / num_steps)) / 2
+        now = learning_rate * (1 + jnp.cos(jnp.pi * i / num_steps)) / 2
         first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)
         second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, second, gradient)
 
@@ -214,7 +214,7 @@ def adam(objective, params, num_steps, rate=0.03):
     return jax.lax.fori_loop(0, num_steps, update, (params, zero, zero))[0]
 
 
-def trained(seeds, width, x, y, weight_decay, num_steps, rate=0.03):
+def trained(seeds, width, x, y, weight_decay, num_steps, learning_rate=0.03):
     """Networks of several seeds after training by Adam, on a leading axis; Gaussian start of scale 0.5 on u and alpha."""
 
     @jax.jit
@@ -223,7 +223,8 @@ def trained(seeds, width, x, y, weight_decay, num_steps, rate=0.03):
             start = np.sqrt(width) * 0.5 * jax.random.normal(key, (x.shape[1] + 1, width))
             params = two_layer.Params(start[:-1], start[-1])
             # the objective in u = w/sqrt(width), where the usual rates of Adam are meant
-            return adam(lambda p: losses.network_objective(p, x, y, weight_decay), params, num_steps, rate * np.sqrt(width))
+            rate = learning_rate * np.sqrt(width)
+            return adam(lambda p: losses.network_objective(p, x, y, weight_decay), params, num_steps, rate)
 
         return jax.vmap(one)(keys)
 

@@ -41,7 +41,7 @@ $N$ and the gap certify globally only if `patterns` are all $P$ of them.
 | $\nu$, $N(\nu)$ | `nu`, `dual_norm` | `sample`, `()` | dual variable; its norm, dual to that of the program |
 | $\beta$, $\beta_{\max}$ | `weight_decay`, `weight_decay_max` | `()` | weight decay; the least one with a zero optimum |
 | $y_+$, $y_-$, $h$ | | `sample` | $\max(y, 0)$, $\max(-y, 0)$; Huber function of width $\beta$ |
-| $\varepsilon$ | `eps` | `()` | $\ell_\infty$ radius of the attack on each input |
+| $\varepsilon$ | `radius` | `()` | $\ell_\infty$ radius of the attack on each input |
 
 Factors. Loss $\frac{1}{2} |\hat{y} - y|^2$, a sum over examples, not a mean; penalty $\frac{\beta}{2} (|u|^2 + \alpha^2)$ on
 the network, which is $\beta |v|$ on $v = u \alpha$ at the balance $|u| = |\alpha|$. The hinge is a mean over examples. No bias.
@@ -197,9 +197,9 @@ def whitened_prediction(y: Samples, weight_decay: Number) -> Float[Array, "sampl
 # --------------------------------------------------------------------------------------------- adversarial training
 
 
-@takes(outputs=FINITE, slopes=FINITE, y=_LABELS, eps=at_least(0, finite=True))
-def worst_margin(outputs: Samples, slopes: Points, y: Samples, eps: Number) -> Float[Array, "sample"]:
-    """min over |delta|_inf <= eps of y f(x + delta) = y f - eps |grad f|_1, with `slopes` the gradients of f in x.
+@takes(outputs=FINITE, slopes=FINITE, y=_LABELS, radius=at_least(0, finite=True))
+def worst_margin(outputs: Samples, slopes: Points, y: Samples, radius: Number) -> Float[Array, "sample"]:
+    """min over |delta|_inf <= radius of y f(x + delta) = y f - radius |grad f|_1, with `slopes` the gradients of f in x.
 
     For a network none of whose activations changes in the balls; labels y = +-1. At a slope of 0, a kink, the derivative
     of its modulus is 0.
@@ -207,14 +207,14 @@ def worst_margin(outputs: Samples, slopes: Points, y: Samples, eps: Number) -> F
     >>> worst_margin(jnp.array([2.0, 2.0]), jnp.array([[1.0, -3.0], [0.0, 1.0]]), jnp.array([1.0, -1.0]), 0.25).tolist()
     [1.0, -2.25]
     """
-    return y * outputs - eps * jnp.sum(jnp.abs(slopes), axis=1)
+    return y * outputs - radius * jnp.sum(jnp.abs(slopes), axis=1)
 
 
-@takes(outputs=FINITE, slopes=FINITE, y=_LABELS, eps=at_least(0, finite=True))
-def robust_worst_case(outputs: Samples, slopes: Points, y: Samples, eps: Number) -> Float[Array, ""]:
+@takes(outputs=FINITE, slopes=FINITE, y=_LABELS, radius=at_least(0, finite=True))
+def robust_worst_case(outputs: Samples, slopes: Points, y: Samples, radius: Number) -> Float[Array, ""]:
     """The mean worst-case hinge (1 - worst margin)_+, without the penalty."""
     require_not_empty(outputs=outputs)
-    return jnp.mean(jax.nn.relu(1 - worst_margin(outputs, slopes, y, eps)))
+    return jnp.mean(jax.nn.relu(1 - worst_margin(outputs, slopes, y, radius)))
 
 
 def _huber(z: Float[Array, ""], weight_decay: Float[Array, ""]) -> Float[Array, ""]:

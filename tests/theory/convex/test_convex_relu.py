@@ -334,9 +334,9 @@ def test_whitened_derivatives():
 # ------------------------------------------------------------------------------------------------ adversarial training
 
 
-def grid_worst_case(network, x, y, eps):
+def grid_worst_case(network, x, y, radius):
     """The least margin of every example over a dense grid of its l_inf ball in the plane."""
-    side = np.linspace(-eps, eps, 41)
+    side = np.linspace(-radius, radius, 41)
     shifts = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
     margins = np.array([label * network(point + shifts) for point, label in zip(x, y, strict=True)]).min(axis=1)
     return margins, np.maximum(0, 1 - margins).mean()
@@ -354,10 +354,10 @@ def fixed_network():
 
 def assert_worst_case(worst_margin_fn, robust_worst_case_fn):
     network, x, y, outputs, slopes = fixed_network()
-    for eps in (0.0, 0.05, 0.2):
-        margins, hinge = grid_worst_case(network, x, y, eps)
-        np.testing.assert_allclose(worst_margin_fn(outputs, slopes, y, eps), margins, atol=1e-12)
-        np.testing.assert_allclose(robust_worst_case_fn(outputs, slopes, y, eps), hinge, atol=1e-12)
+    for radius in (0.0, 0.05, 0.2):
+        margins, hinge = grid_worst_case(network, x, y, radius)
+        np.testing.assert_allclose(worst_margin_fn(outputs, slopes, y, radius), margins, atol=1e-12)
+        np.testing.assert_allclose(robust_worst_case_fn(outputs, slopes, y, radius), hinge, atol=1e-12)
 
 
 ROBUST = worst_margin, robust_worst_case
@@ -370,12 +370,12 @@ def test_worst_case_is_that_of_a_dense_grid():
 @pytest.mark.parametrize(
     ("which", "wrong"),
     [
-        (0, lambda f, g, y, eps: y * f - eps * np.linalg.norm(g, axis=1)),  # the l_2 attack
-        (0, lambda f, g, y, eps: y * f - eps * np.abs(g).max(axis=1)),  # the l_1 attack
-        (0, lambda f, g, y, eps: y * f + eps * np.abs(g).sum(axis=1)),
-        (0, lambda f, g, y, eps: f - eps * np.abs(g).sum(axis=1)),  # without the label
-        (1, lambda f, g, y, eps: 10 * robust_worst_case(f, g, y, eps)),  # a sum
-        (1, lambda f, g, y, eps: np.mean(1 - worst_margin(f, g, y, eps))),  # no hinge
+        (0, lambda f, g, y, radius: y * f - radius * np.linalg.norm(g, axis=1)),  # the l_2 attack
+        (0, lambda f, g, y, radius: y * f - radius * np.abs(g).max(axis=1)),  # the l_1 attack
+        (0, lambda f, g, y, radius: y * f + radius * np.abs(g).sum(axis=1)),
+        (0, lambda f, g, y, radius: f - radius * np.abs(g).sum(axis=1)),  # without the label
+        (1, lambda f, g, y, radius: 10 * robust_worst_case(f, g, y, radius)),  # a sum
+        (1, lambda f, g, y, radius: np.mean(1 - worst_margin(f, g, y, radius))),  # no hinge
     ],
 )
 def test_wrong_worst_cases_are_rejected(which, wrong):
@@ -385,18 +385,18 @@ def test_wrong_worst_cases_are_rejected(which, wrong):
 
 
 def test_worst_case_of_the_robust_program():
-    """At n = 12, d = 2, weight_decay = eps = 0.1 its value is that of the network it returns, under the worst attack."""
+    """At n = 12, d = 2, weight_decay = radius = 0.1 its value is that of the network it returns, under the worst attack."""
     cvxpy = pytest.importorskip("cvxpy")
     pytest.importorskip("clarabel")
     x, _ = formula_data(12, 2)
-    y, eps, weight_decay, patterns = np.sign(x[:, 0] * x[:, 1]), 0.1, 0.1, enumerate_patterns(x)
+    y, radius, weight_decay, patterns = np.sign(x[:, 0] * x[:, 1]), 0.1, 0.1, enumerate_patterns(x)
     assert patterns.shape[1] == 24
     v, w = (cvxpy.Variable((2, 24)) for _ in range(2))
     gradients = patterns @ (v - w).T
-    margins = cvxpy.multiply(y, cvxpy.sum(cvxpy.multiply(x, gradients), axis=1)) - eps * cvxpy.norm(gradients, 1, axis=1)
+    margins = cvxpy.multiply(y, cvxpy.sum(cvxpy.multiply(x, gradients), axis=1)) - radius * cvxpy.norm(gradients, 1, axis=1)
     penalty = weight_decay * (cvxpy.sum(cvxpy.norm(v, 2, axis=0)) + cvxpy.sum(cvxpy.norm(w, 2, axis=0)))
     held = [
-        cvxpy.multiply((2 * patterns - 1)[:, i], x @ part[:, i]) >= eps * cvxpy.norm(part[:, i], 1)
+        cvxpy.multiply((2 * patterns - 1)[:, i], x @ part[:, i]) >= radius * cvxpy.norm(part[:, i], 1)
         for part in (v, w)
         for i in range(24)
     ]
@@ -408,8 +408,8 @@ def test_worst_case_of_the_robust_program():
         return np.maximum(points @ v.value, 0).sum(axis=-1) - np.maximum(points @ w.value, 0).sum(axis=-1)
 
     slopes = patterns @ (v.value - w.value).T
-    predicted = robust_worst_case(network(x), slopes, y, eps)
-    np.testing.assert_allclose(predicted, grid_worst_case(network, x, y, eps)[1], atol=1e-5)
+    predicted = robust_worst_case(network(x), slopes, y, radius)
+    np.testing.assert_allclose(predicted, grid_worst_case(network, x, y, radius)[1], atol=1e-5)
     np.testing.assert_allclose(predicted + penalty.value, program.value, atol=1e-5)
     np.testing.assert_allclose(robust_worst_case(network(x), slopes, y, 0.0), 0.3177, atol=1e-4)
 
@@ -511,8 +511,8 @@ CALLS = [
          cases=[{"y": 0 * WHITENED_Y}, {"y": 0 * WHITENED_Y, "weight_decay": 0.0}]),
     Call(convex_relu.whitened_prediction, {"y": WHITENED_Y, "weight_decay": 0.4}, scaling={"y": 1, "weight_decay": 1}, degree=1,
          cases=[{"y": np.abs(WHITENED_Y)}, {"y": 0 * WHITENED_Y}, {"weight_decay": 1.3}]),
-    Call(convex_relu.worst_margin, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "eps": 0.1},
+    Call(convex_relu.worst_margin, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "radius": 0.1},
          scaling={"outputs": 1, "slopes": 1}, degree=1, cases=[{"slopes": 0 * SLOPES}],
          kinks=("case 0",)),  # the modulus of a slope
-    Call(convex_relu.robust_worst_case, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "eps": 0.1}),
+    Call(convex_relu.robust_worst_case, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "radius": 0.1}),
 ]  # fmt: skip
