@@ -4,8 +4,8 @@ A data set of 500 points in ten dimensions has about 1e19 activation patterns (`
 optimum needs a hundred or so. On a fixed random sample of patterns the program is only an upper bound, and a poor one. So, in
 rounds:
 
-1. search for the neurons that violate the dual constraint $|\nu \cdot \operatorname{relu}(x u)| \le \beta$ most, with $\beta$ the
-   weight decay, and add them to the network;
+1. search for the neurons that violate the dual constraint $|\nu \cdot \operatorname{relu}(x u)| \le \beta$ most, with $\beta$
+   the weight decay, and add them to the network;
 2. train the network for a while by gradient descent, which carries neurons from cell to cell;
 3. solve the ReLU program on the patterns of all these neurons, which is the optimum over their cells, to high accuracy;
 4. certify. Stop when `objective - bound` is small; else go on from the merged neurons of the solution.
