@@ -12,7 +12,7 @@ def entries(rows, columns, p, q, s):
     return np.sin(s + p * np.arange(rows)[:, None] + q * np.arange(columns)[None, :])
 
 
-CONFIG = Config(dim=4, hidden=8)
+CONFIG = Config(dim=4, width=8)
 WEIGHTS = Params(
     entries(4, 4, 1, 2, 1),
     entries(4, 4, 2, 1, 0.5),
