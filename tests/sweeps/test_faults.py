@@ -21,6 +21,7 @@ import pytest
 
 from closedform.sweeps import Settings, UsageError, checkpoints, load, run, store, sweep
 from closedform.sweeps import job as job_module
+from closedform.sweeps.status import sweeps_of
 from zoo import decay, fragile, marathon
 
 TESTS = str(Path(__file__).resolve().parent.parent)
@@ -237,6 +238,23 @@ def test_a_damaged_checkpoint_is_said_and_its_runs_start_again(processes, in_pea
     sweep(marathon, results=results, progress=False, say=messages.append, **OPTIONS)
     assert any("is damaged" in message and "start again" in message for message in messages)
     assert contents(results) == in_peace
+
+
+def test_folders_that_vanish_while_they_are_listed_are_passed_over(tmp_path, monkeypatch):
+    """As those of checkpoints do while `status` and `report` look for results."""
+    for name in "abc":
+        (tmp_path / name / "sweeps").mkdir(parents=True)
+        (tmp_path / name / "sweeps" / "one.json").write_text("{}")
+    original = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "b":
+            shutil.rmtree(path)
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [path.parts[-3] for path in store.files_below(tmp_path, "sweeps/*.json")] == ["a", "c"]
+    assert list(sweeps_of(tmp_path)) == []
 
 
 def test_a_checkpoint_of_another_user_is_not_read(tmp_path, monkeypatch):
