@@ -181,6 +181,7 @@ def bounds_of_many_steps(of):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.1, 0.02])
 def test_every_iterate_bounds_the_optimum(beta):
     x, y = zoo.random_data(7, 2, seed=int(100 * beta), labels=True)

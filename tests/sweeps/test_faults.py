@@ -80,7 +80,7 @@ def events(log):
 # --- kills ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wanted", [8, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("wanted", [3, pytest.param(50, marks=pytest.mark.slow)])
 def test_kills_at_random_moments_and_inside_checkpoints_lose_nothing(wanted, processes, in_peace, tmp_path):
     """Every third process is killed while it writes a checkpoint, the others at a random moment of their lives."""
     results, log, dice = tmp_path / "results", tmp_path / "log", random.Random(0)
@@ -184,7 +184,7 @@ def test_finished_runs_that_wait_for_their_cell_survive_a_kill(processes, tmp_pa
     np.testing.assert_array_equal(whole["simulation"]["x"], apart["simulation"]["x"])
 
 
-@pytest.mark.parametrize("fault", ["interrupt", "error of the source"])
+@pytest.mark.parametrize("fault", ["interrupt", pytest.param("error of the source", marks=pytest.mark.slow)])
 def test_what_is_in_progress_is_checkpointed_when_it_is_stopped(fault, tmp_path, monkeypatch):
     """After a stop a long run goes on from its last chunk, bitwise."""
     taken, original = [], checkpoints.load
@@ -371,6 +371,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_in_one_line_and_nothing_is_lost(small_disk, tmp_path):
     folder, remount = small_disk
     over = {"rate": tuple(np.linspace(0.01, 0.9, 40).tolist())}

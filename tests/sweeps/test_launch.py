@@ -58,6 +58,7 @@ def test_local_processes_share_the_work_and_the_first_to_see_it_complete_assembl
     assert len(list(tmp_path.glob("marathon/??/*.nc"))) == 12
 
 
+@pytest.mark.slow
 def test_a_function_in_a_file_and_cells_that_fail_are_launched_too(tmp_path):
     options = dict(over={"size": (4, 7)}, seeds=3, launcher=Launcher("local", nodes=2), results=tmp_path)
     jobs = submit(fragile.simulate, fragile.Config(), **options)
@@ -67,6 +68,7 @@ def test_a_function_in_a_file_and_cells_that_fail_are_launched_too(tmp_path):
     assert [(cell.state, cell.why) for cell in status.cells] == [("done", ""), ("failed", "ValueError: size 7 cannot be had")]
 
 
+@pytest.mark.slow
 def test_a_function_of_a_dict_is_launched_from_the_command_line(tmp_path):
     (tmp_path / "mine.py").write_text(
         "config = {'a': 1.0, 'n': 2}\n"

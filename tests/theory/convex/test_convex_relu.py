@@ -315,6 +315,7 @@ def test_whitened_limits_and_duality():
         assert float(whitened_gated_optimum(y, beta)) < float(value)
 
 
+@pytest.mark.slow
 def test_whitened_derivatives():
     """dp*/dy = nu = y - yhat and dp*/dbeta = the penalty over beta, also without negative targets."""
     for y in (WHITENED_Y, np.abs(WHITENED_Y)):
@@ -409,6 +410,7 @@ def test_worst_case_of_the_robust_program():
 # ----------------------------------------------------------------------------------------------------------- contracts
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     y, x, scalar = jnp.ones(6, jnp.float32), jnp.ones((6, 2), jnp.float32), jnp.float32(0.1)
     patterns = jnp.ones((6, 3), bool)
