@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from ..sweeps.digest import import_targets
 from ..sweeps.errors import UsageError
+from ..sweeps.store import files_below
 from . import modules
 
 OWN = "closedform"  # the entry of this package
@@ -223,7 +224,7 @@ def experiment_of(path: Path) -> str:
 def _experiments_in(folder: Path, say: Callable[[str], None]) -> list[str]:
     """The experiments that have results below a folder: of each place that the store made, the first file that can be read."""
     found: dict[Path, str] = {}
-    for path in sorted(folder.glob("**/*.nc")):
+    for path in files_below(folder, "*.nc"):
         home = path.parent
         while re.fullmatch(r"[0-9a-f]{2}|blocks|states|sweeps", home.name):
             home = home.parent

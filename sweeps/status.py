@@ -42,10 +42,12 @@ class SweepStatus(NamedTuple):
 
 def sweeps_of(results: Path, experiment: str | None = None) -> Iterator[SweepStatus]:
     """Every sweep of a results folder, or those of an experiment (or paper), in the order of their names."""
-    for path in sorted(results.glob("**/sweeps/*.json")):
+    for path in store.files_below(results, "sweeps/*.json"):
         name = path.parent.parent.relative_to(results).as_posix()
         if experiment is None or name == experiment or name.startswith(f"{experiment}/"):
-            with contextlib.suppress(ValueError, KeyError, TypeError):  # no manifest of ours, or a damaged one
+            with contextlib.suppress(
+                ValueError, KeyError, TypeError, FileNotFoundError
+            ):  # no manifest of ours, a damaged or removed one
                 yield _status(path)
 
 

@@ -242,6 +242,12 @@ def header(path: Path, aside: bool = True) -> tuple[Header | None, str]:
         return None, _damaged(path, type(error).__name__) if aside else ""
 
 
+def files_below(folder: Path, pattern: str) -> list[Path]:
+    """The files whose path ends as the pattern says, at any depth; a folder that somebody removes meanwhile is passed over."""
+    found = (Path(where, name) for where, _, names in os.walk(folder) for name in names)
+    return sorted(path for path in found if path.match(pattern))
+
+
 def headers(home: Path, cells: Iterable[str], aside: bool = True) -> tuple[list[Header], list[str]]:
     """The files below `home` that hold some of the cells, in a fixed order, and messages.
 

@@ -78,7 +78,7 @@ def _plain(value: Any) -> Any:
 def _single_runs(results: Path, experiment: str | None, covered: set[str]) -> Iterator[dict[str, Any]]:
     """What was asked by every run of one cell that is no part of a sweep; of one cell's sources the last that ran."""
     newest: dict[str, tuple[float, dict[str, Any]]] = {}
-    for path in sorted(results.glob("**/[0-9a-f][0-9a-f]/*.nc")):
+    for path in store.files_below(results, "[0-9a-f][0-9a-f]/*.nc"):
         header, _ = store.header(path, aside=False)
         if header is None or path.parent.parent.name == "blocks" or header.cells[0] in covered:
             continue

@@ -5,14 +5,16 @@ that mean nothing. Compiled and run are the cheapest of each paper and those jus
 
 That a run does not depend on its grouping is a matter of the engine: it traces the functions of an experiment for one run, with
 no argument but that run's key, state and floats, and loops over the runs of a block around it (`sweeps/programs.py`). What a
-trace cannot show, that the compiler rounds alike in every loop, is seen bitwise for what is compiled here.
+trace cannot show, that the compiler rounds alike in every loop, is seen bitwise in tests/sweeps for experiments made for it,
+and with `--slow` for all.
 """
 
+import collections
 import functools
 import inspect
-import re
 from pathlib import Path
 
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -20,7 +22,6 @@ import pytest
 import closedform
 from closedform.gallery.collection import small_grid
 from closedform.sweeps import Settings, compare, config, find, find_figure, names, prediction, run, statistics, sweep
-from closedform.sweeps.experiment import docstring, read_about
 from closedform.sweeps.placeholder import placeholder
 from closedform.sweeps.plan import make_plan
 from closedform.sweeps.report import save_figure, stored_config
@@ -30,18 +31,6 @@ from zoo.labels import collisions
 ROOT = Path(closedform.__file__).parent
 
 # ------------------------------------------------------------------------------------------------- what is compiled and run
-
-
-@functools.cache
-def cost(name):
-    """Seconds that the docstring states, and the length of the file, which tells equals apart."""
-    stated = re.match(r"([\d.]+) s", read_about(docstring(name)).cost)
-    return float(stated[1]) if stated else np.inf, (ROOT / "experiments" / f"{name}.py").stat().st_size
-
-
-def cheapest_of_each_paper():
-    papers = {name.split("/")[0] for name in names()}
-    return {min(names(paper), key=cost) for paper in papers}
 
 
 def just_touched(commits=3, most=2):
@@ -55,29 +44,69 @@ def just_touched(commits=3, most=2):
     return set(sorted(touched, key=lambda name: (newest[name], name))[:most])
 
 
-def fast_for(chosen):
-    return pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in chosen else pytest.mark.slow) for n in names()])
+PAPERS = sorted({name.split("/")[0] for name in names()})
+TOUCHED = just_touched()
 
 
-CHEAPEST = cheapest_of_each_paper()
+def compiled(papers, experiments):
+    """Runs a test for the cheapest experiment of these papers and for these experiments; with --slow for all."""
+    slow = [pytest.param(name, marks=() if name in experiments else pytest.mark.slow) for name in names()]
+    return pytest.mark.parametrize("which", [*papers, *slow])
+
+
 every = pytest.mark.parametrize("name", names())
-every_run = fast_for(CHEAPEST | just_touched())
+
+
+@pytest.fixture
+def name(which, traced, sizes):
+    """An experiment, or of a paper the one whose traced programs are the smallest, hence the fastest to compile."""
+    if which in names():
+        return which
+    for experiment in names(which):
+        traced(experiment)
+    return min(names(which), key=lambda experiment: sizes[experiment])
 
 
 # ------------------------------------------------------------------------------------------------------------------- traced
 
 
 @pytest.fixture(scope="module")
-def traced(tmp_path_factory):
+def sizes():
+    """The number of equations of the programs of each experiment that was traced."""
+    return collections.Counter()
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory, sizes):
     """Every experiment at its QUICK size with numbers that mean nothing, each traced once for all tests here."""
     nowhere = tmp_path_factory.mktemp("nothing")
 
     @functools.cache
     def result(name):
+        def shapes(function, *arguments):
+            program, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
+            sizes[name] += num_equations(program)
+            return shape
+
         experiment = find(name)
-        return placeholder(plan_of(experiment, experiment.default_config("quick"), small_grid(experiment), nowhere))
+        plan = plan_of(experiment, experiment.default_config("quick"), small_grid(experiment), nowhere)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jax, "eval_shape", shapes)
+            return placeholder(plan)
 
     return result
+
+
+def num_equations(program):
+    """All equations of a traced program, those of its loops and branches included."""
+    parts = [
+        part for equation in program.eqns for part in jax.tree.leaves(list(equation.params.values()), is_leaf=has_equations)
+    ]
+    return len(program.eqns) + sum(map(num_equations, filter(has_equations, parts)))
+
+
+def has_equations(value):
+    return hasattr(value, "eqns")
 
 
 def plan_of(experiment, settings, grid, folder):
@@ -166,7 +195,7 @@ def small(tmp_path_factory):
     return result
 
 
-@every_run
+@compiled(PAPERS, TOUCHED)
 def test_experiment_has_the_same_fields_on_both_sides_and_its_axes(name, small):
     experiment, result = find(name), small(name)
     check_fields_and_axes(experiment, result)
@@ -174,7 +203,7 @@ def test_experiment_has_the_same_fields_on_both_sides_and_its_axes(name, small):
     assert all(np.isfinite(row.predicted) for row in compare(experiment, result))
 
 
-@every_run
+@compiled(PAPERS, TOUCHED)
 def test_a_placeholder_has_the_labels_and_types_of_the_result(name, small, traced):
     for side, dataset in small(name).children.items():
         other = traced(name)[side]
@@ -184,7 +213,7 @@ def test_a_placeholder_has_the_labels_and_types_of_the_result(name, small, trace
             assert (values.dims, values.shape, values.dtype) == (other[field].dims, other[field].shape, other[field].dtype)
 
 
-@every_run
+@compiled([], [])
 def test_a_run_does_not_depend_on_its_grouping(name, small, tmp_path):
     """One cell, one seed at a time, odd chunks, one thread: the same bits as in the company of the fixture."""
     experiment, whole = find(name), small(name)
@@ -198,7 +227,7 @@ def test_a_run_does_not_depend_on_its_grouping(name, small, tmp_path):
         np.testing.assert_array_equal(trimmed.values, values.values, err_msg=field)
 
 
-@every_run
+@compiled(PAPERS, TOUCHED)
 def test_figure_draws_the_stored_numbers(name, small):
     result, experiment = small(name), find(name)
     drawn = numbers_drawn(name, result)
@@ -208,12 +237,12 @@ def test_figure_draws_the_stored_numbers(name, small):
             assert shows(drawn, *simulated_numbers(result, field)), f"the simulated {field} is not drawn as stored"
 
 
-@every_run
+@compiled(PAPERS, TOUCHED)
 def test_words_of_a_figure_keep_apart(name, small):
     assert not collisions_drawn(name, small(name))
 
 
-@fast_for(CHEAPEST)
+@compiled(PAPERS[:1], [])
 def test_figure_files_are_byte_identical_on_rerun(name, small, tmp_path):
     first = [path.read_bytes() for path in save_figure(name, small(name), tmp_path / "a")]
     second = [path.read_bytes() for path in save_figure(name, small(name), tmp_path / "b")]

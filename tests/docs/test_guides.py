@@ -93,6 +93,7 @@ def closedform(*words, folder, code=0):
     return SimpleNamespace(stdout=out.getvalue(), stderr=error.getvalue())
 
 
+@pytest.mark.slow
 def test_sweep_your_own_model(tmp_path):
     """The program, a second run that computes nothing, and the command of the page, which finds what the program stored."""
     text = program("sweep_your_own_model")
@@ -166,6 +167,7 @@ def test_learning_curve(tmp_path):
     assert simulated != predicted
 
 
+@pytest.mark.slow
 def test_reproduce(tmp_path):
     """The commands of the page in their order, at the quick size: what each prints, leaves and does not compute again."""
     page = commands("reproduce")

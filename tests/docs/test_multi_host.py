@@ -73,6 +73,7 @@ def alone(program):
     return parse(launch(program, 1)[0])
 
 
+@pytest.mark.slow
 def test_the_run_alone_learns(alone):
     layout, norm, losses = alone
     assert layout == (1, 1, DIM, WIDTH)

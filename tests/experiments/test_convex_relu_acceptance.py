@@ -13,6 +13,7 @@ def descent(tmp_path_factory):
     return run("convex_relu/descent", seeds=16, results=tmp_path_factory.mktemp("results"), progress=False)
 
 
+@pytest.mark.slow
 def test_fact_4_wide_networks_reach_the_optimum_and_narrow_ones_do_not(descent):
     narrow, wide = (descent["simulation"]["final"].sel(network=network).values for network in ("narrow", "wide"))
     assert np.all(np.abs(wide - OPTIMUM) < 1e-5)

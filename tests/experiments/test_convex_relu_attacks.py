@@ -21,7 +21,11 @@ QUICK = experiment.Config(num_samples=12, num_patterns=3, num_gates=12, width=8,
 KINDS = ("digits", "breast_cancer")
 
 
-@pytest.fixture(scope="module", params=KINDS)
+DRAWN = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
+every_kind = pytest.mark.parametrize("kind", DRAWN)
+
+
+@pytest.fixture(scope="module", params=DRAWN)
 def drawn(request):
     """A state, and what simulation and prediction make of it."""
     config = experiment.Config(**{**vars(QUICK), "data": request.param})
@@ -76,6 +80,7 @@ def test_a_mistaken_attack_is_noticed(mistake, attack, monkeypatch):
         check(simulate(state, QUICK), predicted)
 
 
+@pytest.mark.slow
 def test_the_worst_objective_notices_a_mistaken_attack_where_the_box_costs_something(monkeypatch):
     """Few points are separated with room for the box, whose worst hinge is then 0 whatever the attack: hence `margin`, and a
     weight decay here that leaves no room."""
@@ -123,7 +128,7 @@ def _best_ratio(x, side, box):
     return -linprog(cost, A_ub=rows, b_ub=room, bounds=[(0, None)] * (2 * dim) + [(None, None)], method="highs").fun
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_usable_gates_are_those_of_the_linear_program(kind):
     """No gate too many; those missed are within a few percent of the edge."""
     config = experiment.Config(data=kind)

@@ -18,6 +18,7 @@ def flows_swapped(values):
     return values.copy(data=values.values[..., ::-1, :, :] if values.ndim == 3 else values.values[:, ::-1])
 
 
+@pytest.mark.slow
 def test_equiangular_tokens(tmp_path):
     changes = {"betas": (1.0, 4.0), "num_steps": 400, "num_layers": 10}
     experiment, result = simulate("equiangular", tmp_path, changes, seeds=2)

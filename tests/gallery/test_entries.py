@@ -86,6 +86,7 @@ def test_generic_figure_draws_what_is_stored_and_words_keep_apart(over, tmp_path
     np.testing.assert_allclose(lines[1].get_ydata(), means.isel(first), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_figure_that_cannot_draw_a_result_gives_way_to_the_generic_one(tmp_path, monkeypatch):
     def broken(result, config):
         raise KeyError("cluster")
@@ -253,6 +254,7 @@ def test_small_sizes_that_do_not_suffice_give_way_to_the_experiments_own(tmp_pat
     assert computed == [True, False]
 
 
+@pytest.mark.slow
 def test_a_stored_result_of_the_experiments_own_sizes_comes_first(tmp_path):
     experiment = find("convex_relu/whitened")
     options = dict(seeds=8, results=tmp_path, progress=False, say=lambda _: None)

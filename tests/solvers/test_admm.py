@@ -168,6 +168,7 @@ def bounds_of_many_steps(of, rho):
     return program.history(lambda s: admm.step(s, factors), look, admm.init(of), 80)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [0.01, 0.1, 10.0])
 def test_every_iterate_bounds_the_optimum(rho):
     for seed, weight_decay in ((0, 0.1), (1, 0.4)):

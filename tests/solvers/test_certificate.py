@@ -122,6 +122,7 @@ def assert_gaps(gap, objective):
     assert np.all(gap >= objective - OPTIMUM - 1e-8)
 
 
+@pytest.mark.slow
 def test_gap_is_at_least_the_distance_to_the_optimum(others):
     x, y, gates = data()
     found = jax.jit(jax.vmap(lambda net: certificate.by_patterns(net, x, y, jnp.asarray(0.1), gates)))(others)

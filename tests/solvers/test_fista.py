@@ -181,6 +181,7 @@ def bounds_of_many_steps(of):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight_decay", [0.1, 0.02])
 def test_every_iterate_bounds_the_optimum(weight_decay):
     x, y = zoo.random_data(7, 2, seed=int(100 * weight_decay), labels=True)

@@ -89,6 +89,7 @@ def test_every_loss_against_cvxpy_and_its_mutations(kind):
     assert not accepts(oracle(program, radius / 2, kind))
 
 
+@pytest.mark.slow
 def test_without_a_box_it_is_the_relu_program():
     program = problem(8)
     for loss, plain in ((robust.logistic, losses.logistic), (robust.squared, losses.squared)):

@@ -21,6 +21,7 @@ import pytest
 
 from closedform.sweeps import Settings, UsageError, checkpoints, load, run, store, sweep
 from closedform.sweeps import job as job_module
+from closedform.sweeps.status import sweeps_of
 from zoo import decay, fragile, marathon
 
 TESTS = str(Path(__file__).resolve().parent.parent)
@@ -79,7 +80,7 @@ def events(log):
 # --- kills ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wanted", [8, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("wanted", [3, pytest.param(50, marks=pytest.mark.slow)])
 def test_kills_at_random_moments_and_inside_checkpoints_lose_nothing(wanted, processes, in_peace, tmp_path):
     """Every third process is killed while it writes a checkpoint, the others at a random moment of their lives."""
     results, log, dice = tmp_path / "results", tmp_path / "log", random.Random(0)
@@ -183,7 +184,7 @@ def test_finished_runs_that_wait_for_their_cell_survive_a_kill(processes, tmp_pa
     np.testing.assert_array_equal(whole["simulation"]["x"], apart["simulation"]["x"])
 
 
-@pytest.mark.parametrize("fault", ["interrupt", "error of the source"])
+@pytest.mark.parametrize("fault", ["interrupt", pytest.param("error of the source", marks=pytest.mark.slow)])
 def test_what_is_in_progress_is_checkpointed_when_it_is_stopped(fault, tmp_path, monkeypatch):
     """After a stop a long run goes on from its last chunk, bitwise."""
     taken, original = [], checkpoints.load
@@ -237,6 +238,23 @@ def test_a_damaged_checkpoint_is_said_and_its_runs_start_again(processes, in_pea
     sweep(marathon, results=results, progress=False, say=messages.append, **OPTIONS)
     assert any("is damaged" in message and "start again" in message for message in messages)
     assert contents(results) == in_peace
+
+
+def test_folders_that_vanish_while_they_are_listed_are_passed_over(tmp_path, monkeypatch):
+    """As those of checkpoints do while `status` and `report` look for results."""
+    for name in "abc":
+        (tmp_path / name / "sweeps").mkdir(parents=True)
+        (tmp_path / name / "sweeps" / "one.json").write_text("{}")
+    original = os.scandir
+
+    def scandir(path):
+        if not isinstance(path, int) and Path(path).name == "b":
+            shutil.rmtree(path)
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [path.parts[-3] for path in store.files_below(tmp_path, "sweeps/*.json")] == ["a", "c"]
+    assert list(sweeps_of(tmp_path)) == []
 
 
 def test_a_checkpoint_of_another_user_is_not_read(tmp_path, monkeypatch):
@@ -353,6 +371,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_in_one_line_and_nothing_is_lost(small_disk, tmp_path):
     folder, remount = small_disk
     over = {"rate": tuple(np.linspace(0.01, 0.9, 40).tolist())}

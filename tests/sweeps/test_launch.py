@@ -58,6 +58,7 @@ def test_local_processes_share_the_work_and_the_first_to_see_it_complete_assembl
     assert len(list(tmp_path.glob("marathon/??/*.nc"))) == 12
 
 
+@pytest.mark.slow
 def test_a_function_in_a_file_and_cells_that_fail_are_launched_too(tmp_path):
     options = dict(over={"size": (4, 7)}, seeds=3, launcher=Launcher("local", nodes=2), results=tmp_path)
     jobs = submit(fragile.simulate, fragile.Config(), **options)
@@ -67,6 +68,7 @@ def test_a_function_in_a_file_and_cells_that_fail_are_launched_too(tmp_path):
     assert [(cell.state, cell.why) for cell in status.cells] == [("done", ""), ("failed", "ValueError: size 7 cannot be had")]
 
 
+@pytest.mark.slow
 def test_a_function_of_a_dict_is_launched_from_the_command_line(tmp_path):
     (tmp_path / "mine.py").write_text(
         "config = {'a': 1.0, 'n': 2}\n"
@@ -167,43 +169,45 @@ def slurm(tmp_path_factory):
         subprocess.run([TESTS / "slurm/stop.sh", folder], check=False, timeout=60)
 
 
-def finish(results, seconds):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def finish(results):
+    """Wait until all cells are done, for as long as the queue holds a job."""
+    while True:
+        queue = subprocess.run(["squeue", "--noheader"], capture_output=True, text=True, check=True).stdout
         status = next(iter(sweeps_of(results)), None)
         if status is not None and status.counts()["done"] == len(status.cells):
             return
+        if not queue.strip():
+            logs = "\n".join(path.read_text()[-2000:] for path in results.rglob("jobs/*/*.err"))
+            pytest.fail(f"the jobs ended: {status and status.counts()}\n{logs}")
         time.sleep(0.5)
-    queue = subprocess.run(["squeue"], capture_output=True, text=True, check=False).stdout
-    logs = "\n".join(path.read_text()[-2000:] for path in results.rglob("jobs/*/*.err"))
-    pytest.fail(f"not done in {seconds} s: {status and status.counts()}\n{queue}\n{logs}")
 
 
+def wait_until(state, seconds):
+    deadline = time.monotonic() + seconds
+    while not state():
+        assert time.monotonic() < deadline, f"not reached in {seconds} s"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
 def test_one_array_job_does_a_sweep_and_survives_preemption(slurm, expected, tmp_path):
     """Two tasks; one is warned as Slurm warns before the time is up, stores its checkpoints, is requeued and goes on."""
     options = {"over": {"rate": (3.7, 3.8)}, "seeds": 2}
     command = [sys.executable, "-m", "closedform", "sweep", MARATHON, "--over", "rate=3.7,3.8", "--seeds", "2"]
-    command += ["--config.num-steps", "300000", "--results", str(tmp_path)]
-    launched = [*command, "--chunk", "100", "--launcher", "slurm", "--nodes", "2", "--time", "5", "--cpus", "1"]
-    done = subprocess.run(launched, capture_output=True, text=True, check=True, timeout=60)
+    command += ["--config.num-steps", "200000", "--results", str(tmp_path)]
+    launched = [*command, "--chunk", "100", "--checkpoint-minutes", "0.01", "--launcher", "slurm", "--nodes", "2"]
+    done = subprocess.run([*launched, "--time", "5", "--cpus", "1"], capture_output=True, text=True, check=True, timeout=60)
     assert "submitted job" in done.stdout
     number = done.stdout.split()[2].rstrip(":")
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("marathon/claims/*")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(8)  # long enough that a run in progress is worth a checkpoint
     status = [sys.executable, "-m", "closedform", "status", "--results", str(tmp_path)]
-    said = subprocess.run(status, capture_output=True, text=True, check=True, timeout=60).stdout
-    assert "rate=3.7: running" in said
+    wait_until(lambda: list(tmp_path.glob("marathon/claims/*")), 60)
+    wait_until(lambda: "rate=3.7: running" in subprocess.run(status, capture_output=True, text=True, check=True).stdout, 60)
+    wait_until(lambda: list(tmp_path.glob("marathon/checkpoints/*/*")), 60)
     subprocess.run(["scancel", "--signal=USR2", f"{number}_0"], check=True)
-    deadline = time.monotonic() + 30
-    while not list(tmp_path.glob("marathon/checkpoints/*/*")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert list(tmp_path.glob("marathon/checkpoints/*/*"))
-    finish(tmp_path, 120)
+    finish(tmp_path)
     whole = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert whole.returncode == 0, whole.stderr
-    config = {"num_steps": 300000}
+    config = {"num_steps": 200000}
     alone = sweep(MARATHON, config, results=tmp_path / "alone", progress=False, say=str, **options)
     same(alone, sweep(MARATHON, config, results=tmp_path, progress=False, say=str, **options))
     logs = "\n".join(path.read_text() for path in tmp_path.rglob("jobs/*/*.out"))

@@ -150,6 +150,7 @@ def test_adjoints(problem):
     assert float(jnp.sum(jax.grad(coarse, 1)(params, x) * direction)) == pytest.approx(float(difference), rel=1e-7)
 
 
+@pytest.mark.slow
 def test_the_first_step_tried_is_the_one_asked_for(problem):
     params, x, _ = problem
     field = partial(ode_transformer.joint_field, config=CONFIG)
@@ -157,6 +158,7 @@ def test_the_first_step_tried_is_the_one_asked_for(problem):
     assert took == [7, 13]  # one step and two halves, each of which passes
 
 
+@pytest.mark.slow
 def test_what_does_not_arrive_is_not_a_number(problem):
     params, x, _ = problem
     field = partial(ode_transformer.joint_field, config=CONFIG)

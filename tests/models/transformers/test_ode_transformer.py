@@ -59,7 +59,7 @@ def test_fields_against_numpy(heads, norm, gelu):
     np.testing.assert_allclose(f_fn(both), jnp.stack([f_fn(one) for one in both]), rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("num_blocks", [1, 2, 4])
+@pytest.mark.parametrize("num_blocks", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)])
 def test_blocks_are_used_in_turn(num_blocks):
     config = Config(dim=4, width=3, num_blocks=num_blocks, step_size=0.5)
     params = ode_transformer.init(jax.random.key(0), config)
@@ -72,6 +72,7 @@ def test_blocks_are_used_in_turn(num_blocks):
     np.testing.assert_allclose(ode_transformer.apply(params, jnp.asarray(x), config), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_solver_is_the_scan_where_their_steps_are_the_same(problem):
     params, x, exact = problem
     field = partial(ode_transformer.joint_field, config=CONFIG)
@@ -98,7 +99,7 @@ def test_an_adaptive_stack_of_several_blocks(problem):
     assert float(ode_transformer.evolve(params, problem[1], fine).num_sublayers) == 8 * 400
 
 
-@pytest.mark.parametrize("batch", [(), (3,)])
+@pytest.mark.parametrize("batch", [(), pytest.param((3,), marks=pytest.mark.slow)])
 def test_derivatives_of_the_scan_in_either_mode(problem, batch):
     """Differences of values for forward mode, forward for reverse mode, differences of gradients for forward over reverse."""
     params, x, _ = problem

@@ -110,6 +110,7 @@ def test_scenario_bound_at_tiny_probabilities():
     np.testing.assert_allclose(slopes, (2e3, -2e3 / psi), rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     scalar = jnp.float32(0.1)
     results = (

@@ -86,6 +86,7 @@ def test_signs_and_a_start_change_the_way_but_not_the_result():
     np.testing.assert_allclose(project(q, x, signs, plain.face * 0 + 40).point, projections(q, rows[:, :20]).point, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_projection_derivatives():
     q, rows = random_cones(12, 3, number=6)
     both = jax.jit(jax.jacrev(lambda q, rows: projections(q, rows)[:2], argnums=(0, 1)))
@@ -109,11 +110,13 @@ def test_projection_at_a_tip_and_without_rows():
     np.testing.assert_array_equal(cone_projection(q, jnp.zeros((0, 2))).point, q)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     q, rows = jnp.ones(2, jnp.float32), jnp.ones((6, 2), jnp.float32)
     assert {leaf.dtype for leaf in jax.eval_shape(cone_projection, q, rows)[:2]} == {q.dtype}
 
 
+@pytest.mark.slow
 def test_lists_and_whole_numbers():
     point = cone_projection([1, -2], [[0, 1], [1, 1]], [1, 1], np.array([2, 2]))
     np.testing.assert_allclose(point.point, [1, 0], atol=1e-15)

@@ -323,6 +323,7 @@ def test_whitened_limits_and_duality():
         assert float(whitened_gated_optimum(y, weight_decay)) < float(value)
 
 
+@pytest.mark.slow
 def test_whitened_derivatives():
     """dp*/dy = nu = y - yhat and dp*/dweight_decay = the penalty over weight_decay, also without negative targets."""
     for y in (WHITENED_Y, np.abs(WHITENED_Y)):
@@ -417,6 +418,7 @@ def test_worst_case_of_the_robust_program():
 # ----------------------------------------------------------------------------------------------------------- contracts
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     y, x, scalar = jnp.ones(6, jnp.float32), jnp.ones((6, 2), jnp.float32), jnp.float32(0.1)
     patterns = jnp.ones((6, 3), bool)

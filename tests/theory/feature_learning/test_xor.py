@@ -379,6 +379,7 @@ def test_small_noise_leaves_a_floor_of_s():
         np.testing.assert_allclose(s / a, batch_noise / LAMBDA, rtol=5 * batch_noise + 1e-2)
 
 
+@pytest.mark.slow
 def test_trajectory_derivatives():
     """In time, in the start and in the noise, before and after the collapse (there s floats on the noise)."""
     times, noises = np.array([5.0, 9.0, 12.0]), np.full(3, 0.01)
@@ -741,6 +742,7 @@ def test_boolean_rates_are_those_of_the_drift():
 # ----------------------------------------------------------------------------------------------------------- contracts
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     x = jnp.float32(2.0)
     start = xor.typical_start(100 * x)
@@ -761,6 +763,7 @@ def test_dtype_follows_the_input():
     assert {leaf.dtype for leaf in jax.tree.leaves(results)} == {x.dtype}
 
 
+@pytest.mark.slow
 def test_closed_forms_broadcast_and_vmap():
     times, dims = jnp.linspace(0, 5, 6), jnp.array([50, 500, 5000])
 

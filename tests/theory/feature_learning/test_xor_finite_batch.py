@@ -463,6 +463,7 @@ def test_vmap_is_a_loop_and_steps_to_error_takes_the_path_of_euler():
     np.testing.assert_array_equal(jit(jax.vmap(count))(*stacked), [steps for _, _, steps in loop])
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_neurons():
     def results(init_scale):
         key, setting = jax.random.key(0), {"dim": 64, "batch_size": 8}
@@ -477,6 +478,7 @@ def test_dtype_follows_the_neurons():
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(jit(results)(jnp.float32(0.1))))
 
 
+@pytest.mark.slow
 def test_gradient_of_a_run_is_that_of_differences():
     """Neurons have no noise in common at the start, and none ever in large batches: roots of 0, which have no slope."""
 

@@ -433,6 +433,7 @@ def test_margin_against_mpmath_over_its_range():
             assert abs(excess * mpmath.sqrt(2) / (1 + mpmath.exp(margin))) < 1e-12  # the error of ln(margin)
 
 
+@pytest.mark.slow
 def test_margin_shapes_vmap_and_gradient():
     times, starts = np.array([0.0, 0.5, 7.0, 30.0]), np.array([0.4, 1e-3, 0.2, 1.0])
     gamma, (by_time, by_start) = jit(jax.vmap(jax.value_and_grad(mean_field.margin, (0, 1))))(times, starts)
@@ -475,6 +476,7 @@ def test_margin_is_that_of_signal_only_neurons():
     assert np.ptp(margins) < np.ptp(start)  # balancing
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     def everything(neurons, x):
         states = mean_field.euler(neurons, 0.1, np.array([0, 3]))

@@ -90,6 +90,7 @@ def test_correlation_with_itself_is_one():
     assert np.all(JITTED["relu"].derivative_dual(v, v, v * (1 - 1e-14)) < 0.5 - 1e-8)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input_and_numbers_broadcast():
     one, row = np.float32(0.5), np.full(3, 0.2, np.float32)
     for activation, *_ in CLOSED_FORMS.values():

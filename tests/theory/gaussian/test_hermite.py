@@ -62,6 +62,7 @@ def test_hermite_dual():
     np.testing.assert_allclose(series[-1], np.sum(relu_coefficients(101) ** 2), rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     row = jnp.full(3, 0.2, jnp.float32)
     result = jax.eval_shape(hermite.hermite_dual, row, row)

@@ -99,6 +99,7 @@ def test_bivariate_normal_cdf_slopes():
     np.testing.assert_array_equal(by_rho, 0)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input_and_numbers_broadcast():
     result = jax.eval_shape(pairs.bivariate_normal_cdf, *map(jnp.asarray, (0, np.float32(0.5), np.full(3, 0.2, np.float32))))
     assert (result.dtype, result.shape) == (jnp.float32, (3,))

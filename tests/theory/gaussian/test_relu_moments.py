@@ -225,6 +225,7 @@ def test_relu_mean_is_homogeneous_at_every_scale():
             np.testing.assert_allclose(relu_moments.relu_mean(scale, scale) / scale, special.ndtr(1) + pdf(1), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input_and_numbers_broadcast():
     one, row = np.float32(0.5), np.full(3, 0.2, np.float32)
     calls = [(relu_moments.relu_product, (one, 0, one, 1, row)), (relu_moments.relu_mean, (one, row))]

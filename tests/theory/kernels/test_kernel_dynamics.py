@@ -66,6 +66,7 @@ def test_limits(problem):
     np.testing.assert_array_equal(flat.train, 0)
 
 
+@pytest.mark.slow
 def test_vector_of_times_is_a_loop_and_one_target_has_no_axis(problem):
     features, test, y, ridge = problem
     times = jnp.array([[0.1, 1.0], [2.0, 5.0]])

@@ -201,6 +201,7 @@ def test_kernel_regression_on_the_hypercube():
 # ----------------------------------------------------------------------------------------------------------- contracts
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_finite_differences():
     def total(n, ridge, noise, eigenvalues, power):
         curve = kernel_regression.learning_curve(n, ridge, Spectrum(eigenvalues, MULTIPLICITIES, 2e-3), power, noise)
@@ -225,6 +226,7 @@ def test_derivatives_are_those_of_finite_differences():
     np.testing.assert_allclose(curvature, (ends[0] - ends[1]) / 2e-3, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_vmap_equals_a_loop():
     many = jnp.array([0.0, 1.0, 30.0, 1e4]), jnp.array([0.1, 0.0, 1e-3, 10.0]), jnp.array([0.0, 0.1, 0.2, 0.3])
     batched = jax.jit(jax.vmap(kernel_regression.learning_curve, (0, 0, None, None, 0)))(*many[:2], spectrum(), POWER, many[2])
@@ -233,6 +235,7 @@ def test_vmap_equals_a_loop():
             np.testing.assert_allclose(field[i], one, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     single = Spectrum(*(jnp.asarray(values, jnp.float32) for values in spectrum()))
     curve = learning_curve(10, 0.1, single, jnp.asarray(POWER, jnp.float32), 0.1)

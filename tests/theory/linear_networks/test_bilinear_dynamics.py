@@ -209,6 +209,7 @@ def test_eigen_flow_from_tiny_starts(trace):
     np.testing.assert_allclose(found.q, np.ones((2, 1)), rtol=2.3e-9)
 
 
+@pytest.mark.slow
 def test_no_times_and_lists():
     assert dynamics.logistic([], 1, 0.1).shape == (0,)
     for trace in (True, False):
@@ -258,6 +259,7 @@ def test_riccati_flow_is_the_flow_of_the_weights(matrices, trace):
             rejected(assert_near, riccati_flow(times, matrix, a0[::-1], trace=trace), expected, 1e-3)
 
 
+@pytest.mark.slow
 def test_riccati_flow_with_more_units_than_inputs(matrices):
     """Seven units, five inputs; and its end: the best positive Q, in the eigenvectors of the target."""
     target, _, basis = matrices
@@ -453,6 +455,7 @@ def test_steps_break_the_laws_in_proportion_to_their_size(start):
 # --- as programs -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_times_of_any_shape_and_order(matrices):
     target, few, _ = matrices
     start, order = np.full(6, 0.1), np.array([3, 0, 4, 2, 1])
@@ -515,6 +518,7 @@ def test_gradients_of_modes():
                 np.testing.assert_allclose(found[i][k], (ends[0] - ends[1]) / 2e-5, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input(matrices):
     target, few, _ = matrices
     start = np.full(6, 0.1)

@@ -297,6 +297,7 @@ def test_a_unit_of_both_signs_is_cheaper_than_two():
 # --- as programs -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_derivatives(delta):
     for optimum in (weight_decay_optimum, trained_readout_optimum):
         derivative = jax.jit(jax.jacrev(optimum, (0, 1)))
@@ -311,6 +312,7 @@ def test_derivatives(delta):
     np.testing.assert_allclose(slope, 4 * symmetric + 2 * np.trace(delta) * np.eye(DIM), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input_and_jit_changes_nothing(delta, covariance):
     calls = [
         (losses.gaussian_loss, (delta, covariance, np.ones(DIM), 0.5)),
@@ -359,6 +361,7 @@ def test_bad_arguments_are_named(function, arguments, message):
 # --------------------------------------------------------------------------------------------------- ends of the ranges
 
 
+@pytest.mark.slow
 def test_lists_and_integers():
     """As written by hand: no dtype comes from an argument that has none."""
     np.testing.assert_allclose(losses.weight_decay_optimum([1.5, 0.8], 1), [1.5 - 0.125, 0.8 - 0.125], rtol=1e-14)  # T = -1/4

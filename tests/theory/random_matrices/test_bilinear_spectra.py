@@ -379,6 +379,7 @@ def test_mean_overlap():
 # ------------------------------------------------------------------------------------------------------ all functions
 
 
+@pytest.mark.slow
 def test_dtypes_and_batches():
     half, p = jnp.float32(0.5), jnp.array([1.0, -0.3], jnp.float32)
     results = (

@@ -120,6 +120,7 @@ def test_effective_ridge_of_given_data():
 # ----------------------------------------------------------------------------------------------------------- contracts
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_finite_differences():
     kernel, y = gaussian_data(12)
     modes = theory.gram_modes(kernel[:12, :12], kernel[12:, :12], np.diag(kernel)[12:], y)
@@ -131,6 +132,7 @@ def test_derivatives_are_those_of_finite_differences():
     assert_slopes(jax.jit(jax.value_and_grad(given, argnums=(0, 1))), [np.array(0.05), np.array(15.0)])
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     kernel, y = (jnp.asarray(part, jnp.float32) for part in gaussian_data(12))
     given = jax.eval_shape(given_data, kernel[:12, :12], kernel[12:, :12], jnp.diag(kernel)[12:], y, 0.1, 20)

@@ -222,6 +222,7 @@ def test_ridge_regression_on_groups_of_features():
 # ----------------------------------------------------------------------------------------------------------- contracts
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_finite_differences():
     def grouped(n, heads, ridge, noise, eigenvalues):
         groups = GROUPS._replace(eigenvalues=eigenvalues, tails=1e-3)
@@ -236,6 +237,7 @@ def test_derivatives_are_those_of_finite_differences():
         np.testing.assert_allclose(*at, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_vmap_equals_a_loop():
     n, heads, ridge = jnp.array([10.0, 50.0, 200.0]), jnp.array([100.0, 51.0, 30.0]), jnp.array([0.1, 1e-4, 0.0])
     several = jax.jit(jax.vmap(grouped_feature_risk.grouped_risk, (0, 0, 0, None, None, None)))
@@ -245,6 +247,7 @@ def test_vmap_equals_a_loop():
             np.testing.assert_allclose(field[i], one, rtol=1e-11, atol=1e-25)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     single = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), tree)  # noqa: E731
     numbers = [jnp.float32(value) for value in (10, 20, 0.1)]

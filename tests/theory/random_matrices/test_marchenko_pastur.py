@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
+import pytest
 
 from closedform.theory.random_matrices import marchenko_pastur
 from zoo.calls import Call
@@ -125,6 +126,7 @@ def test_a_sampled_covariance():
         np.testing.assert_allclose(atom(ratio), np.mean(values == 0), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_derivatives_and_dtypes():
     for ratio in (0.4, 3.0):
         slope = jax.grad(lambda z, ratio=ratio: marchenko_pastur.stieltjes(z, ratio, 1.0))(-0.2)

@@ -157,6 +157,7 @@ def test_ridge_regression_on_random_features_of_gaussian_modes():
 # ----------------------------------------------------------------------------------------------------------- contracts
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_finite_differences():
     def alone(n, k, ridge, noise, eigenvalues):
         result = random_feature_risk.risk(n, k, ridge, Spectrum(eigenvalues, MULTIPLICITIES, 2e-3), POWER, noise)
@@ -170,6 +171,7 @@ def test_derivatives_are_those_of_finite_differences():
         np.testing.assert_allclose(*at, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_vmap_equals_a_loop():
     n, k, ridge = jnp.array([10.0, 50.0, 200.0]), jnp.array([100.0, 51.0, 30.0]), jnp.array([0.1, 1e-4, 0.0])
     batched = jax.jit(jax.vmap(random_feature_risk.risk, (0, 0, 0, None, None)))(n, k, ridge, spectrum(), POWER)
@@ -178,6 +180,7 @@ def test_vmap_equals_a_loop():
             np.testing.assert_allclose(field[i], one, rtol=1e-11, atol=1e-25)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     single = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), tree)  # noqa: E731
     result = risk(*(jnp.float32(value) for value in (10, 20, 0.1)), single(spectrum()), single(POWER), 0.1)

@@ -77,6 +77,7 @@ def test_circle_at_the_ends():
         np.testing.assert_allclose(slope, [0, 0.5, 0], atol=1e-15)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     beta = np.array([1.0, 9, 20, 3, 0.7, 60])
     with jax.enable_x64(False):
@@ -89,6 +90,7 @@ def test_slope_at_zero_beta():
     assert np.isfinite(jax.jit(jax.grad(lambda beta: growth_rates(5, beta).sum()))(0.0))
 
 
+@pytest.mark.slow
 def test_integers_and_lists():
     np.testing.assert_array_equal(circle_tokens.num_metastable_clusters([4, 9, 16]), [3, 4, 6])
 

@@ -272,6 +272,7 @@ def test_phase_diagram_and_curve():
     np.testing.assert_array_equal(grid > 1 - 1e-3, times[None, :] > np.asarray(curve)[:, None])
 
 
+@pytest.mark.slow
 def test_jit_vmap_and_dtype():
     level, n, beta, start = CASES[:, :6]
     times = hitting_time(level, n, beta, start)
@@ -308,6 +309,7 @@ def assert_slopes(value_fn, points, softmax, step=1e-6):
         np.testing.assert_allclose(found, change / (2 * step), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("softmax", [True, False])
 def test_gradients(softmax):
     points = columns((0.9, 2.5, 1, 0.1), (0.02, 8, 0.3, 0.01), (0.4, 3, 2, -0.4), (0.97, 16, 6, 0.6), (0.6, 30, 9, 0))
@@ -445,6 +447,7 @@ def test_layers_of_any_step():
     assert theory.layer_update(-1, 2, 0, np.inf) == -1  # the mean is 0 and stays
 
 
+@pytest.mark.slow
 def test_integers_and_lists():
     for function, integers in (
         (theory.inner_product, (1, [2, 8], [[0], [3]])),

@@ -90,6 +90,7 @@ def test_energy_rate_of_equal_tokens_and_of_one():
         )
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     x = sphere(5, 3, 2)
     with jax.enable_x64(False):
@@ -99,6 +100,7 @@ def test_dtype_follows_the_input():
     np.testing.assert_allclose(found[1], interaction_energy.energy_rate(x, 0.5), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_integers_and_lists():
     for function, integers in (
         (interaction_energy.energy_rate, ([[1, 0], [0, -1]], 3)),

@@ -455,6 +455,7 @@ def test_leading_error_as_a_program():
     np.testing.assert_allclose(slope.error[0] @ x, whole.error[0], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_dtype_follows_the_input():
     x = jnp.asarray(X0, jnp.float32)
     with jax.enable_x64(False):
@@ -528,6 +529,7 @@ def test_leading_error_at_any_times_and_sizes():
     np.testing.assert_allclose(error(np.array([1, 2]), [3, 0, -0.5]), expected / size, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_fields_of_integers():
     """Constant fields of integers have no derivative; values have the dtype of the state."""
     drift, turn = (lambda x: np.array([3, 1])), (lambda x: jnp.array([x[1], -x[0]]))
