@@ -77,7 +77,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         matrices = jax.vmap(bilinear.interaction_matrix, (None, 0))(params, directions)
         return Result(matrices, jax.lax.map(jnp.linalg.eigvalsh, matrices), error(params, config.num_steps))
 
-    # a network an operation in one run: the engine's loop is for one
+    # one network per operation in one run: the engine's loop trains one
     return jax.lax.map(train, (jax.random.split(key, len(config.operations)), config.tables))
 
 

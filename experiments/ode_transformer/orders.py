@@ -59,7 +59,7 @@ class State(NamedTuple):
 
 
 class Result(NamedTuple):
-    error: Float[Array, "scheme count"]  # Frobenius norm of what separates the tokens from the flow at the time T
+    error: Float[Array, "scheme count"]  # Frobenius norm of the tokens minus the flow at the time T
     order: Float[Array, "scheme"]  # minus the slope of log error against log N between the last two
     constant: Float[Array, "scheme"]  # norm of the coefficient of h^p in the error, extrapolated from the last two
 

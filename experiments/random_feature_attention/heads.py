@@ -56,7 +56,7 @@ def predict(config: Config) -> Result:
 
 
 def predict_infinite(config: Config) -> Result:
-    """Infinitely many heads: where the curves end on the right."""
+    """The limit of infinitely many heads, where the curves end on the right."""
     spectrum = _heads.spectrum(config)
 
     def risk(num_heads: Array, power: Array) -> Array:
