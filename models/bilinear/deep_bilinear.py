@@ -1,4 +1,4 @@
-r"""Bilinear layers on top of one another, with or without residual connections: polynomials, split by degree at will.
+r"""Bilinear layers on top of one another, with or without residual connections: polynomials, which can be split by degree.
 
 $$
 x_{l+1} = [x_l] + B_l(x_l, x_l), \qquad f(x_0) = H x_L
@@ -55,7 +55,7 @@ class Config:
 
     @property
     def layer(self) -> bilinear.Config:
-        """One layer."""
+        """The configuration of one layer."""
         return bilinear.Config(self.dim, self.width, self.dim, init_scale=self.init_scale)
 
 
@@ -105,13 +105,13 @@ def two_layer_tensor(params: Params) -> Float[Array, "output dim dim dim dim"]:
     """
     depth = params.layers.w.shape[0]
     if depth != 2:
-        raise ValueError(f"the tensor of fourth order is that of depth 2, got depth {depth}")
+        raise ValueError(f"the tensor of fourth order needs depth 2, got depth {depth}")
     first, second = jax.vmap(bilinear.tensor)(params.layers)
     return jnp.einsum("op,pab,aij,bkl->oijkl", params.head, second, first, first)
 
 
 def num_coefficients(dim: int, depth: int) -> int:
-    """Numbers that an output of degree 2^depth has, were it any homogeneous polynomial: binomial(dim + 2^depth - 1, 2^depth).
+    """Coefficients of a general homogeneous polynomial of degree 2^depth: binomial(dim + 2^depth - 1, 2^depth).
 
     >>> num_coefficients(3, 1), num_coefficients(4, 2)
     (6, 35)
