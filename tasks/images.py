@@ -116,14 +116,14 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
 
 
 class Split(NamedTuple):
-    """Places of images."""
+    """Indices of images."""
 
     train: Int[Array, "train"]
     test: Int[Array, "test"]
 
 
 def split(key: PRNGKeyArray, images: Images, num_train: int) -> Split:
-    """num_train images drawn without replacement, and all others; or of the published training part, and the published test."""
+    """num_train images drawn without replacement, and all others; for a published split from its training part, and its test."""
     most = images.num_published or len(images.labels) - 1
     if not 1 <= num_train <= most:
         raise ValueError(f"num_train must be from 1 to {most}, got {num_train}")
