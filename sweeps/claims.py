@@ -1,4 +1,4 @@
-"""Who works on what: one process at a time holds the claim of a part.
+"""Claims: one process at a time works on a part.
 
 A claim is a lock that the operating system gives back when its holder ends, however it ends (flock, which Linux passes on to
 NFS): nothing has to be cleaned after a crash, and no clock is read. Claims save work and are not what keeps results whole:
