@@ -123,7 +123,10 @@ class Split(NamedTuple):
 
 
 def split(key: PRNGKeyArray, images: Images, num_train: int) -> Split:
-    """num_train images drawn without replacement, and all others; if the split is published, from its training part, and its test part."""
+    """Indices of num_train images drawn without replacement, and of all others.
+
+    With a published split they are drawn from its training part, and the others are its test part.
+    """
     most = images.num_published or len(images.labels) - 1
     if not 1 <= num_train <= most:
         raise ValueError(f"num_train must be from 1 to {most}, got {num_train}")
