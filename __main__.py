@@ -121,7 +121,7 @@ class Cite:
     names: tyro.conf.Positional[list[str]] = dataclasses.field(default_factory=list)
     """Papers (xor), experiments (xor/phases), modules (theory/feature_learning/xor), result files (*.nc), results folders."""
     plain: bool = False
-    """One line for people each: authors, title, where it appeared, year."""
+    """One readable line for each: authors, title, where it appeared, year."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

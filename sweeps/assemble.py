@@ -27,8 +27,8 @@ class Stock(NamedTuple):
     def sources(self, plan: Plan, refresh: bool = False) -> list[str | None]:
         """For each cell the digest whose runs to show, or None where runs are missing; never two digests.
 
-        That is the digest of the code of now or, unless `refresh`, of an earlier version of the code that has all runs where
-        the code of now has not. For a plain function only the code of now counts: its name does not identify it.
+        That is the digest of the current code or, unless `refresh`, of an earlier version that has all runs where the current
+        code has not. For a plain function only the current code counts: its name does not identify it.
         """
         table = self.have.get(plan.digest, np.zeros((len(plan.cells), len(plan.seeds)), bool))
         own: np.ndarray = np.asarray(table.all(axis=1))

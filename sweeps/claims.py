@@ -67,7 +67,7 @@ def claim(path: Path, about: dict[str, Any]) -> Claim | None:
 
 
 def holder(path: Path) -> dict[str, Any] | None:
-    """What the process that holds a claim says of itself ({} while it is about to say it); None if nobody holds it."""
+    """What the process that holds a claim has written of itself ({} if nothing yet); None if no process holds the claim."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError:

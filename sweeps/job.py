@@ -311,7 +311,7 @@ class Job:
             said, self.said_large = self.said_large, True
         if not said:
             name, limit = self.plan.experiment.name, memory.text(KEPT_BYTES)
-            self.say(f"{name}: what a run is trained to has {memory.text(size)} and is not kept; up to {limit} are")
+            self.say(f"{name}: the trained state of a run has {memory.text(size)} and is not kept; states up to {limit} are")
 
     def returned(self, batch: Batch) -> None:
         with self.lock:

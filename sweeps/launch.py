@@ -112,7 +112,7 @@ def submit(
 
 
 class Task:
-    """One process of the array: computes what nobody else does, until nothing is left or it is told to stop."""
+    """One process of the array: computes what no other process does, until nothing is left or it is told to stop."""
 
     def __init__(self, asked: dict[str, Any], tasks: int, refresh: bool, settings: Settings):
         self._arguments = (asked, tasks, refresh, settings)

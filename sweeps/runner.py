@@ -349,7 +349,7 @@ def write_whole(plan: Plan, tree: xarray.DataTree) -> Path | None:
 
 
 def _common_seeds(plan: Plan, files: Sequence[store.Header], failed: Collection[str]) -> list[int]:
-    """Seeds that every cell has, failed cells aside: of the code of now if there are any, else of one earlier version."""
+    """Seeds that every cell has, failed cells aside: of the current code if there are any, else of one earlier version."""
     others = [] if hasattr(plan.experiment.module, "FUNCTIONS") else sorted({file.digest for file in files} - {plan.digest})
     seeds = sorted({seed for file in files for seed in file.seeds})
     have = tables(files, [cell.name for cell in plan.cells], seeds)

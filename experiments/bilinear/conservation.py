@@ -132,7 +132,7 @@ def predict(config: Config) -> Result:
 TOLERANCE = {
     "slope": Tolerance(
         absolute=0.05,
-        reason="step sizes are finite: beside the leading power of the step size stand corrections of the next order",
+        reason="step sizes are finite: the next power of the step size adds to the leading one",
     ),
     "decay": Tolerance(0.02, reason="conserved quantities drift by up to 2 % at the smallest step size"),
 }

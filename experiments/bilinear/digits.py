@@ -109,7 +109,7 @@ def predict(state: State, config: Config) -> Result:
 TOLERANCE = {
     "edge": Tolerance(
         0.1,
-        reason="with Gaussian readouts the edge is made by the few largest of them: the largest eigenvalue is on average 5 %"
+        reason="with Gaussian readouts the few largest of them set the edge: the largest eigenvalue is on average 5 %"
         " lower at 64 units, less in larger layers, and one draw scatters by 2 %",
     ),
 }

@@ -114,7 +114,7 @@ def predict_isotropic(config: Config) -> Result:
     return Result(found.q, jnp.zeros(len(config.variances), found.q.dtype), found.constant)
 
 
-_SCATTER = "minibatches scatter the weights about the optimum, which is left in the form once the rate has fallen to 0"
+_SCATTER = "minibatch noise leaves the weights scattered about the optimum when the learning rate has fallen to 0"
 TOLERANCE = {
     "interaction": Tolerance(absolute=0.01, reason=_SCATTER),
     "linear": Tolerance(absolute=0.01, reason=_SCATTER),

@@ -86,7 +86,7 @@ def predict(config: Config) -> Result:
     return Result(matrices, jnp.linalg.eigvalsh(matrices))
 
 
-_ROUNDING = Tolerance(absolute=0.001, reason="the loss ends near 0: what is left is rounding of single precision")
+_ROUNDING = Tolerance(absolute=0.001, reason="the loss ends near 0: the rest is rounding of single precision")
 TOLERANCE = {"interaction": _ROUNDING, "eigenvalues": _ROUNDING}
 QUICK = {"dim": 3, "width": 6, "num_steps": 20, "batch_size": 32}
 SEEDS = 8

@@ -152,7 +152,7 @@ def _size(changes: Float[Array, "*kind input dim"]) -> Float[Array, "*kind"]:
 TOLERANCE = {
     "change": Tolerance(
         0.04,
-        reason="the next order in the number of layers concerned over L: 3 % where four of eight smooth layers are side by "
+        reason="the next order in the number of changed layers over L: 3 % where four of eight smooth layers are side by "
         "side, some tenths of a percent for one or two layers",
     ),
     "slope": Tolerance(absolute=0.05, reason="the next order in 1/L, at the few layers where the line begins"),

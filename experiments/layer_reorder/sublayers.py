@@ -246,7 +246,7 @@ def _size(
 
 TOLERANCE = {
     "mlp": Tolerance(0.1, reason="the next order of the step, about the effective step of an MLP: 0.07 to 0.12"),
-    "mlp_accuracy": Tolerance(absolute=0.006, reason="two of the 384 bits of all sequences, told otherwise at the next order"),
+    "mlp_accuracy": Tolerance(absolute=0.006, reason="the next order may change the answer for two of the 384 bits"),
     "weakened": Tolerance(
         0.1, reason="the next order of the step, about share times the effective step of attention: up to 0.06"
     ),

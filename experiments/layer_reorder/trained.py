@@ -221,12 +221,12 @@ def _found(params: _digits.Params, changes: _Of, output: Array, labels: Array, g
 
 
 TOLERANCE = {
-    "skip": Tolerance(0.05, reason="the next order of h: 3 % at the first layer, less behind, where J is that of fewer layers"),
+    "skip": Tolerance(0.05, reason="the next order of h: 3 % at the first layer, less behind, where J spans fewer layers"),
     "swap": Tolerance(0.1, reason="the next order of h: 5 to 7 %, and a vector off by h of its length at every layer"),
     "parallel": Tolerance(0.1, reason="the next order of h: 5 to 7 %, and a vector off by h of its length at every layer"),
     "gap": Tolerance(0.2, reason="the next order of h multiplies it by 1 - 2 h f.x/|x|^2, with h |f|/|x| of 0.09 to 0.13"),
-    "accuracy_skip": Tolerance(absolute=0.005, reason="two of the 397 test images, told otherwise at the next order of h"),
-    "accuracy_swap": Tolerance(absolute=0.005, reason="two of the 397 test images, told otherwise at the next order of h"),
+    "accuracy_skip": Tolerance(absolute=0.005, reason="the next order of h may change the class of two of the 397 test images"),
+    "accuracy_swap": Tolerance(absolute=0.005, reason="the next order of h may change the class of two of the 397 test images"),
 }
 QUICK = {"model.num_layers": 3, "model.dim": 6, "num_train": 1700, "num_steps": 20, "batch_size": 16}
 SEEDS = 8

@@ -137,7 +137,7 @@ def _time(config: Config) -> float:
 TOLERANCE = {
     "order": Tolerance(absolute=0.04, reason="the next order of h, at 16 and 32 steps a layer: 0.026"),
     "constant": Tolerance(
-        0.02, reason="the second order of h beyond the leading one, as the extrapolation takes the first one off: 0.4 %"
+        0.02, reason="the second order of h beyond the leading one, as the extrapolation removes the first one: 0.4 %"
     ),
 }
 QUICK = {

@@ -14,7 +14,7 @@ from ...theory.random_matrices import features_on_given_data
 from . import _ridge
 
 COARSE = (
-    "the features of a head share more than the two groups know: the entry of W at the constant and the lengths of its row and "
+    "the features of a head share more than the theory includes: the entry of W at the constant and the lengths of its row and "
     "column"
 )
 

@@ -129,8 +129,8 @@ def _errors(gram: Array, cross: Array, state: State, config: Config, steps: np.n
 
 
 TOLERANCE = {
-    "train": Tolerance(1e-6, reason="exact: what is left is rounding in the decomposition and in the steps"),
-    "test": Tolerance(1e-6, reason="exact: what is left is rounding in the decomposition and in the steps"),
+    "train": Tolerance(1e-6, reason="exact up to rounding in the decomposition and in the steps"),
+    "test": Tolerance(1e-6, reason="exact up to rounding in the decomposition and in the steps"),
 }
 QUICK = {
     "num_samples": 10,

@@ -70,7 +70,7 @@ TOLERANCE = {
     "test": Tolerance(0.1, reason="the equivalent is exact as n, M d and the multiplicities grow: 8 modes of degree 1 here"),
     "peak": Tolerance(
         0.2,
-        reason="near the peak the error is proportional to 1/(1 - q/n) with q close to n, and few draws carry its mean",
+        reason="near the peak the error is proportional to 1/(1 - q/n) with q close to n, and few draws dominate its mean",
     ),
 }
 QUICK = {

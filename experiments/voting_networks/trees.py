@@ -76,7 +76,7 @@ def predict(config: Config) -> Result:
     return Result(tree, voting.majority(config.num_votes, p))
 
 
-RARE = "the prediction is exact; where under ten of 32,000 questions are decided wrong, their standard error is no guide"
+RARE = "the prediction is exact; where under ten of 32,000 questions are decided wrong, their standard error is unreliable"
 TOLERANCE = {"tree": Tolerance(absolute=3e-4, reason=RARE), "flat": Tolerance(absolute=3e-4, reason=RARE)}
 QUICK = {"process.num_voters": 49, "num_layers": (1, 2), "num_questions": 100}
 SEEDS = 32
