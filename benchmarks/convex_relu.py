@@ -3,19 +3,20 @@
     python -m closedform.benchmarks.convex_relu --pairs 5
 
 Problems: x Gaussian (n, d); y from a ReLU teacher of ten neurons, of size about 1, with noise 0.1; Gaussian gates;
-beta = 0.05 beta_max of the gated program. All rows see the same x, y, gates, beta, and the objective is recomputed in
-float64 from the weights that a row returns (pyscnn: with the gates that it returns, since it sorts and drops some).
+weight_decay is 0.05 of the largest that leaves a network of the gated program. All rows see the same x, y, gates and
+weight_decay, and the objective is recomputed in float64 from the weights that a row returns (pyscnn: with the gates that it
+returns, since it sorts and drops some).
 
 Gated program. The time is that of reaching a relative error of the objective: for every row, ours included, the least effort
 (steps; for Clarabel and SCS the loosest tolerance 10^-k) that reaches it is found first, and then timed, from NumPy arrays
 to NumPy arrays. "verified" rows are ours stopping on the gap that they prove instead, which no peer does. The CVXPY rows
 time solve() of a new problem, canonicalisation included (its share is printed). Adam trains the network with products,
-f = sum_i 1[g_i.x >= 0] (u_i.x) a_i and weight decay (beta/2) (|u|^2 + a^2), whose optimum is the same, in float32, as
+f = sum_i 1[g_i.x >= 0] (u_i.x) a_i and penalty (weight_decay/2) (|u|^2 + a^2), whose optimum is the same, in float32, as
 pyscnn does by default; it is judged by u_i a_i, that is after balancing; of its rates and schedules the best counts. Rows
 alternate, A B A C A D ..., where A is the fastest row of ours. A first call runs in a process of its own, from after the
 imports; jax's persistent cache of compiled programs was filled by another process.
 
-ReLU program. All patterns of small data sets, x_ij = sin(1.3 ij + 0.7 i + 2.1 j), y_i = 1.5 cos(0.9 i), beta = 0.1, and
+ReLU program. All patterns of small data sets, x_ij = sin(1.3 ij + 0.7 i + 2.1 j), y_i = 1.5 cos(0.9 i), weight_decay = 0.1, and
 sampled patterns of the first problem above; the interior point to a gap of 1e-8, R-FISTA and ADMM only to 1e-4, Clarabel at its
 default tolerances, 1e-8: rows of unequal accuracy, as their errors say. Blocks are judged as the network that they become: with
 sampled patterns, ones outside of their cones can be better than the program's optimum, and the error negative.
@@ -69,7 +70,7 @@ class Problem(NamedTuple):
     x: np.ndarray
     y: np.ndarray
     gates: np.ndarray  # (dim, pattern)
-    beta: np.ndarray
+    weight_decay: np.ndarray
     cones: bool  # the ReLU program: every pattern with either sign, first all +1
 
 
@@ -91,12 +92,12 @@ def problem(key: Key) -> Problem:
         x, w = draw((n, d)), draw((d, 10))
         y = np.maximum(x @ w, 0) @ draw(10) / np.sqrt(d) + 0.1 * draw(n)
         gates = draw((d, num_gates))
-        beta = 0.05 * np.max(np.linalg.norm(x.T @ ((x @ gates >= 0) * y[:, None]), axis=0))
+        weight_decay = 0.05 * np.max(np.linalg.norm(x.T @ ((x @ gates >= 0) * y[:, None]), axis=0))
     else:
         i, j = np.arange(1, n + 1)[:, None], np.arange(1, d + 1)
         x, y = np.sin(1.3 * i * j + 0.7 * i + 2.1 * j), 1.5 * np.cos(0.9 * i[:, 0])
-        gates, beta = np.asarray(convex_relu.all_gates(jnp.asarray(x))), 0.1
-    return Problem(x, y, gates, np.asarray(beta), cones)
+        gates, weight_decay = np.asarray(convex_relu.all_gates(jnp.asarray(x))), 0.1
+    return Problem(x, y, gates, np.asarray(weight_decay), cones)
 
 
 def objective(data: Problem, answer: Answer) -> float:
@@ -104,7 +105,7 @@ def objective(data: Problem, answer: Answer) -> float:
     pre, active = data.x @ answer.weights, data.x @ answer.gates >= 0
     half = answer.weights.shape[1] // 2
     f = np.maximum(pre[:, :half], 0).sum(1) - np.maximum(pre[:, half:], 0).sum(1) if data.cones else (active * pre).sum(1)
-    return float(np.sum((f - data.y) ** 2) / 2 + data.beta * np.linalg.norm(answer.weights, axis=0).sum())
+    return float(np.sum((f - data.y) ** 2) / 2 + data.weight_decay * np.linalg.norm(answer.weights, axis=0).sum())
 
 
 # Our rows.
@@ -113,8 +114,8 @@ def objective(data: Problem, answer: Answer) -> float:
 def compiled(method: Callable[..., Solution], cones: bool) -> Callable[..., Solution]:
     """One program for any tolerance and number of steps; from the arrays that a user has."""
 
-    def solve(x, y, gates, beta, rtol, max_steps):
-        program = (relu_program if cones else gated_program)(x, y, gates, beta)
+    def solve(x, y, gates, weight_decay, rtol, max_steps):
+        program = (relu_program if cones else gated_program)(x, y, gates, weight_decay)
         options = {} if method is admm.solve else {"cones": cones}
         return method(program, rtol=rtol, max_steps=max_steps, **options)
 
@@ -138,7 +139,7 @@ def prepare_ours(data: Problem, method: Callable[..., Solution], verified: bool 
 
 
 def prepare_pyscnn(data: Problem) -> Run:
-    """Effort: steps. Its loss is a mean, hence beta/n; by default it would scale the columns, which changes the problem."""
+    """Effort: steps. Its loss is a mean, hence weight_decay/n; its default, to scale the columns, changes the problem."""
     from scnn.metrics import Metrics  # pyright: ignore[reportMissingImports]
     from scnn.models import ConvexGatedReLU  # pyright: ignore[reportMissingImports]
     from scnn.optimize import optimize_model  # pyright: ignore[reportMissingImports]
@@ -149,7 +150,7 @@ def prepare_pyscnn(data: Problem) -> Run:
 
     def run(effort):
         model = ConvexGatedReLU(data.gates.copy())
-        penalty = NeuronGL1(float(data.beta) / len(data.x))
+        penalty = NeuronGL1(float(data.weight_decay) / len(data.x))
         solver = RFISTA(model, max_iters=effort, tol=0.0)
         fitted: Any
         fitted, _ = optimize_model(
@@ -166,7 +167,7 @@ def prepare_adam(data: Problem, rate: float, decay: bool) -> Run:
     import torch  # pyright: ignore[reportMissingImports]
 
     x, y, gates = (torch.tensor(array).float() for array in data[:3])
-    active, beta = (x @ gates >= 0).float(), float(data.beta)
+    active, weight_decay = (x @ gates >= 0).float(), float(data.weight_decay)
 
     def train(steps, threads):
         torch.set_num_threads(threads)
@@ -179,7 +180,7 @@ def prepare_adam(data: Problem, rate: float, decay: bool) -> Run:
         for step in range(steps):
             optimiser.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2 if decay else rate
             optimiser.zero_grad()
-            loss = (((active * (x @ u)) @ a - y) ** 2).sum() / 2 + beta / 2 * ((u**2).sum() + (a**2).sum())
+            loss = (((active * (x @ u)) @ a - y) ** 2).sum() / 2 + weight_decay / 2 * ((u**2).sum() + (a**2).sum())
             loss.backward()
             optimiser.step()
         return Answer(data.gates, (u * a).detach().double().numpy(), f"{steps} steps, {threads} threads")
@@ -193,7 +194,7 @@ def prepare_cvxpy(data: Problem, solver: str) -> Run:
     """Effort: k of the tolerance 10^-k."""
     import cvxpy  # pyright: ignore[reportMissingImports]
 
-    x, y, active, beta = data.x, data.y, (data.x @ data.gates >= 0).astype(float), float(data.beta)
+    x, y, active, weight_decay = data.x, data.y, (data.x @ data.gates >= 0).astype(float), float(data.weight_decay)
     shape = data.gates.shape
     features = (active[:, :, None] * x[:, None, :]).reshape(len(x), -1)  # [D_1 x, D_2 x, ...]
 
@@ -203,7 +204,7 @@ def prepare_cvxpy(data: Problem, solver: str) -> Run:
         penalty = sum(cvxpy.sum(cvxpy.norm(part, 2, axis=0)) for part in parts)
         constraints: list[Any] = [cvxpy.multiply(2 * active - 1, x @ part) >= 0 for part in parts if data.cones]
         loss = cvxpy.sum_squares(features @ cvxpy.vec(total, order="F") - y) / 2
-        program = cvxpy.Problem(cvxpy.Minimize(loss + beta * penalty), constraints)
+        program = cvxpy.Problem(cvxpy.Minimize(loss + weight_decay * penalty), constraints)
         eps = 10.0**-effort
         options: dict[str, Any] = dict(tol_gap_abs=eps, tol_gap_rel=eps, tol_feas=eps)
         if solver == "SCS":

@@ -3,8 +3,8 @@
     python -m closedform.benchmarks.ode_transformer --pairs 5
 
 x' = F(x) + G(x) of our ode_transformer, tanh, from time 0 to 1; a run computes the final state y of a batch and the gradient
-of <c, y>, c random, with respect to all weights and the initial state, in float32. Sizes are width 64 (32 tokens, batch 32, MLP
-of 128: 75 million operations for a field of the whole batch) and width 16 (16 tokens, batch 4, MLP of 32), with `heads` heads.
+of <c, y>, c random, with respect to all weights and the initial state, in float32. Sizes are dim 64 (32 tokens, batch 32, MLP
+of 128: 75 million operations for a field of the whole batch) and dim 16 (16 tokens, batch 4, MLP of 32), with `heads` heads.
 All rows have the same weights, states and c, drawn by NumPy, take one step for the whole batch at a time, and have `threads`
 cores; PyTorch uses one thread where that is faster.
 
@@ -50,13 +50,13 @@ from ..models.transformers import integrators, ode_transformer
 @dataclass(frozen=True)
 class Config:
     pairs: int = 5  # rounds; in each, every row is timed once, right after A
-    widths: tuple[Literal[64, 16], ...] = (64, 16)
+    dims: tuple[Literal[64, 16], ...] = (64, 16)
     heads: Literal[1, 2, 4, 8, 16] = 1
     threads: int = 2
     steps: int = 8  # of RK4
     rtol: float = 1e-3  # of dopri5; atol is half of it
     methods: tuple[Literal["rk4", "dopri5"], ...] = ("rk4", "dopri5")
-    repeats: tuple[int, int] = (5, 50)  # runs in one timing, width 64 and width 16
+    repeats: tuple[int, int] = (5, 50)  # runs in one timing, dim 64 and dim 16
 
     def __post_init__(self):
         for name in ("pairs", "threads", "steps"):
@@ -72,7 +72,7 @@ class Size(NamedTuple):
     dim: int
     tokens: int
     batch: int
-    hidden: int
+    width: int
 
 
 SIZES = {64: Size(64, 32, 32, 128), 16: Size(16, 16, 4, 32)}
@@ -88,10 +88,10 @@ class Run(NamedTuple):
 
 
 def problem(size: Size, config: Config) -> Arrays:
-    draw, dim, hidden = np.random.default_rng(0).standard_normal, size.dim, size.hidden
+    draw, dim, width = np.random.default_rng(0).standard_normal, size.dim, size.width
     square = {name: draw((dim, dim)) / dim**0.5 for name in ("query", "key", "value", "output")}
-    mlp = {"w_in": draw((dim, hidden)) / dim**0.5, "b_in": 0.1 * draw(hidden)}
-    mlp |= {"w_out": draw((hidden, dim)) / hidden**0.5, "b_out": 0.1 * draw(dim)}
+    mlp = {"w_in": draw((dim, width)) / dim**0.5, "b_in": 0.1 * draw(width)}
+    mlp |= {"w_out": draw((width, dim)) / width**0.5, "b_out": 0.1 * draw(dim)}
     state = {name: draw((size.batch, size.tokens, dim)) for name in ("x", "cotangent")}
     return {name: array.astype(np.float32) for name, array in (square | mlp | state).items()}
 
@@ -103,7 +103,7 @@ Flow = Callable[[Callable, ode_transformer.Params, jax.Array], jax.Array]  # the
 
 
 def our_field(params: ode_transformer.Params, x: jax.Array, heads: int) -> jax.Array:
-    size = ode_transformer.Config(dim=x.shape[-1], hidden=params.w_in.shape[-1], num_heads=heads)
+    size = ode_transformer.Config(dim=x.shape[-1], width=params.w_in.shape[-1], num_heads=heads)
     return ode_transformer.joint_field(params, x, size)
 
 
@@ -371,12 +371,12 @@ def has_torch() -> bool:
     return all(importlib.util.find_spec(name) for name in ("torch", "torchdiffeq"))
 
 
-def compare(method: str, width: int, data: Arrays, exact: Arrays, pools: dict, config: Config) -> dict[str, list[float]]:
+def compare(method: str, dim: int, data: Arrays, exact: Arrays, pools: dict, config: Config) -> dict[str, list[float]]:
     rows = {index: row for index, row in enumerate(ROWS[method]) if row.library in pools}
-    repeats = config.repeats[0 if width == 64 else 1]
+    repeats = config.repeats[0 if dim == 64 else 1]
     firsts, errors = {}, {}
     for index, row in rows.items():
-        firsts[index] = pools[row.library].submit(prepare, (method, width, index), data, config).result()
+        firsts[index] = pools[row.library].submit(prepare, (method, dim, index), data, config).result()
         found = firsts[index].gradient
         errors[index] = max(float(np.linalg.norm(found[name] - exact[name]) / np.linalg.norm(exact[name])) for name in exact)
         if not errors[index] < ALLOWED[method]:
@@ -387,7 +387,7 @@ def compare(method: str, width: int, data: Arrays, exact: Arrays, pools: dict, c
     ratios: dict[int, list[tuple[float, float]]] = {index: [] for index in rows}
 
     def timed(index: int) -> tuple[float, float]:
-        wall, cpu = pools[rows[index].library].submit(measure, (method, width, index), repeats).result()
+        wall, cpu = pools[rows[index].library].submit(measure, (method, dim, index), repeats).result()
         times[index].append(wall)
         return wall, cpu
 
@@ -395,8 +395,8 @@ def compare(method: str, width: int, data: Arrays, exact: Arrays, pools: dict, c
         for index in list(rows)[1:]:
             base, other = timed(0), timed(index)
             ratios[index].append((other[0] / base[0], other[1] / max(base[1], 1e-9)))
-    size = SIZES[width]
-    print(f"\n{method}, width {width}, {size.tokens} tokens, batch {size.batch}, hidden {size.hidden}, heads {config.heads}")
+    size = SIZES[dim]
+    print(f"\n{method}, dim {dim}, {size.tokens} tokens, batch {size.batch}, width {size.width}, heads {config.heads}")
     print(f"{'row':<33}{'milliseconds':>26}{'time over A':>22}{'CPU over A':>22}{'field':>10}{'error':>9}{'first s':>9}")
     for index, row in rows.items():
         wall, cpu = (_spread([pair[i] for pair in ratios[index]], ".2f") for i in (0, 1))
@@ -431,13 +431,13 @@ def main(config: Config) -> None:
         name: ProcessPoolExecutor(1, context, start_worker, (config.threads,)) for name in packages if name in ("jax", "torch")
     }
     try:
-        for width in config.widths:
-            data = problem(SIZES[width], config)
+        for dim in config.dims:
+            data = problem(SIZES[dim], config)
             exact = pools["jax"].submit(exact_gradient, data, config).result()
             for method in config.methods:
-                for name, ratios in compare(method, width, data, exact, pools, config).items():
+                for name, ratios in compare(method, dim, data, exact, pools, config).items():
                     if name.startswith("torchdiffeq odeint") and "adjoint" not in name:
-                        goals.append((f"{method}, width {width}: {name} over A", ratios, GOALS.get((method, width))))
+                        goals.append((f"{method}, dim {dim}: {name} over A", ratios, GOALS.get((method, dim))))
     finally:
         for pool in pools.values():
             pool.shutdown()

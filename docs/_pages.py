@@ -28,9 +28,8 @@ GENERATED = HERE / "_generated"
 FOLDERS = {
     "theory": (
         "Theory",
-        "Predictions: pure functions of numbers and arrays. Each page says where a formula comes from: [D] derived here, [P] "
-        "read in the paper, [S] in its abstract or reviews, [C] in public code, [L] in a formalisation of it, [Q] recalled "
-        "and not read again.",
+        "Predictions: pure functions of numbers and arrays. Each page says where a formula comes from: derived here, read in "
+        "the paper, in its abstract, in reviews or in public code, or recalled and not read again.",
     ),
     "models": (
         "Models",

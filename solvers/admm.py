@@ -1,7 +1,7 @@
 r"""The alternating direction method of multipliers for the ReLU program with squared loss, factorised once.
 
-With copies $u = v$ of the weights, slacks $s \ge 0$ of the cones, scaled duals $\lambda$, $\nu$ and penalty $\rho$, where $F$
-maps weights to outputs and $G_b = (2 D_b - 1)\, x$, a step solves
+With copies $u = v$ of the weights, slacks $s \ge 0$ of the cones, scaled duals $\lambda$, $\nu$, penalty $\rho$ and weight
+decay $\beta$, where $F$ maps weights to outputs and $G_b = (2 D_b - 1)\, x$, a step solves
 
 $$
 \left(1 + \frac{F^\top F}{\rho} + G^\top G\right) u = \frac{F^\top y}{\rho} + v - \lambda + G^\top (s - \nu)
@@ -63,7 +63,7 @@ class Factors(NamedTuple):
 
 @takes(program=VALID, rho=above(0, finite=True))
 def prepare(program: Program, rho: Real[ArrayLike, ""]) -> Factors:
-    """Factorise once. Programs that differ in beta and y alone share it."""
+    """Factorise once. Programs that differ in weight_decay and y alone share it."""
     x, active = program.x, program.active
     inner = jnp.linalg.cholesky(jnp.eye(x.shape[1], dtype=x.dtype) + x.T @ x)
     gram = (x @ cho_solve((inner, True), x.T)) * ((active * jnp.abs(program.sign)[None]) @ active.T)
@@ -86,7 +86,7 @@ def step(state: State, factors: Factors, dual_step: ArrayLike = 1.0) -> State:
     first = cho_solve((inner, True), right)
     u = first - cho_solve((inner, True), pulled(cho_solve((outer, True), outputs(first, program)), program))
     heights = side * (x @ u)
-    v = shrink(u + state.dual_copy, program.beta / rho)
+    v = shrink(u + state.dual_copy, program.weight_decay / rho)
     s = jax.nn.relu(heights + state.dual_slack)
     return State(v, u, s, state.dual_copy + kappa * (u - v), state.dual_slack + kappa * (heights - s))
 
@@ -94,11 +94,11 @@ def step(state: State, factors: Factors, dual_step: ArrayLike = 1.0) -> State:
 def measure(state: State, factors: Factors) -> Bounds:
     """The objective at the weights projected on their cones, and the lower bound that residual and multipliers prove."""
     program = factors.program
-    x, y, active, sign, beta = program
+    x, y, active, sign, weight_decay = program
     nu = y - outputs(state.copy, program)
     multiplier = jax.nn.relu(-factors.rho * state.dual_slack)
     pull = pulled(nu, program) + x.T @ ((2 * active - 1) * multiplier)
-    bound = losses.squared.bound(nu, jnp.max(jnp.abs(sign) * norms(pull)), y, beta)
+    bound = losses.squared.bound(nu, jnp.max(jnp.abs(sign) * norms(pull)), y, weight_decay)
     objective = convex_objective(state._replace(weights=projected(state.weights, program)), program)
     return Bounds(objective, bound)
 
@@ -106,13 +106,13 @@ def measure(state: State, factors: Factors) -> Bounds:
 def network_objective(state: State, program: Program) -> Float[Array, ""]:
     """The objective of the network that has the blocks as neurons, whether they lie in their cones or not."""
     f = jax.nn.relu(program.x @ state.weights) @ program.sign
-    return jnp.sum((f - program.y) ** 2) / 2 + program.beta * jnp.sum(jnp.abs(program.sign) * norms(state.weights))
+    return jnp.sum((f - program.y) ** 2) / 2 + program.weight_decay * jnp.sum(jnp.abs(program.sign) * norms(state.weights))
 
 
 def convex_objective(state: State, program: Program) -> Float[Array, ""]:
     """The objective of the program at the weights, which may be outside of their cones (and then below the optimum)."""
     f = outputs(state.weights, program)
-    return jnp.sum((f - program.y) ** 2) / 2 + program.beta * jnp.sum(jnp.abs(program.sign) * norms(state.weights))
+    return jnp.sum((f - program.y) ** 2) / 2 + program.weight_decay * jnp.sum(jnp.abs(program.sign) * norms(state.weights))
 
 
 @takes(program=VALID, rho=above(0, finite=True), dual_step=above(0, finite=True), rtol=at_least(0), max_steps=at_least(0))

@@ -1,6 +1,6 @@
 r"""How far a network is from the global optimum: a lower bound from the dual, by all patterns or by a search.
 
-For the outputs $f$ of any network let
+For the outputs $f$ of any network and the weight decay $\beta$ let
 
 $$
 \nu = -\ell'(f), \qquad N(\nu) = \max_{\|u\| \le 1} |\nu \cdot \operatorname{relu}(x u)|, \qquad
@@ -37,7 +37,7 @@ class Certificate(NamedTuple):
     objective: Float[Array, "*batch"]  # of the network
     bound: Float[Array, "*batch"]  # no network has a smaller objective, if `proof`
     dual: Float[Array, "*batch sample"]  # nu = -l'(f), for the squared loss the residual y - f
-    norm: Float[Array, "*batch"]  # N(nu); beta at an optimum
+    norm: Float[Array, "*batch"]  # N(nu); weight_decay at an optimum
     direction: Float[Array, "*batch dim"]  # the unit vector u that attains it: a neuron there gains most
     sign: Float[Array, "*batch"]  # the sign of its output weight
     proof: bool | Bool[Array, "*batch"]  # whether N was taken over all patterns, rather than searched for
@@ -53,7 +53,7 @@ def certify(
     params: two_layer.Params,
     x: Numbers,
     y: Numbers,
-    beta: Numbers,
+    weight_decay: Numbers,
     *,
     loss: Loss = losses.squared,
     key: PRNGKeyArray | None = None,
@@ -66,7 +66,7 @@ def certify(
     proof. Beyond, a search from `num_starts` random directions and the network's own neurons, and `proof` is False.
     Concrete arrays, no jit: see `by_patterns` and `by_search`. Raises ValueError on bad data.
     """
-    x, y, beta = checked(x, y, beta)
+    x, y, weight_decay = checked(x, y, weight_decay)
     loss.check(y)
     if params.w.shape[0] != x.shape[1]:
         raise ValueError(f"the network has inputs of dimension {params.w.shape[0]}, x has the shape {x.shape}")
@@ -74,32 +74,32 @@ def certify(
         raise ValueError("the parameters of the network must be finite")
     rank = int(np.linalg.matrix_rank(np.asarray(x)))
     if pattern_count(len(x), max(rank, 1)) <= max_patterns:
-        found = _jitted_by_patterns(params, x, y, beta, convex_relu.all_gates(x, max_patterns), loss=loss)
+        found = _jitted_by_patterns(params, x, y, weight_decay, convex_relu.all_gates(x, max_patterns), loss=loss)
         return found._replace(proof=True)
     key = jax.random.key(0) if key is None else key
-    return _jitted_by_search(params, x, y, beta, key, loss=loss, num_starts=num_starts)._replace(proof=False)
+    return _jitted_by_search(params, x, y, weight_decay, key, loss=loss, num_starts=num_starts)._replace(proof=False)
 
 
 def by_patterns(
     params: two_layer.Params,
     x: Float[Array, "sample dim"],
     y: Float[Array, "sample"],
-    beta: Float[Array, ""],
+    weight_decay: Float[Array, ""],
     gates: Float[Array, "dim pattern"],
     *,
     loss: Loss = losses.squared,
 ) -> Certificate:
-    """A proof if the gates are those of `all_gates(x)`. May be jitted and mapped, over networks or beta."""
+    """A proof if the gates are those of `all_gates(x)`. May be jitted and mapped, over networks or weight_decay."""
     nu = _dual_point(params, x, y, loss)
     found = theory.dual_direction(nu, x, convex_relu.patterns(gates, x))
-    return _certificate(params, x, y, beta, loss, nu, found.value, found.direction, found.sign, proof=True)
+    return _certificate(params, x, y, weight_decay, loss, nu, found.value, found.direction, found.sign, proof=True)
 
 
 def by_search(
     params: two_layer.Params,
     x: Float[Array, "sample dim"],
     y: Float[Array, "sample"],
-    beta: Float[Array, ""],
+    weight_decay: Float[Array, ""],
     key: PRNGKeyArray,
     *,
     loss: Loss = losses.squared,
@@ -111,7 +111,7 @@ def by_search(
     found = search(key, nu, x, num_starts=num_starts, near=spread)
     top = jnp.argmax(found.value)
     direction, sign = found.direction[:, top], found.sign[top]
-    return _certificate(params, x, y, beta, loss, nu, found.value[top], direction, sign, proof=False)
+    return _certificate(params, x, y, weight_decay, loss, nu, found.value[top], direction, sign, proof=False)
 
 
 _jitted_by_patterns = jax.jit(by_patterns, static_argnames="loss")
@@ -126,7 +126,7 @@ def _certificate(
     params: two_layer.Params,
     x: Array,
     y: Array,
-    beta: Array,
+    weight_decay: Array,
     loss: Loss,
     nu: Array,
     norm: Array,
@@ -134,8 +134,8 @@ def _certificate(
     sign: Array,
     proof: bool,
 ) -> Certificate:
-    objective = losses.network_objective(params, x, y, beta, loss)
-    return Certificate(objective, loss.bound(nu, norm, y, beta), nu, norm, direction, sign, proof)
+    objective = losses.network_objective(params, x, y, weight_decay, loss)
+    return Certificate(objective, loss.bound(nu, norm, y, weight_decay), nu, norm, direction, sign, proof)
 
 
 class Found(NamedTuple):

@@ -5,7 +5,7 @@ Source: optax.
 Example. A parabola, to its lowest point:
 
 >>> from closedform.solvers import descent
->>> x, _ = descent.adam(lambda x: (x - 3.0) ** 2, 0.0, rate=0.1, num_steps=300)
+>>> x, _ = descent.adam(lambda x: (x - 3.0) ** 2, 0.0, learning_rate=0.1, num_steps=300)
 >>> round(float(x), 2)
 3.0
 """
@@ -40,20 +40,20 @@ def begin(params: Any) -> State:
 def step(
     state: State,
     objective_fn: Callable[[Any, Array], Float[Array, ""]],
-    rate: ArrayLike,
+    learning_rate: ArrayLike,
     num_steps: int,
     weight_decay: ArrayLike | None = None,
 ) -> State:
-    """One of num_steps updates by Adam, whose rate falls to 0 by a cosine; with weight_decay by AdamW.
+    """One of num_steps updates by Adam, whose learning rate falls to 0 by a cosine; with weight_decay by AdamW.
 
     `objective_fn(params, update)` is the objective of update number `update`.
     """
-    require(at_least(0, finite=True), rate=rate, weight_decay=0 if weight_decay is None else weight_decay)
+    require(at_least(0, finite=True), learning_rate=learning_rate, weight_decay=0 if weight_decay is None else weight_decay)
     params, memory, updates = state
     gradient = jax.grad(objective_fn)(params, updates)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
         change, memory = _optimiser(num_steps, weight_decay).update(gradient, memory, params)
-    params = jax.tree.map(lambda p, c: p + jnp.asarray(rate, p.dtype) * c, params, change)
+    params = jax.tree.map(lambda p, c: p + jnp.asarray(learning_rate, p.dtype) * c, params, change)
     return State(params, memory, updates + 1)
 
 
@@ -63,22 +63,22 @@ def _optimiser(num_steps: int, weight_decay: ArrayLike | None) -> optax.Gradient
     return optax.chain(optax.scale_by_adam(), decay, optax.scale_by_learning_rate(schedule))
 
 
-@takes(num_steps=at_least(1), num_moments=at_least(1))
+@takes(num_steps=at_least(1), num_records=at_least(1))
 def adam(
-    objective_fn: Callable[[P], Float[Array, ""]], params: P, rate: ArrayLike, num_steps: int, num_moments: int = 1
-) -> tuple[P, Float[Array, "moment"]]:
-    """The trained parameters, and the objective after num_steps/num_moments, 2 num_steps/num_moments, .. updates."""
-    if num_steps % num_moments:
-        raise ValueError(f"num_steps must be a multiple of num_moments = {num_moments}, got {num_steps}")
+    objective_fn: Callable[[P], Float[Array, ""]], params: P, learning_rate: ArrayLike, num_steps: int, num_records: int = 1
+) -> tuple[P, Float[Array, "record"]]:
+    """The trained parameters, and the objective after num_steps/num_records, 2 num_steps/num_records, .. updates."""
+    if num_steps % num_records:
+        raise ValueError(f"num_steps must be a multiple of num_records = {num_records}, got {num_steps}")
 
     def update(_: Array, state: State) -> State:
-        return step(state, lambda params, _: objective_fn(params), rate, num_steps)
+        return step(state, lambda params, _: objective_fn(params), learning_rate, num_steps)
 
     def stretch(state: State, _: None) -> tuple[State, Array]:
-        state = jax.lax.fori_loop(0, num_steps // num_moments, update, state)
+        state = jax.lax.fori_loop(0, num_steps // num_records, update, state)
         return state, objective_fn(state.params)
 
-    state, objective = jax.lax.scan(stretch, begin(_floats(params)), length=num_moments)
+    state, objective = jax.lax.scan(stretch, begin(_floats(params)), length=num_records)
     return state.params, objective
 
 
@@ -86,17 +86,17 @@ def adam(
 def minibatch_adam(
     objective_fn: Callable[[P, Array], Float[Array, ""]],
     params: P,
-    rate: ArrayLike,
+    learning_rate: ArrayLike,
     num_steps: int,
     weight_decay: ArrayLike = 0.0,
 ) -> P:
     """The trained parameters; objective_fn(params, step) is the objective on the examples of one step.
 
-    Weight decay is decoupled, as in AdamW: a step takes off rate, times the cosine, times weight_decay of them.
+    Weight decay is decoupled, as in AdamW: a step takes off learning_rate times the cosine times weight_decay of them.
     """
 
     def update(_: Array, state: State) -> State:
-        return step(state, objective_fn, rate, num_steps, weight_decay)
+        return step(state, objective_fn, learning_rate, num_steps, weight_decay)
 
     return jax.lax.fori_loop(0, num_steps, update, begin(_floats(params))).params
 

@@ -38,7 +38,7 @@ Number = Real[ArrayLike, ""]
 
 
 class Composite(NamedTuple):
-    """minimise loss(forward(w), y) + beta * penalty(w): what the method has to know of a problem."""
+    """minimise loss(forward(w), y) + weight_decay * penalty(w): what the method has to know of a problem."""
 
     forward: Callable[[Weights], Float[Array, "sample"]]  # linear
     adjoint: Callable[[Float[Array, "sample"]], Weights]  # its transpose
@@ -46,7 +46,7 @@ class Composite(NamedTuple):
     penalty: Callable[[Weights], Float[Array, ""]]  # positively homogeneous
     dual_norm: Callable[[Weights], Float[Array, ""]]  # max of w . given over penalty(w) <= 1
     y: Float[Array, "sample"]
-    beta: Float[Array, ""]
+    weight_decay: Float[Array, ""]
 
 
 class State(NamedTuple):
@@ -68,7 +68,7 @@ def gated(program: Program) -> Composite:
         penalty=lambda w: jnp.sum(norms(w)),
         dual_norm=lambda pull: jnp.max(norms(pull)),
         y=program.y,
-        beta=program.beta,
+        weight_decay=program.weight_decay,
     )
 
 
@@ -86,7 +86,7 @@ def projected(weights: Float[Array, "dim block"], program: Program) -> Float[Arr
     return jax.vmap(cone_projection, (1, None, 1))(weights, program.x, 2 * program.active - 1).point.T
 
 
-def lasso(features: Float[Array, "sample neuron"], y: Float[Array, "sample"], beta: Float[Array, ""]) -> Composite:
+def lasso(features: Float[Array, "sample neuron"], y: Float[Array, "sample"], weight_decay: Float[Array, ""]) -> Composite:
     """l1-penalised regression on given features, such as relu(x u) for unit vectors u."""
     return Composite(
         forward=lambda a: features @ a,
@@ -95,7 +95,7 @@ def lasso(features: Float[Array, "sample neuron"], y: Float[Array, "sample"], be
         penalty=lambda a: jnp.sum(jnp.abs(a)),
         dual_norm=lambda pull: jnp.max(jnp.abs(pull)),
         y=y,
-        beta=beta,
+        weight_decay=weight_decay,
     )
 
 
@@ -126,7 +126,7 @@ def step(state: State, composite: Composite, loss: Loss = losses.squared) -> Sta
     """One step, or, if L turns out too small, the same point with a larger L."""
     w, v, f_w, f_v, t, curvature, least = state
     nu = loss.dual_point(f_v, composite.y)
-    new = composite.prox(v + composite.adjoint(nu) / curvature, composite.beta / curvature)
+    new = composite.prox(v + composite.adjoint(nu) / curvature, composite.weight_decay / curvature)
     f_new = composite.forward(new)
     moved, seen = jnp.sum((new - v) ** 2), jnp.sum((f_new - f_v) ** 2)
     t = jnp.where(jnp.sum((v - new) * (new - w)) > 0, 1, t)
@@ -142,10 +142,10 @@ def step(state: State, composite: Composite, loss: Loss = losses.squared) -> Sta
 
 def measure(state: State, composite: Composite, loss: Loss = losses.squared) -> Bounds:
     """The objective at the weights, and the bound of its residual, scaled to be feasible for the dual."""
-    objective = loss.value(state.outputs, composite.y) + composite.beta * composite.penalty(state.weights)
+    objective = loss.value(state.outputs, composite.y) + composite.weight_decay * composite.penalty(state.weights)
     nu = loss.dual_point(state.outputs, composite.y)
     norm = composite.dual_norm(composite.adjoint(nu))
-    return Bounds(objective, loss.bound(nu, norm, composite.y, composite.beta))
+    return Bounds(objective, loss.bound(nu, norm, composite.y, composite.weight_decay))
 
 
 @takes(rtol=at_least(0), max_steps=at_least(0), every=at_least(1))
@@ -186,33 +186,33 @@ def solve(
     return minimise((relu if cones else gated)(program), start, loss=loss, rtol=rtol, max_steps=max_steps)
 
 
-@takes(program=VALID, betas=above(0, finite=True), rtol=at_least(0), max_steps=at_least(0))
+@takes(program=VALID, weight_decays=above(0, finite=True), rtol=at_least(0), max_steps=at_least(0))
 def path(
     program: Program,
-    betas: Real[ArrayLike, "beta"],
+    weight_decays: Real[ArrayLike, "weight_decay"],
     *,
     cones: bool,
     loss: Loss = losses.squared,
     rtol: Number = 1e-6,
     max_steps: int = 20_000,
 ) -> Solution:
-    """The solutions for all betas in one call, each warm-started from the one before; best in falling order."""
+    """The solutions for all weight_decays in one call, each warm-started from the one before; best in falling order."""
 
-    def advance(start: Float[Array, "dim block"], beta: Float[Array, ""]) -> tuple[Float[Array, "dim block"], Solution]:
-        at = program._replace(beta=beta)
+    def advance(start: Float[Array, "dim block"], weight_decay: Float[Array, ""]) -> tuple[Float[Array, "dim block"], Solution]:
+        at = program._replace(weight_decay=weight_decay)
         solution = solve(at, cones=cones, loss=loss, rtol=rtol, max_steps=max_steps, start=start)
         return solution.weights, solution
 
     start = jnp.zeros((program.x.shape[1], program.sign.size), program.x.dtype)
-    return jax.lax.scan(advance, start, betas)[1]
+    return jax.lax.scan(advance, start, weight_decays)[1]
 
 
-@takes(directions=FINITE, x=FINITE, y=FINITE, beta=above(0, finite=True), rtol=at_least(0), max_steps=at_least(0))
+@takes(directions=FINITE, x=FINITE, y=FINITE, weight_decay=above(0, finite=True), rtol=at_least(0), max_steps=at_least(0))
 def scp(
     directions: Real[ArrayLike, "dim neuron"],
     x: Real[ArrayLike, "sample dim"],
     y: Real[ArrayLike, "sample"],
-    beta: Number,
+    weight_decay: Number,
     *,
     loss: Loss = losses.squared,
     rtol: Number = 1e-8,
@@ -225,7 +225,7 @@ def scp(
     """
     size = norms(directions)
     unit = directions / jnp.where(size > 0, size, 1)[None]
-    composite = lasso(jax.nn.relu(x @ unit), y, beta)
+    composite = lasso(jax.nn.relu(x @ unit), y, weight_decay)
     solution = minimise(composite, jnp.zeros(unit.shape[1], x.dtype), loss=loss, rtol=rtol, max_steps=max_steps)
     readout = solution.weights
     sign = jnp.where(readout < 0, -1, 1).astype(x.dtype)

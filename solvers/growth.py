@@ -4,8 +4,8 @@ A data set of 500 points in ten dimensions has about 1e19 activation patterns (`
 optimum needs a hundred or so. On a fixed random sample of patterns the program is only an upper bound, and a poor one. So, in
 rounds:
 
-1. search for the neurons that violate the dual constraint $|\nu \cdot \operatorname{relu}(x u)| \le \beta$ most, and add them
-   to the network;
+1. search for the neurons that violate the dual constraint $|\nu \cdot \operatorname{relu}(x u)| \le \beta$ most, with $\beta$
+   the weight decay, and add them to the network;
 2. train the network for a while by gradient descent, which carries neurons from cell to cell;
 3. solve the ReLU program on the patterns of all these neurons, which is the optimum over their cells, to high accuracy;
 4. certify. Stop when `objective - bound` is small; else go on from the merged neurons of the solution.
@@ -41,7 +41,7 @@ class Round(NamedTuple):
 
     objective: float  # of the best network so far
     bound: float  # the best lower bound so far
-    ratio: float  # N(nu)/beta, 1 at an optimum
+    ratio: float  # N(nu)/weight_decay, 1 at an optimum
     blocks: int  # of the program that was solved
     neurons: int  # of its solution, merged
 
@@ -57,7 +57,7 @@ def grow(
     key: PRNGKeyArray,
     x: Numbers,
     y: Numbers,
-    beta: Numbers,
+    weight_decay: Numbers,
     *,
     loss: Loss = losses.squared,
     rtol: float = 1e-5,
@@ -72,7 +72,7 @@ def grow(
     `width` random neurons start; `report(round, line)` is called after every round. Python drives the rounds (sizes
     change), so this is not to be jitted; it takes seconds at (n, dim) = (500, 10). Raises ValueError on bad data.
     """
-    x, y, beta = checked(x, y, beta)
+    x, y, weight_decay = checked(x, y, weight_decay)
     loss.check(y, smooth=True)
     require(at_least(0), rtol=rtol)
     key_start, key_rounds = jax.random.split(key)
@@ -83,29 +83,30 @@ def grow(
     dual = nu, jnp.zeros(()), jnp.zeros(x.shape[1]), jnp.ones(())  # nu, N, direction and sign of the best bound
     for number in range(max_rounds):
         key_round = jax.random.fold_in(key_rounds, number)
-        found = _search(key_round, nu, x, y, beta, _near(weights), loss, num_starts)[0]
-        new, new_sign = _violations(found, beta)
+        found = _search(key_round, nu, x, y, weight_decay, _near(weights), loss, num_starts)[0]
+        new, new_sign = _violations(found, weight_decay)
         size = 0.01 * np.mean(np.linalg.norm(weights, axis=0))
         weights, sign = np.concatenate([weights, size * new], axis=1), np.concatenate([sign, new_sign])
         rate = 0.05 / (1 + number)
-        moved, moved_objective, products = _descend(*_padded(weights, sign), x, y, beta, loss, rate, descent_steps)
+        moved, moved_objective, products = _descend(*_padded(weights, sign), x, y, weight_decay, loss, rate, descent_steps)
         moved_weights, moved_sign = (np.asarray(array) for array in products)
         alive = np.linalg.norm(moved_weights, axis=0) > 1e-6 * np.linalg.norm(moved_weights, axis=0).max(initial=0)
         directions = np.concatenate([moved_weights[:, alive], weights], axis=1)
-        program = _program(directions, np.concatenate([moved_sign[alive], sign]), x, y, beta)
+        program = _program(directions, np.concatenate([moved_sign[alive], sign]), x, y, weight_decay)
         solved, solved_objective, nu = _solve(program, loss, 0.1 * rtol)
         network = convex_relu.merge_collinear(solved, 1e-2, 1e-4)
         weights, sign = (np.asarray(array) for array in convex_relu.products(network))
-        merged_objective = _objective(*_padded(weights, sign), x, y, beta, loss)
+        merged_objective = _objective(*_padded(weights, sign), x, y, weight_decay, loss)
         for candidate, value in ((solved, solved_objective), (network, merged_objective), (moved, moved_objective)):
             if float(value) < objective:
                 best, objective = candidate, float(value)
-        found, norm, proved = _search(jax.random.fold_in(key_round, 1), nu, x, y, beta, _near(weights), loss, num_starts)
+        key_proof = jax.random.fold_in(key_round, 1)
+        found, norm, proved = _search(key_proof, nu, x, y, weight_decay, _near(weights), loss, num_starts)
         if float(proved) > bound:
             top = np.argmax(found.value)
             bound, dual = float(proved), (nu, norm, found.direction[:, top], found.sign[top])
         blocks = int(np.sum(np.asarray(program.sign) != 0))
-        rounds.append(Round(objective, bound, float(norm) / float(beta), blocks, sign.size))
+        rounds.append(Round(objective, bound, float(norm) / float(weight_decay), blocks, sign.size))
         if report is not None:
             report(number, rounds[-1])
         if objective - bound <= rtol * abs(objective):
@@ -127,12 +128,12 @@ def _start(key: PRNGKeyArray, x: Array, y: Array, loss: Loss, width: int) -> tup
 
 @partial(jax.jit, static_argnames=("loss", "num_starts"))
 def _search(
-    key: PRNGKeyArray, nu: Array, x: Array, y: Array, beta: Array, near: ArrayLike, loss: Loss, num_starts: int
+    key: PRNGKeyArray, nu: Array, x: Array, y: Array, weight_decay: Array, near: ArrayLike, loss: Loss, num_starts: int
 ) -> tuple[Found, Array, Array]:
     """The local maxima that the search finds, N(nu), and the bound that N(nu) gives."""
     found = search(key, nu, x, num_starts=num_starts, near=jnp.asarray(near))
     norm = jnp.max(found.value)
-    return found, norm, loss.bound(nu, norm, y, beta)
+    return found, norm, loss.bound(nu, norm, y, weight_decay)
 
 
 def _near(weights: np.ndarray) -> np.ndarray:
@@ -140,12 +141,12 @@ def _near(weights: np.ndarray) -> np.ndarray:
     return np.pad(weights, [(0, 0), (0, -weights.shape[1] % _CAPACITY)])
 
 
-def _violations(found: Found, beta: Array, most: int = 64, apart: float = 1e-2) -> tuple[np.ndarray, np.ndarray]:
-    """Of the local maxima above beta the largest, one for each direction and sign."""
+def _violations(found: Found, weight_decay: Array, most: int = 64, apart: float = 1e-2) -> tuple[np.ndarray, np.ndarray]:
+    """Of the local maxima above weight_decay the largest, one for each direction and sign."""
     value, direction, sign = (np.asarray(array) for array in found)
     chosen: list[int] = []
     for j in np.argsort(-value):
-        if value[j] <= float(beta) * (1 + 1e-7) or len(chosen) == most:
+        if value[j] <= float(weight_decay) * (1 + 1e-7) or len(chosen) == most:
             break
         if not any(sign[i] == sign[j] and np.linalg.norm(direction[:, i] - direction[:, j]) < apart for i in chosen):
             chosen.append(int(j))
@@ -162,13 +163,13 @@ def _padded(weights: np.ndarray, sign: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 @partial(jax.jit, static_argnames="loss")
-def _objective(weights: ArrayLike, sign: ArrayLike, x: Array, y: Array, beta: Array, loss: Loss) -> Array:
-    return losses.network_objective(convex_relu.to_network(jnp.asarray(weights), jnp.asarray(sign)), x, y, beta, loss)
+def _objective(weights: ArrayLike, sign: ArrayLike, x: Array, y: Array, weight_decay: Array, loss: Loss) -> Array:
+    return losses.network_objective(convex_relu.to_network(jnp.asarray(weights), jnp.asarray(sign)), x, y, weight_decay, loss)
 
 
 @partial(jax.jit, static_argnames=("loss", "num_steps"))
 def _descend(
-    weights: ArrayLike, sign: ArrayLike, x: Array, y: Array, beta: Array, loss: Loss, rate: ArrayLike, num_steps: int
+    weights: ArrayLike, sign: ArrayLike, x: Array, y: Array, weight_decay: Array, loss: Loss, rate: ArrayLike, num_steps: int
 ) -> tuple[two_layer.Params, Array, tuple[Array, Array]]:
     """Adam with a cosine decay to zero from `rate` times the mean size of the living output weights.
 
@@ -177,17 +178,18 @@ def _descend(
     params = convex_relu.to_network(jnp.asarray(weights), jnp.asarray(sign))
     alive = jnp.sum((params.a != 0).astype(params.a.dtype))
     size = jnp.sum(jnp.abs(params.a)) / jnp.maximum(alive, 1)
-    objective_fn = partial(losses.network_objective, x=x, y=y, beta=beta, loss=loss)
+    objective_fn = partial(losses.network_objective, x=x, y=y, weight_decay=weight_decay, loss=loss)
     params, objective = adam(objective_fn, params, rate * size, num_steps)
     return params, objective[-1], convex_relu.products(params)
 
 
-def _program(directions: np.ndarray, sign: np.ndarray, x: Array, y: Array, beta: Array) -> Program:
+def _program(directions: np.ndarray, sign: np.ndarray, x: Array, y: Array, weight_decay: Array) -> Program:
     """The ReLU program on the patterns of signed directions, each once, and blocks switched off up to the capacity."""
     active = convex_relu.patterns(jnp.asarray(directions), x)
     first = convex_relu.distinct(np.concatenate([active, sign[None] > 0]))
     index = np.concatenate([first, np.full(-len(first) % _CAPACITY, first[0])])
-    return Program(x, y, active[:, index], jnp.asarray(np.where(np.arange(len(index)) < len(first), sign[index], 0)), beta)
+    on = jnp.asarray(np.where(np.arange(len(index)) < len(first), sign[index], 0))
+    return Program(x, y, active[:, index], on, weight_decay)
 
 
 @partial(jax.jit, static_argnames=("loss", "rtol"))
@@ -196,4 +198,4 @@ def _solve(program: Program, loss: Loss, rtol: float) -> tuple[two_layer.Params,
     solution = interior_point.solve(program, cones=True, loss=loss, rtol=rtol)
     network = network_of(solution, program)
     nu = loss.dual_point(convex_relu.outputs(solution.weights, program.sign, program.active, program.x), program.y)
-    return network, losses.network_objective(network, program.x, program.y, program.beta, loss), nu
+    return network, losses.network_objective(network, program.x, program.y, program.weight_decay, loss), nu

@@ -15,7 +15,7 @@ solves it, at $2 n^2 d B$ flops for the ReLU program with $B$ blocks. In the gat
 rank-one matrix, and $4 n^2 B$ flops suffice. A general cone solver factors a sparse matrix of size $d B$ instead.
 
 The dual point is $\nu = -\ell'(f)$ with the multipliers $z$, scaled until
-$\|F_b^\top \nu + G_b^\top z_b\| \le \beta$ holds for every block.
+$\|F_b^\top \nu + G_b^\top z_b\| \le \beta$, the weight decay, holds for every block.
 """
 
 from collections.abc import Callable
@@ -34,11 +34,11 @@ from .program import VALID, Bounds, Program, Solution, norms, outputs, pulled, r
 
 
 class State(NamedTuple):
-    """Primal and dual variables, all strictly inside their cones. The dual of t is beta throughout."""
+    """Primal and dual variables, all strictly inside their cones. The dual of t is weight_decay throughout."""
 
     weights: Float[Array, "dim block"]
     t: Float[Array, "block"]  # above the norm of the weights
-    omega: Float[Array, "dim block"]  # dual of the norm, shorter than beta
+    omega: Float[Array, "dim block"]  # dual of the norm, shorter than weight_decay
     slack: Float[Array, "sample block"]  # of the cone constraints, rows of unit length; no rows in the gated program
     multiplier: Float[Array, "sample block"]  # z, of the same rows
 
@@ -55,9 +55,10 @@ def solve(
     """The optimum of the ReLU program (`cones=True`) or of the gated program, with a verified gap of rtol * objective.
 
     Steps end where rounding stops the progress, and `Solution.gap` is the gap there. Measured in float64 on eight
-    problems of 8 to 20 points in two or three dimensions with all their patterns: the default is reached from beta = 0.01
-    on, where beta_max is about 2; below it the gap grows about as 1/beta, to as much as 4e-7 of the objective at 1e-3 and
-    1e-4, and 2e-5 at 1e-6. The loss is smooth (squared or logistic); for the hinge, see robust.py.
+    problems of 8 to 20 points in two or three dimensions with all their patterns: the default is reached from a weight decay
+    of 0.01 on, where the largest that leaves a network is about 2; below it the gap grows about as 1/weight_decay, to as much
+    as 4e-7 of the objective at 1e-3 and 1e-4, and 2e-5 at 1e-6. The loss is smooth (squared or
+    logistic); for the hinge, see robust.py.
     """
     loss.check(program.y, smooth=True)
     state, bounds, steps = run(
@@ -73,17 +74,17 @@ def solve(
 
 def init(program: Program, *, cones: bool, loss: Loss = losses.squared) -> State:
     """The start: zero weights, and every complementary pair with the same product."""
-    x, y, active, _, beta = program
+    x, y, active, _, weight_decay = program
     num_samples, num_blocks = active.shape
     zero = jnp.zeros((x.shape[1], num_blocks), x.dtype)
-    share = (loss.value(jnp.zeros_like(y), y) + beta * jnp.finfo(x.dtype).eps) / (beta * num_blocks)
+    share = (loss.value(jnp.zeros_like(y), y) + weight_decay * jnp.finfo(x.dtype).eps) / (weight_decay * num_blocks)
     nu = loss.dual_point(jnp.zeros_like(y), y)
     pull = pulled(nu, program)
-    strength = jnp.minimum(0.5 * beta / jnp.maximum(jnp.max(norms(pull)), jnp.finfo(x.dtype).tiny), 1)
+    strength = jnp.minimum(0.5 * weight_decay / jnp.maximum(jnp.max(norms(pull)), jnp.finfo(x.dtype).tiny), 1)
     shape = (num_samples if cones else 0, num_blocks)
     width = jnp.sqrt(jnp.asarray(num_samples, x.dtype))
     t = jnp.full(num_blocks, 0.1 * share)
-    return State(zero, t, -strength * pull, jnp.full(shape, 0.1 * share * width), jnp.full(shape, beta / width))
+    return State(zero, t, -strength * pull, jnp.full(shape, 0.1 * share * width), jnp.full(shape, weight_decay / width))
 
 
 def measure(state: State, program: Program, loss: Loss = losses.squared) -> Bounds:
@@ -92,17 +93,17 @@ def measure(state: State, program: Program, loss: Loss = losses.squared) -> Boun
     Rounding leaves weights outside of their cones by at most `_OUTSIDE` times their size. In the ReLU program the objective is
     therefore that of the ReLU network with these weights, which is exact on either side of a wall.
     """
-    x, y, active, sign, beta = program
+    x, y, active, sign, weight_decay = program
     v, z = state.weights, state.multiplier
     rows, side, on = _rows(program)[: len(z)], (2 * active - 1)[: len(z)], jnp.abs(sign)
     outside = jnp.any((side * (rows @ v)) * on[None] < -_OUTSIDE * jnp.max(norms(v)))  # false for nan, which ends the run
     pre = x @ v
     f = active * pre @ sign
     judged = jax.nn.relu(pre) @ sign if len(z) else f
-    objective = loss.value(judged, y) + beta * jnp.sum(on * norms(v))
+    objective = loss.value(judged, y) + weight_decay * jnp.sum(on * norms(v))
     nu = loss.dual_point(f, y)
     pull = pulled(nu, program) + rows.T @ (side * z)
-    return Bounds(jnp.where(outside, jnp.inf, objective), loss.bound(nu, jnp.max(on * norms(pull)), y, beta))
+    return Bounds(jnp.where(outside, jnp.inf, objective), loss.bound(nu, jnp.max(on * norms(pull)), y, weight_decay))
 
 
 def _rows(program: Program) -> Float[Array, "sample dim"]:
@@ -182,11 +183,11 @@ _FLOOR = 1e-15  # of the curvature of a block, relative to its trace: where wall
 def step(state: State, program: Program, loss: Loss = losses.squared) -> State:
     """One predictor-corrector step, shortened so that primal and dual variables stay inside of their cones."""
     v, t, omega, slack, z = state
-    _, y, active, _, beta = program
+    _, y, active, _, weight_decay = program
     # the gated program has no cones: what follows then runs over no rows
     rows, side = _rows(program)[: len(slack)], (2 * active - 1)[: len(slack)]
     real = jnp.any(rows != 0, axis=1)[:, None]  # a zero row constrains nothing
-    tau, still = jnp.full_like(t, beta), jnp.zeros_like(t)
+    tau, still = jnp.full_like(t, weight_decay), jnp.zeros_like(t)
     f = outputs(v, program)
     cone = _cone(t, v, tau, omega)
     ratio = z / slack

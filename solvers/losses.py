@@ -52,9 +52,9 @@ class Loss(NamedTuple):
             raise ValueError("loss must be smooth here, and the hinge is not: see solvers.robust, with radius 0 for no attack")
 
     @takes()
-    def bound(self, nu: Vector, norm: Number, y: Vector, beta: Number) -> Float[Array, ""]:
-        """The dual at min(1, beta/norm) nu, which is feasible if `norm` is the dual norm of nu, or above it."""
-        scale = jnp.minimum(1, beta / jnp.where(norm > 0, norm, beta))
+    def bound(self, nu: Vector, norm: Number, y: Vector, weight_decay: Number) -> Float[Array, ""]:
+        """The dual at min(1, weight_decay/norm) nu, which is feasible if `norm` is the dual norm of nu, or above it."""
+        scale = jnp.minimum(1, weight_decay / jnp.where(norm > 0, norm, weight_decay))
         return self.dual(scale * nu, y)
 
     @takes()
@@ -117,14 +117,14 @@ logistic = Loss(_logistic, _logistic_dual, labels=True)
 hinge = Loss(_hinge, _hinge_dual, labels=True, smooth=False)
 
 
-@takes(beta=at_least(0))
+@takes(weight_decay=at_least(0))
 def network_objective(
-    params: two_layer.Params, x: Real[ArrayLike, "sample dim"], y: Vector, beta: Number, loss: Loss = squared
+    params: two_layer.Params, x: Real[ArrayLike, "sample dim"], y: Vector, weight_decay: Number, loss: Loss = squared
 ) -> Float[Array, ""]:
-    """The objective of training: loss + (beta/2) sum_j (||u_j||^2 + alpha_j^2), u = w/sqrt(width) and alpha = a/sqrt(width).
+    """The objective of training: loss + (weight_decay/2) sum_j (||u_j||^2 + alpha_j^2), (u, alpha) = (w, a)/sqrt(width).
 
-    In the mean-field scale of two_layer the penalty is the mean over neurons of (||w_j||^2 + a_j^2)/2, times beta.
+    In the mean-field scale of two_layer the penalty is the mean over neurons of (||w_j||^2 + a_j^2)/2, times weight_decay.
     """
     outputs = jax.vmap(two_layer.apply, (None, 0))(params, x)
     penalty = (jnp.sum(params.w**2) + jnp.sum(params.a**2)) / (2 * params.a.size)
-    return loss.value(outputs, y) + beta * penalty
+    return loss.value(outputs, y) + weight_decay * penalty

@@ -23,7 +23,7 @@ $$
 if it holds all activation patterns; with some of them it is an upper bound; the gated program with the same gates is below it.
 Every method here is a pair of pure functions `init`, `step` on a NamedTuple of arrays, with `measure` giving an objective that
 some point attains and a lower bound that a dual point proves. Their difference is the verified gap; `solve` stops on it.
-All of it may be mapped over $\beta$, $y$ or whole programs by `vmap`.
+All of it may be mapped over the weight decay $\beta$, $y$ or whole programs by `vmap`.
 
 Source: Pilanci and Ergen, arXiv 2002.10553; Bai, Gautam and Sojoudi, arXiv 2201.01965; gated: Mishkin, Sahiner and
 Pilanci, arXiv 2202.01331 (abstracts and public code read; duals derived here).
@@ -33,7 +33,7 @@ Example. Two gates make four blocks of the ReLU program, each pattern with eithe
 >>> import jax.numpy as jnp
 >>> from closedform.solvers import program
 >>> gates = jnp.array([[1.0, 1.0], [1.0, -1.0]])
->>> made = program.relu_program(jnp.eye(2), jnp.array([3.0, 4.0]), gates, beta=1.0)
+>>> made = program.relu_program(jnp.eye(2), jnp.array([3.0, 4.0]), gates, weight_decay=1.0)
 >>> made.active.tolist(), made.sign.tolist()
 ([[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 1.0, 0.0]], [1.0, 1.0, -1.0, -1.0])
 """
@@ -60,7 +60,7 @@ class Program(NamedTuple):
     y: Float[Array, "sample"]
     active: Float[Array, "sample block"]  # D_b as zeros and ones
     sign: Float[Array, "block"]  # +1 or -1; 0 switches a block off
-    beta: Float[Array, ""]
+    weight_decay: Float[Array, ""]
 
 
 VALID = Program(FINITE, FINITE, one_of(0, 1), one_of(-1, 0, 1), above(0, finite=True))  # pyright: ignore[reportArgumentType]
@@ -88,43 +88,44 @@ class Solution(NamedTuple):
 
 
 @takes("x")
-def gated_program(x: Numbers, y: Numbers, gates: Numbers, beta: Numbers) -> Program:
+def gated_program(x: Numbers, y: Numbers, gates: Numbers, weight_decay: Numbers) -> Program:
     """The gated program on these gates (dim, pattern). Raises ValueError on bad data, before anything compiles."""
-    x, y, beta = checked(x, y, beta)
+    x, y, weight_decay = checked(x, y, weight_decay)
     gates = _checked_gates(gates, x)
-    return Program(x, y, convex_relu.patterns(gates, x), jnp.ones(gates.shape[1], x.dtype), beta)
+    return Program(x, y, convex_relu.patterns(gates, x), jnp.ones(gates.shape[1], x.dtype), weight_decay)
 
 
 @takes("x")
-def relu_program(x: Numbers, y: Numbers, gates: Numbers, beta: Numbers) -> Program:
+def relu_program(x: Numbers, y: Numbers, gates: Numbers, weight_decay: Numbers) -> Program:
     """The ReLU program on the patterns of these gates (dim, pattern), each with either sign: first all +1, then all -1.
 
     Raises ValueError on bad data, before anything compiles. Duplicate rows and zero rows of x are allowed: a duplicate repeats
     a constraint, a zero row is no constraint.
     """
-    x, y, beta = checked(x, y, beta)
+    x, y, weight_decay = checked(x, y, weight_decay)
     active, sign = convex_relu.both_signs(convex_relu.patterns(_checked_gates(gates, x), x))
-    return Program(x, y, active, sign, beta)
+    return Program(x, y, active, sign, weight_decay)
 
 
 @takes("x")
 def checked(
-    x: Numbers, y: Numbers, beta: Numbers
+    x: Numbers, y: Numbers, weight_decay: Numbers
 ) -> tuple[Float[Array, "sample dim"], Float[Array, "sample"], Float[Array, ""]]:
     """The data as arrays of one floating dtype. Values are checked where they are known (not under a trace)."""
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"x must have the shape (sample, dim), neither of them 0; got {x.shape}")
     if y.shape != x.shape[:1]:
         raise ValueError(f"y must have the shape (sample,) = {x.shape[:1]}, one number for each row of x; got {y.shape}")
-    if beta.shape != ():
-        raise ValueError(f"beta must be one number; got the shape {beta.shape} (map over several by jax.vmap or path)")
+    if weight_decay.shape != ():
+        shape = weight_decay.shape
+        raise ValueError(f"weight_decay must be one number; got the shape {shape} (map over several by jax.vmap or path)")
     for name, values in (("x", x), ("y", y)):
         if known(values) and not np.isfinite(values).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
             raise ValueError(f"{name} must be finite; {name}{list(where)} is {values[where]}")
-    if known(beta) and not 0 < beta < float("inf"):
-        raise ValueError(f"beta must be positive and finite, got {beta}")
-    return x, y, beta
+    if known(weight_decay) and not 0 < weight_decay < float("inf"):
+        raise ValueError(f"weight_decay must be positive and finite, got {weight_decay}")
+    return x, y, weight_decay
 
 
 def _checked_gates(gates: Array, x: Array) -> Array:

@@ -78,19 +78,19 @@ def gram(
     kernel_fn: Callable[[Any, Any], Float[Array, "*part"]],
     x: PyTree[Array],
     y: PyTree[Array] | None = None,
-    block: int = 64,
+    block_size: int = 64,
 ) -> Float[Array, "x y *part"]:
     """kernel_fn of every pair of examples, the leading axis of the arrays in x and y; y = None stands for x itself.
 
-    Pairs are worked on in blocks of block x block examples, so that beside the result only one block is in memory. The
-    kernel of x with itself must be symmetric: blocks below the diagonal are copied, not computed.
+    Pairs are worked on in blocks of block_size x block_size examples, so that beside the result only one block is in memory.
+    The kernel of x with itself must be symmetric: blocks below the diagonal are copied, not computed.
     """
-    if block < 1:
-        raise ValueError(f"block must be at least 1, got {block}")
+    if block_size < 1:
+        raise ValueError(f"block_size must be at least 1, got {block_size}")
     symmetric = y is None
     other = x if y is None else y
     rows, columns = (len(jax.tree.leaves(examples)[0]) for examples in (x, other))
-    tall, wide = min(block, rows), min(block, columns)
+    tall, wide = min(block_size, rows), min(block_size, columns)
     down, across = -(-rows // tall), -(-columns // wide)
     pairs = [(i, j) for i in range(down) for j in range(across) if not (symmetric and j < i)]
     # a last block that does not fit reaches back over the one before it: same numbers, no padding

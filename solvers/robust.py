@@ -1,7 +1,7 @@
 r"""Training against the worst case: the ReLU program with every input free to move in an l_inf box, for three losses.
 
 With the slopes $g_k$ of the output in the inputs, a column $w_b$ of `weights`, a sign $\sigma_b$ and a pattern $D_b$ for each
-block,
+block, and the weight decay $\beta$,
 
 $$
 \begin{align*}
@@ -187,7 +187,7 @@ def step(state: State, factors: Factors, loss: RobustLoss = hinge) -> State:
     """One iteration: the linear step, the three proxes, the multipliers, and now and then the penalty."""
     program, radius, input_basis, block_basis, stiffness = factors
     rho = state.rho
-    x, y, active, sign, beta = program
+    x, y, active, sign, weight_decay = program
     side = 2 * active - 1
     right = (
         (state.weights - state.dual_weights)
@@ -200,7 +200,7 @@ def step(state: State, factors: Factors, loss: RobustLoss = hinge) -> State:
     u_w, u_c = (_relaxed(u, old) for old in (state.weights, state.confined))
     heights = _relaxed(side * (x @ u), state.slack)
     g_linear = _relaxed(slopes(u, program), state.slopes)
-    v = shrink(u_w + state.dual_weights, beta / rho)
+    v = shrink(u_w + state.dual_weights, weight_decay / rho)
     s, c = _confine(heights + state.dual_slack, u_c + state.dual_confined, radius)
     free = g_linear + state.dual_slopes
 
@@ -301,13 +301,13 @@ def measure(state: State, factors: Factors, loss: RobustLoss = hinge) -> Bounds:
     is infinite.
     """
     program, radius, _, _, _ = factors
-    x, y, active, sign, beta = program
+    x, y, active, sign, weight_decay = program
     v, side = state.weights, 2 * active - 1
     outside = jax.nn.relu((radius @ jnp.abs(v))[None] - side * (x @ v)) @ jnp.abs(sign)
     reach = jnp.abs(slopes(v, program)) @ radius + outside
-    objective = loss.value(outputs(v, program), reach, y) + beta * jnp.sum(jnp.abs(sign) * norms(v))
+    objective = loss.value(outputs(v, program), reach, y) + weight_decay * jnp.sum(jnp.abs(sign) * norms(v))
     pull = state.dual_slopes.T @ (active * sign[None]) + x.T @ (side * state.dual_slack) + state.dual_confined
-    scale = jnp.minimum(1, beta / (state.rho * jnp.max(jnp.abs(sign) * norms(pull))))
+    scale = jnp.minimum(1, weight_decay / (state.rho * jnp.max(jnp.abs(sign) * norms(pull))))
     return Bounds(
         jnp.where(jnp.max(outside) <= _OUTSIDE, objective, jnp.inf), loss.dual(scale * state.share, scale * state.pull, y)
     )

@@ -3,7 +3,7 @@
 from closedform.sweeps import run, sweep
 result = run("xor/phases", seeds=16)            # an xarray DataTree: simulation, prediction
 result = sweep("xor/phases", {"learning_rate": 0.05}, over={"model.dim": (32, 64)})
-result = sweep(simulate, {"rate": 0.1}, over={"rate": (0.1, 0.2)}, seeds=64)    # any simulate(key, config)
+result = sweep(simulate, {"learning_rate": 0.1}, over={"learning_rate": (0.1, 0.2)}, seeds=64)    # any simulate(key, config)
 """
 
 from .agreement import Row, agrees, compare, prediction, statistics

@@ -122,18 +122,18 @@ class Split(NamedTuple):
     test: Int[Array, "test"]
 
 
-def split(key: PRNGKeyArray, images: Images, num_train: int) -> Split:
-    """Indices of num_train images drawn without replacement, and of all others.
+def split(key: PRNGKeyArray, images: Images, num_samples: int) -> Split:
+    """Indices of num_samples images drawn without replacement, and of all others.
 
     With a published split they are drawn from its training part, and the others are its test part.
     """
     most = images.num_published or len(images.labels) - 1
-    if not 1 <= num_train <= most:
-        raise ValueError(f"num_train must be from 1 to {most}, got {num_train}")
+    if not 1 <= num_samples <= most:
+        raise ValueError(f"num_samples must be from 1 to {most}, got {num_samples}")
     if images.num_published:
-        return Split(jax.random.permutation(key, most)[:num_train], jnp.arange(most, len(images.labels)))
+        return Split(jax.random.permutation(key, most)[:num_samples], jnp.arange(most, len(images.labels)))
     order = jax.random.permutation(key, len(images.labels))
-    return Split(order[:num_train], order[num_train:])
+    return Split(order[:num_samples], order[num_samples:])
 
 
 def accuracy(logits: Float[Array, "*example class"], labels: Int[Array, "*example"]) -> Float[Array, ""]:

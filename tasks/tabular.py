@@ -46,14 +46,14 @@ def breast_cancer() -> tuple[Float[np.ndarray, "569 30"], Float[np.ndarray, "569
 
 
 def split(
-    key: PRNGKeyArray, x: Points, y: Shaped[Array | np.ndarray, "sample"], num_train: int
+    key: PRNGKeyArray, x: Points, y: Shaped[Array | np.ndarray, "sample"], num_samples: int
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """(x, y) of num_train examples drawn without replacement, then (x, y) of all the others. May be jitted and mapped."""
-    if not 1 <= num_train < len(x):
-        raise ValueError(f"num_train must be from 1 to {len(x) - 1}, so that some examples are left; got {num_train}")
+    """(x, y) of num_samples examples drawn without replacement, then (x, y) of all the others. May be jitted and mapped."""
+    if not 1 <= num_samples < len(x):
+        raise ValueError(f"num_samples must be from 1 to {len(x) - 1}, so that some examples are left; got {num_samples}")
     order = jax.random.permutation(key, len(x))
     x, y = jnp.asarray(x)[order], jnp.asarray(y)[order]
-    return (x[:num_train], y[:num_train]), (x[num_train:], y[num_train:])
+    return (x[:num_samples], y[:num_samples]), (x[num_samples:], y[num_samples:])
 
 
 def unit_range(train: Points, *others: Float[Array | np.ndarray, "other dim"]) -> tuple[Array, ...]:

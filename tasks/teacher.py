@@ -1,6 +1,6 @@
 r"""Regression on the outputs of a random two-layer ReLU network, with noise.
 
-With $m$ neurons (`num_neurons`) and $d$ inputs (`dim`),
+With $m$ neurons (`width`) and $d$ inputs (`dim`),
 
 $$
 \begin{align*}
@@ -18,13 +18,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 
 def sample(
-    key: PRNGKeyArray, num_samples: int, dim: int, num_neurons: int = 10, noise_std: float = 0.1
+    key: PRNGKeyArray, num_samples: int, dim: int, width: int = 10, noise_std: float = 0.1
 ) -> tuple[Float[Array, "num_samples dim"], Float[Array, "num_samples"]]:
     """x and y of one teacher, drawn from the same key."""
-    if min(num_samples, dim, num_neurons) < 1:
-        raise ValueError(f"num_samples, dim and num_neurons must be at least 1, got {num_samples}, {dim}, {num_neurons}")
+    if min(num_samples, dim, width) < 1:
+        raise ValueError(f"num_samples, dim and width must be at least 1, got {num_samples}, {dim}, {width}")
     key_x, key_w, key_b, key_noise = jax.random.split(key, 4)
     x = jax.random.normal(key_x, (num_samples, dim))
-    w = jax.random.normal(key_w, (dim, num_neurons)) / jnp.sqrt(dim)
-    b = jax.random.normal(key_b, (num_neurons,)) / jnp.sqrt(num_neurons)
+    w = jax.random.normal(key_w, (dim, width)) / jnp.sqrt(dim)
+    b = jax.random.normal(key_b, (width,)) / jnp.sqrt(width)
     return x, jax.nn.relu(x @ w) @ b + noise_std * jax.random.normal(key_noise, (num_samples,))

@@ -27,16 +27,16 @@ def training(**changes: float) -> classify.Training:
 @dataclass(frozen=True)
 class Config:
     data: str = "mnist_5k"  # or digits_8x8, or a folder with the four IDX files of MNIST or Fashion-MNIST
-    num_train: Count = 4000  # training images; the others, or the published ones, test
+    num_samples: Count = 4000  # training images; the others, or the published ones, test
     width: Count = 64  # hidden units, paper h
-    hidden: Annotated[int, Ge(0)] = 0  # dimension of the embedding; 0: the layer reads pixels
+    embedding_dim: Annotated[int, Ge(0)] = 0  # dimension of the embedding; 0: the layer reads pixels
     residual: bool = False  # add the embedded image to the hidden layer
     noise_std: NonNegative = 0.4  # standard deviation of the Gaussian noise on every pixel, drawn anew each step
     training: classify.Training = field(default_factory=training)
 
     def __post_init__(self):
         check(self)
-        bilinear_classifier.Config(1, self.width, 1, self.hidden, self.residual)  # what is wrong with these it says
+        bilinear_classifier.Config(1, self.width, 1, self.embedding_dim, self.residual)  # what is wrong with these it says
 
     @property
     def images(self) -> images.Images:
@@ -45,12 +45,12 @@ class Config:
     @property
     def model(self) -> bilinear_classifier.Config:
         data = self.images
-        return bilinear_classifier.Config(data.pixels.shape[1], self.width, data.num_classes, self.hidden, self.residual)
+        return bilinear_classifier.Config(data.pixels.shape[1], self.width, data.num_classes, self.embedding_dim, self.residual)
 
 
 def split(key: PRNGKeyArray, config: Config) -> Split:
     """Training and test images."""
-    return images.split(key, config.images, config.num_train)
+    return images.split(key, config.images, config.num_samples)
 
 
 def loss_on(split: Split, config: Config) -> Callable[[Params, PRNGKeyArray], Float[Array, ""]]:

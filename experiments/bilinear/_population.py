@@ -49,9 +49,12 @@ def loss(params: bilinear.Params, target: Float[Array, "row row"]) -> Float[Arra
 
 
 def descend(
-    objective_fn: Callable[[bilinear.Params], Array], params: bilinear.Params, rate: float | Array, train_readout: bool = False
+    objective_fn: Callable[[bilinear.Params], Array],
+    params: bilinear.Params,
+    learning_rate: float | Array,
+    train_readout: bool = False,
 ) -> bilinear.Params:
     """One step of gradient descent on w and v, and on p if train_readout."""
     gradient = jax.grad(objective_fn)(params)
-    after = jax.tree.map(lambda leaf, g: leaf - jnp.asarray(rate, leaf.dtype) * g, params, gradient)
+    after = jax.tree.map(lambda leaf, g: leaf - jnp.asarray(learning_rate, leaf.dtype) * g, params, gradient)
     return after if train_readout else after._replace(p=params.p)

@@ -68,12 +68,12 @@ class Config:
 class Result(NamedTuple):
     slope: Float[Array, "quantity"]  # of log drift against log step size
     decay: Float[Array, "law"]  # fraction of each conserved quantity left under weight decay
-    drift: Float[Array, "quantity rate"] | None = None  # norm of the change over the norm at the start
+    drift: Float[Array, "quantity learning_rate"] | None = None  # norm of the change over the norm at the start
 
 
 def labels(config: Config) -> dict[str, tuple]:
     laws, no_laws = (tuple(map(" ".join, pairs)) for pairs in (LAWS, NO_LAWS))
-    return {"quantity": laws + no_laws, "law": laws, "rate": config.learning_rates}
+    return {"quantity": laws + no_laws, "law": laws, "learning_rate": config.learning_rates}
 
 
 def quantities(params: bilinear.Params) -> dict[str, Array]:

@@ -35,14 +35,14 @@ from . import _digits
 class Config(_digits.Config):
     num_kept: _digits.NumKept = (1, 2, 3, 5, 7, 10, 20, 40)  # eigenvectors kept of every class, largest modulus first
     num_values: Count = 20  # eigenvalues of either sign that are stored
-    num_images: Count = 4  # eigenvectors of either sign that are stored
+    num_vectors: Count = 4  # eigenvectors of either sign that are stored
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.num_images <= self.num_values <= 2 * self.width:
+        if not self.num_vectors <= self.num_values <= 2 * self.width:
             raise ValueError(
-                f"num_images <= num_values must be at most 2 width = {2 * self.width}, "
-                f"got {self.num_images} and {self.num_values}"
+                f"num_vectors <= num_values must be at most 2 width = {2 * self.width}, "
+                f"got {self.num_vectors} and {self.num_values}"
             )
 
 
@@ -95,7 +95,7 @@ def simulate(state: State, config: Config) -> Result:
         _digits.accuracy_kept(params, eigen, x, labels, config.num_kept),
         sides[0],
         -sides[1],
-        *(_digits.top_images(params, eigen, by, config.num_images) for by in ("positive", "negative")),
+        *(_digits.top_images(params, eigen, by, config.num_vectors) for by in ("positive", "negative")),
     )
 
 
@@ -115,17 +115,17 @@ TOLERANCE = {
 }
 QUICK = {
     "data": "digits_8x8",
-    "num_train": 100,
+    "num_samples": 100,
     "width": 16,
     "training.num_steps": 10,
     "training.batch_size": 16,
     "num_values": 5,
-    "num_images": 2,
+    "num_vectors": 2,
 }
 SEEDS = 8
 GRID = {"noise_std": (0.0, 0.4), "training.weight_decay": (0.0, 1.0)}
 PRESETS = {
-    "digits_8x8": {"data": "digits_8x8", "num_train": 1400},
+    "digits_8x8": {"data": "digits_8x8", "num_samples": 1400},
     "appendix_e": {
         "width": 256,
         "training.num_steps": 4000,

@@ -36,7 +36,7 @@ _Strengths = Annotated[tuple[NonNegative, ...], MinLen(1)]
 
 @dataclass(frozen=True)
 class Config(_digits.Config):
-    hidden: Annotated[int, Ge(0)] = 64  # dimension of the embedding
+    embedding_dim: Annotated[int, Ge(0)] = 64  # dimension of the embedding
     residual: bool = True  # add the embedded image to the hidden layer
     noise_std: NonNegative = 0.15  # standard deviation of the Gaussian noise on every pixel, drawn anew each step
     training: classify.Training = field(default_factory=lambda: _digits.training(weight_decay=0.0))
@@ -123,14 +123,14 @@ def predict(state: State, config: Config) -> Result:
     params = state.classifier.params
     masks = _masks(state, config).astype(params.layer.w.dtype)
     x, labels = images.take(config.images, state.split.test)
-    hidden = bilinear_classifier.embed(params, x)
+    embedded = bilinear_classifier.embed(params, x)
     attacks = bilinear_classifier.embed(params, _attacks(masks, state.order, config))
 
-    def of_class(index: Array, attacks: Float[Array, "kind strength vector hidden"]) -> Array:
-        direction = (jnp.arange(len(masks), dtype=index.dtype) == index).astype(hidden.dtype)
+    def of_class(index: Array, attacks: Float[Array, "kind strength vector embedding_dim"]) -> Array:
+        direction = (jnp.arange(len(masks), dtype=index.dtype) == index).astype(embedded.dtype)
         q = bilinear.interaction_matrix(params.layer, direction)
         linear = direction @ params.layer.p if config.residual else None
-        mean = jnp.mean(hidden, axis=0, where=(labels != index)[:, None])
+        mean = jnp.mean(embedded, axis=0, where=(labels != index)[:, None])
         shift = jnp.vectorize(lambda d: bilinear_losses.displacement(q, d, mean, linear), signature="(h)->()")
         return jnp.mean(shift(attacks), axis=-1)
 
@@ -143,9 +143,9 @@ TOLERANCE = {
 }
 QUICK = {
     "data": "digits_8x8",
-    "num_train": 100,
+    "num_samples": 100,
     "width": 8,
-    "hidden": 8,
+    "embedding_dim": 8,
     "training.num_steps": 10,
     "training.batch_size": 16,
     "num_vectors": 2,

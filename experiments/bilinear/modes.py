@@ -41,7 +41,7 @@ class Config:
     batch_size: Count = 256  # fresh examples a step
     num_steps: Count = 2000  # updates
     num_records: Count = 40  # times of a record, evenly spaced
-    num_tests: Count = 4000  # fixed examples on which the error is measured
+    num_test: Count = 4000  # fixed examples on which the error is measured
     dtype: Precision = "float64"  # as the curve
 
     def __post_init__(self):
@@ -67,7 +67,7 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     ones = jnp.ones(len(config.spectrum), target.values.dtype)
     plus = minus = config.start * target.basis  # unit k reads mode k
     params = bilinear.Params(plus + minus, plus - minus, ones[None])
-    tests = jax.random.normal(key_tests, (config.num_tests, len(config.spectrum)))
+    tests = jax.random.normal(key_tests, (config.num_test, len(config.spectrum)))
     return State(params, target, key, tests, jnp.zeros((), jnp.int32))
 
 
@@ -103,5 +103,5 @@ _STEPS = (
     "time at which a mode is learned moves by 1 to 2 %"
 )
 TOLERANCE = {"test": Tolerance(0.02, 0.02, reason=_STEPS), "learned": Tolerance(0.02, 0.01, reason=_STEPS)}
-QUICK = {"spectrum": (1.0, 0.5, -0.5), "batch_size": 16, "num_steps": 20, "num_records": 4, "num_tests": 50}
+QUICK = {"spectrum": (1.0, 0.5, -0.5), "batch_size": 16, "num_steps": 20, "num_records": 4, "num_test": 50}
 SEEDS = 16

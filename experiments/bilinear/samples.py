@@ -39,7 +39,7 @@ class Config:
     num_samples: Annotated[tuple[Count, ...], MinLen(1)] = (20, 40, 80, 160, 320)  # training examples n, nested
     ridge: Positive = 1.0  # weight delta of the squared norm, not divided by the number of samples
     noise_variance: NonNegative = 0.1  # variance of the noise on the labels
-    num_tests: Count = 2000  # fresh examples on which the error is measured
+    num_test: Count = 2000  # fresh examples on which the error is measured
     dtype: Precision = "float64"  # the systems are ill conditioned
 
     def __post_init__(self):
@@ -61,7 +61,7 @@ def labels(config: Config) -> dict[str, tuple]:
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
     key_x, key_noise = jax.random.split(key)
     most, dim = max(config.num_samples), len(config.spectrum)
-    gaussian = jax.random.normal(key_x, (most + config.num_tests, dim))
+    gaussian = jax.random.normal(key_x, (most + config.num_test, dim))
     noise = jnp.sqrt(config.noise_variance) * jax.random.normal(key_noise, (most,))
     values = jnp.asarray(config.spectrum, gaussian.dtype)
     first = jnp.arange(most)[None] < jnp.asarray(config.num_samples)[:, None]
@@ -95,5 +95,5 @@ def predict(config: Config) -> Result:
 
 _FEATURES = "products of coordinates are not independent Gaussian features: 5 % off where n is near their number, 54"
 TOLERANCE = {"test": Tolerance(0.1, reason=_FEATURES), "train": Tolerance(0.1, 1e-4, reason=_FEATURES)}
-QUICK = {"spectrum": (1.0, 0.5, -0.5), "num_samples": (4, 8), "num_tests": 40}
+QUICK = {"spectrum": (1.0, 0.5, -0.5), "num_samples": (4, 8), "num_test": 40}
 SEEDS = 40

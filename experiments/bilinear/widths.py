@@ -34,7 +34,7 @@ from . import _digits
 @dataclass(frozen=True)
 class Config(_digits.Config):
     width: Count = 48  # hidden units, paper h
-    hidden: Literal[0] = 0  # no embedding: vectors of two embeddings live in different spaces
+    embedding_dim: Literal[0] = 0  # no embedding: vectors of two embeddings live in different spaces
     training: classify.Training = field(default_factory=lambda: _digits.training(num_steps=1000))
     num_compared: Count = 15  # eigenvectors of either sign that are compared
     num_kept: _digits.NumKept = (1, 2, 3, 5, 7, 10, 15, 20, 30)  # eigenvectors kept of every class, largest modulus first
@@ -98,7 +98,7 @@ TOLERANCE = {
 }
 QUICK = {
     "data": "digits_8x8",
-    "num_train": 100,
+    "num_samples": 100,
     "width": 8,
     "training.num_steps": 10,
     "training.batch_size": 16,

@@ -20,30 +20,30 @@ def step(
     state: descent.State,
     x: Float[Array, "sample dim"],
     y: Float[Array, "sample"],
-    beta: Float[Array, ""] | float,
+    weight_decay: Float[Array, ""] | float,
     learning_rate: float,
     num_steps: int,
 ) -> descent.State:
     """An update of `train`, where the engine owns the loop."""
     rate = learning_rate * jnp.sqrt(state.params.a.size)
-    return descent.step(state, lambda params, _: network_objective(params, x, y, beta), rate, num_steps)
+    return descent.step(state, lambda params, _: network_objective(params, x, y, weight_decay), rate, num_steps)
 
 
 def train(
     params: two_layer.Params,
     x: Float[Array, "sample dim"],
     y: Float[Array, "sample"],
-    beta: Float[Array, ""] | float,
+    weight_decay: Float[Array, ""] | float,
     learning_rate: float,
     num_steps: int,
-    num_moments: int = 1,
-) -> tuple[two_layer.Params, Float[Array, "moment"]]:
-    """The trained network, and its objective after num_steps/num_moments, 2 num_steps/num_moments, .. updates.
+    num_records: int = 1,
+) -> tuple[two_layer.Params, Float[Array, "record"]]:
+    """The trained network, and its objective after num_steps/num_records, 2 num_steps/num_records, .. updates.
 
     `learning_rate` is that of u and alpha; on the weights of two_layer, sqrt(width) larger, it is so much larger.
     """
     rate = learning_rate * jnp.sqrt(params.a.size)
-    return descent.adam(lambda p: network_objective(p, x, y, beta), params, rate, num_steps, num_moments)
+    return descent.adam(lambda p: network_objective(p, x, y, weight_decay), params, rate, num_steps, num_records)
 
 
 def train_gated(
@@ -51,19 +51,19 @@ def train_gated(
     gates: Float[Array, "dim pattern"],
     x: Float[Array, "sample dim"],
     y: Float[Array, "sample"],
-    beta: Float[Array, ""] | float,
+    weight_decay: Float[Array, ""] | float,
     learning_rate: float,
     num_steps: int,
     *,
     init_scale: float,
-) -> Float[Array, "moment"]:
+) -> Float[Array, "record"]:
     """The same for f(x) = sum_i 1[x g_i >= 0] (x u_i) alpha_i: the objective at the end."""
     on = convex_relu.patterns(gates, x)
 
     def objective(params: two_layer.Params) -> Float[Array, ""]:
         u, alpha = params
         f = (on * (x @ u)) @ alpha
-        return jnp.sum((f - y) ** 2) / 2 + beta / 2 * (jnp.sum(u**2) + jnp.sum(alpha**2))
+        return jnp.sum((f - y) ** 2) / 2 + weight_decay / 2 * (jnp.sum(u**2) + jnp.sum(alpha**2))
 
     key_w, key_a = jax.random.split(key)
     shape = gates.shape

@@ -16,7 +16,7 @@ from ...tasks import waves
 class Config:
     num_samples: Count = 8  # examples, paper n
     dim: Count = 2  # input dimension, paper d
-    beta: Positive = 0.1  # weight decay, paper beta
+    weight_decay: Positive = 0.1  # weight decay, paper beta
     dtype: Precision = "float64"  # small differences are meant
 
     def __post_init__(self):
@@ -31,7 +31,7 @@ class Config:
 
     def program(self) -> Program:
         """The ReLU program on all patterns, whose value is that of the non-convex problem."""
-        return relu_program(*self.points(), self.gates(), self.beta)
+        return relu_program(*self.points(), self.gates(), self.weight_decay)
 
     def optimum(self) -> Solution:
         """p* and its weights, to 1e-8."""

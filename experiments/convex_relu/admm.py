@@ -34,12 +34,12 @@ from . import _problem
 class Config(_problem.Config):
     rho: Positive = 1.0  # penalty, paper rho
     num_steps: Count = 3000  # iterations
-    accuracy: Positive = 1e-4  # relative error of the objective whose first lasting attainment is counted
+    rtol: Positive = 1e-4  # relative error of the objective whose first lasting attainment is counted
 
 
 class Result(NamedTuple):
     objective: Float[Array, ""]  # of the network after num_steps
-    iterations: Float[Array, ""]  # until the objective of the network stays within `accuracy` of the optimum
+    iterations: Float[Array, ""]  # until the objective of the network stays within `rtol` of the optimum
     rate: Float[Array, ""]  # factor by which the change of the iterates shrinks, each iteration, at the end
     error: Float[Array, "iteration"] | None = None  # |objective of the network / optimum - 1|
     proved: Float[Array, "iteration"] | None = None  # verified gap / optimum: smallest objective less largest bound so far
@@ -64,7 +64,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     proved = jax.lax.cummin(bounds.objective) - jax.lax.cummax(bounds.bound)
     return Result(
         objective[-1],
-        _lasting(objective, optimum, config.accuracy),
+        _lasting(objective, optimum, config.rtol),
         _decay(change),
         jnp.abs(objective / optimum - 1),
         proved / optimum,
@@ -76,9 +76,9 @@ def _moving(state: admm.State) -> Float[Array, "number"]:
     return ravel_pytree((state.weights, state.slack, state.dual_copy, state.dual_slack))[0]
 
 
-def _lasting(objective: Float[Array, "iteration"], optimum: Float[Array, ""], accuracy: float) -> Float[Array, ""]:
-    """The first iteration, from 1, from which on the objective stays within accuracy * optimum; NaN if none."""
-    outside = jnp.abs(objective - optimum) > accuracy * optimum
+def _lasting(objective: Float[Array, "iteration"], optimum: Float[Array, ""], rtol: float) -> Float[Array, ""]:
+    """The first iteration, from 1, from which on the objective stays within rtol * optimum; NaN if none."""
+    outside = jnp.abs(objective - optimum) > rtol * optimum
     number = jnp.arange(1, objective.size + 1, dtype=objective.dtype)
     first = 1 + jnp.max(jnp.where(outside, number, 0))
     return jnp.where(outside[-1], jnp.nan, first)
@@ -109,7 +109,7 @@ def predict(config: Config) -> Result:
     size = jnp.abs(jnp.linalg.eigvals(jax.jacfwd(moved)(numbers)))
     # optima need not be unique, and the patterns of two cones may share a neuron: along them the eigenvalue is 1
     rate = jnp.max(jnp.where(size < 1 - 1e-6, size, 0))
-    return Result(optimum, _lasting(objectives, optimum, config.accuracy), rate)
+    return Result(optimum, _lasting(objectives, optimum, config.rtol), rate)
 
 
 def _as_printed(program: Program, rho: float, num_steps: int) -> tuple[Float[Array, "iteration"], admm.State]:
@@ -118,7 +118,7 @@ def _as_printed(program: Program, rho: float, num_steps: int) -> tuple[Float[Arr
     Late is where the iterates change by less than 1e-8: at the limit itself a block may stand exactly on the edge between
     zero and not (of two cones that share a neuron, one may carry it), where the step has no derivative.
     """
-    x, y, active, sign, beta = program
+    x, y, active, sign, weight_decay = program
     (num_samples, dim), blocks = x.shape, sign.size
     F = ((active * sign[None])[:, :, None] * x[:, None, :]).reshape(num_samples, blocks * dim)
     pieces = (2 * active - 1).T[:, :, None] * x[None]
@@ -132,14 +132,14 @@ def _as_printed(program: Program, rho: float, num_steps: int) -> tuple[Float[Arr
         u = jax.scipy.linalg.cho_solve(factor, F.T @ y / rho + v - lam + G.T @ (s - nu))
         free = (u + lam).reshape(blocks, dim)
         size = jnp.linalg.norm(free, axis=1, keepdims=True)
-        v = (jnp.maximum(1 - beta / (rho * jnp.maximum(size, 1e-300)), 0) * free).ravel()
+        v = (jnp.maximum(1 - weight_decay / (rho * jnp.maximum(size, 1e-300)), 0) * free).ravel()
         s = jnp.maximum(G @ u + nu, 0)
         new = v, s, lam + u - v, nu + G @ u - s, u
         moving = sum(jnp.sum((a - b) ** 2) for a, b in zip(new, now, strict=True)) > 1e-16
         late = jax.tree.map(lambda a, b: jnp.where(moving, a, b), new, late)
         neurons = v.reshape(blocks, dim)
         f = jnp.maximum(x @ neurons.T, 0) @ sign
-        objective = jnp.sum((f - y) ** 2) / 2 + beta * jnp.sum(jnp.linalg.norm(neurons, axis=1))
+        objective = jnp.sum((f - y) ** 2) / 2 + weight_decay * jnp.sum(jnp.linalg.norm(neurons, axis=1))
         return (new, late), objective
 
     none, cones = jnp.zeros(blocks * dim, x.dtype), jnp.zeros(blocks * num_samples, x.dtype)

@@ -57,8 +57,8 @@ METHODS = ("descent", "descent on FGSM", "descent on PGD", "convex", "robust aff
 class Config:
     data: Data = "digits"  # digits: 3 against 8; inputs scaled to [0, 1]
     radius: Positive = 0.07  # l_inf radius of the box, in training and in the attacks (paper eps); the bias is not attacked
-    beta: Positive = 0.02  # weight decay, paper beta
-    num_train: Count = 40  # training points; the others test
+    weight_decay: Positive = 0.02  # weight decay, paper beta
+    num_samples: Count = 40  # training points; the others test
     num_patterns: Count = 10  # usable patterns of the convex programs beside the all-active one; each with either sign
     num_gates: Count = 60  # bisectors drawn to find them
     width: Count = 40  # of the networks trained by gradient descent
@@ -105,7 +105,7 @@ def labels(config: Config) -> dict[str, tuple]:
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_split, key_gauss, key_pairs, key = jax.random.split(key, 4)
     x, y = _LOAD[config.data]()
-    train, test = tabular.split(key_split, x, y, config.num_train)
+    train, test = tabular.split(key_split, x, y, config.num_samples)
     inputs = train[0], test[0]
     if config.data != "digits":  # whose pixels are in [0, 1] already
         inputs = tabular.unit_range(*inputs)
@@ -182,7 +182,7 @@ def simulate(state: State, config: Config) -> Result:
         """Objective and mean margin on the training points, accuracy on the test points: clean, FGSM, PGD."""
         on_train = x, attacks.fgsm(params, x, y, box), attacks.pgd(params, x, y, box, keys[1])
         on_test = x_test, attacks.fgsm(params, x_test, y_test, box), attacks.pgd(params, x_test, y_test, box, keys[2])
-        objective = [network_objective(params, points, y, config.beta, hinge) for points in on_train]
+        objective = [network_objective(params, points, y, config.weight_decay, hinge) for points in on_train]
         margin = [jnp.mean(attacks.margins(params, points, y)) for points in on_train]
         accuracy = [jnp.mean((attacks.margins(params, points, y_test) > 0).astype(x.dtype)) for points in on_test]
         return jnp.stack(objective), jnp.stack(margin), jnp.stack(accuracy)
@@ -205,7 +205,7 @@ def train(start: two_layer.Params, points_fn, y: Float[Array, "sample"], config:
     """Adam on the examples that points_fn(params) gives at every update."""
 
     def objective(params: two_layer.Params) -> Float[Array, ""]:
-        return network_objective(params, points_fn(jax.lax.stop_gradient(params)), y, config.beta, hinge)
+        return network_objective(params, points_fn(jax.lax.stop_gradient(params)), y, config.weight_decay, hinge)
 
     # the rate is that of u and alpha; the weights of two_layer are sqrt(width) larger
     rate = config.learning_rate * jnp.sqrt(config.width)
@@ -222,7 +222,7 @@ class Variants(NamedTuple):
 def programs(state: State, config: Config) -> tuple[Program, Variants]:
     """One program on the usable patterns, and its variants: one size, so that one compiled solver serves them all."""
     x, y = state.train
-    whole, box = relu_program(x, y, state.gates, config.beta), config.box(x)
+    whole, box = relu_program(x, y, state.gates, config.weight_decay), config.box(x)
     used = jnp.stack([state.used, jnp.arange(len(state.used)) == 0, state.used])
     sign = whole.sign[None] * jnp.tile(used, (1, 2)).astype(x.dtype)
     return whole, Variants(sign, jnp.stack([jnp.zeros_like(box), box, box]))
@@ -267,6 +267,6 @@ TOLERANCE = {
         _RTOL, reason="the solver stops at a verified gap of 1e-4, which is between the network's objective and the bound"
     ),
 }
-QUICK = {"num_train": 12, "num_patterns": 3, "num_gates": 12, "width": 8, "num_steps": 50}
+QUICK = {"num_samples": 12, "num_patterns": 3, "num_gates": 12, "width": 8, "num_steps": 50}
 GRID = {"data": ("digits", "breast_cancer")}
-PRESETS = {"small_box": {"radius": 0.03}, "large_box": {"radius": 0.12}, "more_points": {"num_train": 100, "radius": 0.03}}
+PRESETS = {"small_box": {"radius": 0.03}, "large_box": {"radius": 0.12}, "more_points": {"num_samples": 100, "radius": 0.03}}

@@ -36,37 +36,37 @@ class Config(_problem.Config):
     init_scale: NonNegative = 0.5  # standard deviation of every weight at the start
     learning_rate: Positive = 0.01  # of Adam, falling to 0 by a cosine
     num_steps: Count = 20_000  # updates
-    num_moments: Count = 100  # of the recorded curves
+    num_records: Count = 100  # of the recorded curves
 
     def __post_init__(self):
         super().__post_init__()
-        if self.num_steps % self.num_moments:
-            raise ValueError(f"num_steps = {self.num_steps} must be a multiple of num_moments = {self.num_moments}")
+        if self.num_steps % self.num_records:
+            raise ValueError(f"num_steps = {self.num_steps} must be a multiple of num_records = {self.num_records}")
 
 
 class Result(NamedTuple):
     objective: Float[Array, ""]  # of the wide network at the end
-    certificate: Float[Array, ""]  # N(residual)/beta of the network of the convex program; 1 at a global optimum
+    certificate: Float[Array, ""]  # N(residual)/weight_decay of the network of the convex program; 1 at a global optimum
     trained: Float[Array, ""]  # the same of the wide network at the end
     undercut: Float[Array, "network"]  # how far a run ends below the optimum
     final: Float[Array, "network"] | None = None  # objective at the end
-    curve: Float[Array, "network moment"] | None = None  # objective on the way
+    curve: Float[Array, "network record"] | None = None  # objective on the way
 
 
 def labels(config: Config) -> dict[str, tuple]:
     """A moment is the number of updates by then."""
-    every = config.num_steps // config.num_moments
-    return {"network": ("narrow", "wide"), "moment": tuple(range(every, config.num_steps + 1, every))}
+    every = config.num_steps // config.num_records
+    return {"network": ("narrow", "wide"), "record": tuple(range(every, config.num_steps + 1, every))}
 
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
     x, y = config.points()
     data = jnp.asarray(x), jnp.asarray(y)
 
-    def descend(index: int, width: int) -> tuple[two_layer.Params, Float[Array, "moment"]]:
+    def descend(index: int, width: int) -> tuple[two_layer.Params, Float[Array, "record"]]:
         start = _descent.start(jax.random.fold_in(key, index), config.dim, width, config.init_scale)
         # a narrow and a wide network in one run: the engine's loop is for one
-        return _descent.train(start, *data, config.beta, config.learning_rate, config.num_steps, config.num_moments)
+        return _descent.train(start, *data, config.weight_decay, config.learning_rate, config.num_steps, config.num_records)
 
     (_, narrow), (params, wide) = descend(0, config.narrow), descend(1, config.wide)
     curve = jnp.stack([narrow, wide])
@@ -74,9 +74,9 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     network = convex_relu.to_network(optimum.weights, config.program().sign)
 
     def ratio(network: two_layer.Params) -> Float[Array, ""]:
-        beta = jnp.asarray(config.beta, curve.dtype)
-        proof = certificate.by_patterns(network, *data, beta, config.gates())
-        return proof.norm / beta
+        weight_decay = jnp.asarray(config.weight_decay, curve.dtype)
+        proof = certificate.by_patterns(network, *data, weight_decay, config.gates())
+        return proof.norm / weight_decay
 
     return Result(
         curve[1, -1], ratio(network), ratio(params), jax.nn.relu(optimum.objective - curve[:, -1]), curve[:, -1], curve
@@ -93,9 +93,9 @@ TOLERANCE = {
     ),
     "certificate": Tolerance(
         5e-4,
-        reason="N falls to beta as the square root of what the solver leaves of the objective",
+        reason="N falls to its bound as the square root of what the solver leaves of the objective",
     ),
-    "trained": Tolerance(0.002, reason="N falls to beta as the square root of what Adam leaves of the objective, 1e-7"),
+    "trained": Tolerance(0.002, reason="N falls to its bound as the square root of what Adam leaves of the objective, 1e-7"),
     "undercut": Tolerance(absolute=1e-6, reason="the program is solved to 1e-8, so its optimum is known to that alone"),
 }
 _NORM = (
@@ -103,6 +103,6 @@ _NORM = (
     "prediction is 1 without it"
 )
 SHARED = {"certificate": _NORM, "trained": _NORM}
-QUICK = {"num_steps": 2000, "num_moments": 10, "learning_rate": 0.05}
+QUICK = {"num_steps": 2000, "num_records": 10, "learning_rate": 0.05}
 PRESETS = {"larger": {"num_samples": 10, "dim": 3, "wide": 80}}
 SEEDS = 16

@@ -8,8 +8,9 @@ N(\nu) &= \max_{\|u\| \le 1} |\nu\cdot\operatorname{relu}(X u)|
 \end{align*}
 $$
 
-Here $\nu$ is the residual of the program's solution, of the round with the best bound, and $\beta$ is `beta_share` times
-$N(y)$. No network of any width is below this dual value, provided that the search has found the maximum $N$; `undercut` is 0.
+Here $\nu$ is the residual of the program's solution, of the round with the best bound, and the weight decay $\beta$ is
+`weight_decay_share` times $N(y)$. No network of any width is below this dual value, provided that the search has found the
+maximum $N$; `undercut` is 0.
 
 Source: growing the patterns until the certificate closes is ours; the dual behind it: Pilanci and Ergen, arXiv 2002.10553
 Cost: 50 s
@@ -35,12 +36,12 @@ from . import _descent
 class Config:
     num_samples: Count = 500  # examples, paper n
     dim: Count = 10  # input dimension, paper d
-    beta_share: Annotated[Positive, Static] = 0.05  # weight decay over the largest that leaves a network
+    weight_decay_share: Annotated[Positive, Static] = 0.05  # weight decay over the largest that leaves a network
     width: Count = 100  # of the trained network
     init_scale: NonNegative = 0.3  # standard deviation of every weight at the start
     learning_rate: Positive = 0.01  # of Adam, falling to 0 by a cosine
     num_steps: Count = 5000  # updates
-    accuracy: Annotated[Positive, Static] = 1e-5  # gap, over the objective, at which growing ends
+    rtol: Annotated[Positive, Static] = 1e-5  # gap, over the objective, at which growing ends
     dtype: Precision = "float64"  # small differences are meant
 
     def __post_init__(self):
@@ -51,7 +52,7 @@ class Result(NamedTuple):
     objective: Float[Array, ""]  # of the network of the convex program, over that of the zero network
     undercut: Float[Array, ""]  # how far a run of Adam ends below that, in the same unit
     trained: Float[Array, ""] | None = None  # objective of the run, in the same unit
-    violation: Float[Array, ""] | None = None  # N(residual)/beta of the run, by a search: what a new neuron could still gain
+    violation: Float[Array, ""] | None = None  # N(residual)/weight_decay, by a search: what a new neuron could still gain
     round_objective: Float[Array, "round"] | None = None  # after each round of growing; the last is repeated
     round_bound: Float[Array, "round"] | None = None  # the best bound by then, on condition that the search found the top
 
@@ -65,7 +66,7 @@ class _Grown(NamedTuple):
 
     x: np.ndarray
     y: np.ndarray
-    beta: float
+    weight_decay: float
     objective: float
     bound: float
     rounds: np.ndarray  # (round, 2), the last repeated
@@ -84,20 +85,20 @@ def _data(
 
 
 @functools.lru_cache(maxsize=8)
-def _grown(num_samples: int, dim: int, beta_share: float, accuracy: float) -> _Grown:
+def _grown(num_samples: int, dim: int, weight_decay_share: float, rtol: float) -> _Grown:
     """One data set and its optimum. Growing is driven by Python: it runs while the experiment is traced, and once."""
     with jax.core.eval_context(), jax.enable_x64(True):
         x, y, largest = _data(jax.random.key(2022), jax.random.key(0), num_samples, dim)
-        beta = beta_share * largest
-        grown = growth.grow(jax.random.key(1), x, y, beta, rtol=accuracy, max_rounds=_ROUNDS)
+        weight_decay = weight_decay_share * largest
+        grown = growth.grow(jax.random.key(1), x, y, weight_decay, rtol=rtol, max_rounds=_ROUNDS)
         lines = np.array([(line.objective, line.bound) for line in grown.rounds])
         rounds = np.pad(lines, [(0, _ROUNDS - len(lines)), (0, 0)], mode="edge")
         objective, bound = float(grown.certificate.objective), float(grown.certificate.bound)
-        return _Grown(np.asarray(x), np.asarray(y), float(beta), objective, bound, rounds)
+        return _Grown(np.asarray(x), np.asarray(y), float(weight_decay), objective, bound, rounds)
 
 
 def _of(config: Config) -> _Grown:
-    return _grown(config.num_samples, config.dim, config.beta_share, config.accuracy)
+    return _grown(config.num_samples, config.dim, config.weight_decay_share, config.rtol)
 
 
 class State(NamedTuple):
@@ -113,7 +114,7 @@ def init(key: PRNGKeyArray, config: Config) -> State:
 
 def step(state: State, config: Config) -> State:
     grown = _of(config)
-    data = jnp.asarray(grown.x), jnp.asarray(grown.y), grown.beta
+    data = jnp.asarray(grown.x), jnp.asarray(grown.y), grown.weight_decay
     return state._replace(network=_descent.step(state.network, *data, config.learning_rate, config.num_steps))
 
 
@@ -124,9 +125,9 @@ def num_steps(config: Config) -> int:
 def simulate(state: State, config: Config) -> Result:
     grown, network = _of(config), state.network.params
     x, y = jnp.asarray(grown.x), jnp.asarray(grown.y)
-    beta = jnp.asarray(grown.beta, x.dtype)
-    trained = network_objective(network, x, y, beta)
-    violation = certificate.by_search(network, x, y, beta, state.key, num_starts=256).norm / beta
+    weight_decay = jnp.asarray(grown.weight_decay, x.dtype)
+    trained = network_objective(network, x, y, weight_decay)
+    violation = certificate.by_search(network, x, y, weight_decay, state.key, num_starts=256).norm / weight_decay
     unit = y @ y / 2
     rounds = jnp.asarray(grown.rounds) / unit
     return Result(
@@ -147,8 +148,8 @@ def predict(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "objective": Tolerance(1e-5, reason="growing ends once the gap is 1e-5 of the objective, its `accuracy`"),
+    "objective": Tolerance(1e-5, reason="growing ends once the gap is 1e-5 of the objective, its `rtol`"),
     "undercut": Tolerance(absolute=1e-6, reason="the program's own network may be above the optimum by what its solver leaves"),
 }
-QUICK = {"num_samples": 30, "dim": 3, "num_steps": 200, "width": 20, "beta_share": 0.1}
+QUICK = {"num_samples": 30, "dim": 3, "num_steps": 200, "width": 20, "weight_decay_share": 0.1}
 SEEDS = 16

@@ -12,7 +12,7 @@ N(\nu) &= \max_{\|u\| \le 1} |\nu\cdot\operatorname{relu}(X u)|, \qquad \beta_{\
 $$
 
 Here $\nu = y - f$ is the residual of the convex program's network, $D_i$ are all activation patterns, and
-$\beta/\beta_{\max}$ is `beta_share`: from $\beta_{\max}$ on the zero network is optimal, and `objective` is 1.
+$\beta/\beta_{\max}$ is `weight_decay_share`: from $\beta_{\max}$ on the zero network is optimal, and `objective` is 1.
 
 Source: Pilanci and Ergen, arXiv 2002.10553; gated: Mishkin, Sahiner and Pilanci, arXiv 2202.01331 (programs); the path is ours
 Cost: 30 s
@@ -35,7 +35,7 @@ from . import _descent, _problem
 
 @dataclass(frozen=True)
 class Config(_problem.Config):
-    beta_share: Positive = 0.05  # weight decay as a share of beta_max, from where on the zero network is optimal
+    weight_decay_share: Positive = 0.05  # of weight_decay_max, from where on the zero network is optimal
     width: Count = 100  # of the trained network
     init_scale: NonNegative = 0.5  # standard deviation of every weight at the start
     learning_rate: Positive = 0.01  # of Adam, falling to 0 by a cosine
@@ -46,7 +46,7 @@ class Result(NamedTuple):
     objective: Float[Array, ""]  # of the convex program's network, over that of the zero network
     gated: Float[Array, ""]  # of the gated network trained by Adam, in the same unit
     undercut: Float[Array, ""]  # how far the ReLU network trained by Adam ends below the optimum, in the same unit
-    certificate: Float[Array, ""]  # N(residual)/beta of the convex program's network: 1 up to beta_max, then smaller
+    certificate: Float[Array, ""]  # N(residual)/weight_decay of the convex network: 1 up to weight_decay_max, then smaller
     trained: Float[Array, ""] | None = None  # objective of the ReLU network trained by Adam, in the same unit
     neurons: Float[Array, "network"] | None = None  # distinct directions (paper m*)
 
@@ -56,41 +56,42 @@ def labels(config: Config) -> dict[str, tuple]:
 
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
-    x, y, beta = _data(config)
+    x, y, weight_decay = _data(config)
     key_relu, key_gated = jax.random.split(key)
     setting = config.learning_rate, config.num_steps
     start = _descent.start(key_relu, config.dim, config.width, config.init_scale)
     # a ReLU and a gated network in one run: the engine's loop is for one
-    trained, curve = _descent.train(start, x, y, beta, *setting)
+    trained, curve = _descent.train(start, x, y, weight_decay, *setting)
     gates = config.gates()
-    gated_curve = _descent.train_gated(key_gated, gates, x, y, beta, *setting, init_scale=config.init_scale)
-    optimum = interior_point.solve(config.program()._replace(beta=beta), cones=True)
+    gated_curve = _descent.train_gated(key_gated, gates, x, y, weight_decay, *setting, init_scale=config.init_scale)
+    optimum = interior_point.solve(config.program()._replace(weight_decay=weight_decay), cones=True)
     network = convex_relu.to_network(optimum.weights, config.program().sign)
-    proof = certificate.by_patterns(network, x, y, beta, gates)
+    proof = certificate.by_patterns(network, x, y, weight_decay, gates)
     unit = y @ y / 2
     neurons = jnp.stack([_directions(trained), _directions(network)])
     undercut = jax.nn.relu(optimum.objective - curve[-1])
-    return Result(proof.objective / unit, gated_curve[-1] / unit, undercut / unit, proof.norm / beta, curve[-1] / unit, neurons)
+    ratio = proof.norm / weight_decay
+    return Result(proof.objective / unit, gated_curve[-1] / unit, undercut / unit, ratio, curve[-1] / unit, neurons)
 
 
 def predict(config: Config) -> Result:
     """The dual value of the residual, which bounds every network from below; for the gated network, its program."""
-    x, y, beta = _data(config)
-    program = config.program()._replace(beta=beta)
+    x, y, weight_decay = _data(config)
+    program = config.program()._replace(weight_decay=weight_decay)
     weights = interior_point.solve(program, cones=True).weights
     residual = y - convex_relu.outputs(weights, program.sign, program.active, x)
     norm = theory.dual_norm(residual, x, convex_relu.patterns(config.gates(), x))
-    bound = theory.dual_value(jnp.minimum(1.0, beta / norm) * residual, y)
-    gated = interior_point.solve(gated_program(x, y, config.gates(), 1.0)._replace(beta=beta), cones=False)
+    bound = theory.dual_value(jnp.minimum(1.0, weight_decay / norm) * residual, y)
+    gated = interior_point.solve(gated_program(x, y, config.gates(), 1.0)._replace(weight_decay=weight_decay), cones=False)
     unit = y @ y / 2
-    ratio = jnp.minimum(1.0, 1 / jnp.asarray(config.beta_share, x.dtype))
+    ratio = jnp.minimum(1.0, 1 / jnp.asarray(config.weight_decay_share, x.dtype))
     return Result(bound / unit, gated.objective / unit, jnp.zeros(()), ratio)
 
 
 def _data(config: Config) -> tuple[Array, Array, Array]:
     x, y = (jnp.asarray(array) for array in config.points())
     patterns = convex_relu.patterns(config.gates(), x)
-    return x, y, config.beta_share * theory.beta_max(x, y, patterns)
+    return x, y, config.weight_decay_share * theory.weight_decay_max(x, y, patterns)
 
 
 def _directions(params: two_layer.Params) -> Float[Array, ""]:
@@ -116,15 +117,15 @@ TOLERANCE = {
         absolute=1e-5, reason="Adam stops short of the optimum by 1e-5 at most: the gated problem has no other minima"
     ),
     "undercut": Tolerance(absolute=1e-6, reason="the program is solved to 1e-8, so its optimum is known to that alone"),
-    "certificate": Tolerance(5e-4, reason="N falls to beta as the square root of what the solver leaves of the objective"),
+    "certificate": Tolerance(5e-4, reason="N falls to its bound as the square root of what the solver leaves of the objective"),
 }
-_BETA = "theory's beta_max sets the weight decay, the same number for both sides"
+_LARGEST = "theory's weight_decay_max sets the weight decay, the same number for both sides"
 SHARED = {
-    "objective": _BETA,
-    "gated": _BETA,
-    "undercut": _BETA,
-    "certificate": f"{_BETA}; N is defined by the dual, as the maximum that theory computes, here of a network's residual, "
-    "while the prediction knows beta_share alone",
+    "objective": _LARGEST,
+    "gated": _LARGEST,
+    "undercut": _LARGEST,
+    "certificate": f"{_LARGEST}; N is defined by the dual, as the maximum that theory computes, here of a network's residual, "
+    "while the prediction knows weight_decay_share alone",
 }
 QUICK = {"num_samples": 5, "num_steps": 500, "width": 10}
-GRID = {"beta_share": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.7, 1.2)}
+GRID = {"weight_decay_share": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.7, 1.2)}

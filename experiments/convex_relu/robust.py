@@ -35,7 +35,7 @@ from . import _problem
 @dataclass(frozen=True)
 class Config(_problem.Config):
     num_samples: Count = 12  # examples, paper n
-    eps: Annotated[NonNegative, Static] = 0.1  # radius of the l_inf box round every point, paper eps
+    radius: Annotated[NonNegative, Static] = 0.1  # radius of the l_inf box round every point, paper eps
     num_attacks: Count = 4000  # random points of the box that are tried on every example, its corners beside them
     max_steps: Count = 6000  # iterations of the solver
 
@@ -43,15 +43,15 @@ class Config(_problem.Config):
 class Result(NamedTuple):
     attacked: Float[Array, ""]  # mean hinge of the worst points found, and the penalty: the worst-case objective
     clean: Float[Array, ""]  # objective of the same network on the points themselves
-    ordinary: Float[Array, ""] | None = None  # worst-case objective of the network of eps = 0, likewise
+    ordinary: Float[Array, ""] | None = None  # worst-case objective of the network of radius = 0, likewise
 
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
     program = _program(config)
-    trained, plain = _solve(config), _solve(config, eps=0.0)
+    trained, plain = _solve(config), _solve(config, radius=0.0)
     attacked = _attacked(key, trained, program, config)
     network = convex_relu.to_network(trained.weights, program.sign)
-    clean = losses.network_objective(network, program.x, program.y, program.beta, losses.hinge)
+    clean = losses.network_objective(network, program.x, program.y, program.weight_decay, losses.hinge)
     return Result(attacked, clean, _attacked(key, plain, program, config))
 
 
@@ -62,9 +62,9 @@ def _program(config: Config) -> Program:
     return config.program()._replace(y=y)
 
 
-def _solve(config: Config, eps: float | None = None) -> Solution:
-    eps = config.eps if eps is None else eps
-    return robust.solve(_program(config), eps, rtol=1e-6, max_steps=config.max_steps)
+def _solve(config: Config, radius: float | None = None) -> Solution:
+    radius = config.radius if radius is None else radius
+    return robust.solve(_program(config), radius, rtol=1e-6, max_steps=config.max_steps)
 
 
 def _attacked(key: PRNGKeyArray, solution: Solution, program: Program, config: Config) -> Float[Array, ""]:
@@ -72,17 +72,17 @@ def _attacked(key: PRNGKeyArray, solution: Solution, program: Program, config: C
     network = convex_relu.to_network(solution.weights, program.sign)
     corners = jnp.asarray(list(itertools.product((-1.0, 1.0), repeat=config.dim)), program.x.dtype)
     inside = jax.random.uniform(key, (config.num_attacks, config.dim), program.x.dtype, -1, 1)
-    moves = config.eps * jnp.concatenate([jnp.zeros((1, config.dim), program.x.dtype), corners, inside])
+    moves = config.radius * jnp.concatenate([jnp.zeros((1, config.dim), program.x.dtype), corners, inside])
     outputs = jax.vmap(jax.vmap(two_layer.apply, (None, 0)), (None, 0))(network, program.x[:, None] + moves[None])
     worst = jnp.min(program.y[:, None] * outputs, axis=1)
-    return jnp.mean(jax.nn.relu(1 - worst)) + program.beta * jnp.sum(norms(solution.weights))
+    return jnp.mean(jax.nn.relu(1 - worst)) + program.weight_decay * jnp.sum(norms(solution.weights))
 
 
 def predict(config: Config) -> Result:
     """The bound that the dual proves of the program, and the hinge of its linear pieces."""
     program, solution = _program(config), _solve(config)
     f = convex_relu.outputs(solution.weights, program.sign, program.active, program.x)
-    clean = losses.hinge.value(f, program.y) + program.beta * jnp.sum(norms(solution.weights))
+    clean = losses.hinge.value(f, program.y) + program.weight_decay * jnp.sum(norms(solution.weights))
     return Result(solution.bound, clean)
 
 
@@ -94,4 +94,4 @@ TOLERANCE = {
     "clean": Tolerance(2e-5, reason="the blocks may leave their cones, by as much as the solver leaves of the objective"),
 }
 QUICK = {"num_samples": 6, "num_attacks": 100, "max_steps": 4000}
-GRID = {"eps": (0.0, 0.025, 0.05, 0.1, 0.15)}
+GRID = {"radius": (0.0, 0.025, 0.05, 0.1, 0.15)}

@@ -39,7 +39,7 @@ class Config(_problem.Config):
     num_samples: Count = 10  # examples, paper n
     dim: Count = 3  # input dimension, paper d
     num_directions: Count = 20  # Gaussian directions drawn, repeated patterns among them (paper P_s)
-    num_tests: Count = 1000  # fresh directions that estimate the probability of an improvement
+    num_test: Count = 1000  # fresh directions that estimate the probability of an improvement
     failure: Fraction = 0.1  # probability psi with which the scenario bound may fail, for the figure
 
 
@@ -52,21 +52,21 @@ class Result(NamedTuple):
 
 def init(key: PRNGKeyArray, config: Config) -> Float[Array, "dim direction"]:
     """num_directions + 1 directions, of which the simulation sees all but the last, and then those for the tests."""
-    return jax.random.normal(key, (config.dim, config.num_directions + 1 + config.num_tests))
+    return jax.random.normal(key, (config.dim, config.num_directions + 1 + config.num_test))
 
 
 def simulate(state: Float[Array, "dim direction"], config: Config) -> Result:
     x, _ = (jnp.asarray(array) for array in config.points())
     drawn, tests = state[:, : config.num_directions], state[:, config.num_directions + 1 :]
-    program = relu_program(*config.points(), drawn, 1.0)._replace(beta=jnp.asarray(config.beta, x.dtype))
-    solution = interior_point.solve(program, cones=True, rtol=_ACCURACY)
+    program = relu_program(*config.points(), drawn, 1.0)._replace(weight_decay=jnp.asarray(config.weight_decay, x.dtype))
+    solution = interior_point.solve(program, cones=True, rtol=_RTOL)
     active = convex_relu.patterns(tests, x)
     nu = program.y - convex_relu.outputs(solution.weights, program.sign, program.active, x)
     side = 2 * active - 1
     # a pattern that was drawn cannot improve; of another, the dual constraint says whether it does
     height = jnp.max(jnp.stack([_largest(sign * nu, x, active, side) for sign in (1.0, -1.0)]), axis=0)
     known = jnp.any(jnp.all(active[:, :, None] == program.active[:, None, : config.num_directions], axis=0), axis=1)
-    improving = jnp.mean(((height > config.beta * (1 + _THRESHOLD)) & ~known).astype(x.dtype))
+    improving = jnp.mean(((height > config.weight_decay * (1 + _THRESHOLD)) & ~known).astype(x.dtype))
     optimum = config.optimum().objective
     return Result(
         improving,
@@ -76,8 +76,8 @@ def simulate(state: Float[Array, "dim direction"], config: Config) -> Result:
     )
 
 
-_ACCURACY = 1e-9
-_THRESHOLD = 1e-4  # of N/beta - 1: the square root of what the solver leaves, as in descent.py
+_RTOL = 1e-9
+_THRESHOLD = 1e-4  # of N/weight_decay - 1: the square root of what the solver leaves, as in descent.py
 
 
 def _largest(nu: Array, x: Array, active: Array, side: Array) -> Float[Array, "direction"]:
@@ -97,10 +97,10 @@ def predict(state: Float[Array, "dim direction"], config: Config) -> Result:
     """s/(N + 1): of the first N + 1 directions, each one that carries weight is left out, and the program solved again."""
     count = config.num_directions + 1
     drawn = state[:, :count]
-    program = relu_program(*config.points(), drawn, 1.0)._replace(beta=jnp.asarray(config.beta, state.dtype))
+    program = relu_program(*config.points(), drawn, 1.0)._replace(weight_decay=jnp.asarray(config.weight_decay, state.dtype))
 
     def solve(program: Program) -> Solution:
-        return interior_point.solve(program, cones=True, rtol=_ACCURACY)
+        return interior_point.solve(program, cones=True, rtol=_RTOL)
 
     whole = solve(program)
     size = jnp.linalg.norm(whole.weights, axis=0)
@@ -140,6 +140,6 @@ SHARED = {
     "improving": "a fresh pattern lowers the value if it violates the dual constraint, which theory's projection on its cone "
     "decides; the prediction solves programs from which a pattern is left out, and projects nothing",
 }
-QUICK = {"num_samples": 6, "dim": 2, "num_directions": 4, "num_tests": 50}
+QUICK = {"num_samples": 6, "dim": 2, "num_directions": 4, "num_test": 50}
 GRID = {"num_directions": (5, 10, 20)}  # from 40 on rare draws that miss a wide cone carry the mean: it takes 1000 seeds
 SEEDS = 48

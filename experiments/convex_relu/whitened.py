@@ -35,7 +35,7 @@ from . import _descent
 class Config:
     num_samples: Annotated[Count, Le(10)] = 5  # examples, paper n; all 2^num_samples patterns are used
     dim: Count = 6  # input dimension, paper d; at least num_samples
-    beta: Positive = 0.2  # weight decay, paper beta
+    weight_decay: Positive = 0.2  # weight decay, paper beta
     width: Count = 40  # of the trained network
     init_scale: NonNegative = 0.3  # standard deviation of every weight at the start
     learning_rate: Positive = 0.01  # of Adam, falling to 0 by a cosine
@@ -72,7 +72,7 @@ def init(key: PRNGKeyArray, config: Config) -> State:
 
 def step(state: State, config: Config) -> State:
     x, y, network = state
-    return State(x, y, _descent.step(network, x, y, config.beta, config.learning_rate, config.num_steps))
+    return State(x, y, _descent.step(network, x, y, config.weight_decay, config.learning_rate, config.num_steps))
 
 
 def num_steps(config: Config) -> int:
@@ -84,17 +84,17 @@ def simulate(state: State, config: Config) -> Result:
     # the rows are linearly independent, so every pattern of signs occurs, at x' signs
     signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * config.num_samples)).reshape(config.num_samples, -1)
     gates = x.T @ jnp.asarray(signs, x.dtype)
-    program = relu_program(x, y, gates, config.beta)
+    program = relu_program(x, y, gates, config.weight_decay)
     relu = interior_point.solve(program, cones=True)
-    gated = interior_point.solve(gated_program(x, y, gates, config.beta), cones=False)
-    trained = network_objective(network.params, x, y, config.beta)
+    gated = interior_point.solve(gated_program(x, y, gates, config.weight_decay), cones=False)
+    trained = network_objective(network.params, x, y, config.weight_decay)
     return Result(relu.objective, gated.objective, jax.nn.relu(x @ relu.weights) @ program.sign, trained)
 
 
 def predict(state: State, config: Config) -> Result:
-    y, beta = state.y, config.beta
-    optimum = theory.whitened_optimum(y, beta)
-    return Result(optimum, theory.whitened_gated_optimum(y, beta), theory.whitened_prediction(y, beta), optimum)
+    y, weight_decay = state.y, config.weight_decay
+    optimum = theory.whitened_optimum(y, weight_decay)
+    return Result(optimum, theory.whitened_gated_optimum(y, weight_decay), theory.whitened_prediction(y, weight_decay), optimum)
 
 
 _SOLVED = "the interior point stops at a gap of 1e-8 of the objective"
@@ -105,5 +105,5 @@ TOLERANCE = {
     "trained": Tolerance(absolute=1e-5, reason="Adam stops short of the optimum by 1e-5 at most"),
 }
 QUICK = {"num_samples": 3, "dim": 3, "num_steps": 500}
-GRID = {"beta": (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)}
+GRID = {"weight_decay": (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)}
 SEEDS = 16

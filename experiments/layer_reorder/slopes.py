@@ -42,7 +42,7 @@ class Config:
     model: stack.Config = field(default_factory=lambda: stack.Config(num_layers=8))  # of the least depth
     num_doublings: Count = 4  # depths: the model's number of layers, times 2, times 4, ..
     window: Annotated[int, Ge(2)] = 4  # layers that are reversed, or run side by side, where more than two are changed
-    num_inputs: Count = 100  # standard normal inputs
+    num_test: Count = 100  # standard normal inputs
     dtype: Precision = "float64"  # a swap of smooth weights moves the output of 128 layers by a millionth
 
     def __post_init__(self):
@@ -85,7 +85,7 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     key_x, *keys = jax.random.split(key, 2 + config.num_doublings)
     models = [replace(config.model, num_layers=depth) for depth in config.depths]
     params = tuple(stack.init(one, model) for one, model in zip(keys, models, strict=True))
-    return State(params, jax.random.normal(key_x, (config.num_inputs, config.model.dim)))
+    return State(params, jax.random.normal(key_x, (config.num_test, config.model.dim)))
 
 
 def simulate(state: State, config: Config) -> Result:
@@ -158,6 +158,6 @@ TOLERANCE = {
     "slope": Tolerance(absolute=0.05, reason="the next order in 1/L, at the few layers where the line begins"),
     "everything_slope": Tolerance(absolute=0.05, reason="L layers have L (L - 1)/2 pairs, not L^2/2: 0.02"),
 }
-QUICK = {"num_doublings": 1, "window": 2, "num_inputs": 5}
+QUICK = {"num_doublings": 1, "window": 2, "num_test": 5}
 SEEDS = 64
 GRID = {"model.correlation_length": (0.0, 0.6)}

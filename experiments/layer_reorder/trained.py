@@ -42,7 +42,7 @@ ARMS = ("1/L", "1")
 class Config:
     model: stack.Config = field(default_factory=lambda: stack.Config(dim=32, num_layers=8))
     data: str = "digits_8x8"  # or what else tasks.images reads
-    num_train: Count = 1400  # training images; the others test
+    num_samples: Count = 1400  # training images; the others test
     learning_rate: Positive = 3e-3  # of AdamW, falling to 0 by a cosine
     weight_decay: NonNegative = 0.0  # of AdamW, decoupled: times the learning rate
     batch_size: Count = 128  # images a step, drawn with replacement
@@ -103,7 +103,7 @@ def labels(config: Config) -> dict[str, tuple]:
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_split, key_params, key_train = jax.random.split(key, 3)
     data = config.images
-    split = images.split(key_split, data, config.num_train)
+    split = images.split(key_split, data, config.num_samples)
     start = _digits.init(key_params, data.pixels.shape[1], data.num_classes, config.model)
     rest = config.learning_rate, config.batch_size, config.num_steps, config.weight_decay
 
@@ -228,5 +228,5 @@ TOLERANCE = {
     "accuracy_skip": Tolerance(absolute=0.005, reason="the next order of h may change the class of two of the 397 test images"),
     "accuracy_swap": Tolerance(absolute=0.005, reason="the next order of h may change the class of two of the 397 test images"),
 }
-QUICK = {"model.num_layers": 3, "model.dim": 6, "num_train": 1700, "num_steps": 20, "batch_size": 16}
+QUICK = {"model.num_layers": 3, "model.dim": 6, "num_samples": 1700, "num_steps": 20, "batch_size": 16}
 SEEDS = 8

@@ -36,7 +36,7 @@ class Config:
     model: stack.Config = field(default_factory=lambda: stack.Config(num_layers=64))
     windows: Annotated[tuple[Annotated[int, Ge(2)], ...], MinLen(1)] = (2, 3, 4, 6, 8, 12, 16, 24)  # layers shuffled, paper K
     num_orders: Count = 8  # random orders of every window of every stack
-    num_inputs: Count = 16  # standard normal inputs
+    num_test: Count = 16  # standard normal inputs
     dtype: Precision = "float64"  # a swap moves an output of norm 3 by a few ten-thousandths
 
     def __post_init__(self):
@@ -69,7 +69,7 @@ def labels(config: Config) -> dict[str, tuple]:
 
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_params, key_x, key_orders = jax.random.split(key, 3)
-    x = jax.random.normal(key_x, (config.num_inputs, config.model.dim))
+    x = jax.random.normal(key_x, (config.num_test, config.model.dim))
     keys = jax.random.split(key_orders, (len(config.windows), config.num_orders))
     orders = [jax.vmap(lambda one, w=w: _shuffled(one, w, config))(row) for w, row in zip(config.windows, keys, strict=True)]
     return State(stack.init(key_params, config.model), x, jnp.stack(orders))
@@ -123,5 +123,5 @@ TOLERANCE = {
     ),
     "swap": Tolerance(0.01, reason="the next order in h: 0.1 % found"),
 }
-QUICK = {"model.num_layers": 16, "windows": (2, 4), "num_orders": 2, "num_inputs": 3}
+QUICK = {"model.num_layers": 16, "windows": (2, 4), "num_orders": 2, "num_test": 3}
 SEEDS = 256

@@ -16,14 +16,14 @@ from ...tasks.images import Split
 
 def _model() -> vision_transformer.Config:
     return vision_transformer.Config(
-        stack=ode_transformer.Config(dim=16, hidden=32, num_heads=2, num_layers=3, norm=True, activation="gelu", rtol=0.05)
+        stack=ode_transformer.Config(dim=16, width=32, num_heads=2, num_layers=3, norm=True, activation="gelu", rtol=0.05)
     )
 
 
 @dataclass(frozen=True)
 class Config:
     data: str = "digits_8x8"  # or mnist_5k, or a folder with the four IDX files of MNIST or Fashion-MNIST
-    num_train: Count = 1400  # training images; the others, or the published ones, test
+    num_samples: Count = 1400  # training images; the others, or the published ones, test
     model: vision_transformer.Config = field(default_factory=_model)
     training: classify.Training = field(default_factory=classify.Training)
 
@@ -49,7 +49,7 @@ class State(NamedTuple):
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_split, key_params, key_train = jax.random.split(key, 3)
     start = vision_transformer.init(key_params, config.model)
-    split = images.split(key_split, config.images, config.num_train)
+    split = images.split(key_split, config.images, config.num_samples)
     return State(start, classify.start(key_train, start), split)
 
 

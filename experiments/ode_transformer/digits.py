@@ -69,9 +69,9 @@ TOLERANCE = {
     "untrained": Tolerance(reason="exact on average over the weights that are drawn"),
 }
 QUICK = {
-    "num_train": 100,
+    "num_samples": 100,
     "model.stack.dim": 4,
-    "model.stack.hidden": 4,
+    "model.stack.width": 4,
     "training.batch_size": 8,
     "training.num_steps": 5,
 }
@@ -83,12 +83,12 @@ GRID = {
 PRESETS = {
     "mnist_5k": {
         "data": "mnist_5k",
-        "num_train": 4000,
+        "num_samples": 4000,
         "model.side": 28,
         "model.patch": 7,
         "model.stack.dim": 32,
-        "model.stack.hidden": 64,
+        "model.stack.width": 64,
         "training.num_steps": 2000,
     },
-    "depth_6": {"model.stack.dim": 32, "model.stack.hidden": 128, "model.stack.num_layers": 6, "training.num_steps": 2000},
+    "depth_6": {"model.stack.dim": 32, "model.stack.width": 128, "model.stack.num_layers": 6, "training.num_steps": 2000},
 }

@@ -39,7 +39,7 @@ FINE = 2048  # steps of order 4 that stand for the exact flow: their error is 1e
 @dataclass(frozen=True)
 class Config:
     problem: Literal["random", "sines"] = "random"  # Gaussian weights and tokens; sines: weights and tokens by a formula
-    model: ode_transformer.Config = field(default_factory=lambda: ode_transformer.Config(dim=4, hidden=8))  # the fields alone
+    model: ode_transformer.Config = field(default_factory=lambda: ode_transformer.Config(dim=4, width=8))  # the fields alone
     num_tokens: Count = 6  # rows of the state
     time: Positive = 1.0  # T; a step has the size T/num_steps
     num_steps: Annotated[tuple[Count, ...], MinLen(2)] = (16, 32, 64, 128)  # N, rising; the last two give order and constant
@@ -74,15 +74,15 @@ def init(key: PRNGKeyArray, config: Config) -> State:
         params = ode_transformer.init(key_params, config.model)
         x = jax.random.normal(key_x, (config.num_tokens, config.model.dim))
         return State(jax.tree.map(lambda leaf: leaf[0], params), x)
-    dim, hidden = config.model.dim, config.model.hidden
+    dim, width = config.model.dim, config.model.width
     params = ode_transformer.Params(
         query=_sines(dim, dim, 1, 2, 1),
         key=_sines(dim, dim, 2, 1, 0.5),
         value=0.5 * _sines(dim, dim, 1, 3, 0.2),
         output=jnp.eye(dim),
-        w_in=0.5 * _sines(dim, hidden, 3, 1, 0.7),
-        b_in=0.1 * jnp.cos(jnp.arange(hidden, dtype=float)),
-        w_out=0.5 * _sines(hidden, dim, 1, 2.5, 0.3),
+        w_in=0.5 * _sines(dim, width, 3, 1, 0.7),
+        b_in=0.1 * jnp.cos(jnp.arange(width, dtype=float)),
+        w_out=0.5 * _sines(width, dim, 1, 2.5, 0.3),
         b_out=jnp.zeros(dim),
     )
     return State(params, _sines(config.num_tokens, dim, 1.3, 0.7, 0.1))
@@ -126,7 +126,7 @@ TOLERANCE = {
     "order": Tolerance(absolute=0.02, reason="the next order of h, at 64 and 128 steps"),
     "constant": Tolerance(0.01, reason="the second order of h beyond the leading one: the extrapolation removes the first one"),
 }
-QUICK = {"num_steps": (16, 32), "model.dim": 2, "model.hidden": 2, "num_tokens": 2, "time": 0.2}
+QUICK = {"num_steps": (16, 32), "model.dim": 2, "model.width": 2, "num_tokens": 2, "time": 0.2}
 SEEDS = 8
 GRID = {"problem": ("sines", "random")}
-PRESETS = {"width_64": {"model.dim": 64, "model.hidden": 256, "model.num_heads": 4, "num_tokens": 32}}
+PRESETS = {"dim_64": {"model.dim": 64, "model.width": 256, "model.num_heads": 4, "num_tokens": 32}}

@@ -141,9 +141,9 @@ TOLERANCE = {
     ),
 }
 QUICK = {
-    "num_train": 1700,
+    "num_samples": 1700,
     "model.stack.dim": 8,
-    "model.stack.hidden": 4,
+    "model.stack.width": 4,
     "model.stack.norm": False,  # with norm and gelu the trees of order 5 take twice as long to compile
     "model.stack.activation": "tanh",
     "model.stack.num_layers": 1,

@@ -26,7 +26,7 @@ TARGETS = {
 class Config:
     ridge: Positive = 1e-3  # weight delta of the squared norm, not divided by the number of samples
     noise_variance: NonNegative = 0.05  # variance of the noise on the labels; targets have variance 1
-    num_tests: Count = 2000  # fresh examples on which the error is measured
+    num_test: Count = 2000  # fresh examples on which the error is measured
     dtype: Precision = "float64"  # the systems are ill conditioned
 
     def __post_init__(self):
@@ -43,7 +43,7 @@ class Data(NamedTuple):
 def draw(key: PRNGKeyArray, targets: tuple[str, ...], num_samples: int, num_keys: int, dim: int, config: Config) -> Data:
     """Independent examples with the targets of these names on them."""
     key_x, key_noise = jax.random.split(key)
-    x = sphere_tokens.sample(key_x, num_samples + config.num_tests, num_keys, dim)
+    x = sphere_tokens.sample(key_x, num_samples + config.num_test, num_keys, dim)
     noise = jnp.sqrt(config.noise_variance) * jax.random.normal(key_noise, (num_samples, len(targets)))
     f = values(targets, x)
     return Data(x[:num_samples], f[:num_samples] + noise, x[num_samples:], f[num_samples:])

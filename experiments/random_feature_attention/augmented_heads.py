@@ -92,6 +92,6 @@ QUICK = {
     "model.num_heads": 10,
     "num_heads": (2, 5, 10),
     "num_samples": 25,
-    "num_tests": 50,
+    "num_test": 50,
 }
 SEEDS = 20

@@ -44,7 +44,7 @@ class Config(_ridge.Config):
     learning_rate: Positive = 0.02  # step size on half the sum of squares
     num_steps: Count = 10_000  # updates
     num_records: Count = 40  # times at which the errors are recorded, evenly on a logarithmic axis
-    num_tests: Count = 500  # fresh examples on which the error is measured
+    num_test: Count = 500  # fresh examples on which the error is measured
 
 
 def labels(config: Config) -> dict[str, tuple]:
@@ -137,7 +137,7 @@ QUICK = {
     "model.num_heads": 5,
     "model.dim": 4,
     "model.num_keys": 2,
-    "num_tests": 20,
+    "num_test": 20,
     "num_steps": 50,
     "num_records": 8,
 }

@@ -53,7 +53,7 @@ class Config(_ridge.Config):
     mean_strength: Annotated[float, Static] = 1.0  # alpha of the heads with a mean
     num_samples: _ridge.Counts = (32, 64, 128, 256, 512)  # training examples n, the first of the same draw
     ridge: Positive = 1e-2  # weight delta of the squared norm, not divided by the number of samples
-    num_tests: Count = 500  # fresh examples on which the error is measured
+    num_test: Count = 500  # fresh examples on which the error is measured
 
     def heads(self, mean_strength: float) -> attention.Config:
         return attention.Config(self.dim, self.num_keys, self.num_heads, True, 0.5, mean_strength)
@@ -134,5 +134,5 @@ TOLERANCE = {
     "test": Tolerance(0.1, reason=_given.COARSE),
     "train": Tolerance(0.1, 1e-4, reason=_given.COARSE + "; where the fit interpolates, both errors are close to 0"),
 }
-QUICK = {"num_samples": (8, 16), "num_heads": 10, "num_tests": 50, "dim": 4, "num_keys": 2}
+QUICK = {"num_samples": (8, 16), "num_heads": 10, "num_test": 50, "dim": 4, "num_keys": 2}
 PRESETS = {"paper": {"num_keys": 16, "num_heads": 1000, "num_samples": (32, 64, 128, 256, 512, 1024)}}  # sizes recalled

@@ -41,18 +41,18 @@ class Config:
     tiny: Positive = 1e-6  # standard deviation of the angles about even spacing, for the growth rates
     linear_time: Positive = 2.0  # for which growth is measured, in units of 1/(largest growth rate)
     noise_std: NonNegative = 1e-2  # standard deviation of the angles about even spacing, for the clusters
-    end: Positive = 20.0  # time of the flow from that start, in units of 1/(largest growth rate)
+    end_time: Positive = 20.0  # time of the flow from that start, in units of 1/(largest growth rate)
     count_time: Annotated[Positive, Static] = 10.0  # at which clusters are counted, in the same units
-    num_records: Count = 20  # times at which they are counted, evenly spaced up to end
-    steps_per_record: Count = 20  # Runge-Kutta steps between two of them
+    num_records: Count = 20  # times at which they are counted, evenly spaced up to end_time
+    record_every: Count = 20  # Runge-Kutta steps between two of them
     threshold: Annotated[float, Gt(-1), Lt(1)] = 0.98  # inner product above which two tokens are linked; clusters are chains
     smallest: Count = 5  # tokens of the smallest cluster that counts: a token on its way between two clusters does not count
     dtype: Precision = "float64"  # angles of 1e-6 must be resolved
 
     def __post_init__(self):
         check(self)
-        if self.count_time > self.end:
-            raise ValueError(f"count_time must be at most end = {self.end}, got {self.count_time}")
+        if self.count_time > self.end_time:
+            raise ValueError(f"count_time must be at most end_time = {self.end_time}, got {self.count_time}")
         if self.smallest > self.num_tokens:
             raise ValueError(f"smallest must be at most num_tokens = {self.num_tokens}, got {self.smallest}")
         if self.num_modes >= self.num_tokens / 2:
@@ -66,7 +66,7 @@ class Result(NamedTuple):
 
 
 def labels(config: Config) -> dict[str, tuple]:
-    """Modes by their periods, times as shares of `end`."""
+    """Modes by their periods, times as shares of `end_time`."""
     modes = tuple(range(1, config.num_modes + 1))
     return {"flow": tuple(_flows.FLOWS), "beta": config.betas, "mode": modes, "time": _flows.shares(config.num_records)}
 
@@ -93,9 +93,9 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         )
         first, last = amplitudes(linear[0]), amplitudes(linear[-1])
         growth = jnp.log(last / first) / (config.linear_time * unit)
-        steps, every = config.num_records * config.steps_per_record, config.steps_per_record
+        steps, every = config.num_records * config.record_every, config.record_every
         start = sphere_attention.circle(even + config.noise_std * noise)
-        counts = jax.lax.map(count, _flows.path(start, config.end * unit, steps, beta, softmax, every)[1:])
+        counts = jax.lax.map(count, _flows.path(start, config.end_time * unit, steps, beta, softmax, every)[1:])
         return Result(growth, counts[_counted(config)], counts)
 
     return _measure.stacked(
@@ -105,7 +105,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 
 def _counted(config: Config) -> Array:
     """The record nearest to the time of the count."""
-    times = jnp.arange(1.0, config.num_records + 1) * (config.end / config.num_records)
+    times = jnp.arange(1.0, config.num_records + 1) * (config.end_time / config.num_records)
     return jnp.argmin(jnp.abs(times - config.count_time))
 
 
@@ -142,5 +142,5 @@ TOLERANCE = {
 SHARED = {
     "growth": "theory says only for how long a wave is watched, which `linear_time` counts in units of 1/(largest growth rate)",
 }
-QUICK = {"num_tokens": 24, "betas": (1.0, 4.0), "num_modes": 3, "num_records": 4, "steps_per_record": 5, "smallest": 2}
+QUICK = {"num_tokens": 24, "betas": (1.0, 4.0), "num_modes": 3, "num_records": 4, "record_every": 5, "smallest": 2}
 SEEDS = 16

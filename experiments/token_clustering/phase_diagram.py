@@ -47,7 +47,7 @@ class Config:
     betas: Annotated[tuple[NonNegative, ...], MinLen(1)] = tuple(map(float, range(10)))  # inverse temperatures
     time: Annotated[Positive, Static] = 30.0  # of the flow
     num_records: Count = 60  # times of a record, evenly spaced
-    steps_per_record: Count = 10  # Runge-Kutta steps between two of them
+    record_every: Count = 10  # Runge-Kutta steps between two of them
     threshold: Annotated[Fraction, Static] = 0.999  # inner product of two tokens that are together
     dtype: Precision = "float64"  # 1 - threshold is resolved, and so is a pair's slow approach
 
@@ -91,10 +91,10 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     # as many coordinates as tokens are enough: the flow commutes with rotations
     start = sphere_attention.normalise(jnp.linalg.qr(start.T)[1].T)
     betas = jnp.asarray(config.betas, start.dtype)
-    steps = config.num_records * config.steps_per_record
+    steps = config.num_records * config.record_every
 
     def of_beta(beta: Array) -> tuple[Array, Array]:
-        path = _flows.path(start, config.time, steps, beta, softmax=True, every=config.steps_per_record)
+        path = _flows.path(start, config.time, steps, beta, softmax=True, every=config.record_every)
         share = jax.vmap(lambda x: sphere_attention.fraction_above(x, config.threshold))(path)
         return jnp.mean(jax.vmap(sphere_attention.inner_products)(path), axis=1), share
 

@@ -78,9 +78,9 @@ def error(margins: Float[Array, "..."]) -> Float[Array, ""]:
     return jnp.mean(jnp.heaviside(-margins, 0.5))
 
 
-def margins(state: State, num_points: int) -> Float[Array, "cluster num_points"]:
-    """y f on `num_points` points of each of the four clusters (x_1, x_2); the same points throughout a run."""
-    x = xor.sample_cluster(state.test_key, num_points, state.params.w.shape[0])
+def margins(state: State, num_test: int) -> Float[Array, "cluster num_test"]:
+    """y f on `num_test` points of each of the four clusters (x_1, x_2); the same points throughout a run."""
+    x = xor.sample_cluster(state.test_key, num_test, state.params.w.shape[0])
     outputs = jax.vmap(jax.vmap(two_layer.apply, (None, 0)), (None, 0))(state.params, x)
     return jnp.asarray(xor.CLUSTER_LABELS, outputs.dtype)[:, None] * outputs
 

@@ -39,7 +39,7 @@ class Config(_training.Config):
     num_steps: Count = 200  # updates
     record_every: Count = 10  # steps between two records
     train: _training.Layers = "both"  # which layers move
-    test_points: Count = 1024  # points of each cluster on which loss and error are measured
+    num_test: Count = 1024  # points of each cluster on which loss and error are measured
 
 
 class Result(NamedTuple):
@@ -60,7 +60,7 @@ def steps(config: Config) -> np.ndarray:
 
 
 def observe(state: _training.State, config: Config) -> Result:
-    margins = _training.margins(state, config.test_points)
+    margins = _training.margins(state, config.num_test)
     return Result(_training.loss(margins), jnp.mean(two_layer.imbalance(state.params)), _training.error(margins))
 
 
@@ -90,5 +90,5 @@ TOLERANCE = {
         0.02, 2.5e-4, reason="the signal's growth rate is 0.6 % low over 1.9 foldings; absolute: one test point of 4096"
     ),
 }
-QUICK = {"model.dim": 16, "model.width": 32, "batch_size": 64, "num_steps": 20, "test_points": 32}
+QUICK = {"model.dim": 16, "model.width": 32, "batch_size": 64, "num_steps": 20, "num_test": 32}
 GRID = {"train": ("both", "weights", "readout")}

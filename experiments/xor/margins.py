@@ -34,7 +34,7 @@ from . import _training
 @dataclass(frozen=True)
 class Config(_training.Config):
     record_every: Count = 5  # steps between two records
-    test_points: Count = 1024  # points of each cluster on which margins are averaged
+    num_test: Count = 1024  # points of each cluster on which margins are averaged
     closed_form_from: Annotated[int, Ge(0)] = 140  # step at which the signal-only closed form takes over the margins
 
 
@@ -58,7 +58,7 @@ def steps(config: Config) -> np.ndarray:
 
 
 def observe(state: _training.State, config: Config) -> Result:
-    margins = _training.margins(state, config.test_points)
+    margins = _training.margins(state, config.num_test)
     return _result(_training.loss(margins), jnp.mean(margins, axis=1), _training.error(margins))
 
 
@@ -101,4 +101,4 @@ TOLERANCE = {
     "smallest": _SQUARED,
     "largest": _SQUARED,
 }
-QUICK = {"model.dim": 16, "model.width": 32, "batch_size": 64, "num_steps": 20, "test_points": 32, "closed_form_from": 10}
+QUICK = {"model.dim": 16, "model.width": 32, "batch_size": 64, "num_steps": 20, "num_test": 32, "closed_form_from": 10}

@@ -38,9 +38,9 @@ class Config:
     learning_rate: Annotated[Positive, Static] = 0.2  # mean-field step size (paper: eta)
     batch_noise: Annotated[Positive, Static] = 0.2  # kappa = eta d / (2 m), which sets the batch size m
     error: Annotated[float, Gt(0), Lt(0.5)] = 0.1  # share of wrong signs at which training has learned
-    test_points: Count = 1024  # points of each of the four clusters on which the error is measured, after every step
+    num_test: Count = 1024  # points of each of the four clusters on which the error is measured, after every step
     max_steps: Count = 1000  # a training that has not learned by then gives NaN
-    draws: Count = 96  # initial weights and noise paths over which the prediction is averaged
+    num_draws: Count = 96  # initial weights and noise paths over which the prediction is averaged
 
     def __post_init__(self):
         check(self)
@@ -63,7 +63,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 
     def advance(at: tuple[_training.State, Array, Array]) -> tuple[_training.State, Array, Array]:
         state = _training.step(at[0], training)
-        return state, at[1] + 1, _training.error(_training.margins(state, config.test_points))
+        return state, at[1] + 1, _training.error(_training.margins(state, config.num_test))
 
     start = _training.init(key, training)
     # training ends when the error is small: its length is the result, so the engine cannot know it
@@ -83,7 +83,7 @@ def predict(config: Config) -> Result:
             key_noise, neurons, config.learning_rate, config.error, config.max_steps, dim=dim, batch_size=batch_size
         )
 
-    keys = jax.random.split(jax.random.key(0), config.draws)
+    keys = jax.random.split(jax.random.key(0), config.num_draws)
     return Result(jnp.mean(jax.vmap(steps)(keys)) * batch_size / dim)
 
 
@@ -94,7 +94,7 @@ TOLERANCE = {
         "prediction itself is a mean over 96 draws, with a standard error of 1 %",
     ),
 }
-QUICK = {"model.dim": 16, "model.width": 32, "test_points": 64, "draws": 8, "batch_noise": 0.1, "max_steps": 300}
+QUICK = {"model.dim": 16, "model.width": 32, "num_test": 64, "num_draws": 8, "batch_noise": 0.1, "max_steps": 300}
 SEEDS = 24  # the number of steps scatters by 10 % between seeds
 GRID = {"model.dim": (32, 64, 128, 256)}
 PRESETS = {"clean": {"batch_noise": 0.05}, "noisy": {"batch_noise": 0.5}}

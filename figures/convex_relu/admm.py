@@ -29,7 +29,7 @@ def draw(result, config):
     left.set(yscale="log", ylim=(1e-9, 10), xscale="log", xlabel="iteration", ylabel="relative to $p^*$")
     left.legend()
     for axes, field, label in (
-        (middle, "iterations", "iterations to accuracy"),
+        (middle, "iterations", "iterations to tolerance"),
         (right, "rate", "rate: shrinking per iteration"),
         (lower, "objective", "objective at the end"),
     ):

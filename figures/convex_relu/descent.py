@@ -10,7 +10,7 @@ def draw(result, config):
     simulated = result["simulation"]
     seeds = simulated.sizes["seed"]
     optimum = float(prediction(result, "objective"))
-    steps = simulated["moment"].values
+    steps = simulated["record"].values
     figure, (left, right, last) = _style.panels(columns=3)
     for index, (network, width) in enumerate({"narrow": config.narrow, "wide": config.wide}.items()):
         for seed in range(seeds):
@@ -22,7 +22,7 @@ def draw(result, config):
     left.set(
         yscale="log", ylim=(1e-8, None), xlabel="step", ylabel="objective $-\\; p^*$", xticks=[0, steps[-1] // 2, steps[-1]]
     )
-    left.set_title(f"Adam, {seeds} seeds each, $\\beta$ = {config.beta:g}")
+    left.set_title(f"Adam, {seeds} seeds each, $\\beta$ = {config.weight_decay:g}")
     left.legend()
     right.axhline(optimum, color="0.35", label=f"$p^*$ = {optimum:.6g}")
     right.errorbar(seeds + 1, *(float(v) for v in statistics(result, "objective")), fmt="k.", label="mean of the wide ± SE")

@@ -8,7 +8,7 @@ from .. import _style
 
 def draw(result, config):
     simulated = result["simulation"]
-    shares = simulated["beta_share"].values
+    shares = simulated["weight_decay_share"].values
     seeds = simulated.sizes["seed"]
     figure, (left, middle, right) = _style.panels(columns=3)
     _style.compare(left, shares, result, "objective", 0, "ReLU program")

@@ -6,7 +6,7 @@ from .. import _style
 
 def draw(result, config):
     simulated = result["simulation"]
-    radii = simulated["eps"].values
+    radii = simulated["radius"].values
     seeds = simulated.sizes["seed"]
     figure, axes = _style.panels(columns=1, height=2.6)
     for index, (field, label) in enumerate({"attacked": "robust network, attacked", "clean": "robust network, clean"}.items()):
@@ -14,6 +14,6 @@ def draw(result, config):
     _style.simulation(axes, radii, statistics(result, "ordinary"), 2)
     axes.plot([], [], _style.MARKERS[2], color=_style.COLOURS[2], markerfacecolor="white", label="ordinary network, attacked")
     axes.set(xlabel="radius $\\epsilon$ of the box", ylabel="mean hinge + penalty")
-    axes.set_title(f"n = {config.num_samples}, d = {config.dim}, $\\beta$ = {config.beta:g}")
+    axes.set_title(f"n = {config.num_samples}, d = {config.dim}, $\\beta$ = {config.weight_decay:g}")
     _style.legend(axes, seeds, "convex program", point="attacks")
     return figure

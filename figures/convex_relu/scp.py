@@ -4,5 +4,5 @@ from . import _draws
 
 
 def draw(result, config):
-    figure, _ = _draws.draw(result, "num_neurons", thing="neurons", one="neuron", line="share in use $E[s]/(N+1)$")
+    figure, _ = _draws.draw(result, "num_directions", thing="neurons", one="neuron", line="share in use $E[s]/(N+1)$")
     return figure

@@ -7,12 +7,12 @@ from .. import _style
 
 def draw(result, config):
     simulated = result["simulation"]
-    betas = simulated["beta"].values
+    weight_decays = simulated["weight_decay"].values
     seeds = simulated.sizes["seed"]
     figure, (left, right) = _style.panels(columns=2)
     names = {"relu": "ReLU program", "gated": "gated program", "trained": "ReLU network by Adam"}
     for index, (field, label) in enumerate(names.items()):
-        _style.compare(left, betas, result, field, index, label, linestyle="--" if field == "trained" else "-")
+        _style.compare(left, weight_decays, result, field, index, label, linestyle="--" if field == "trained" else "-")
     left.set(xscale="log", xlabel="weight decay $\\beta$", ylabel="objective, mean over data sets")
     _style.legend(left, seeds, "closed form", point="solved")
     predicted, solved = result["prediction"]["outputs"].values.ravel(), simulated["outputs"].values.ravel()

@@ -20,7 +20,7 @@ def draw(result, config):
         axes.set(title=title, xlabel="mode $k$, periods round the circle", ylabel="growth rate $\\sigma_k$", ylim=(0, None))
     panels[0, 0].plot([], [], color="0.35", linestyle=":", linewidth=0.7, label="$\\sigma_k/k$")
     left, right = panels[1]
-    times = config.end * simulated["time"].values
+    times = config.end_time * simulated["time"].values
     count, count_error = statistics(result, "groups")
     for index, beta in enumerate(betas):
         for flow, style in (("SA", "-"), ("USA", "--")):

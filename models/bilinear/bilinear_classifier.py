@@ -10,7 +10,7 @@ are not.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
-| $E$ | `embedding.T` | (dim, hidden) | pixels to hidden, or None |
+| $E$ | `embedding.T` | (embedding_dim, dim) | pixels to the embedding, or None |
 | $W$, $V$, $U$ | `layer.w.T`, `layer.v.T`, `layer.p` | | the layer of `models.bilinear.bilinear`, $U$ as its down-projection |
 
 Source: Pearce, Dooms, Rigg, Oramas and Sharkey, arXiv 2410.08417 (the model as its published code has it, the masks as its
@@ -20,7 +20,7 @@ Example. Logits of ten classes are quadratic in the image: without biases a pict
 
 >>> import jax
 >>> from closedform.models.bilinear import bilinear_classifier
->>> config = bilinear_classifier.Config(dim=16, width=8, hidden=6)
+>>> config = bilinear_classifier.Config(dim=16, width=8, embedding_dim=6)
 >>> params = bilinear_classifier.init(jax.random.key(0), config)
 >>> x = jax.random.normal(jax.random.key(1), (16,))
 >>> logits = bilinear_classifier.apply(params, x)
@@ -46,22 +46,23 @@ class Config:
     dim: Count = 64  # pixels
     width: Count = 64  # hidden units of the layer, paper h
     num_classes: Count = 10
-    hidden: Annotated[int, Ge(0)] = 0  # dimension of the embedding; 0: none, the layer reads pixels
-    residual: bool = False  # logits = U (g + E x); needs hidden = width
+    embedding_dim: Annotated[int, Ge(0)] = 0  # dimension of the embedding; 0: none, the layer reads pixels
+    residual: bool = False  # logits = U (g + E x); needs embedding_dim = width
 
     def __post_init__(self):
         check(self)
-        if self.residual and self.hidden != self.width:
-            raise ValueError(f"a residual connection needs hidden = width = {self.width}, got hidden = {self.hidden}")
+        if self.residual and self.embedding_dim != self.width:
+            found = f"got embedding_dim = {self.embedding_dim}"
+            raise ValueError(f"a residual connection needs embedding_dim = width = {self.width}, {found}")
 
     @property
     def layer(self) -> bilinear.Config:
         """The bilinear layer, on the embedded pixels."""
-        return bilinear.Config(self.hidden or self.dim, self.width, self.num_classes)
+        return bilinear.Config(self.embedding_dim or self.dim, self.width, self.num_classes)
 
 
 class Params(NamedTuple):
-    embedding: Float[Array, "dim hidden"] | None
+    embedding: Float[Array, "dim embedding_dim"] | None
     layer: bilinear.Params
 
 
@@ -69,25 +70,25 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     """Gaussian: E and the layer's w, v with variance 1 over their inputs, U with variance 1/width."""
     key_embedding, key_layer = jax.random.split(key)
     layer = bilinear.init(key_layer, config.layer)
-    if not config.hidden:
+    if not config.embedding_dim:
         return Params(None, layer)
-    return Params(jax.random.normal(key_embedding, (config.dim, config.hidden)) / jnp.sqrt(config.dim), layer)
+    return Params(jax.random.normal(key_embedding, (config.dim, config.embedding_dim)) / jnp.sqrt(config.dim), layer)
 
 
 @one_example
 def apply(params: Params, x: Float[Array, "dim"], residual: bool = False) -> Float[Array, "class"]:
     """Logits of one image; `residual` as in the Config."""
-    hidden = embed(params, x)
-    logits = bilinear.apply(params.layer, hidden)
-    return logits + params.layer.p @ hidden if residual else logits
+    embedded = embed(params, x)
+    logits = bilinear.apply(params.layer, embedded)
+    return logits + params.layer.p @ embedded if residual else logits
 
 
-def embed(params: Params, x: Float[Array, "*batch dim"]) -> Float[Array, "*batch hidden"]:
+def embed(params: Params, x: Float[Array, "*batch dim"]) -> Float[Array, "*batch embedding_dim"]:
     """E x, or x where there is no embedding."""
     return x if params.embedding is None else x @ params.embedding
 
 
-def to_pixels(params: Params, vectors: Float[Array, "hidden *vector"]) -> Float[Array, "dim *vector"]:
+def to_pixels(params: Params, vectors: Float[Array, "embedding_dim *vector"]) -> Float[Array, "dim *vector"]:
     """E^T v for vectors of the embedded space in columns: <v, E x> = <E^T v, x>."""
     return vectors if params.embedding is None else jnp.tensordot(params.embedding, vectors, axes=1)
 
@@ -109,7 +110,7 @@ def adversarial_masks(
     as E preserves angles; a mask is 0 where a class has fewer positive eigenvalues.
     """
     num_classes = params.layer.p.shape[0]
-    top = bilinear.truncate(eigenfeatures(params), num_vectors, "positive").vectors  # class hidden vector
+    top = bilinear.truncate(eigenfeatures(params), num_vectors, "positive").vectors  # class embedding_dim vector
     stacked = jnp.moveaxis(top, 1, 0).reshape(top.shape[1], -1)
     movers = jnp.linalg.pinv(stacked).reshape(num_classes, num_vectors, -1)
     other = (labels[None] != jnp.arange(num_classes, dtype=labels.dtype)[:, None]).astype(x.dtype)
@@ -120,6 +121,6 @@ def adversarial_masks(
     return masks / jnp.where(spread > 0, spread, 1)
 
 
-def _columns(params: Params) -> Float[Array, "dim hidden"]:
+def _columns(params: Params) -> Float[Array, "dim embedding_dim"]:
     rows = params.layer.w.shape[0]
     return jnp.eye(rows, dtype=params.layer.w.dtype) if params.embedding is None else params.embedding

@@ -10,7 +10,7 @@ input.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
-| $L$ | `depth` | | layers |
+| $L$ | `num_layers` | | layers |
 | $B_l$ | `layers.w[l]`, `layers.v[l]`, `layers.p[l]` | | as in `models.bilinear.bilinear`, with as many outputs as inputs |
 | $H$ | `head` | (num_outputs, dim) | linear |
 
@@ -20,7 +20,7 @@ Example. Two layers make a form of degree four: twice the input gives $2^4$ time
 
 >>> import jax
 >>> from closedform.models.bilinear import deep_bilinear
->>> params = deep_bilinear.init(jax.random.key(0), deep_bilinear.Config(dim=3, width=4, depth=2))
+>>> params = deep_bilinear.init(jax.random.key(0), deep_bilinear.Config(dim=3, width=4, num_layers=2))
 >>> x = jax.random.normal(jax.random.key(1), (3,))
 >>> round(float((deep_bilinear.apply(params, 2 * x) / deep_bilinear.apply(params, x))[0]), 4)
 16.0
@@ -46,7 +46,7 @@ class Config:
     dim: Count = 4  # of the input and of every layer
     width: Count = 8  # hidden units of a layer
     num_outputs: Count = 1
-    depth: Count = 2  # layers, paper L
+    num_layers: Count = 2  # layers, paper L
     residual: bool = False  # x + B(x, x) in place of B(x, x)
     init_scale: NonNegative = 1.0  # as in models.bilinear.bilinear, whose init is "gaussian"
 
@@ -67,7 +67,7 @@ class Params(NamedTuple):
 def init(key: PRNGKeyArray, config: Config) -> Params:
     """Every layer as models.bilinear.bilinear draws it; the head N(0, 1/dim)."""
     key_layers, key_head = jax.random.split(key)
-    layers = jax.vmap(lambda one: bilinear.init(one, config.layer))(jax.random.split(key_layers, config.depth))
+    layers = jax.vmap(lambda one: bilinear.init(one, config.layer))(jax.random.split(key_layers, config.num_layers))
     return Params(layers, jax.random.normal(key_head, (config.num_outputs, config.dim)) / jnp.sqrt(config.dim))
 
 
@@ -101,19 +101,19 @@ def by_degree(params: Params, x: Float[Array, "dim"], residual: bool = False) ->
 def two_layer_tensor(params: Params) -> Float[Array, "output dim dim dim dim"]:
     """T_oijkl = sum_ab (H B_2)_oab B_1,aij B_1,bkl of two layers without residual: f_o(x) = sum T_oijkl x_i x_j x_k x_l.
 
-    Not symmetrised. Raises ValueError for another depth.
+    Not symmetrised. Raises ValueError for another number of layers.
     """
-    depth = params.layers.w.shape[0]
-    if depth != 2:
-        raise ValueError(f"the tensor of fourth order needs depth 2, got depth {depth}")
+    num_layers = params.layers.w.shape[0]
+    if num_layers != 2:
+        raise ValueError(f"the tensor of fourth order needs two layers, got {num_layers}")
     first, second = jax.vmap(bilinear.tensor)(params.layers)
     return jnp.einsum("op,pab,aij,bkl->oijkl", params.head, second, first, first)
 
 
-def num_coefficients(dim: int, depth: int) -> int:
-    """Coefficients of a general homogeneous polynomial of degree 2^depth: binomial(dim + 2^depth - 1, 2^depth).
+def num_coefficients(dim: int, num_layers: int) -> int:
+    """Coefficients of a general homogeneous polynomial of degree p = 2^num_layers: binomial(dim + p - 1, p).
 
     >>> num_coefficients(3, 1), num_coefficients(4, 2)
     (6, 35)
     """
-    return comb(dim + 2**depth - 1, 2**depth)
+    return comb(dim + 2**num_layers - 1, 2**num_layers)

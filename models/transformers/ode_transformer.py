@@ -23,8 +23,8 @@ is the layer in common use, `parallel` Euler's step for the sum.
 | $x$ | `x` | (token, dim) | tokens, the state |
 | $W_Q$, $W_K$, $W_V$ | `query`, `key`, `value` | (dim, dim) | heads are slices of the columns |
 | $W_O$ | `output` | (dim, dim) | heads are slices of the rows |
-| $W_1$, $b_1$ | `w_in`, `b_in` | (dim, hidden), (hidden,) | the MLP: in |
-| $W_2$, $b_2$ | `w_out`, `b_out` | (hidden, dim), (dim,) | and out |
+| $W_1$, $b_1$ | `w_in`, `b_in` | (dim, width), (width,) | the MLP: in |
+| $W_2$, $b_2$ | `w_out`, `b_out` | (width, dim), (dim,) | and out |
 | $h$, $N$ | `step_size`, `num_layers` | | step, steps |
 
 Source: Zhong, Zhang, Chakraborty and Dey, arXiv 2212.06011 (parallel layers as Euler's step, weights shared over depth); Lu et
@@ -35,7 +35,7 @@ Example. The layers do not know positions: tokens in another order come out in t
 
 >>> import jax
 >>> from closedform.models.transformers import ode_transformer
->>> config = ode_transformer.Config(dim=4, hidden=8, num_layers=2)
+>>> config = ode_transformer.Config(dim=4, width=8, num_layers=2)
 >>> params = ode_transformer.init(jax.random.key(0), config)
 >>> x = jax.random.normal(jax.random.key(1), (3, 4))
 >>> y = ode_transformer.apply(params, x, config)
@@ -64,7 +64,7 @@ ACTIVATIONS = {"tanh": jnp.tanh, "gelu": jax.nn.gelu}
 @dataclass(frozen=True)
 class Config:
     dim: Count = 8  # of a token
-    hidden: Count = 16  # units of the MLP
+    width: Count = 16  # hidden units of the MLP
     num_heads: Count = 1  # each of size dim/num_heads
     num_layers: Count = 4  # steps of the scheme
     num_blocks: Count = 1  # distinct sets of weights, each for num_layers/num_blocks layers in turn; 1 shares all
@@ -91,9 +91,9 @@ class Params(NamedTuple):
     key: Float[Array, "*block dim dim"]
     value: Float[Array, "*block dim dim"]
     output: Float[Array, "*block dim dim"]
-    w_in: Float[Array, "*block dim hidden"]
-    b_in: Float[Array, "*block hidden"]
-    w_out: Float[Array, "*block hidden dim"]
+    w_in: Float[Array, "*block dim width"]
+    b_in: Float[Array, "*block width"]
+    w_out: Float[Array, "*block width dim"]
     b_out: Float[Array, "*block dim"]
 
 
@@ -104,15 +104,15 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
         return scale * jax.random.normal(key, (config.num_blocks, rows, columns)) / jnp.sqrt(rows)
 
     keys = jax.random.split(key, 6)
-    dim, hidden = config.dim, config.hidden
+    dim, width = config.dim, config.width
     return Params(
         query=weights(keys[0], dim, dim),
         key=weights(keys[1], dim, dim),
         value=weights(keys[2], dim, dim),
         output=weights(keys[3], dim, dim, config.init_scale),
-        w_in=weights(keys[4], dim, hidden),
-        b_in=jnp.zeros((config.num_blocks, hidden)),
-        w_out=weights(keys[5], hidden, dim, config.init_scale),
+        w_in=weights(keys[4], dim, width),
+        b_in=jnp.zeros((config.num_blocks, width)),
+        w_out=weights(keys[5], width, dim, config.init_scale),
         b_out=jnp.zeros((config.num_blocks, dim)),
     )
 

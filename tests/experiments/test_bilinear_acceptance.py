@@ -49,7 +49,7 @@ def test_b2_halving_the_step_halves_the_lag(tmp_path):
 
 @pytest.mark.slow
 def test_large_modes_are_learned_first(tmp_path):
-    changes = {"num_steps": 1000, "num_records": 10, "num_tests": 1000}
+    changes = {"num_steps": 1000, "num_records": 10, "num_test": 1000}
     experiment, result = simulate("modes", tmp_path, changes, seeds=8)
     assert agrees(compare(experiment, result))
     assert not agrees(compare(experiment, changed(result, learned=lambda q: q.shift(step=1, fill_value=0.0))))
@@ -65,10 +65,10 @@ def test_b2_laws_drift_with_the_step_and_what_is_no_law_moves_anyway(tmp_path):
     assert not agrees(compare(experiment, changed(result, decay=np.sqrt)))  # exp(-wd t), not exp(-2 wd t)
     drift = result["simulation"]["drift"].mean("seed")
     laws = drift.sel(quantity=result["simulation"]["law"].values)
-    halvings = laws.isel(rate=slice(None, -1)).values / laws.isel(rate=slice(1, None)).values
+    halvings = laws.isel(learning_rate=slice(None, -1)).values / laws.isel(learning_rate=slice(1, None)).values
     assert np.all(np.abs(halvings - 2) < 0.2)
     assert np.all(drift.sel(quantity=["alternating matrix", "gaussian matrix"]) > 0.3)
-    assert np.all(laws.isel(rate=-1) < 0.02)
+    assert np.all(laws.isel(learning_rate=-1) < 0.02)
 
 
 def test_b3_weight_decay_thresholds_the_eigenvalues(tmp_path):
@@ -157,7 +157,7 @@ def test_b7_leading_eigenvectors_are_alike_across_seeds_and_more_so_in_wide_netw
 def test_b7_with_all_eigenvectors_the_accuracy_is_that_of_the_network(tmp_path):
     changes = {
         "data": "digits_8x8",
-        "num_train": 1000,
+        "num_samples": 1000,
         "width": 16,
         "num_compared": 5,
         "training.num_steps": 100,
@@ -200,8 +200,8 @@ def test_b8_masks_mislead_and_permuted_ones_do_not(tmp_path):
         ("samples", {"ridge": 0.0}, r"ridge: got 0.0; allowed: a positive number"),
         ("pairs", {"operations": ("and", "nand")}, r"each entry 'and' or 'or' or 'xor'"),
         ("digits", {"noise_std": -0.1}, r"noise_std: got -0.1; allowed: a number of at least 0"),
-        ("digits", {"residual": True}, r"hidden = width = 64, got hidden = 0"),
-        ("widths", {"hidden": 8}, r"hidden: got 8; allowed: 0"),
+        ("digits", {"residual": True}, r"embedding_dim = width = 64, got embedding_dim = 0"),
+        ("widths", {"embedding_dim": 8}, r"embedding_dim: got 8; allowed: 0"),
         ("masks", {"num_vectors": 65}, r"num_vectors must be at most width = 64"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 
 from closedform.sweeps import agrees, compare, find, run
 
-OPTIMUM = 2.2231758  # p* at (n, d) = (8, 2), beta = 0.1: the specification's table
+OPTIMUM = 2.2231758  # p* at (n, d) = (8, 2), weight_decay = 0.1: the specification's table
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test_fact_4_wide_networks_reach_the_optimum_and_narrow_ones_do_not(descent):
 def test_the_agreement_table_accepts_it_and_rejects_a_wrong_optimum(descent):
     experiment = find("convex_relu/descent")
     assert agrees(compare(experiment, descent))
-    for wrong in (3.686723, 1.843361, 2.342432, 0.734747):  # fact 2: no 1/2, beta/2, l1 for l2, no cones
+    for wrong in (3.686723, 1.843361, 2.342432, 0.734747):  # fact 2: no 1/2, weight_decay/2, l1 for l2, no cones
         result = descent.copy(deep=True)
         result["prediction"]["objective"] = result["prediction"]["objective"] * 0 + wrong
         verdicts = {row.field: row.verdict for row in compare(experiment, result)}

@@ -17,7 +17,7 @@ from closedform.sweeps import agrees, compare, find, sweep
 from zoo import checks
 from zoo.convex_problems import solve
 
-QUICK = experiment.Config(num_train=12, num_patterns=3, num_gates=12, width=8, num_steps=50)
+QUICK = experiment.Config(num_samples=12, num_patterns=3, num_gates=12, width=8, num_steps=50)
 KINDS = ("digits", "breast_cancer")
 
 
@@ -79,7 +79,7 @@ def test_a_mistaken_attack_is_noticed(mistake, attack, monkeypatch):
 def test_the_worst_objective_notices_a_mistaken_attack_where_the_box_costs_something(monkeypatch):
     """Few points are separated with room for the box, whose worst hinge is then 0 whatever the attack: hence `margin`, and a
     weight decay here that leaves no room."""
-    config = experiment.Config(**{**vars(QUICK), "beta": 0.1, "radius": 0.2, "data": "breast_cancer"})
+    config = experiment.Config(**{**vars(QUICK), "weight_decay": 0.1, "radius": 0.2, "data": "breast_cancer"})
     state, predicted = drawn_at(config)
     monkeypatch.setattr(experiment, "attacks", SimpleNamespace(**{**vars(attacks), "fgsm": WEAKER["half the box"]}))
     fgsm, pgd = simulate(state, config).worst
@@ -107,7 +107,7 @@ def test_the_prediction_is_the_value_of_the_programs_by_another_solver(drawn):
             for side in blocks
             for pattern, v in zip(active.T, side, strict=True)
         ]
-        problem = cp.Problem(cp.Minimize(cp.sum(cp.pos(1 - margin)) / len(x) + config.beta * penalty), inside)
+        problem = cp.Problem(cp.Minimize(cp.sum(cp.pos(1 - margin)) / len(x) + config.weight_decay * penalty), inside)
         values.append(solve(problem))
     np.testing.assert_allclose([predicted.ordinary, predicted.worst[0]], values, rtol=2e-4)
 

@@ -21,7 +21,7 @@ def close(found, expected):
 @pytest.fixture(scope="module")
 def drawn():
     """A transformer as drawn, without training, its test sequences, and what its sublayers change to leading order."""
-    model = transformer.Config(dim=4, hidden=5, num_heads=2, num_layers=3, num_blocks=3, step_size=1 / 3)
+    model = transformer.Config(dim=4, width=5, num_heads=2, num_layers=3, num_blocks=3, step_size=1 / 3)
     settings = sublayers.Config(model=model, num_tokens=3)
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), 4)
@@ -99,7 +99,7 @@ def test_random_orders_cost_what_inverted_pairs_do(tmp_path):
 @pytest.mark.slow
 def test_changes_and_slopes(tmp_path):
     experiment = find("layer_reorder/slopes")
-    settings = config.replace(experiment.default_config(), {"num_doublings": 2, "num_inputs": 20})
+    settings = config.replace(experiment.default_config(), {"num_doublings": 2, "num_test": 20})
     result = run(experiment.module, settings, seeds=16, results=tmp_path, progress=False)
     assert agrees(compare(experiment, result))
     right = result["prediction"]

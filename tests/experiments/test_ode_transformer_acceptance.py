@@ -98,7 +98,7 @@ def test_digits_are_learned_and_counts_are_what_they_should_be(tmp_path):
         (refinement, {"refinements": (1, 200)}, "refinements must rise, to at most half of finest = 256"),
         (refinement, {"num_images": 0}, "num_images must be a whole number of at least 1, got 0"),
         (refinement, {"model": ADAPTIVE}, r"model\.stack\.scheme must be one of parallel, .* got 'tsit5'"),
-        (digits, {"num_train": 0}, "num_train must be a whole number of at least 1, got 0"),
+        (digits, {"num_samples": 0}, "num_samples must be a whole number of at least 1, got 0"),
     ],
 )
 def test_wrong_settings(experiment, changes, message):

@@ -22,7 +22,7 @@ def swapped(result, side):
 
 @pytest.mark.slow
 def test_fact_8_double_descent_and_its_plateau(tmp_path):
-    changes = {"num_heads": (10, 30, 37, 100), "model.num_heads": 100, "num_tests": 1000}
+    changes = {"num_heads": (10, 30, 37, 100), "model.num_heads": 100, "num_test": 1000}
     experiment, result = simulate("heads", tmp_path, changes, 12)
     assert agrees(compare(experiment, result))
     mean, _ = statistics(result, "test")
@@ -33,7 +33,7 @@ def test_fact_8_double_descent_and_its_plateau(tmp_path):
 
 @pytest.mark.slow
 def test_fact_11_augmented_heads_are_not_independent_features(tmp_path):
-    changes = {"num_heads": (12, 64, 100), "model.num_heads": 100, "num_tests": 1000}
+    changes = {"num_heads": (12, 64, 100), "model.num_heads": 100, "num_test": 1000}
     experiment, result = simulate("augmented_heads", tmp_path, changes, 12)
     assert agrees(compare(experiment, result))
     assert not agrees(compare(experiment, swapped(result, "prediction_naive")))
@@ -41,7 +41,7 @@ def test_fact_11_augmented_heads_are_not_independent_features(tmp_path):
 
 @pytest.mark.slow
 def test_fact_7_the_staircase(tmp_path):
-    changes = {"num_samples": (16, 64, 256), "num_tests": 1000}
+    changes = {"num_samples": (16, 64, 256), "num_test": 1000}
     experiment, result = simulate("staircase", tmp_path, changes, 10)
     assert agrees(compare(experiment, result))
     mean, _ = statistics(result, "test")
@@ -55,7 +55,7 @@ def test_fact_7_the_staircase(tmp_path):
 
 @pytest.mark.slow
 def test_gradient_descent_ends_at_the_ridge_fit(tmp_path):
-    changes = {"model.num_heads": 20, "num_samples": 20, "num_tests": 50, "num_steps": 20_000, "ridge": 0.1, "num_records": 5}
+    changes = {"model.num_heads": 20, "num_samples": 20, "num_test": 50, "num_steps": 20_000, "ridge": 0.1, "num_records": 5}
     experiment, result = simulate("descent", tmp_path, changes, 2)
     assert agrees(compare(experiment, result))
     distance, _ = statistics(result, "distance")

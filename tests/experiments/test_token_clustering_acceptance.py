@@ -32,7 +32,7 @@ def test_equiangular_tokens(tmp_path):
 
 @pytest.mark.slow
 def test_circle(tmp_path):
-    changes = {"betas": (9.0, 16.0), "num_tokens": 120, "num_records": 5, "end": 10.0, "smallest": 3}
+    changes = {"betas": (9.0, 16.0), "num_tokens": 120, "num_records": 5, "end_time": 10.0, "smallest": 3}
     experiment, result = simulate("circle_clusters", tmp_path, changes, seeds=32)
     assert agrees(compare(experiment, result))
     unsquared = result["prediction_unsquared"]["growth"]
@@ -85,7 +85,7 @@ def test_uniform_tokens_come_to_the_curve_as_dimensions_grow(tmp_path):
         (circle_clusters, dict(num_modes=100), "num_modes must be below num_tokens/2 = 100, got 100"),
         (circle_clusters, dict(smallest=0), "smallest must be a whole number of at least 1, got 0"),
         (energy, dict(num_records=7), "num_records must divide"),
-        (circle_clusters, dict(end=5.0), r"count_time must be at most end = 5\.0, got 10\.0"),
+        (circle_clusters, dict(end_time=5.0), r"count_time must be at most end_time = 5\.0, got 10\.0"),
         (circle_clusters, dict(tiny=0.0), r"tiny must be a positive number, got 0\.0"),
         (equiangular, dict(end=1.0), r"end must be a number above 0 and below 1, got 1\.0"),
         (energy, dict(num_tokens=0), "num_tokens must be a whole number of at least 2, got 0"),

@@ -9,15 +9,15 @@ from closedform.models.fully_connected import convex_relu
 from closedform.solvers import admm, program
 from zoo import convex_problems as zoo
 from zoo.checks import rejected
-from zoo.convex_problems import BETAS, FACTS, OPTIMUM, assert_honest
+from zoo.convex_problems import FACTS, OPTIMUM, WEIGHT_DECAYS, assert_honest
 
-CONVEX = (4.118740, 2.204951, 1.914793, 1.950440, 1.985572)  # after 1..5 iterations at (8, 2), beta = 0.1, rho = 1
+CONVEX = (4.118740, 2.204951, 1.914793, 1.950440, 1.985572)  # after 1..5 iterations at (8, 2), weight_decay = 0.1, rho = 1
 NETWORK = (4.318232, 3.488824, 2.846613, 2.615472, 2.511841)
 
 
-def problem(beta=0.1, seed=0):
+def problem(weight_decay=0.1, seed=0):
     x, y = zoo.formula_data(8, 2, seed)
-    return program.relu_program(x, y, convex_relu.all_gates(x), beta)
+    return program.relu_program(x, y, convex_relu.all_gates(x), weight_decay)
 
 
 @jax.jit
@@ -36,7 +36,7 @@ def recorded(of, rho):
 
 def dense_admm(of, rho, num_steps, dual_step=1.0, mistake="", start=None):
     """The iteration as it is written, with F, G and the (2 dim P) x (2 dim P) matrix in full; `mistake` names one."""
-    x, y, active, sign, beta = (np.asarray(array) for array in of)
+    x, y, active, sign, weight_decay = (np.asarray(array) for array in of)
     (n, dim), blocks = x.shape, sign.size
     F = np.concatenate([sign[b] * active[:, b, None] * x for b in range(blocks)], axis=1)
     G = np.zeros((n * blocks, dim * blocks))
@@ -55,13 +55,13 @@ def dense_admm(of, rho, num_steps, dual_step=1.0, mistake="", start=None):
         u = np.linalg.solve(lhs, F.T @ y / rho + v - lam_in + G.T @ (s - nu))
         moved = (u + lam).reshape(blocks, dim)
         size = np.linalg.norm(moved, axis=1, keepdims=True)
-        threshold = beta if mistake == "beta for beta/rho" else beta / (2 * rho) if mistake == "beta/2" else beta / rho
+        threshold = weight_decay / {"no rho in the threshold": 1, "weight_decay/2": 2 * rho}.get(str(mistake), rho)
         v = (moved * np.maximum(1 - threshold / np.maximum(size, 1e-300), 0)).ravel()
         s = np.maximum(G @ u + (0 if mistake == "slack without nu" else nu), 0)
         lam, nu = lam + dual_step * (u - v), nu + dual_step * (G @ u - s)
         f = F @ v
         relu = np.maximum(x @ v.reshape(blocks, dim).T, 0) @ sign
-        penalty = beta * np.linalg.norm(v.reshape(blocks, dim), axis=1).sum()
+        penalty = weight_decay * np.linalg.norm(v.reshape(blocks, dim), axis=1).sum()
         objectives = np.sum((f - y) ** 2) / 2 + penalty, np.sum((relu - y) ** 2) / 2 + penalty
         states.append((v.reshape(blocks, dim).T, u.reshape(blocks, dim).T, s.reshape(blocks, n).T, *objectives))
     return states
@@ -115,7 +115,7 @@ def test_first_iterates():
 
 
 @pytest.mark.parametrize(
-    "mistake", ["no cones", "sign of lam", "beta/2", "slack without nu", dict(rho=0.5), dict(dual_step=0.5)], ids=str
+    "mistake", ["no cones", "sign of lam", "weight_decay/2", "slack without nu", dict(rho=0.5), dict(dual_step=0.5)], ids=str
 )
 def test_wrong_iterations_are_rejected(mistake):
     changed = mistake if isinstance(mistake, dict) else dict(mistake=mistake)
@@ -123,7 +123,7 @@ def test_wrong_iterations_are_rejected(mistake):
     rejected(assert_recorded, *zip(*[state[3:] for state in states], strict=True))
 
 
-@pytest.mark.parametrize("mistake", ["no rho in the matrix", "beta for beta/rho"])
+@pytest.mark.parametrize("mistake", ["no rho in the matrix", "no rho in the threshold"])
 def test_mistakes_that_rho_1_hides_are_rejected_by_the_optimum(mistake):
     of = problem()
 
@@ -158,9 +158,9 @@ def test_objectives_are_those_of_numpy():
 
 @jax.jit
 def bounds_of_many_steps(of, rho):
-    """Measures after 1, 2, .. 80 steps, and the bound of a mistaken beta."""
+    """Measures after 1, 2, .. 80 steps, and the bound of a mistaken weight_decay."""
     factors = admm.prepare(of, rho)
-    tenfold = factors._replace(program=of._replace(beta=10 * of.beta))
+    tenfold = factors._replace(program=of._replace(weight_decay=10 * of.weight_decay))
 
     def look(state):
         return admm.measure(state, factors), admm.measure(state, tenfold).bound
@@ -170,11 +170,11 @@ def bounds_of_many_steps(of, rho):
 
 @pytest.mark.parametrize("rho", [0.01, 0.1, 10.0])
 def test_every_iterate_bounds_the_optimum(rho):
-    for seed, beta in ((0, 0.1), (1, 0.4)):
-        of = problem(beta, seed)
+    for seed, weight_decay in ((0, 0.1), (1, 0.4)):
+        of = problem(weight_decay, seed)
         optimum = zoo.interior(of).objective
         if seed:
-            np.testing.assert_allclose(optimum, zoo.clarabel(of.x, of.y, of.active[:, :16], beta), rtol=3e-8)
+            np.testing.assert_allclose(optimum, zoo.clarabel(of.x, of.y, of.active[:, :16], weight_decay), rtol=3e-8)
         seen, mistaken = bounds_of_many_steps(of, rho)
         assert_honest(seen, optimum, 3e-8)
         assert np.max(seen.bound) > 0
@@ -183,12 +183,12 @@ def test_every_iterate_bounds_the_optimum(rho):
 
 
 def test_optima_of_the_facts():
-    for beta, optimum in zip(BETAS[1:], FACTS[8, 2].optima[1:], strict=True):
-        solution = zoo.alternating(problem(beta))
+    for weight_decay, optimum in zip(WEIGHT_DECAYS[1:], FACTS[8, 2].optima[1:], strict=True):
+        solution = zoo.alternating(problem(weight_decay))
         np.testing.assert_allclose(solution.objective, optimum, atol=2e-5)
         assert solution.gap <= 1e-6 * solution.objective
         network = program.network(solution, problem())
-        value = zoo.network_objective(network, problem().x, problem().y, beta)
+        value = zoo.network_objective(network, problem().x, problem().y, weight_decay)
         np.testing.assert_allclose(value, solution.objective, rtol=1e-10)
     # nothing to fit
     above = zoo.alternating(problem(3.0))
@@ -209,8 +209,8 @@ def test_duplicate_rows_and_a_zero_row():
 # --------------------------------------------------------------------------------------------- vmap, jit, warm starts
 
 
-def test_vmap_over_beta_y_and_x_equals_a_loop():
-    programs = [problem(beta) for beta in (0.1, 0.5)] + [problem(seed=seed) for seed in (1, 2)]
+def test_vmap_over_weight_decay_y_and_x_equals_a_loop():
+    programs = [problem(weight_decay) for weight_decay in (0.1, 0.5)] + [problem(seed=seed) for seed in (1, 2)]
     many = jax.jit(jax.vmap(lambda of: admm.solve(of, rho=0.1, rtol=1e-6)))(zoo.stacked(programs))
     for i, of in enumerate(programs):
         one = zoo.alternating(of)

@@ -10,7 +10,7 @@ from closedform.models.fully_connected import convex_relu, two_layer
 from closedform.solvers import certificate, losses, program
 from zoo import convex_problems as zoo
 from zoo.checks import rejected
-from zoo.convex_problems import BETAS, FACTS, OPTIMUM
+from zoo.convex_problems import FACTS, OPTIMUM, WEIGHT_DECAYS
 
 searched = jax.jit(certificate.by_search, static_argnames=("loss", "num_starts"))
 
@@ -22,7 +22,7 @@ def data(shape=(8, 2)):
 
 @pytest.fixture(scope="module")
 def optimal():
-    """The networks of the optima of the facts, of one width: `(shape, beta)` to network and to padded x, y and gates."""
+    """The networks of the optima of the facts, of one width: `(shape, weight_decay)` to network and padded x, y and gates."""
     with jax.enable_x64(True):
         found = {}
         for shape in FACTS:
@@ -33,17 +33,17 @@ def optimal():
                 jnp.pad(y, (0, rows)),
                 jnp.pad(jnp.pad(gates, [(0, columns), (0, 0)]), [(0, 0), (0, more)], mode="edge"),
             )
-            for beta in BETAS:
-                of, solution = zoo.solved()[shape, beta]
+            for weight_decay in WEIGHT_DECAYS:
+                of, solution = zoo.solved()[shape, weight_decay]
                 network = convex_relu.to_network(solution.weights, jnp.pad(of.sign, (0, 184 - of.sign.size), constant_values=1))
-                found[shape, beta] = network, padded
+                found[shape, weight_decay] = network, padded
         return found
 
 
 @jax.jit
-def at_optima(networks, data, betas):
-    return jax.vmap(lambda network, rest, beta: certificate.by_patterns(network, *rest[:2], beta, rest[2]))(
-        networks, data, betas
+def at_optima(networks, data, weight_decays):
+    return jax.vmap(lambda network, rest, decay: certificate.by_patterns(network, *rest[:2], decay, rest[2]))(
+        networks, data, weight_decays
     )
 
 
@@ -59,33 +59,33 @@ def others():
 # ------------------------------------------------------------------------------------------------------- at optima
 
 
-def assert_closed(found, optimum, beta):
-    np.testing.assert_allclose(found.norm / beta, 1, atol=5e-4)
+def assert_closed(found, optimum, weight_decay):
+    np.testing.assert_allclose(found.norm / weight_decay, 1, atol=5e-4)
     assert -1e-8 <= found.gap <= 5e-5
     np.testing.assert_allclose(found.bound, optimum, atol=5e-5)
 
 
 def test_gap_closes_at_the_optima_of_the_facts(optimal):
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *optimal.values())
-    found = at_optima(*stacked, jnp.array([beta for _, beta in optimal]))
+    found = at_optima(*stacked, jnp.array([weight_decay for _, weight_decay in optimal]))
     assert np.all(found.proof)
-    for i, (shape, beta) in enumerate(optimal):
-        one, (network, (x, y, _)) = zoo.one_of(found, i), optimal[shape, beta]
-        assert_closed(one, FACTS[shape].optima[BETAS.index(beta)], beta)
-        np.testing.assert_allclose(one.objective, zoo.network_objective(network, x, y, beta), rtol=1e-10)
+    for i, (shape, weight_decay) in enumerate(optimal):
+        one, (network, (x, y, _)) = zoo.one_of(found, i), optimal[shape, weight_decay]
+        assert_closed(one, FACTS[shape].optima[WEIGHT_DECAYS.index(weight_decay)], weight_decay)
+        np.testing.assert_allclose(one.objective, zoo.network_objective(network, x, y, weight_decay), rtol=1e-10)
         np.testing.assert_allclose(one.dual, y - np.maximum(x @ network.w, 0) @ network.a / network.a.size, atol=1e-12)
 
 
 def test_wrong_certificates_are_rejected(optimal):
     network, (x, y, gates) = optimal[(8, 2), 0.1]
-    beta = jnp.asarray(0.1)
-    assert_closed(zoo.by_patterns(network, x, y, beta, gates), OPTIMUM, 0.1)
+    weight_decay = jnp.asarray(0.1)
+    assert_closed(zoo.by_patterns(network, x, y, weight_decay, gates), OPTIMUM, 0.1)
     for changed in (
-        (network, x, y, 2 * beta, gates),
-        (network, x, y, beta / 2, gates),
-        (two_layer.Params(network.w, 1.1 * network.a), x, y, beta, gates),
-        (two_layer.Params(2 * network.w, network.a / 2), x, y, beta, gates),  # the function, but not the balance
-        (network, x, -y, beta, gates),
+        (network, x, y, 2 * weight_decay, gates),
+        (network, x, y, weight_decay / 2, gates),
+        (two_layer.Params(network.w, 1.1 * network.a), x, y, weight_decay, gates),
+        (two_layer.Params(2 * network.w, network.a / 2), x, y, weight_decay, gates),  # the function, but not the balance
+        (network, x, -y, weight_decay, gates),
     ):
         rejected(assert_closed, zoo.by_patterns(*changed), OPTIMUM, 0.1)
 
@@ -149,15 +149,15 @@ def test_gap_is_at_least_the_distance_to_the_optimum(others):
         rejected(assert_gaps, wrong, found.objective)
 
 
-def assert_goes_down(direction, sign, params, x, y, beta, loss, logistic):
-    """A tiny neuron (u, alpha) = sqrt(t) (direction, sign) changes the objective by t (beta - norm) at first order."""
+def assert_goes_down(direction, sign, params, x, y, weight_decay, loss, logistic):
+    """A tiny neuron (u, alpha) = sqrt(t) (direction, sign) changes the objective by t (weight_decay - norm) at first order."""
     t = 1e-5
     width = params.a.size + 1
     scale = np.sqrt(width / params.a.size)
     w = jnp.concatenate([params.w * scale, np.sqrt(t * width) * direction[:, None]], axis=1)
     a = jnp.append(params.a * scale, np.sqrt(t * width) * sign)
-    before = zoo.network_objective(params, x, y, beta, logistic)
-    after = zoo.network_objective(two_layer.Params(w, a), x, y, beta, logistic)
+    before = zoo.network_objective(params, x, y, weight_decay, logistic)
+    after = zoo.network_objective(two_layer.Params(w, a), x, y, weight_decay, logistic)
     return (after - before) / t
 
 
@@ -182,23 +182,23 @@ def test_direction_is_a_way_down(others):
 @pytest.mark.slow
 def test_logistic_certificate():
     x, y = zoo.random_data(7, 2, seed=3, labels=True)
-    gates, beta = convex_relu.all_gates(x), 0.2
-    optimum = zoo.clarabel(x, y, convex_relu.patterns(gates, x), beta, logistic=True)
-    solution = zoo.interior(program.relu_program(x, y, gates, beta), loss=losses.logistic)
+    gates, weight_decay = convex_relu.all_gates(x), 0.2
+    optimum = zoo.clarabel(x, y, convex_relu.patterns(gates, x), weight_decay, logistic=True)
+    solution = zoo.interior(program.relu_program(x, y, gates, weight_decay), loss=losses.logistic)
     np.testing.assert_allclose(solution.objective, optimum, rtol=1e-7)
-    net = convex_relu.to_network(solution.weights, program.relu_program(x, y, gates, beta).sign)
-    found = zoo.by_patterns(net, x, y, jnp.asarray(beta), gates, loss=losses.logistic)
-    np.testing.assert_allclose(found.norm / beta, 1, atol=5e-4)
+    net = convex_relu.to_network(solution.weights, program.relu_program(x, y, gates, weight_decay).sign)
+    found = zoo.by_patterns(net, x, y, jnp.asarray(weight_decay), gates, loss=losses.logistic)
+    np.testing.assert_allclose(found.norm / weight_decay, 1, atol=5e-4)
     assert -1e-8 <= found.gap <= 5e-5
     rng = np.random.default_rng(0)
     for scale in (0.1, 1.0, 3.0):
         net = two_layer.Params(*(jnp.asarray(scale * rng.normal(size=leaf.shape)) for leaf in net))
-        found = zoo.by_patterns(net, x, y, jnp.asarray(beta), gates, loss=losses.logistic)
-        np.testing.assert_allclose(found.objective, zoo.network_objective(net, x, y, beta, True), rtol=1e-12)
+        found = zoo.by_patterns(net, x, y, jnp.asarray(weight_decay), gates, loss=losses.logistic)
+        np.testing.assert_allclose(found.objective, zoo.network_objective(net, x, y, weight_decay, True), rtol=1e-12)
         assert found.bound <= optimum + 1e-8
-        args = net, x, y, beta, losses.logistic, True
+        args = net, x, y, weight_decay, losses.logistic, True
         slope = assert_goes_down(found.direction, found.sign, *args)
-        np.testing.assert_allclose(slope, beta - found.norm, atol=1e-3)
+        np.testing.assert_allclose(slope, weight_decay - found.norm, atol=1e-3)
 
 
 # ------------------------------------------------------------------------------------------------------- the search

@@ -41,11 +41,11 @@ def test_every_step_sees_its_own_minibatch_and_agrees_with_optax():
             change, memory = optimiser.update(jax.grad(loss)(params, step), memory, params)
             params = optax.apply_updates(params, change)
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5), end, params)
-    full, moments = adam(lambda params: loss(params, 0), START, 0.1, 20, 4)
+    full, records = adam(lambda params: loss(params, 0), START, 0.1, 20, 4)
     same = minibatch_adam(lambda params, _: loss(params, 0), START, 0.1, 20)
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5), full, same)
-    assert moments.shape == (4,)
-    np.testing.assert_allclose(moments[-1], loss(full, 0), rtol=1e-5)
+    assert records.shape == (4,)
+    np.testing.assert_allclose(records[-1], loss(full, 0), rtol=1e-5)
 
 
 def test_bad_settings_are_refused_and_whole_numbers_are_trained():
@@ -54,8 +54,8 @@ def test_bad_settings_are_refused_and_whole_numbers_are_trained():
 
     for message, call in {
         "num_steps must be at least 1, got 0": lambda: adam(loss, 0.0, 0.1, 0),
-        "num_steps must be a multiple of num_moments = 4, got 10": lambda: adam(loss, 0.0, 0.1, 10, 4),
-        "rate must be at least 0 and finite, got -0.1": lambda: adam(loss, 0.0, -0.1, 10),
+        "num_steps must be a multiple of num_records = 4, got 10": lambda: adam(loss, 0.0, 0.1, 10, 4),
+        "learning_rate must be at least 0 and finite, got -0.1": lambda: adam(loss, 0.0, -0.1, 10),
         "weight_decay must be at least 0": lambda: minibatch_adam(lambda x, _: loss(x), 0.0, 0.1, 10, -1.0),
     }.items():
         with pytest.raises(ValueError, match=f"^{message}"):

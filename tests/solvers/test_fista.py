@@ -15,9 +15,9 @@ CURVATURE = 30.923  # largest eigenvalue of F'F in the gated problem (8, 2)
 GATED = FACTS[8, 2].gated
 
 
-def problem(cones=False, beta=0.1, seed=0, shape=(8, 2)):
+def problem(cones=False, weight_decay=0.1, seed=0, shape=(8, 2)):
     x, y = zoo.formula_data(*shape, seed)
-    return (program.relu_program if cones else program.gated_program)(x, y, convex_relu.all_gates(x), beta)
+    return (program.relu_program if cones else program.gated_program)(x, y, convex_relu.all_gates(x), weight_decay)
 
 
 def zeros(of):
@@ -163,11 +163,11 @@ def test_optima_of_the_facts():
 
 @jax.jit
 def bounds_of_many_steps(of):
-    """(cones, loss): measures after 1, 2, .. 60 steps, and the bound of a mistaken beta; all four in one compilation."""
+    """(cones, loss): measures after 1, 2, .. 60 steps, and the bound of a mistaken weight_decay; four in one compilation."""
 
     def seen(composite, loss):
         start = fista.init(composite, zeros(of))
-        twice = composite._replace(beta=2 * composite.beta)
+        twice = composite._replace(weight_decay=2 * composite.weight_decay)
 
         def look(s):
             return fista.measure(s, composite, loss), fista.measure(s, twice, loss).bound
@@ -181,13 +181,13 @@ def bounds_of_many_steps(of):
     }
 
 
-@pytest.mark.parametrize("beta", [0.1, 0.02])
-def test_every_iterate_bounds_the_optimum(beta):
-    x, y = zoo.random_data(7, 2, seed=int(100 * beta), labels=True)
+@pytest.mark.parametrize("weight_decay", [0.1, 0.02])
+def test_every_iterate_bounds_the_optimum(weight_decay):
+    x, y = zoo.random_data(7, 2, seed=int(100 * weight_decay), labels=True)
     gates = convex_relu.all_gates(x)
-    of = program.relu_program(x, y, gates, beta)
+    of = program.relu_program(x, y, gates, weight_decay)
     for (cones, logistic), (seen, mistaken) in bounds_of_many_steps(of).items():
-        optimum = zoo.clarabel(x, y, convex_relu.patterns(gates, x), beta, cones=cones, logistic=logistic)
+        optimum = zoo.clarabel(x, y, convex_relu.patterns(gates, x), weight_decay, cones=cones, logistic=logistic)
         assert_honest(seen, optimum)
         assert seen.objective[-1] - optimum < 0.6 * (seen.objective[0] - optimum)
         rejected(assert_honest, seen._replace(bound=mistaken), optimum)
@@ -206,22 +206,22 @@ def test_logistic_optimum_is_that_of_interior_point():
 
 
 def test_path_equals_single_solves_and_a_warm_start_saves_steps():
-    betas = jnp.array([1.0, 0.5, 0.45, 0.1])
-    path = jax.jit(lambda of: fista.path(of, betas, cones=False))(problem())
-    singles = [zoo.accelerated(problem(beta=beta), cones=False) for beta in betas]
+    weight_decays = jnp.array([1.0, 0.5, 0.45, 0.1])
+    path = jax.jit(lambda of: fista.path(of, weight_decays, cones=False))(problem())
+    singles = [zoo.accelerated(problem(weight_decay=weight_decay), cones=False) for weight_decay in weight_decays]
     for i, single in enumerate(singles):
         np.testing.assert_allclose(path.objective[i], single.objective, rtol=2e-6)
         assert path.gap[i] <= 1e-6 * path.objective[i]
     assert int(np.sum(path.steps)) < sum(int(single.steps) for single in singles)
-    near = problem(beta=0.11)
+    near = problem(weight_decay=0.11)
     cold, warm = zoo.accelerated(near, cones=False), zoo.accelerated(near, cones=False, start=singles[-1].weights)
     assert warm.steps < cold.steps
     np.testing.assert_allclose(warm.objective, cold.objective, rtol=2e-6)
     assert zoo.accelerated(near, cones=False, start=cold.weights).steps == 0
 
 
-def test_vmap_over_beta_y_and_x_equals_a_loop():
-    programs = [problem(beta=beta) for beta in (0.05, 0.3)] + [problem(seed=seed) for seed in (1, 2)]
+def test_vmap_over_weight_decay_y_and_x_equals_a_loop():
+    programs = [problem(weight_decay=weight_decay) for weight_decay in (0.05, 0.3)] + [problem(seed=seed) for seed in (1, 2)]
     many = jax.jit(jax.vmap(lambda of: fista.solve(of, cones=False, rtol=1e-6)))(zoo.stacked(programs))
     for i, of in enumerate(programs):
         one = zoo.accelerated(of, cones=False)
@@ -246,14 +246,14 @@ def assert_scp(means, values):
     assert min(np.min(v) for v in values) >= OPTIMUM - 1e-7
 
 
-def scp_values(num_directions, beta=0.1, features=jax.nn.relu):
+def scp_values(num_directions, weight_decay=0.1, features=jax.nn.relu):
     x, y = zoo.formula_data(8, 2)
     directions = jax.random.normal(jax.random.key(num_directions), (20, 2, num_directions))
     unit = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
     rows = features(jnp.einsum("sd,kdn->ksn", x, unit))
 
     def value(one):
-        composite = fista.lasso(one, y, jnp.asarray(beta))
+        composite = fista.lasso(one, y, jnp.asarray(weight_decay))
         return fista.minimise(composite, jnp.zeros(one.shape[1]), rtol=3e-4, max_steps=50_000).objective
 
     return np.asarray(jax.jit(jax.vmap(value))(rows))
@@ -276,7 +276,7 @@ def test_values_over_sampled_neurons():
     means = [v.mean() for v in values]
     assert_scp(means, values)
     np.testing.assert_allclose(values[0], scp_values(30), rtol=5e-4)
-    for wrong in (scp_values(30, beta=0.05), scp_values(30, features=lambda z: z), scp_values(30, features=jnp.abs)):
+    for wrong in (scp_values(30, weight_decay=0.05), scp_values(30, features=lambda z: z), scp_values(30, features=jnp.abs)):
         rejected(assert_scp, [wrong.mean(), means[1]], [wrong, values[1]])
 
 

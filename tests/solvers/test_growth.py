@@ -16,7 +16,7 @@ SMALL = dict(width=20, num_starts=64, descent_steps=300)  # what is enough for t
 
 @pytest.fixture(scope="module")
 def grown():
-    """The problem (10, 3) at beta = 0.1, with what was reported of it."""
+    """The problem (10, 3) at weight_decay = 0.1, with what was reported of it."""
     with jax.enable_x64(True):
         told = []
         x, y = zoo.formula_data(10, 3)
@@ -26,12 +26,12 @@ def grown():
         return result, told
 
 
-def assert_account(result, x, y, beta, rtol, logistic=False):
+def assert_account(result, x, y, weight_decay, rtol, logistic=False):
     """Objectives never rise, bounds never fall, and the end is what the network and the certificate say."""
     objectives, bounds = ([getattr(line, name) for line in result.rounds] for name in ("objective", "bound"))
     assert np.all(np.diff(objectives) <= 0)
     assert np.all(np.diff(bounds) >= 0)
-    np.testing.assert_allclose(zoo.network_objective(result.network, x, y, beta, logistic), objectives[-1], rtol=1e-10)
+    np.testing.assert_allclose(zoo.network_objective(result.network, x, y, weight_decay, logistic), objectives[-1], rtol=1e-10)
     np.testing.assert_allclose(
         (result.certificate.objective, result.certificate.bound), (objectives[-1], bounds[-1]), rtol=1e-14
     )
@@ -60,9 +60,9 @@ def test_same_key_same_numbers(grown):
     jax.tree.map(np.testing.assert_array_equal, again, grown[0])
 
 
-def test_zero_network_above_beta_max():
+def test_zero_network_above_weight_decay_max():
     x, y = zoo.formula_data(10, 3)
-    result = growth.grow(jax.random.key(1), x, y, 1.02 * FACTS[10, 3].beta_max, **SMALL)
+    result = growth.grow(jax.random.key(1), x, y, 1.02 * FACTS[10, 3].weight_decay_max, **SMALL)
     np.testing.assert_allclose(result.certificate.objective, y @ y / 2, rtol=1e-5)
     assert result.certificate.gap <= 1e-5 * result.certificate.objective
 
@@ -86,12 +86,12 @@ def test_exact_optimum_in_five_dimensions():
 @pytest.mark.slow
 def test_beyond_enumeration_and_beside_adam():
     x, y = zoo.random_data(60, 6)
-    beta = 5.0
-    result = growth.grow(jax.random.key(0), x, y, beta, rtol=1e-4, **(SMALL | dict(width=44)))
-    assert_account(result, x, y, beta, 1e-4)
-    networks = zoo.trained(4, 60, x, y, beta, 1000)
+    weight_decay = 5.0
+    result = growth.grow(jax.random.key(0), x, y, weight_decay, rtol=1e-4, **(SMALL | dict(width=44)))
+    assert_account(result, x, y, weight_decay, 1e-4)
+    networks = zoo.trained(4, 60, x, y, weight_decay, 1000)
     for i in range(4):
-        assert zoo.network_objective(zoo.one_of(networks, i), x, y, beta) > result.certificate.objective
+        assert zoo.network_objective(zoo.one_of(networks, i), x, y, weight_decay) > result.certificate.objective
 
 
 def test_logistic_loss():

@@ -10,14 +10,14 @@ from closedform.solvers import interior_point, losses, program
 from closedform.theory.convex import convex_relu as theory
 from zoo import convex_problems as zoo
 from zoo.checks import rejected
-from zoo.convex_problems import BETAS, FACTS, OPTIMUM, assert_honest
+from zoo.convex_problems import FACTS, OPTIMUM, WEIGHT_DECAYS, assert_honest
 
 histories = jax.jit(
     lambda problem, loss, cones, num_steps: program.history(
         lambda s: interior_point.step(s, problem, loss),
         lambda s: (
             interior_point.measure(s, problem, loss),
-            interior_point.measure(s, problem._replace(beta=2 * problem.beta), loss).bound,  # a mistake
+            interior_point.measure(s, problem._replace(weight_decay=2 * problem.weight_decay), loss).bound,  # a mistake
         ),
         interior_point.init(problem, cones=cones, loss=loss),
         num_steps,
@@ -46,23 +46,23 @@ def test_check_sums_of_the_data():
         np.testing.assert_allclose((x.sum(), y @ y / 2), expected, atol=1e-6)
 
 
-def assert_optimum(value, shape, beta):
-    fact = FACTS[shape].optima[BETAS.index(beta)]
-    np.testing.assert_allclose(value, fact, atol=2e-5 if beta > 0.01 else 0, rtol=0 if beta > 0.01 else 1e-4)
+def assert_optimum(value, shape, weight_decay):
+    fact = FACTS[shape].optima[WEIGHT_DECAYS.index(weight_decay)]
+    np.testing.assert_allclose(value, fact, atol=2e-5 if weight_decay > 0.01 else 0, rtol=0 if weight_decay > 0.01 else 1e-4)
 
 
-@pytest.mark.parametrize("beta", BETAS)
+@pytest.mark.parametrize("weight_decay", WEIGHT_DECAYS)
 @pytest.mark.parametrize("shape", FACTS, ids=str)
-def test_optima_of_the_facts(shape, beta, solved):
-    problem, solution = solved[shape, beta]
+def test_optima_of_the_facts(shape, weight_decay, solved):
+    problem, solution = solved[shape, weight_decay]
     assert problem.sign.size == 2 * FACTS[shape].num_patterns
-    assert_optimum(solution.objective, shape, beta)
+    assert_optimum(solution.objective, shape, weight_decay)
     assert -1e-12 < solution.gap <= CLOSED * solution.objective
     assert solution.steps <= 30
     d, blocks = shape[1], problem.sign.size
     weights = solution.weights[:d, :blocks]
     network = convex_relu.to_network(weights, problem.sign)
-    value = zoo.network_objective(network, problem.x, problem.y, beta)
+    value = zoo.network_objective(network, problem.x, problem.y, weight_decay)
     np.testing.assert_allclose(value, solution.objective, rtol=1e-7)  # the blocks switched off hold next to nothing
     # the point lies in the cones of the program: nothing is hidden in the network
     assert ((2 * problem.active - 1) * (problem.x @ weights)).min() > -1e-7
@@ -74,18 +74,18 @@ def test_gated_optima_of_the_facts():
     assert np.all(solutions.gap <= CLOSED * solutions.objective)
 
 
-@pytest.mark.parametrize(("shape", "beta"), [((8, 2), 0.01), ((8, 2), 0.1), ((8, 3), 0.5), ((10, 3), 0.1)], ids=str)
-def test_optimum_is_that_of_clarabel(shape, beta, solved):
-    problem, solution = solved[shape, beta]
-    optimum = zoo.clarabel(problem.x, problem.y, zoo.enumerate_patterns(problem.x), beta)
+@pytest.mark.parametrize(("shape", "weight_decay"), [((8, 2), 0.01), ((8, 2), 0.1), ((8, 3), 0.5), ((10, 3), 0.1)], ids=str)
+def test_optimum_is_that_of_clarabel(shape, weight_decay, solved):
+    problem, solution = solved[shape, weight_decay]
+    optimum = zoo.clarabel(problem.x, problem.y, zoo.enumerate_patterns(problem.x), weight_decay)
     np.testing.assert_allclose(solution.objective, optimum, rtol=3e-8)
     assert_honest(solution, optimum)
 
 
 WRONG = {
     "no 1/2": (3.686723, lambda x, y, p: zoo.clarabel(x, y, p, 0.1, unhalved=True)),
-    "beta/2": (1.843361, lambda x, y, p: zoo.clarabel(x, y, p, 0.05)),
-    "beta/2, our solver": (1.843361, lambda x, y, p: zoo.interior(zoo.plain(beta=0.05)).objective),
+    "weight_decay/2": (1.843361, lambda x, y, p: zoo.clarabel(x, y, p, 0.05)),
+    "weight_decay/2, our solver": (1.843361, lambda x, y, p: zoo.interior(zoo.plain(weight_decay=0.05)).objective),
     "l1 for l2": (2.342432, lambda x, y, p: zoo.clarabel(x, y, p, 0.1, order=1)),
     "no cones": (0.734747, lambda x, y, p: zoo.clarabel(x, y, p, 0.1, cones=False)),
     "no cones, our solver": (0.734747, lambda x, y, p: zoo.accelerated(zoo.gated((8, 2)), cones=False).objective),
@@ -101,33 +101,33 @@ def test_wrong_variants_have_their_own_values_and_are_rejected(variant):
     rejected(assert_optimum, wrong, (8, 2), 0.1)
 
 
-def test_zero_network_above_beta_max():
+def test_zero_network_above_weight_decay_max():
     y = zoo.formula_data(8, 2)[1]
-    beta_max = FACTS[8, 2].beta_max
-    for beta in (beta_max + 1e-6, 3.0, 50.0):
-        np.testing.assert_allclose(zoo.interior(zoo.plain(beta=beta)).objective, y @ y / 2, rtol=1e-7)
-    assert zoo.interior(zoo.plain(beta=0.99 * beta_max)).objective < y @ y / 2 - 1e-5
+    weight_decay_max = FACTS[8, 2].weight_decay_max
+    for weight_decay in (weight_decay_max + 1e-6, 3.0, 50.0):
+        np.testing.assert_allclose(zoo.interior(zoo.plain(weight_decay=weight_decay)).objective, y @ y / 2, rtol=1e-7)
+    assert zoo.interior(zoo.plain(weight_decay=0.99 * weight_decay_max)).objective < y @ y / 2 - 1e-5
 
 
 def test_whitened_data_have_the_closed_form(solved):
-    for beta in (0.2, 0.8):
-        expected = theory.whitened_optimum(jnp.array(zoo.WHITENED), beta)
-        np.testing.assert_allclose(solved["whitened", beta][1].objective, expected, rtol=2e-8)
+    for weight_decay in (0.2, 0.8):
+        expected = theory.whitened_optimum(jnp.array(zoo.WHITENED), weight_decay)
+        np.testing.assert_allclose(solved["whitened", weight_decay][1].objective, expected, rtol=2e-8)
 
 
 # ------------------------------------------------------------------------------------------------------ honest bounds
 
 
 @pytest.mark.parametrize(
-    ("beta", "logistic", "cones"),
+    ("weight_decay", "logistic", "cones"),
     [(0.3, False, True), (0.03, False, True), (0.2, True, True), (0.3, False, False), (0.03, False, False)],
 )
-def test_every_iterate_bounds_the_optimum(beta, logistic, cones):
-    x, y = zoo.random_data(7, 2, seed=int(100 * beta), labels=logistic)
+def test_every_iterate_bounds_the_optimum(weight_decay, logistic, cones):
+    x, y = zoo.random_data(7, 2, seed=int(100 * weight_decay), labels=logistic)
     loss = losses.logistic if logistic else losses.squared
     gates = convex_relu.all_gates(x)
-    problem = (program.relu_program if cones else program.gated_program)(x, y, gates, beta)
-    optimum = zoo.clarabel(x, y, convex_relu.patterns(gates, x), beta, cones=cones, logistic=logistic)
+    problem = (program.relu_program if cones else program.gated_program)(x, y, gates, weight_decay)
+    optimum = zoo.clarabel(x, y, convex_relu.patterns(gates, x), weight_decay, cones=cones, logistic=logistic)
     seen, mistaken = jax.tree.map(np.asarray, histories(problem, loss, cones, 25))
     # beyond the rounding of its matrices, where `solve` has stopped, a step need not give numbers
     closed = int(np.argmax(seen.objective - seen.bound < 1e-8 * optimum)) + 1
@@ -150,18 +150,18 @@ def test_fewer_patterns_give_an_upper_bound_of_the_optimum():
 
 
 def test_optimum_scales_as_it_should():
-    """y -> c y with beta -> c beta gives c^2 p*; x -> c x with beta -> c beta gives p*; rotations change nothing."""
+    """With weight_decay -> c weight_decay, y -> c y gives c^2 p* and x -> c x gives p*; rotations change nothing."""
     problem = zoo.plain()
     x, y = problem.x, problem.y
     turn = jnp.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(2, 2)))[0])
     for changed, factor in (
-        (problem._replace(y=1e3 * y, beta=problem.beta * 1e3), 1e6),
-        (problem._replace(y=1e-3 * y, beta=problem.beta * 1e-3), 1e-6),
-        (problem._replace(x=100 * x, beta=100 * problem.beta), 1),
-        (problem._replace(x=1e-2 * x, beta=1e-2 * problem.beta), 1),
+        (problem._replace(y=1e3 * y, weight_decay=problem.weight_decay * 1e3), 1e6),
+        (problem._replace(y=1e-3 * y, weight_decay=problem.weight_decay * 1e-3), 1e-6),
+        (problem._replace(x=100 * x, weight_decay=100 * problem.weight_decay), 1),
+        (problem._replace(x=1e-2 * x, weight_decay=1e-2 * problem.weight_decay), 1),
         (problem._replace(x=x @ turn), 1),
         (problem._replace(y=-y), 1),  # v and w change places
-        (program.Program(x[::-1], y[::-1], problem.active[::-1], problem.sign, problem.beta), 1),
+        (program.Program(x[::-1], y[::-1], problem.active[::-1], problem.sign, problem.weight_decay), 1),
     ):
         solution = zoo.interior(changed)
         np.testing.assert_allclose(solution.objective, factor * OPTIMUM, rtol=3e-8)
@@ -189,9 +189,9 @@ def test_hopeless_and_trivial_data():
 # ---------------------------------------------------------------------------------------------------- jit and vmap
 
 
-def test_vmap_over_beta_y_and_x_equals_a_loop(solved):
+def test_vmap_over_weight_decay_y_and_x_equals_a_loop(solved):
     """Padded to one shape, moreover: every one is solved by itself as well, to the gap of either."""
-    for name in [*(((8, 2), beta) for beta in BETAS), ("seed", 1), ("seed", 2)]:
+    for name in [*(((8, 2), weight_decay) for weight_decay in WEIGHT_DECAYS), ("seed", 1), ("seed", 2)]:
         of, solution = solved[name]
         one = zoo.interior(of)
         np.testing.assert_allclose(solution.objective, one.objective, rtol=3e-8)

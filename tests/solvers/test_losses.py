@@ -161,9 +161,9 @@ def assert_objective(objective_fn):
 
 def test_network_objective_is_that_of_a_loop_over_neurons():
     assert_objective(losses.network_objective)
-    rejected(assert_objective, lambda p, x, y, beta, loss: losses.network_objective(p, x, y, 2 * beta, loss))
-    rejected(assert_objective, lambda p, x, y, beta, loss: losses.network_objective(p, x, y, beta * p.a.size, loss))
-    rejected(assert_objective, lambda p, x, y, beta, loss: losses.network_objective(p, x, y, beta, loss) / y.size)
+    rejected(assert_objective, lambda p, x, y, decay, loss: losses.network_objective(p, x, y, 2 * decay, loss))
+    rejected(assert_objective, lambda p, x, y, decay, loss: losses.network_objective(p, x, y, decay * p.a.size, loss))
+    rejected(assert_objective, lambda p, x, y, decay, loss: losses.network_objective(p, x, y, decay, loss) / y.size)
 
 
 def test_dtype_follows_the_input():

@@ -43,17 +43,17 @@ BAD_DATA = {
     "y a number": (X, 1.0, 0.1, r"y must have the shape.*got \(\)"),
     "x a vector": (X[:, 0], Y, 0.1, r"x must have the shape \(sample, dim\).*got \(6,\)"),
     "x empty": (X[:, :0], Y, 0.1, r"x must have the shape.*got \(6, 0\)"),
-    "beta zero": (X, Y, 0.0, "beta must be positive and finite, got 0"),
-    "beta negative": (X, Y, -0.1, "beta must be positive and finite, got -0.1"),
-    "beta nan": (X, Y, np.nan, "beta must be positive and finite, got nan"),
-    "beta inf": (X, Y, np.inf, "beta must be positive and finite, got inf"),
-    "beta a vector": (X, Y, np.array([0.1, 0.2]), r"beta must be one number; got the shape \(2,\).*vmap"),
+    "weight_decay zero": (X, Y, 0.0, "weight_decay must be positive and finite, got 0"),
+    "weight_decay negative": (X, Y, -0.1, "weight_decay must be positive and finite, got -0.1"),
+    "weight_decay nan": (X, Y, np.nan, "weight_decay must be positive and finite, got nan"),
+    "weight_decay inf": (X, Y, np.inf, "weight_decay must be positive and finite, got inf"),
+    "weight_decay a vector": (X, Y, np.array([0.1, 0.2]), r"weight_decay must be one number; got the shape \(2,\).*vmap"),
 }
 ENTRIES = {
-    "relu_program": lambda x, y, beta: program.relu_program(x, y, GATES, beta),
-    "gated_program": lambda x, y, beta: program.gated_program(x, y, GATES, beta),
-    "certify": lambda x, y, beta: certificate.certify(_network(), x, y, beta),
-    "grow": lambda x, y, beta: growth.grow(jax.random.key(0), x, y, beta),
+    "relu_program": lambda x, y, weight_decay: program.relu_program(x, y, GATES, weight_decay),
+    "gated_program": lambda x, y, weight_decay: program.gated_program(x, y, GATES, weight_decay),
+    "certify": lambda x, y, weight_decay: certificate.certify(_network(), x, y, weight_decay),
+    "grow": lambda x, y, weight_decay: growth.grow(jax.random.key(0), x, y, weight_decay),
 }
 
 
@@ -72,9 +72,9 @@ def no_solver(monkeypatch):
 @pytest.mark.parametrize("entry", ENTRIES)
 @pytest.mark.parametrize("case", BAD_DATA)
 def test_bad_data_is_refused_before_anything_compiles(entry, case):
-    x, y, beta, message = BAD_DATA[case]
+    x, y, weight_decay, message = BAD_DATA[case]
     with pytest.raises(ValueError, match=message) as caught:
-        ENTRIES[entry](x, y, beta)
+        ENTRIES[entry](x, y, weight_decay)
     assert "\n" not in str(caught.value)
 
 
@@ -259,9 +259,9 @@ def test_network_of_a_solution():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(beta=-0.1), "^program.beta must be above 0 and finite, got -0.1"),
-        (dict(beta=0), "^program.beta must be above 0"),
-        (dict(beta=np.nan), "^program.beta must be above 0"),
+        (dict(weight_decay=-0.1), "^program.weight_decay must be above 0 and finite, got -0.1"),
+        (dict(weight_decay=0), "^program.weight_decay must be above 0"),
+        (dict(weight_decay=np.nan), "^program.weight_decay must be above 0"),
         (dict(active=np.full((6, 6), 0.5)), "^program.active must be 0 or 1"),
         (dict(y=np.ones(5)), "^program.y must have the shape .* with sample = 6 as in program.x"),
         (dict(sign=2 * np.ones(6)), "^program.sign must be -1 or 0 or 1"),
@@ -291,7 +291,7 @@ def test_bad_settings_are_refused():
         "max_steps must be a whole number": lambda: robust.solve(problem, 0.0, max_steps=2.5),
         "rho must be above 0 and finite, got 0": lambda: admm.solve(problem, rho=0),
         "dual_step must be above 0": lambda: admm.solve(problem, dual_step=-1.0),
-        "betas must be above 0": lambda: fista.path(problem, [0.1, 0.0], cones=False),
+        "weight_decays must be above 0": lambda: fista.path(problem, [0.1, 0.0], cones=False),
         "start must have the shape .dim, block. with": lambda: fista.solve(problem, cones=False, start=np.ones((2, 3))),
         "loss must be smooth here": lambda: interior_point.solve(labels, cones=True, loss=losses.hinge),
         "width must be at least 1, got 0": lambda: growth.grow(jax.random.key(0), X, Y, 0.1, width=0),

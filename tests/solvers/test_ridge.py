@@ -61,15 +61,15 @@ def kernel(a, b):
     return jnp.exp(-jnp.sum((a["x"] - b["x"]) ** 2)) * a["scale"] * b["scale"]
 
 
-@pytest.mark.parametrize("block", [1, 3, 4, 7, 100])
-def test_gram_by_blocks_is_the_whole(block):
+@pytest.mark.parametrize("block_size", [1, 3, 4, 7, 100])
+def test_gram_by_blocks_is_the_whole(block_size):
     x = {"x": jnp.asarray(RNG.standard_normal((7, 3))), "scale": jnp.arange(1.0, 8)}
     y = {"x": jnp.asarray(RNG.standard_normal((5, 3))), "scale": jnp.arange(1.0, 6)}
     whole = jax.vmap(jax.vmap(kernel, (None, 0)), (0, None))
-    np.testing.assert_allclose(ridge.gram(kernel, x, block=block), whole(x, x), rtol=1e-12)
-    np.testing.assert_allclose(ridge.gram(kernel, x, y, block), whole(x, y), rtol=1e-12)
-    np.testing.assert_allclose(ridge.gram(kernel, y, x, block), whole(y, x), rtol=1e-12)
-    parts = ridge.gram(lambda a, b: jnp.stack([kernel(a, b), 2 * kernel(a, b)]), x, block=block)
+    np.testing.assert_allclose(ridge.gram(kernel, x, block_size=block_size), whole(x, x), rtol=1e-12)
+    np.testing.assert_allclose(ridge.gram(kernel, x, y, block_size), whole(x, y), rtol=1e-12)
+    np.testing.assert_allclose(ridge.gram(kernel, y, x, block_size), whole(y, x), rtol=1e-12)
+    parts = ridge.gram(lambda a, b: jnp.stack([kernel(a, b), 2 * kernel(a, b)]), x, block_size=block_size)
     np.testing.assert_allclose(parts[..., 1], 2 * whole(x, x), rtol=1e-12)
 
 
@@ -83,8 +83,8 @@ def test_bad_input_is_refused_before_anything_compiles():
         ridge.fit_kernel(jnp.full((4, 4), jnp.nan), y, 1.0)
     with pytest.raises(ValueError, match="y must be finite"):
         ridge.fit(features, y * jnp.inf, 1.0)
-    with pytest.raises(ValueError, match="block must be at least 1, got 0"):
-        ridge.gram(lambda a, b: a @ b, features, block=0)
+    with pytest.raises(ValueError, match="block_size must be at least 1, got 0"):
+        ridge.gram(lambda a, b: a @ b, features, block_size=0)
     for ridge_ in (np.inf, np.nan):
         with pytest.raises(ValueError, match="ridge must be at least 0 and finite"):
             ridge.fit(features, y, ridge_)

@@ -15,14 +15,14 @@ from closedform.theory.convex import convex_relu as theory
 from zoo.convex_problems import solve
 
 
-def problem(num_samples=12, beta=0.1):
+def problem(num_samples=12, weight_decay=0.1):
     x, _ = waves.points(num_samples, 2)
-    return relu_program(x, np.sign(x[:, 0] * x[:, 1]), convex_relu.all_gates(x), beta)
+    return relu_program(x, np.sign(x[:, 0] * x[:, 1]), convex_relu.all_gates(x), weight_decay)
 
 
 def oracle(program, radius, kind, confined=True, shrunk=True):
     """The program in cvxpy, with Clarabel; switches make the mutations."""
-    x, y, active, sign, beta = (np.asarray(leaf) for leaf in program)
+    x, y, active, sign, weight_decay = (np.asarray(leaf) for leaf in program)
     u = cvxpy.Variable((x.shape[1], sign.size))
     slopes = (active * sign) @ u.T
     f = cvxpy.sum(cvxpy.multiply(x, slopes), axis=1)
@@ -38,22 +38,23 @@ def oracle(program, radius, kind, confined=True, shrunk=True):
         "logistic": lambda: cvxpy.sum(cvxpy.logistic(-2 * margin)),
         "squared": lambda: cvxpy.sum_squares(cvxpy.abs(y - f) + reach) / 2,
     }[kind]()
-    penalty = float(beta) * cvxpy.sum(cvxpy.norm(u, 2, axis=0))
+    penalty = float(weight_decay) * cvxpy.sum(cvxpy.norm(u, 2, axis=0))
     return solve(cvxpy.Problem(cvxpy.Minimize(value + penalty), [walls]))
 
 
 @pytest.mark.parametrize(
-    ("beta", "eps", "value"), [(0.01, 0.0, 0.083337), (0.01, 0.05, 0.099901), (0.01, 0.1, 0.147410), (0.1, 0.1, 0.799750)]
+    ("weight_decay", "radius", "value"),
+    [(0.01, 0.0, 0.083337), (0.01, 0.05, 0.099901), (0.01, 0.1, 0.147410), (0.1, 0.1, 0.799750)],
 )
-def test_fact_9_robust_hinge_values(beta, eps, value):
-    solution = robust.solve(problem(beta=beta), eps, rtol=1e-6, max_steps=20_000)
+def test_fact_9_robust_hinge_values(weight_decay, radius, value):
+    solution = robust.solve(problem(weight_decay=weight_decay), radius, rtol=1e-6, max_steps=20_000)
     assert float(solution.objective) == pytest.approx(value, abs=1e-5)
     assert float(solution.bound) == pytest.approx(value, abs=5e-5)
     assert float(solution.bound) <= value + 1e-6
 
 
 def test_fact_9_the_clean_hinge_and_the_worst_case_on_a_grid():
-    program = problem(beta=0.1)
+    program = problem(weight_decay=0.1)
     solution = robust.solve(program, 0.1, rtol=1e-6)
     network = convex_relu.to_network(solution.weights, program.sign)
     penalty = 0.1 * jnp.sum(jnp.linalg.norm(solution.weights, axis=0))
@@ -107,10 +108,10 @@ def test_the_bound_is_never_above_the_optimum():
 
 @pytest.mark.slow
 def test_betas_at_once_equal_one_by_one():
-    program, betas = problem(6), jnp.asarray([0.05, 0.2])
-    together = jax.vmap(lambda beta: robust.solve(program._replace(beta=beta), 0.05, rtol=1e-5))(betas)
-    for index, beta in enumerate(betas):
-        alone = robust.solve(program._replace(beta=beta), 0.05, rtol=1e-5)
+    program, weight_decays = problem(6), jnp.asarray([0.05, 0.2])
+    together = jax.vmap(lambda decay: robust.solve(program._replace(weight_decay=decay), 0.05, rtol=1e-5))(weight_decays)
+    for index, weight_decay in enumerate(weight_decays):
+        alone = robust.solve(program._replace(weight_decay=weight_decay), 0.05, rtol=1e-5)
         np.testing.assert_allclose(together.objective[index], alone.objective, rtol=1e-9)
 
 

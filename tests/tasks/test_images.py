@@ -57,14 +57,14 @@ def test_a_published_split_is_kept_and_another_is_drawn(folder):
     assert len(set(split.train.tolist())) == 4
     assert set(split.train.tolist()) <= set(range(6))
     assert split.test.tolist() == [6, 7, 8, 9]
-    with pytest.raises(ValueError, match="num_train must be from 1 to 6, got 7"):
+    with pytest.raises(ValueError, match="num_samples must be from 1 to 6, got 7"):
         images.split(jax.random.key(0), published, 7)
 
     bundled = images.load("digits_8x8")
     split = images.split(jax.random.key(0), bundled, 1000)
     assert sorted(jnp.concatenate(split).tolist()) == list(range(1797))
     assert images.split(jax.random.key(1), bundled, 1000).train.tolist() != split.train.tolist()
-    with pytest.raises(ValueError, match="num_train must be from 1 to 1796, got 1797"):
+    with pytest.raises(ValueError, match="num_samples must be from 1 to 1796, got 1797"):
         images.split(jax.random.key(0), bundled, 1797)
 
 

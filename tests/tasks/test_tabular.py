@@ -59,10 +59,10 @@ def test_split_follows_the_key():
     assert _rows(draws[0]) != _rows(draws[2])
 
 
-@pytest.mark.parametrize("num_train", [0, 357, -1])
-def test_split_leaves_something_on_both_sides(num_train):
-    with pytest.raises(ValueError, match=r"num_train must be from 1 to 356.*got"):
-        tabular.split(jax.random.key(0), *tabular.digits_3_vs_8(), num_train)
+@pytest.mark.parametrize("num_samples", [0, 357, -1])
+def test_split_leaves_something_on_both_sides(num_samples):
+    with pytest.raises(ValueError, match=r"num_samples must be from 1 to 356.*got"):
+        tabular.split(jax.random.key(0), *tabular.digits_3_vs_8(), num_samples)
 
 
 def test_scaling_is_that_of_the_training_part():

@@ -18,15 +18,15 @@ from closedform.models.fully_connected import convex_relu, two_layer
 from closedform.solvers import admm, certificate, fista, interior_point, losses
 from closedform.solvers.program import Program, gated_program, relu_program
 
-BETAS = (0.01, 0.1, 0.5, 1.0)
-CLARABEL = 1e-8  # the accuracy that Clarabel keeps on every processor; where it stops, it is mostly at 1e-10 or better
+WEIGHT_DECAYS = (0.01, 0.1, 0.5, 1.0)
+CLARABEL = 1e-8  # the tolerance that Clarabel keeps on every processor; where it stops, it is mostly at 1e-10 or better
 
 
 class Facts(NamedTuple):
     num_patterns: int
-    beta_max: float
-    optima: tuple[float, ...]  # p* at BETAS
-    gated: float  # at beta = 0.1
+    weight_decay_max: float
+    optima: tuple[float, ...]  # p* at WEIGHT_DECAYS
+    gated: float  # at weight_decay = 0.1
 
 
 FACTS = {
@@ -35,7 +35,7 @@ FACTS = {
     (8, 3): Facts(58, 2.164342, (0.128874, 1.083772, 2.986398, 3.948039), 0.254666),
     (10, 3): Facts(92, 2.164342, (0.18218, 1.275092, 3.519759, 4.757533), 0.338338),
 }
-OPTIMUM = 2.2231758  # of (8, 2) at beta = 0.1, to one more digit
+OPTIMUM = 2.2231758  # of (8, 2) at weight_decay = 0.1, to one more digit
 
 
 def formula_data(n, d, seed=0):
@@ -69,9 +69,9 @@ def enumerate_patterns(x):
     return np.array(sorted(found), float).T
 
 
-def clarabel(x, y, patterns, beta, *, cones=True, logistic=False, order=2, unhalved=False):
+def clarabel(x, y, patterns, weight_decay, *, cones=True, logistic=False, order=2, unhalved=False):
     """The optimum by cvxpy and Clarabel, as the program is written: v and w, and a constraint for each pattern."""
-    x, y, patterns, beta = np.asarray(x), np.asarray(y), np.asarray(patterns), float(beta)
+    x, y, patterns, weight_decay = np.asarray(x), np.asarray(y), np.asarray(patterns), float(weight_decay)
     v = cvxpy.Variable((x.shape[1], patterns.shape[1]))
     w = cvxpy.Variable(v.shape) if cones else 0
     outputs = cvxpy.sum(cvxpy.multiply(patterns, x @ (v - w)), axis=1)
@@ -81,17 +81,17 @@ def clarabel(x, y, patterns, beta, *, cones=True, logistic=False, order=2, unhal
     parts = (v, w) if cones else (v,)
     penalty = sum(cvxpy.sum(cvxpy.norm(part, order, axis=0)) for part in parts)
     inside = [cvxpy.multiply(2 * patterns - 1, x @ part) >= 0 for part in parts] if cones else []
-    return solve(cvxpy.Problem(cvxpy.Minimize(value + beta * penalty), inside), accuracy=1e-9)
+    return solve(cvxpy.Problem(cvxpy.Minimize(value + weight_decay * penalty), inside), rtol=1e-9)
 
 
-def solve(program, accuracy=CLARABEL):
-    """The value by Clarabel, which is asked for an accuracy (feasibility, absolute and relative gap) and must keep 1e-8.
+def solve(program, rtol=CLARABEL):
+    """The value by Clarabel, which is asked for an rtol (feasibility, absolute and relative gap) and must keep 1e-8.
 
     1e-8 is what Clarabel asks of itself. It can often do ten times better, but how far rounding lets it go depends on the
     processor: where it stops on the way it says "may be inaccurate", although 1e-8 is reached. What misses 1e-8 is an error.
     """
     names = "tol_gap_abs", "tol_gap_rel", "tol_feas"
-    limits = dict.fromkeys(names, accuracy) | dict.fromkeys([f"reduced_{name}" for name in names], CLARABEL)
+    limits = dict.fromkeys(names, rtol) | dict.fromkeys([f"reduced_{name}" for name in names], CLARABEL)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Solution may be inaccurate", UserWarning)
         value = program.solve(solver="CLARABEL", **limits)
@@ -167,7 +167,7 @@ def stacked(programs):
             jnp.pad(p.y, (0, rows)),
             jnp.pad(p.active, [(0, rows), (0, off)], constant_values=1),
             jnp.pad(p.sign, (0, off)),
-            p.beta,
+            p.weight_decay,
         )
 
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(padded, programs))
@@ -182,8 +182,8 @@ def close(actual, expected, rtol=1e-10):
     jax.tree.map(compare, actual, expected)
 
 
-def network_objective(params, x, y, beta, logistic=False):
-    """1/2 |sum_j relu(x u_j) alpha_j - y|^2 + (beta/2) sum_j (|u_j|^2 + alpha_j^2), a loop over plain neurons."""
+def network_objective(params, x, y, weight_decay, logistic=False):
+    """1/2 |sum_j relu(x u_j) alpha_j - y|^2 + (weight_decay/2) sum_j (|u_j|^2 + alpha_j^2), a loop over plain neurons."""
     x, y = np.asarray(x), np.asarray(y)
     scale = np.sqrt(params.a.size)
     f, penalty = np.zeros(len(y)), 0.0
@@ -191,17 +191,17 @@ def network_objective(params, x, y, beta, logistic=False):
         u, alpha = np.asarray(params.w[:, j]) / scale, float(params.a[j]) / scale
         f += np.maximum(x @ u, 0) * alpha
         penalty += (u @ u + alpha**2) / 2
-    return (np.sum(np.log1p(np.exp(-2 * y * f))) if logistic else np.sum((f - y) ** 2) / 2) + beta * penalty
+    return (np.sum(np.log1p(np.exp(-2 * y * f))) if logistic else np.sum((f - y) ** 2) / 2) + weight_decay * penalty
 
 
-def adam(objective, params, num_steps, rate=0.03):
+def adam(objective, params, num_steps, learning_rate=0.03):
     """Adam with a cosine decay to zero, in plain jnp; `objective` of the parameters."""
 
     def update(i, carry):
         params, first, second = carry
         gradient = jax.grad(objective)(params)
         i = i.astype(float)
-        now = rate * (1 + jnp.cos(jnp.pi * i / num_steps)) / 2
+        now = learning_rate * (1 + jnp.cos(jnp.pi * i / num_steps)) / 2
         first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)
         second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, second, gradient)
 
@@ -214,7 +214,7 @@ def adam(objective, params, num_steps, rate=0.03):
     return jax.lax.fori_loop(0, num_steps, update, (params, zero, zero))[0]
 
 
-def trained(seeds, width, x, y, beta, num_steps, rate=0.03):
+def trained(seeds, width, x, y, weight_decay, num_steps, learning_rate=0.03):
     """Networks of several seeds after training by Adam, on a leading axis; Gaussian start of scale 0.5 on u and alpha."""
 
     @jax.jit
@@ -223,7 +223,8 @@ def trained(seeds, width, x, y, beta, num_steps, rate=0.03):
             start = np.sqrt(width) * 0.5 * jax.random.normal(key, (x.shape[1] + 1, width))
             params = two_layer.Params(start[:-1], start[-1])
             # the objective in u = w/sqrt(width), where the usual rates of Adam are meant
-            return adam(lambda p: losses.network_objective(p, x, y, beta), params, num_steps, rate * np.sqrt(width))
+            rate = learning_rate * np.sqrt(width)
+            return adam(lambda p: losses.network_objective(p, x, y, weight_decay), params, num_steps, rate)
 
         return jax.vmap(one)(keys)
 
@@ -237,10 +238,10 @@ def one_of(tree, i):
 # ----------------------------------------------------------------------------------- programs that several files solve
 
 
-def plain(shape=(8, 2), beta=0.1, seed=0):
+def plain(shape=(8, 2), weight_decay=0.1, seed=0):
     """A problem of the facts with all of its patterns."""
     x, y = formula_data(*shape, seed)
-    return relu_program(x, y, convex_relu.all_gates(x), beta)
+    return relu_program(x, y, convex_relu.all_gates(x), weight_decay)
 
 
 def gated(shape):
@@ -262,17 +263,17 @@ def variants_of_data():
 WHITENED = (1.2, -0.7, 0.9)
 
 
-def whitened(beta):
+def whitened(weight_decay):
     x = jnp.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0])
-    return relu_program(x, jnp.array(WHITENED), convex_relu.all_gates(x), beta)
+    return relu_program(x, jnp.array(WHITENED), convex_relu.all_gates(x), weight_decay)
 
 
 @cache
 def solved():
     """(program, solution) by name, all of one compilation; call it under x64."""
-    programs = {(shape, beta): plain(shape, beta) for shape in FACTS for beta in BETAS}
+    programs = {(shape, weight_decay): plain(shape, weight_decay) for shape in FACTS for weight_decay in WEIGHT_DECAYS}
     programs |= {("seed", seed): plain((8, 2), 0.1 + 0.1 * seed, seed) for seed in (1, 2)}
     programs |= dict(zip(("a zero row", "a row twice", "a heavy row"), variants_of_data(), strict=True))
-    programs |= {("whitened", beta): whitened(beta) for beta in (0.2, 0.8)}
+    programs |= {("whitened", weight_decay): whitened(weight_decay) for weight_decay in (0.2, 0.8)}
     solutions = interior_of_many(stacked(list(programs.values())))
     return {name: (programs[name], one_of(solutions, i)) for i, name in enumerate(programs)}

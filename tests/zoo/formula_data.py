@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import optimize
 
-# (n, d): P, beta_max, p* at beta = 0.1, computed when the formulas were derived (not the paper's)
+# (n, d): P, weight_decay_max, p* at weight_decay = 0.1, computed when the formulas were derived (not the paper's)
 FACTS = {
     (6, 2): (12, 1.881375, 0.527371),
     (8, 2): (16, 2.147437, 2.223176),

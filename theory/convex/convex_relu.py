@@ -39,9 +39,9 @@ $N$ and the gap certify globally only if `patterns` are all $P$ of them.
 | $D_i$ (diagonals) | `patterns` | `sample pattern` | 1 where $x_k \cdot u \ge 0$, else 0 |
 | $\operatorname{Proj}_{K_i}$ | `cone_projection` (its file) | `dim` | Euclidean projection onto the cone |
 | $\nu$, $N(\nu)$ | `nu`, `dual_norm` | `sample`, `()` | dual variable; its norm, dual to that of the program |
-| $\beta$, $\beta_{\max}$ | `beta`, `beta_max` | `()` | weight decay; the least one with a zero optimum |
+| $\beta$, $\beta_{\max}$ | `weight_decay`, `weight_decay_max` | `()` | weight decay; the least one with a zero optimum |
 | $y_+$, $y_-$, $h$ | | `sample` | $\max(y, 0)$, $\max(-y, 0)$; Huber function of width $\beta$ |
-| $\varepsilon$ | `eps` | `()` | $\ell_\infty$ radius of the attack on each input |
+| $\varepsilon$ | `radius` | `()` | $\ell_\infty$ radius of the attack on each input |
 
 Factors. Loss $\frac{1}{2} |\hat{y} - y|^2$, a sum over examples, not a mean; penalty $\frac{\beta}{2} (|u|^2 + \alpha^2)$ on
 the network, which is $\beta |v|$ on $v = u \alpha$ at the balance $|u| = |\alpha|$. The hinge is a mean over examples. No bias.
@@ -61,8 +61,8 @@ Example. The gap of the zero network, here exactly how far it is above the optim
 >>> from closedform.theory.convex import convex_relu
 >>> x, y = jnp.eye(2), jnp.array([3.0, 4.0])
 >>> patterns = jnp.array([[1, 1, 0, 0], [1, 0, 1, 0]])
->>> norm = convex_relu.dual_norm(y, x, patterns)  # beta_max
->>> [float(convex_relu.duality_gap(y @ y / 2, y, y, beta, norm)) for beta in (5.0, 4.0)]
+>>> norm = convex_relu.dual_norm(y, x, patterns)  # weight_decay_max
+>>> [float(convex_relu.duality_gap(y @ y / 2, y, y, weight_decay, norm)) for weight_decay in (5.0, 4.0)]
 [0.0, 0.5]
 >>> float(y @ y / 2 - convex_relu.whitened_optimum(y, 4.0))
 0.5
@@ -143,63 +143,63 @@ def _dual_direction(
 
 
 @takes(x=FINITE, y=FINITE, patterns=_BINARY)
-def beta_max(x: Points, y: Samples, patterns: Patterns) -> Float[Array, ""]:
+def weight_decay_max(x: Points, y: Samples, patterns: Patterns) -> Float[Array, ""]:
     """N(y), the least weight decay at which the zero network is optimal: nu = y is then feasible in the dual."""
     return dual_norm(y, x, patterns)
 
 
 @takes(nu=FINITE, y=FINITE)
 def dual_value(nu: Samples, y: Samples) -> Float[Array, ""]:
-    """nu.y - |nu|^2/2, a lower bound of p* if N(nu) <= beta; equal to p* at nu = y - yhat of an optimum."""
+    """nu.y - |nu|^2/2, a lower bound of p* if N(nu) <= weight_decay; equal to p* at nu = y - yhat of an optimum."""
     return nu @ y - nu @ nu / 2
 
 
-@takes(objective=FINITE, residual=FINITE, y=FINITE, beta=at_least(0), norm=at_least(0, finite=True))
-def duality_gap(objective: Number, residual: Samples, y: Samples, beta: Number, norm: Number) -> Float[Array, ""]:
+@takes(objective=FINITE, residual=FINITE, y=FINITE, weight_decay=at_least(0), norm=at_least(0, finite=True))
+def duality_gap(objective: Number, residual: Samples, y: Samples, weight_decay: Number, norm: Number) -> Float[Array, ""]:
     """How far, at most, a network of this objective and residual r = y - yhat is above p*, given norm = N(r).
 
-    The residual scaled by c = min(1, beta/N(r)) is feasible in the dual. The scaling by c = 1 alone would bound nothing.
+    The residual scaled by c = min(1, weight_decay/N(r)) is feasible in the dual. Without that scaling nothing is bounded.
     """
-    c = jnp.where(norm > beta, jnp.minimum(beta, norm) / nonzero(norm), 1)
+    c = jnp.where(norm > weight_decay, jnp.minimum(weight_decay, norm) / nonzero(norm), 1)
     return objective - dual_value(c * residual, y)
 
 
 # ------------------------------------------------------------------------------------- closed forms for whitened data
 
 
-@takes(y=FINITE, beta=at_least(0))
-def whitened_optimum(y: Samples, beta: Number) -> Float[Array, ""]:
+@takes(y=FINITE, weight_decay=at_least(0))
+def whitened_optimum(y: Samples, weight_decay: Number) -> Float[Array, ""]:
     """p* = h(|y_+|) + h(|y_-|) if x x' = 1: one neuron fits the positive targets, one the negative ones.
 
     >>> y = jnp.array([1.2, -0.7, 0.4, -1.1, 0.9])
-    >>> [round(float(whitened_optimum(y, beta)), 5) for beta in (0.2, 1.0, 1.4)]
+    >>> [round(float(whitened_optimum(y, weight_decay)), 5) for weight_decay in (0.2, 1.0, 1.4)]
     [0.53125, 1.85626, 2.04338]
     """
-    return _huber(length(jax.nn.relu(y)), beta) + _huber(length(jax.nn.relu(-y)), beta)
+    return _huber(length(jax.nn.relu(y)), weight_decay) + _huber(length(jax.nn.relu(-y)), weight_decay)
 
 
-@takes(y=FINITE, beta=at_least(0))
-def whitened_gated_optimum(y: Samples, beta: Number) -> Float[Array, ""]:
+@takes(y=FINITE, weight_decay=at_least(0))
+def whitened_gated_optimum(y: Samples, weight_decay: Number) -> Float[Array, ""]:
     """h(|y|), the optimum of the gated ReLU relaxation (all patterns, no cones) if x x' = 1; at most `whitened_optimum`.
 
     >>> round(float(whitened_gated_optimum(jnp.array([1.2, -0.7, 0.4, -1.1, 0.9]), 0.2)), 5)
     0.38546
     """
-    return _huber(length(y), beta)
+    return _huber(length(y), weight_decay)
 
 
-@takes(y=FINITE, beta=at_least(0))
-def whitened_prediction(y: Samples, beta: Number) -> Float[Array, "sample"]:
-    """The optimal outputs if x x' = 1: yhat = y_+ (1 - beta/|y_+|)_+ - y_- (1 - beta/|y_-|)_+."""
-    return y * jnp.where(y >= 0, _shrinkage(jax.nn.relu(y), beta), _shrinkage(jax.nn.relu(-y), beta))
+@takes(y=FINITE, weight_decay=at_least(0))
+def whitened_prediction(y: Samples, weight_decay: Number) -> Float[Array, "sample"]:
+    """The optimal outputs if x x' = 1: yhat = y_+ (1 - weight_decay/|y_+|)_+ - y_- (1 - weight_decay/|y_-|)_+."""
+    return y * jnp.where(y >= 0, _shrinkage(jax.nn.relu(y), weight_decay), _shrinkage(jax.nn.relu(-y), weight_decay))
 
 
 # --------------------------------------------------------------------------------------------- adversarial training
 
 
-@takes(outputs=FINITE, slopes=FINITE, y=_LABELS, eps=at_least(0, finite=True))
-def worst_margin(outputs: Samples, slopes: Points, y: Samples, eps: Number) -> Float[Array, "sample"]:
-    """min over |delta|_inf <= eps of y f(x + delta) = y f - eps |grad f|_1, with `slopes` the gradients of f in x.
+@takes(outputs=FINITE, slopes=FINITE, y=_LABELS, radius=at_least(0, finite=True))
+def worst_margin(outputs: Samples, slopes: Points, y: Samples, radius: Number) -> Float[Array, "sample"]:
+    """min over |delta|_inf <= radius of y f(x + delta) = y f - radius |grad f|_1, with `slopes` the gradients of f in x.
 
     For a network none of whose activations changes in the balls; labels y = +-1. At a slope of 0, a kink, the derivative
     of its modulus is 0.
@@ -207,23 +207,23 @@ def worst_margin(outputs: Samples, slopes: Points, y: Samples, eps: Number) -> F
     >>> worst_margin(jnp.array([2.0, 2.0]), jnp.array([[1.0, -3.0], [0.0, 1.0]]), jnp.array([1.0, -1.0]), 0.25).tolist()
     [1.0, -2.25]
     """
-    return y * outputs - eps * jnp.sum(jnp.abs(slopes), axis=1)
+    return y * outputs - radius * jnp.sum(jnp.abs(slopes), axis=1)
 
 
-@takes(outputs=FINITE, slopes=FINITE, y=_LABELS, eps=at_least(0, finite=True))
-def robust_worst_case(outputs: Samples, slopes: Points, y: Samples, eps: Number) -> Float[Array, ""]:
+@takes(outputs=FINITE, slopes=FINITE, y=_LABELS, radius=at_least(0, finite=True))
+def robust_worst_case(outputs: Samples, slopes: Points, y: Samples, radius: Number) -> Float[Array, ""]:
     """The mean worst-case hinge (1 - worst margin)_+, without the penalty."""
     require_not_empty(outputs=outputs)
-    return jnp.mean(jax.nn.relu(1 - worst_margin(outputs, slopes, y, eps)))
+    return jnp.mean(jax.nn.relu(1 - worst_margin(outputs, slopes, y, radius)))
 
 
-def _huber(z: Float[Array, ""], beta: Float[Array, ""]) -> Float[Array, ""]:
-    slope = jnp.minimum(z, beta)
-    return jnp.where(z <= beta, z**2 / 2, slope * z - slope**2 / 2)
+def _huber(z: Float[Array, ""], weight_decay: Float[Array, ""]) -> Float[Array, ""]:
+    slope = jnp.minimum(z, weight_decay)
+    return jnp.where(z <= weight_decay, z**2 / 2, slope * z - slope**2 / 2)
 
 
-def _shrinkage(x: Float[Array, "sample"], beta: Float[Array, ""]) -> Float[Array, ""]:
-    """(1 - beta/|x|)_+; at x = 0 that of small x."""
+def _shrinkage(x: Float[Array, "sample"], weight_decay: Float[Array, ""]) -> Float[Array, ""]:
+    """(1 - weight_decay/|x|)_+; at x = 0 that of small x."""
     size = length(x)
-    small = jnp.where((size > 0) | (beta > 0), 0, 1)
-    return jnp.where(size > beta, 1 - jnp.minimum(beta, size) / nonzero(size), small)
+    small = jnp.where((size > 0) | (weight_decay > 0), 0, 1)
+    return jnp.where(size > weight_decay, 1 - jnp.minimum(weight_decay, size) / nonzero(size), small)

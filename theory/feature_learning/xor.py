@@ -44,10 +44,10 @@ $1/p$ of $f$ cancels. $\alpha = \sqrt{2} |w_\text{sig}|$, and so $|w|^2 = \alpha
 homogeneous of degree 1 in $(\alpha, \beta, s, a)$.
 
 Source. M. Glasgow, "SGD Finds then Tunes Features in Two-Layer Neural Networks with near-Optimal Sample Complexity",
-arXiv 2309.15111. Read [S], in its abstract and public reviews: a first phase of $\Theta(\log(d)/\eta)$ steps, with
-negligible output and neurons that evolve independently. Recalled, not re-read [Q]: the $1/p$, the 2 in the loss, the
-start on the sphere. The body was not read. Every formula and number in this file is derived here [D], none is the
-paper's, and no equation number is known to us.
+arXiv 2309.15111. Read in its abstract and public reviews: a first phase of $\Theta(\log(d)/\eta)$ steps, with negligible
+output and neurons that evolve independently. Recalled, not re-read: the $1/p$, the 2 in the loss, the start on the sphere.
+The body was not read. Every formula and number in this file is derived here, none is the paper's, and no equation number is
+known to us.
 
 Finite size. Against enumeration of the hypercube, for 100 neurons uniform on the unit sphere, the drift is off by 0.016
 (rms over components; at worst 0.10) at $d = 10$ and by 0.007 (0.06) at $d = 16$. `phase1_margin` takes $\alpha \ll s$ and

@@ -64,8 +64,8 @@ different steps is added in quadrature and taken as parallel for all neurons, wh
 Factors. As in `xor_mean_field`: $f$ carries $1/p$ and the updates $p$, the loss a 2. `width` enters only where own parts add
 up, and $f$ is a mean over the neurons given, so fewer neurons may represent a wider network.
 
-Source. M. Glasgow, arXiv 2309.15111, for the setting: abstract and public reviews read [S], body not. Every formula is
-derived here [D]. Two choices were made after seeing the comparison below: to keep $R^2 F^2$ and to drop the noise of $a$.
+Source. M. Glasgow, arXiv 2309.15111, for the setting: abstract and public reviews read, body not. Every formula is
+derived here. Two choices were made after seeing the comparison below: to keep $R^2 F^2$ and to drop the noise of $a$.
 
 Finite size. $\text{Samples}/d$ to 10 % error for $\eta = \theta = 0.2$, $p = 256$ and the same initial weights: predicted,
 96 draws, SE 0.24-0.29 (at $\kappa = 0.5$: 0.12), then SGD with its SE, 48 seeds (32 at $d = 256$):

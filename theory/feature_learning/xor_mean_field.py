@@ -42,8 +42,8 @@ $F$ assumes in addition that all of a neuron is signal: $w$ along one $\mu$, $s 
 Factors. As in `xor`: $f$ carries $1/p$ and the updates $p$; the loss carries a 2, so $g = 1$ at $f = 0$, where this is `xor`'s
 drift.
 
-Source. M. Glasgow, arXiv 2309.15111: abstract and public reviews read [S], body not. [S]: in phase 2 the margins of the
-four clusters grow and become balanced, within $\Theta(\log\,\log(d)/\eta)$ steps. Every formula here is derived here [D].
+Source. M. Glasgow, arXiv 2309.15111: abstract and public reviews read, body not. They say: in phase 2 the margins of the
+four clusters grow and become balanced, within $\Theta(\log\,\log(d)/\eta)$ steps. Every formula of this file is derived here.
 
 Finite size. At $d = 64$, $p = 512$, batch 4096, $\eta = 0.1$, $\theta = 0.1$ and equal initial weights SGD's loss is 1 % above
 `euler` at the same $\eta$, up to $t = 28$; the curve of $\eta \to 0$ is up to 8 % lower. In SGD $s$ keeps a noise

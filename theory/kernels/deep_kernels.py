@@ -47,7 +47,7 @@ networks as Gaussian processes", 2018, arXiv 1711.00165 (NNGP); A. Jacot, F. Gab
 2018, arXiv 1806.07572 (NTK); R. Novak et al., "Neural Tangents", 2020, arXiv 1912.02803 (its conventions of Dense layers in
 "ntk" parametrisation are those here). Recalled, not re-read, and checked against wide networks. No equation number is quoted.
 
-Finite size. Derived here [D]: with one hidden layer both kernels are right in the mean at every width. Deeper, the mean is
+Finite size. Derived here: with one hidden layer both kernels are right in the mean at every width. Deeper, the mean is
 off by $b/\text{width}$; for the NNGP of two layers $b = \operatorname{tr}(H C)/2$, $H$ the Hessian of the last layer's map, $C$
 the covariance of a unit. Found at $\sigma_w^2 = 1.6$, $\sigma_b^2 = 0.3$, relative to the kernel: $b = -0.06$ (NNGP) and 0.1
 (NTK) for relu of depth 2; 0.1 and 0.3 for erf, up to 0.5 (NTK) for relu, of depth 4: below 1 % at width 64. One network

@@ -52,8 +52,8 @@ modes have mean square 1. Inputs have norm 1, and $\sqrt{d}$ on the hypercube, w
 
 Source. Textbook: K. Atkinson, W. Han, "Spherical harmonics and approximations on the unit sphere" (2012), doi
 10.1007/978-3-642-25983-8, for the sphere, R. O'Donnell, "Analysis of Boolean functions" (2014), doi 10.1017/CBO9781139814782,
-for the hypercube. Recalled, not re-read [Q]; the tests derive each formula again by brute force. The doubly zonal case is
-that of the attention kernel of H. Fu, T. Guo, Y. Bai, S. Mei, arXiv 2307.11353 (body not read): derived here [D].
+for the hypercube. Recalled, not re-read; the tests derive each formula again by brute force. The doubly zonal case is
+that of the attention kernel of H. Fu, T. Guo, Y. Bai, S. Mei, arXiv 2307.11353 (body not read): derived here.
 
 Finite size. None in the formulas. Rounding: where each value of $k$ is right to $\epsilon$ of itself (so take `expm1`, not
 $e^t - 1$), a sum is off by up to $4 \epsilon$ times the sum of the sizes of its terms: at most

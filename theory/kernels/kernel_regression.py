@@ -36,7 +36,7 @@ includes $\sigma^2$ (at $n = 0$ it is the total power plus $\sigma^2$). A target
 $\sigma^2$.
 
 Source. Eigenlearning, J. Simon, M. Dickens, D. Karkada, M. DeWeese, TMLR 2023, arXiv 2110.03922; the same as A. Canatar, B.
-Bordelon, C. Pehlevan, Nature Communications 2021, arXiv 2006.13198. Formulas recalled, checked against public code [C]; body
+Bordelon, C. Pehlevan, Nature Communications 2021, arXiv 2006.13198. Formulas recalled, checked against public code; body
 not re-read. The tail as ridge is derived here, and so is the way to the root (see `ridge_equation`).
 
 Finite size. For kernels of random-feature attention ($d = 8$, 4 keys) the prediction is within 1 to 7 % of simulations for

@@ -72,7 +72,7 @@ Factors. The loss has no 1/2 and $W$, $V$ are separate parameters: with 1/2 in f
 tied to one parameter it counts double. On the sphere $\|x\|^2 = d$ the loss is $d/(d + 2)$ times this one, and so is the rate.
 
 Source. The layer is that of L. Sharkey, arXiv 2305.03452, and M. Pearce et al., arXiv 2410.08417. The flows and laws are
-derived here [D]; Riccati solutions and balancedness are textbook for matrix factorisation. Checked against the flow of $W$,
+derived here; Riccati solutions and balancedness are textbook for matrix factorisation. Checked against the flow of $W$,
 $V$.
 
 Finite size. None. Steps of size $\eta$ break the conservation laws by $O(\eta)$. `eigen_flow` and `riccati_flow` with the trace

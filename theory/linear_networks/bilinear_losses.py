@@ -78,7 +78,7 @@ units.
 Factors. The loss has no 1/2, weight decay has one. AdamW's decoupled weight decay is not this penalty.
 
 Source. L. Sharkey, arXiv 2305.03452, and M. Pearce et al., arXiv 2410.08417 (ICLR 2025), define the layer and observe low rank
-under weight decay. All formulas here are derived here [D], and checked against sampling and direct minimisation.
+under weight decay. All formulas are derived here, and checked against sampling and direct minimisation.
 
 Finite size. None: population values. A mean over $n$ samples of a Gaussian input scatters by $O(n^{-1/2})$, with heavy tails.
 

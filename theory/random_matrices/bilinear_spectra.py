@@ -68,7 +68,7 @@ $\|Q\|_F^2 = d\, m_2$.
 
 Source. Bilinear layers: L. Sharkey, arXiv 2305.03452; M. Pearce, T. Dooms, A. Rigg, J. Oramas, L. Sharkey, "Bilinear MLPs
 enable weight-based mechanistic interpretability", ICLR 2025, arXiv 2410.08417. None of these formulas is theirs as far as we
-know (neither was read in full): all are derived here [D], by free cumulants, but the overlap, a textbook integral.
+know (neither was read in full): all are derived here, by free cumulants, but the overlap, a textbook integral.
 
 Finite size. At $d = 800$ and $c = 1/4, 1, 2$ the greatest eigenvalue is within 3 % of the edge, $m_2$ within 1 %, and the
 distribution function within 0.005. For Gaussian $p$ a few units stand far out: the edge is then that of the bulk about the

@@ -38,7 +38,7 @@ Factors. The matrix is $X X^\top/n$, divided by the number of samples. $m(z) = \
 
 Source. V. Marchenko, L. Pastur, Math. USSR Sbornik 1 (1967) 457, doi 10.1070/SM1967v001n04ABEH001994; textbook: Z. Bai, J.
 Silverstein, "Spectral analysis of large dimensional random matrices" (2010), doi 10.1007/978-1-4419-0661-8, chapter 3.
-Recalled, not re-read [Q]; every formula is checked against quadrature and simulation in the tests.
+Recalled, not re-read; every formula is checked against quadrature and simulation in the tests.
 
 Finite size. Linear statistics are off by $O(1/n)$, the extreme eigenvalues scatter about the edges by $O(n^{-2/3})$.
 

@@ -38,7 +38,7 @@ Factors. The predictions are differences of outputs, signed. With layer norm in 
 $x \to (\operatorname{run}(x) - x)/h$ with a scan for run: the program of a deep stack stays small, and `layer` counts blocks.
 
 Source. The questions are those of "Transformer layers as painters", arXiv 2407.09298, and "What matters in transformers?",
-arXiv 2406.15786 (numbers recalled, abstracts read). Everything predicted here is derived here [D].
+arXiv 2406.15786 (numbers recalled, abstracts read). Every prediction is derived here.
 
 Finite size. Relative error $O(h)$: for tanh layers of 8 units, i.i.d. weights, one swap in the middle, a few percent at $L = 8$
 and half a percent at $L = 64$. High similarity of input and output says that $h$ is small, not that the layer can be removed:

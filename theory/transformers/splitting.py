@@ -35,7 +35,7 @@ Factors. Errors are numerical minus exact. $F$ acts first in sequential and Lie-
 for the other order exchange the arguments: the bracket changes its sign. Brackets of other authors may have the other sign.
 
 Source. Parallel Euler is proposed in Y. Zhong et al., arXiv 2212.06011 (abstract, introduction), Macaron in Y. Lu et al.,
-arXiv 1906.02762 (read in its code). Orders and $c$ are derived here [D]; the series over trees is textbook (Butcher, doi
+arXiv 1906.02762 (read in its code). Orders and $c$ are derived here; the series over trees is textbook (Butcher, doi
 10.1002/9781119121534).
 
 Finite size. The next order of $h$: on the attention and MLP field of the tests, $N = 128$ at $T = 1$, the leading term is off

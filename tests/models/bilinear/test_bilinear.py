@@ -210,11 +210,11 @@ def test_init(kind):
         (bilinear.Config, {"width": 0}, "width must be a whole number of at least 1, got 0"),
         (bilinear.Config, {"init": "zero"}, "init must be 'gaussian' or .* 'tied', got 'zero'"),
         (bilinear.Config, {"init_scale": float("nan")}, "init_scale must be a number of at least 0, got nan"),
-        (deep_bilinear.Config, {"depth": 0}, "depth must be a whole number of at least 1, got 0"),
+        (deep_bilinear.Config, {"num_layers": 0}, "num_layers must be a whole number of at least 1, got 0"),
         (deep_bilinear.Config, {"num_outputs": 0}, "num_outputs must be a whole number of at least 1, got 0"),
         (deep_bilinear.Config, {"dim": 0}, "dim must be a whole number of at least 1, got 0"),
-        (bilinear_classifier.Config, {"hidden": -1}, "hidden must be a whole number of at least 0"),
-        (bilinear_classifier.Config, {"residual": True}, "hidden = width = 64, got hidden = 0"),
+        (bilinear_classifier.Config, {"embedding_dim": -1}, "embedding_dim must be a whole number of at least 0"),
+        (bilinear_classifier.Config, {"residual": True}, "embedding_dim = width = 64, got embedding_dim = 0"),
         (bilinear_attention.Config, {"num_heads": 0}, "num_heads must be a whole number of at least 1, got 0"),
     ],
 )
@@ -232,27 +232,27 @@ def test_bad_arguments():
         bilinear.truncate(bilinear.eigenfeatures(params, jnp.ones(3)), 1, "size")
     with pytest.raises(ValueError, match="width must be at least 1, got 0"):
         bilinear.from_matrix(jnp.eye(2), 0)
-    with pytest.raises(ValueError, match="depth 2, got depth 3"):
-        deep_bilinear.two_layer_tensor(deep_bilinear.init(jax.random.key(0), deep_bilinear.Config(depth=3)))
+    with pytest.raises(ValueError, match="two layers, got 3"):
+        deep_bilinear.two_layer_tensor(deep_bilinear.init(jax.random.key(0), deep_bilinear.Config(num_layers=3)))
 
 
 # ---------------------------------------------------------------------------------------------------------- in depth
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-def test_fact_11_degrees(depth):
-    config = deep_bilinear.Config(4, 5, 2, depth)
-    params = deep_bilinear.init(jax.random.key(depth), config)
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_fact_11_degrees(num_layers):
+    config = deep_bilinear.Config(4, 5, 2, num_layers)
+    params = deep_bilinear.init(jax.random.key(num_layers), config)
     x = jnp.asarray(points(4, 1)[0])
-    close(deep_bilinear.apply(params, 2 * x), 2 ** (2**depth) * np.asarray(deep_bilinear.apply(params, x)))
+    close(deep_bilinear.apply(params, 2 * x), 2 ** (2**num_layers) * np.asarray(deep_bilinear.apply(params, x)))
     for residual in (False, True):
         parts = np.asarray(deep_bilinear.by_degree(params, x, residual))
-        assert parts.shape == (2**depth + 1, 2)
+        assert parts.shape == (2**num_layers + 1, 2)
         for c in (1.0, 0.5, -1.5):
             expected = deep_bilinear.apply(params, c * x, residual)
             np.testing.assert_allclose(c ** np.arange(len(parts)) @ parts, expected, rtol=1e-11)
         present = np.abs(parts).max(axis=1) > 0
-        assert present.tolist() == [False, *[residual] * (2**depth - 1), True]
+        assert present.tolist() == [False, *[residual] * (2**num_layers - 1), True]
     # the part of degree 1 of a residual network is its skip connection
     close(deep_bilinear.by_degree(params, x, True)[1], params.head @ x)
 
@@ -299,9 +299,9 @@ def test_fact_10_paths_add_up_to_the_output(num_heads, causal):
 # -------------------------------------------------------------------------------------------------------- classifier
 
 
-@pytest.mark.parametrize(("hidden", "residual"), [(0, False), (7, False), (5, True)])
-def test_classifier_and_its_eigenfeatures(hidden, residual):
-    config = bilinear_classifier.Config(12, 5, 3, hidden, residual)
+@pytest.mark.parametrize(("embedding_dim", "residual"), [(0, False), (7, False), (5, True)])
+def test_classifier_and_its_eigenfeatures(embedding_dim, residual):
+    config = bilinear_classifier.Config(12, 5, 3, embedding_dim, residual)
     params = bilinear_classifier.init(jax.random.key(0), config)
     x = points(12)
     inputs = x if params.embedding is None else x @ np.asarray(params.embedding)
@@ -315,11 +315,11 @@ def test_classifier_and_its_eigenfeatures(hidden, residual):
     close(quadratic, gate @ np.asarray(layer.p).T, 1e-10)
 
 
-@pytest.mark.parametrize("hidden", [0, 20])
-def test_masks_move_along_one_eigenvector_and_raise_its_class(hidden):
-    config = bilinear_classifier.Config(20, 6, 3, hidden)
+@pytest.mark.parametrize("embedding_dim", [0, 20])
+def test_masks_move_along_one_eigenvector_and_raise_its_class(embedding_dim):
+    config = bilinear_classifier.Config(20, 6, 3, embedding_dim)
     params = bilinear_classifier.init(jax.random.key(0), config)
-    if hidden:  # an embedding that keeps angles, so that what moves in pixels moves alike in the embedded space
+    if embedding_dim:  # an embedding that keeps angles, so that what moves in pixels moves alike in the embedded space
         params = params._replace(embedding=jnp.linalg.qr(params.embedding)[0])
     rng = np.random.default_rng(0)
     x, labels = jnp.asarray(rng.uniform(size=(40, 20))), jnp.asarray(rng.integers(0, 3, 40))

@@ -43,7 +43,7 @@ def numpy_fields(weights, heads=1, norm=False, gelu=False):
 
 @pytest.mark.parametrize(("heads", "norm", "gelu"), [(1, False, False), (2, True, False), (4, True, True)])
 def test_fields_against_numpy(heads, norm, gelu):
-    config = Config(dim=8, hidden=5, num_heads=heads, norm=norm, activation="gelu" if gelu else "tanh", num_blocks=4)
+    config = Config(dim=8, width=5, num_heads=heads, norm=norm, activation="gelu" if gelu else "tanh", num_blocks=4)
     params = ode_transformer.init(jax.random.key(3), config)
     params = params._replace(b_in=params.b_in + 0.3, b_out=params.b_out - 0.2)
     x = jax.random.normal(jax.random.key(4), (6, 8))
@@ -61,7 +61,7 @@ def test_fields_against_numpy(heads, norm, gelu):
 
 @pytest.mark.parametrize("num_blocks", [1, 2, 4])
 def test_blocks_are_used_in_turn(num_blocks):
-    config = Config(dim=4, hidden=3, num_blocks=num_blocks, step_size=0.5)
+    config = Config(dim=4, width=3, num_blocks=num_blocks, step_size=0.5)
     params = ode_transformer.init(jax.random.key(0), config)
     x = np.array(jax.random.normal(jax.random.key(1), (5, 4)))
     expected = x
@@ -134,7 +134,7 @@ def test_parameters_of_another_number_of_blocks():
     [
         ({"num_heads": 3}, "dim must be a multiple of num_heads = 3, got 8"),
         ({"num_layers": 6, "num_blocks": 4}, "num_layers must be a multiple of num_blocks = 4, got 6"),
-        ({"hidden": 0}, "hidden must be a whole number of at least 1, got 0"),
+        ({"width": 0}, "width must be a whole number of at least 1, got 0"),
         ({"scheme": "rk5"}, "scheme must be 'parallel' or .* 'dopri5', got 'rk5'"),
         ({"activation": "relu"}, "activation must be 'tanh' or 'gelu', got 'relu'"),
         ({"step_size": 0.0}, "step_size must not be 0"),

@@ -21,9 +21,15 @@ from zoo.convex_problems import enumerate_patterns, solve
 from zoo.formula_data import FACTS, formula_data, scipy_projection
 
 # jitted functions of the package take numpy's arrays too
-beta_max, dual_norm, dual_direction, dual_value, duality_gap = map(
+weight_decay_max, dual_norm, dual_direction, dual_value, duality_gap = map(
     jax.jit,
-    (convex_relu.beta_max, convex_relu.dual_norm, convex_relu.dual_direction, convex_relu.dual_value, convex_relu.duality_gap),
+    (
+        convex_relu.weight_decay_max,
+        convex_relu.dual_norm,
+        convex_relu.dual_direction,
+        convex_relu.dual_value,
+        convex_relu.duality_gap,
+    ),
 )
 whitened_optimum, whitened_gated_optimum, whitened_prediction, worst_margin, robust_worst_case = map(
     jax.jit,
@@ -105,9 +111,9 @@ def test_dual_norm_is_the_largest_projection(problem):
     assert 0.98 * max(pieces) < responses.max() <= max(pieces)
 
 
-def test_beta_max_of_the_facts(problem):
+def test_weight_decay_max_of_the_facts(problem):
     x, y, patterns, _, value, _ = problem
-    np.testing.assert_allclose(beta_max(x, y, patterns), value, atol=5e-7)
+    np.testing.assert_allclose(weight_decay_max(x, y, patterns), value, atol=5e-7)
 
 
 def test_dual_direction_attains_the_norm(problem):
@@ -170,7 +176,7 @@ def test_wrong_gradients_are_rejected(wrong):
 # ------------------------------------------------------------------------------------ the certificate, and the optimum
 
 
-def solve_program(x, y, patterns, beta, cones=True):
+def solve_program(x, y, patterns, weight_decay, cones=True):
     """The convex program by an interior-point method: its value, v and w."""
     cvxpy = pytest.importorskip("cvxpy")
     pytest.importorskip("clarabel")
@@ -178,29 +184,29 @@ def solve_program(x, y, patterns, beta, cones=True):
     outputs = cvxpy.sum(cvxpy.multiply(patterns, x @ (v - w)), axis=1)
     penalty = cvxpy.sum(cvxpy.norm(v, 2, axis=0)) + cvxpy.sum(cvxpy.norm(w, 2, axis=0))
     inside = [cvxpy.multiply(2 * patterns - 1, x @ part) >= 0 for part in (v, w)] if cones else []
-    program = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum_squares(outputs - y) / 2 + beta * penalty), inside)
+    program = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum_squares(outputs - y) / 2 + weight_decay * penalty), inside)
     return solve(program), v.value, w.value
 
 
 def assert_certifies(duality_gap_fn):
     """The gap closes at the optimum and bounds the distance of every other network to it."""
     x, y = formula_data(8, 2)
-    patterns, beta, best = enumerate_patterns(x), 0.1, FACTS[8, 2][2]
-    value, v, w = solve_program(x, y, patterns, beta)
+    patterns, weight_decay, best = enumerate_patterns(x), 0.1, FACTS[8, 2][2]
+    value, v, w = solve_program(x, y, patterns, weight_decay)
     np.testing.assert_allclose(value, best, atol=1e-6)
     residual = y - np.sum(patterns * (x @ (v - w)), axis=1)
     norm = dual_norm(residual, x, patterns)
-    np.testing.assert_allclose(norm / beta, 1, atol=5e-4)
-    np.testing.assert_allclose(dual_value(beta / norm * residual, y), best, atol=5e-5)
-    assert -1e-8 < float(duality_gap_fn(value, residual, y, beta, norm)) < 5e-5
+    np.testing.assert_allclose(norm / weight_decay, 1, atol=5e-4)
+    np.testing.assert_allclose(dual_value(weight_decay / norm * residual, y), best, atol=5e-5)
+    assert -1e-8 < float(duality_gap_fn(value, residual, y, weight_decay, norm)) < 5e-5
     rng = np.random.default_rng(0)
     for scale in (0, 0.1, 0.5, 1, 2):
         u, alpha = rng.normal(size=(2, 4)) * scale, rng.normal(size=4) * scale
         residual = y - np.maximum(x @ u, 0) @ alpha
-        objective = residual @ residual / 2 + beta / 2 * (np.sum(u**2) + np.sum(alpha**2))
-        gap = duality_gap_fn(objective, residual, y, beta, dual_norm(residual, x, patterns))
+        objective = residual @ residual / 2 + weight_decay / 2 * (np.sum(u**2) + np.sum(alpha**2))
+        gap = duality_gap_fn(objective, residual, y, weight_decay, dual_norm(residual, x, patterns))
         assert float(gap) >= objective - best - 1e-6
-        nu = beta / max(beta, dual_norm(residual, x, patterns)) * residual
+        nu = weight_decay / max(weight_decay, dual_norm(residual, x, patterns)) * residual
         np.testing.assert_allclose(gap, objective - (nu @ y - nu @ nu / 2), rtol=1e-12)
 
 
@@ -211,10 +217,10 @@ def test_duality_gap_certifies():
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda objective, r, y, beta, norm: objective - (r @ y - r @ r / 2),  # not scaled into the dual's domain
-        lambda objective, r, y, beta, norm: objective - beta / norm * (r @ y) + (beta / norm) ** 2 * (r @ r),  # no 1/2
-        lambda objective, r, y, beta, norm: duality_gap(objective, r, y, beta / 2, norm),
-        lambda objective, r, y, beta, norm: duality_gap(objective, -r, y, beta, norm),
+        lambda objective, r, y, decay, norm: objective - (r @ y - r @ r / 2),  # not scaled into the dual's domain
+        lambda objective, r, y, decay, norm: objective - decay / norm * (r @ y) + (decay / norm) ** 2 * (r @ r),  # no 1/2
+        lambda objective, r, y, decay, norm: duality_gap(objective, r, y, decay / 2, norm),
+        lambda objective, r, y, decay, norm: duality_gap(objective, -r, y, decay, norm),
     ],
 )
 def test_wrong_gaps_are_rejected(wrong):
@@ -223,24 +229,24 @@ def test_wrong_gaps_are_rejected(wrong):
 
 def test_gap_is_finite_at_a_perfect_fit():
     y = formula_data(6, 2)[1]
-    for beta in (0.0, 0.1):
-        assert float(duality_gap(1.5, 0 * y, y, beta, 0.0)) == 1.5
+    for weight_decay in (0.0, 0.1):
+        assert float(duality_gap(1.5, 0 * y, y, weight_decay, 0.0)) == 1.5
 
 
-def assert_beta_max(beta_max_fn):
-    """The zero network is optimal just above beta_max and not just below: p* < |y|^2/2 is quadratic in the distance."""
+def assert_weight_decay_max(weight_decay_max_fn):
+    """The zero network is optimal just above weight_decay_max and not just below: p* < |y|^2/2 is quadratic in the distance."""
     x, y = formula_data(6, 2)
     patterns = enumerate_patterns(x)
-    threshold = float(beta_max_fn(x, y, patterns))
+    threshold = float(weight_decay_max_fn(x, y, patterns))
     assert y @ y / 2 - solve_program(x, y, patterns, 1.001 * threshold)[0] < 1e-9
     assert y @ y / 2 - solve_program(x, y, patterns, 0.999 * threshold)[0] > 1e-7
 
 
-def test_beta_max_is_the_least_beta_with_a_zero_optimum():
-    assert_beta_max(beta_max)
-    rejected(assert_beta_max, lambda *args: 2 * beta_max(*args))
-    rejected(assert_beta_max, lambda *args: beta_max(*args) / 2)
-    rejected(assert_beta_max, lambda x, y, patterns: np.linalg.norm((patterns.T * y) @ x, axis=1).max())  # no cones
+def test_weight_decay_max_is_the_least_with_a_zero_optimum():
+    assert_weight_decay_max(weight_decay_max)
+    rejected(assert_weight_decay_max, lambda *args: 2 * weight_decay_max(*args))
+    rejected(assert_weight_decay_max, lambda *args: weight_decay_max(*args) / 2)
+    rejected(assert_weight_decay_max, lambda x, y, patterns: np.linalg.norm((patterns.T * y) @ x, axis=1).max())  # no cones
 
 
 # ---------------------------------------------------------------------------------------------------- whitened data
@@ -250,12 +256,14 @@ def assert_whitened(optimum_fn, gated_fn, prediction_fn):
     """The program on orthonormal rows; all 2^n patterns."""
     basis = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 3)))[0].T
     patterns = np.array(list(itertools.product((0.0, 1.0), repeat=3))).T
-    for y, beta in ((np.array([1.2, -0.7, 0.9]), 0.3), (np.array([1.2, -0.7, 0.9]), 0.8), (np.array([0.5, 1.0, 0.4]), 0.2)):
-        value, v, w = solve_program(basis, y, patterns, beta)
-        np.testing.assert_allclose(optimum_fn(y, beta), value, atol=1e-7)
+    for y, weight_decay in (([1.2, -0.7, 0.9], 0.3), ([1.2, -0.7, 0.9], 0.8), ([0.5, 1.0, 0.4], 0.2)):
+        y = np.array(y)
+        value, v, w = solve_program(basis, y, patterns, weight_decay)
+        np.testing.assert_allclose(optimum_fn(y, weight_decay), value, atol=1e-7)
         # the loss bounds half the squared distance of the outputs by the gap, 1e-8, and the infeasibility, 1e-8
-        np.testing.assert_allclose(prediction_fn(y, beta), np.sum(patterns * (basis @ (v - w)), axis=1), atol=2e-4)
-        np.testing.assert_allclose(gated_fn(y, beta), solve_program(basis, y, patterns, beta, cones=False)[0], atol=1e-7)
+        np.testing.assert_allclose(prediction_fn(y, weight_decay), np.sum(patterns * (basis @ (v - w)), axis=1), atol=2e-4)
+        gated = solve_program(basis, y, patterns, weight_decay, cones=False)[0]
+        np.testing.assert_allclose(gated_fn(y, weight_decay), gated, atol=1e-7)
 
 
 WHITENED = whitened_optimum, whitened_gated_optimum, whitened_prediction
@@ -265,8 +273,8 @@ def test_whitened_optimum_is_that_of_the_program():
     assert_whitened(*WHITENED)
 
 
-def unhalved(y, beta):
-    return sum(float(np.where(z <= beta, z**2, 2 * beta * z - beta**2)) for z in sign_norms(y))
+def unhalved(y, weight_decay):
+    return sum(float(np.where(z <= weight_decay, z**2, 2 * weight_decay * z - weight_decay**2)) for z in sign_norms(y))
 
 
 def sign_norms(y):
@@ -277,13 +285,13 @@ def sign_norms(y):
     ("which", "wrong"),
     [
         (0, unhalved),
-        (0, lambda y, beta: whitened_optimum(y, beta / 2)),
+        (0, lambda y, decay: whitened_optimum(y, decay / 2)),
         (0, whitened_gated_optimum),  # the two signs by one neuron
-        (0, lambda y, beta: sum(beta * z - beta**2 / 2 for z in sign_norms(y))),  # never zero
+        (0, lambda y, decay: sum(decay * z - decay**2 / 2 for z in sign_norms(y))),  # never zero
         (1, whitened_optimum),
-        (2, lambda y, beta: y * max(0, 1 - beta / np.linalg.norm(y))),
-        (2, lambda y, beta: np.abs(whitened_prediction(y, beta))),
-        (2, lambda y, beta: whitened_prediction(y, beta / 2)),
+        (2, lambda y, decay: y * max(0, 1 - decay / np.linalg.norm(y))),
+        (2, lambda y, decay: np.abs(whitened_prediction(y, decay))),
+        (2, lambda y, decay: whitened_prediction(y, decay / 2)),
     ],
 )
 def test_wrong_whitened_values_are_rejected(which, wrong):
@@ -293,9 +301,9 @@ def test_wrong_whitened_values_are_rejected(which, wrong):
 
 
 def test_whitened_facts():
-    for beta, value, gated in ((0.2, 0.531252, 0.385463), (1.0, 1.856258, 1.527313), (1.4, 2.043384, 1.858239)):
-        np.testing.assert_allclose(whitened_optimum(WHITENED_Y, beta), value, atol=1e-6)
-        np.testing.assert_allclose(whitened_gated_optimum(WHITENED_Y, beta), gated, atol=1e-6)
+    for weight_decay, value, gated in ((0.2, 0.531252, 0.385463), (1.0, 1.856258, 1.527313), (1.4, 2.043384, 1.858239)):
+        np.testing.assert_allclose(whitened_optimum(WHITENED_Y, weight_decay), value, atol=1e-6)
+        np.testing.assert_allclose(whitened_gated_optimum(WHITENED_Y, weight_decay), gated, atol=1e-6)
 
 
 def test_whitened_limits_and_duality():
@@ -306,29 +314,29 @@ def test_whitened_limits_and_duality():
     above = max(sign_norms(y)) * 1.0001
     np.testing.assert_allclose(whitened_optimum(y, above), half, rtol=1e-14)
     np.testing.assert_array_equal(whitened_prediction(y, above), 0)
-    for beta in (0.01, 0.3, 1.4):
-        residual = y - whitened_prediction(y, beta)
-        value = whitened_optimum(y, beta)
+    for weight_decay in (0.01, 0.3, 1.4):
+        residual = y - whitened_prediction(y, weight_decay)
+        value = whitened_optimum(y, weight_decay)
         np.testing.assert_allclose(dual_value(residual, y), value, rtol=1e-12)
-        gap = duality_gap(value, residual, y, beta, max(sign_norms(np.asarray(residual))))
+        gap = duality_gap(value, residual, y, weight_decay, max(sign_norms(np.asarray(residual))))
         np.testing.assert_allclose(gap, 0, atol=1e-12)
-        assert float(whitened_gated_optimum(y, beta)) < float(value)
+        assert float(whitened_gated_optimum(y, weight_decay)) < float(value)
 
 
 def test_whitened_derivatives():
-    """dp*/dy = nu = y - yhat and dp*/dbeta = the penalty over beta, also without negative targets."""
+    """dp*/dy = nu = y - yhat and dp*/dweight_decay = the penalty over weight_decay, also without negative targets."""
     for y in (WHITENED_Y, np.abs(WHITENED_Y)):
-        by_y, by_beta = jax.jit(jax.grad(whitened_optimum, argnums=(0, 1)))(y, 0.4)
+        by_y, by_decay = jax.jit(jax.grad(whitened_optimum, argnums=(0, 1)))(y, 0.4)
         np.testing.assert_allclose(by_y, y - whitened_prediction(y, 0.4), atol=1e-12)
-        np.testing.assert_allclose(by_beta, sum(max(0, z - 0.4) for z in sign_norms(y)), atol=1e-12)
+        np.testing.assert_allclose(by_decay, sum(max(0, z - 0.4) for z in sign_norms(y)), atol=1e-12)
 
 
 # ------------------------------------------------------------------------------------------------ adversarial training
 
 
-def grid_worst_case(network, x, y, eps):
+def grid_worst_case(network, x, y, radius):
     """The least margin of every example over a dense grid of its l_inf ball in the plane."""
-    side = np.linspace(-eps, eps, 41)
+    side = np.linspace(-radius, radius, 41)
     shifts = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
     margins = np.array([label * network(point + shifts) for point, label in zip(x, y, strict=True)]).min(axis=1)
     return margins, np.maximum(0, 1 - margins).mean()
@@ -346,10 +354,10 @@ def fixed_network():
 
 def assert_worst_case(worst_margin_fn, robust_worst_case_fn):
     network, x, y, outputs, slopes = fixed_network()
-    for eps in (0.0, 0.05, 0.2):
-        margins, hinge = grid_worst_case(network, x, y, eps)
-        np.testing.assert_allclose(worst_margin_fn(outputs, slopes, y, eps), margins, atol=1e-12)
-        np.testing.assert_allclose(robust_worst_case_fn(outputs, slopes, y, eps), hinge, atol=1e-12)
+    for radius in (0.0, 0.05, 0.2):
+        margins, hinge = grid_worst_case(network, x, y, radius)
+        np.testing.assert_allclose(worst_margin_fn(outputs, slopes, y, radius), margins, atol=1e-12)
+        np.testing.assert_allclose(robust_worst_case_fn(outputs, slopes, y, radius), hinge, atol=1e-12)
 
 
 ROBUST = worst_margin, robust_worst_case
@@ -362,12 +370,12 @@ def test_worst_case_is_that_of_a_dense_grid():
 @pytest.mark.parametrize(
     ("which", "wrong"),
     [
-        (0, lambda f, g, y, eps: y * f - eps * np.linalg.norm(g, axis=1)),  # the l_2 attack
-        (0, lambda f, g, y, eps: y * f - eps * np.abs(g).max(axis=1)),  # the l_1 attack
-        (0, lambda f, g, y, eps: y * f + eps * np.abs(g).sum(axis=1)),
-        (0, lambda f, g, y, eps: f - eps * np.abs(g).sum(axis=1)),  # without the label
-        (1, lambda f, g, y, eps: 10 * robust_worst_case(f, g, y, eps)),  # a sum
-        (1, lambda f, g, y, eps: np.mean(1 - worst_margin(f, g, y, eps))),  # no hinge
+        (0, lambda f, g, y, radius: y * f - radius * np.linalg.norm(g, axis=1)),  # the l_2 attack
+        (0, lambda f, g, y, radius: y * f - radius * np.abs(g).max(axis=1)),  # the l_1 attack
+        (0, lambda f, g, y, radius: y * f + radius * np.abs(g).sum(axis=1)),
+        (0, lambda f, g, y, radius: f - radius * np.abs(g).sum(axis=1)),  # without the label
+        (1, lambda f, g, y, radius: 10 * robust_worst_case(f, g, y, radius)),  # a sum
+        (1, lambda f, g, y, radius: np.mean(1 - worst_margin(f, g, y, radius))),  # no hinge
     ],
 )
 def test_wrong_worst_cases_are_rejected(which, wrong):
@@ -377,18 +385,18 @@ def test_wrong_worst_cases_are_rejected(which, wrong):
 
 
 def test_worst_case_of_the_robust_program():
-    """At n = 12, d = 2, beta = eps = 0.1 its value is that of the network it returns, under the worst attack."""
+    """At n = 12, d = 2, weight_decay = radius = 0.1 its value is that of the network it returns, under the worst attack."""
     cvxpy = pytest.importorskip("cvxpy")
     pytest.importorskip("clarabel")
     x, _ = formula_data(12, 2)
-    y, eps, beta, patterns = np.sign(x[:, 0] * x[:, 1]), 0.1, 0.1, enumerate_patterns(x)
+    y, radius, weight_decay, patterns = np.sign(x[:, 0] * x[:, 1]), 0.1, 0.1, enumerate_patterns(x)
     assert patterns.shape[1] == 24
     v, w = (cvxpy.Variable((2, 24)) for _ in range(2))
     gradients = patterns @ (v - w).T
-    margins = cvxpy.multiply(y, cvxpy.sum(cvxpy.multiply(x, gradients), axis=1)) - eps * cvxpy.norm(gradients, 1, axis=1)
-    penalty = beta * (cvxpy.sum(cvxpy.norm(v, 2, axis=0)) + cvxpy.sum(cvxpy.norm(w, 2, axis=0)))
+    margins = cvxpy.multiply(y, cvxpy.sum(cvxpy.multiply(x, gradients), axis=1)) - radius * cvxpy.norm(gradients, 1, axis=1)
+    penalty = weight_decay * (cvxpy.sum(cvxpy.norm(v, 2, axis=0)) + cvxpy.sum(cvxpy.norm(w, 2, axis=0)))
     held = [
-        cvxpy.multiply((2 * patterns - 1)[:, i], x @ part[:, i]) >= eps * cvxpy.norm(part[:, i], 1)
+        cvxpy.multiply((2 * patterns - 1)[:, i], x @ part[:, i]) >= radius * cvxpy.norm(part[:, i], 1)
         for part in (v, w)
         for i in range(24)
     ]
@@ -400,8 +408,8 @@ def test_worst_case_of_the_robust_program():
         return np.maximum(points @ v.value, 0).sum(axis=-1) - np.maximum(points @ w.value, 0).sum(axis=-1)
 
     slopes = patterns @ (v.value - w.value).T
-    predicted = robust_worst_case(network(x), slopes, y, eps)
-    np.testing.assert_allclose(predicted, grid_worst_case(network, x, y, eps)[1], atol=1e-5)
+    predicted = robust_worst_case(network(x), slopes, y, radius)
+    np.testing.assert_allclose(predicted, grid_worst_case(network, x, y, radius)[1], atol=1e-5)
     np.testing.assert_allclose(predicted + penalty.value, program.value, atol=1e-5)
     np.testing.assert_allclose(robust_worst_case(network(x), slopes, y, 0.0), 0.3177, atol=1e-4)
 
@@ -417,7 +425,7 @@ def test_dtype_follows_the_input():
         convex_relu.whitened_gated_optimum(y, 1),
         convex_relu.whitened_prediction(y, 0.1),
         jax.eval_shape(convex_relu.dual_direction, y, x, patterns),
-        jax.eval_shape(convex_relu.beta_max, x, y, patterns),
+        jax.eval_shape(convex_relu.weight_decay_max, x, y, patterns),
         convex_relu.dual_value(y, y),
         convex_relu.duality_gap(1.0, y, y, 0.1, scalar),
         convex_relu.worst_margin(y, x, y, 0.1),
@@ -435,19 +443,19 @@ def test_vmap_equals_a_loop():
     for i, nu in enumerate(many):
         for field, one in zip(batched, dual_direction(nu, x, patterns), strict=True):
             np.testing.assert_allclose(field[i], one, rtol=1e-12, atol=1e-14)
-    betas = jnp.array([0.1, 1.0, 3.0])
+    weight_decays = jnp.array([0.1, 1.0, 3.0])
     for function in WHITENED:
-        loop = jnp.stack([function(jnp.asarray(y), beta) for beta in betas])
-        np.testing.assert_allclose(jax.jit(jax.vmap(function, (None, 0)))(y, betas), loop, rtol=1e-14)
+        loop = jnp.stack([function(jnp.asarray(y), weight_decay) for weight_decay in weight_decays])
+        np.testing.assert_allclose(jax.jit(jax.vmap(function, (None, 0)))(y, weight_decays), loop, rtol=1e-14)
 
 
 def test_the_arrays_of_waves_and_lists_are_numbers():
     """Eagerly, as README's reader would: numpy's arrays, lists, whole numbers and booleans."""
     x, y = waves.points(6, 2)
     patterns = enumerate_patterns(x)
-    assert float(convex_relu.beta_max(x, y, patterns)) == pytest.approx(FACTS[6, 2][1], abs=1e-6)
-    same = convex_relu.beta_max(x.tolist(), y.tolist(), (patterns == 1).tolist())
-    np.testing.assert_allclose(same, convex_relu.beta_max(x, y, patterns), rtol=1e-14)
+    assert float(convex_relu.weight_decay_max(x, y, patterns)) == pytest.approx(FACTS[6, 2][1], abs=1e-6)
+    same = convex_relu.weight_decay_max(x.tolist(), y.tolist(), (patterns == 1).tolist())
+    np.testing.assert_allclose(same, convex_relu.weight_decay_max(x, y, patterns), rtol=1e-14)
     assert float(convex_relu.dual_norm([3, -4], [[1, 0], [0, 1]], [[True, True], [True, False]])) == 4
 
 
@@ -487,22 +495,24 @@ CALLS = [
     Call(convex_relu.dual_norm, {"nu": Y, "x": X, "patterns": PATTERNS}, scaling={"nu": 1, "x": 1}, degree=2,
          cases=[{"nu": 0 * Y}, {"x": 0 * X}, {"x": X * [1, 0]}, {"x": X[[0, 0, 2, 2, 4, 4]]}],
          kinks=("case 0", "case 1")),  # a norm at 0
-    # direction and sign carry no derivative; the value is that of dual_norm, as is beta_max
+    # direction and sign carry no derivative; the value is that of dual_norm, as is weight_decay_max
     Call(convex_relu.dual_direction, {"nu": Y, "x": X, "patterns": PATTERNS}, differentiable=False),
-    Call(convex_relu.beta_max, {"x": X, "y": Y, "patterns": PATTERNS}, differentiable=False),
+    Call(convex_relu.weight_decay_max, {"x": X, "y": Y, "patterns": PATTERNS}, differentiable=False),
     Call(convex_relu.dual_value, {"nu": Y, "y": SLOPES[:, 0]}, scaling={"nu": 1, "y": 1}, degree=2),
-    Call(convex_relu.duality_gap, {"objective": 9.0, "residual": Y, "y": Y, "beta": 0.3, "norm": 1.7},
-         scaling={"objective": 2, "residual": 1, "y": 1, "beta": 1, "norm": 1}, degree=2,
-         cases=[{"beta": 1.7}, {"beta": 2.0}, {"residual": 0 * Y, "norm": 0.0}, {"beta": 0.0, "norm": 0.0}]),
-    Call(convex_relu.whitened_optimum, {"y": WHITENED_Y, "beta": 0.4}, scaling={"y": 1, "beta": 1}, degree=2,
-         cases=[{"y": np.abs(WHITENED_Y)}, {"y": 0 * WHITENED_Y}, {"beta": math.hypot(0.7, 1.1)},
-                {"y": 0 * WHITENED_Y, "beta": 0.0}]),
-    Call(convex_relu.whitened_gated_optimum, {"y": WHITENED_Y, "beta": 0.4}, scaling={"y": 1, "beta": 1}, degree=2,
-         cases=[{"y": 0 * WHITENED_Y}, {"y": 0 * WHITENED_Y, "beta": 0.0}]),
-    Call(convex_relu.whitened_prediction, {"y": WHITENED_Y, "beta": 0.4}, scaling={"y": 1, "beta": 1}, degree=1,
-         cases=[{"y": np.abs(WHITENED_Y)}, {"y": 0 * WHITENED_Y}, {"beta": 1.3}]),
-    Call(convex_relu.worst_margin, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "eps": 0.1},
+    Call(convex_relu.duality_gap, {"objective": 9.0, "residual": Y, "y": Y, "weight_decay": 0.3, "norm": 1.7},
+         scaling={"objective": 2, "residual": 1, "y": 1, "weight_decay": 1, "norm": 1}, degree=2,
+         cases=[{"weight_decay": 1.7}, {"weight_decay": 2.0}, {"residual": 0 * Y, "norm": 0.0},
+                {"weight_decay": 0.0, "norm": 0.0}]),
+    Call(convex_relu.whitened_optimum, {"y": WHITENED_Y, "weight_decay": 0.4}, scaling={"y": 1, "weight_decay": 1}, degree=2,
+         cases=[{"y": np.abs(WHITENED_Y)}, {"y": 0 * WHITENED_Y}, {"weight_decay": math.hypot(0.7, 1.1)},
+                {"y": 0 * WHITENED_Y, "weight_decay": 0.0}]),
+    Call(convex_relu.whitened_gated_optimum, {"y": WHITENED_Y, "weight_decay": 0.4},
+         scaling={"y": 1, "weight_decay": 1}, degree=2,
+         cases=[{"y": 0 * WHITENED_Y}, {"y": 0 * WHITENED_Y, "weight_decay": 0.0}]),
+    Call(convex_relu.whitened_prediction, {"y": WHITENED_Y, "weight_decay": 0.4}, scaling={"y": 1, "weight_decay": 1}, degree=1,
+         cases=[{"y": np.abs(WHITENED_Y)}, {"y": 0 * WHITENED_Y}, {"weight_decay": 1.3}]),
+    Call(convex_relu.worst_margin, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "radius": 0.1},
          scaling={"outputs": 1, "slopes": 1}, degree=1, cases=[{"slopes": 0 * SLOPES}],
          kinks=("case 0",)),  # the modulus of a slope
-    Call(convex_relu.robust_worst_case, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "eps": 0.1}),
+    Call(convex_relu.robust_worst_case, {"outputs": Y, "slopes": SLOPES, "y": LABELS, "radius": 0.1}),
 ]  # fmt: skip
