@@ -121,7 +121,7 @@ class Cite:
     names: tyro.conf.Positional[list[str]] = dataclasses.field(default_factory=list)
     """Papers (xor), experiments (xor/phases), modules (theory/feature_learning/xor), result files (*.nc), results folders."""
     plain: bool = False
-    """One line for people each: authors, title, where it appeared, year."""
+    """One readable line for each: authors, title, where it appeared, year."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -251,7 +251,7 @@ def _sweep(words: list[str]) -> int:
             return 0
         for job in jobs:
             job.wait()
-    retry = chosen.retry_failed and chosen.launcher == "none"  # the processes have
+    retry = chosen.retry_failed and chosen.launcher == "none"  # else the launched processes have done so
     result, failed = sweep_plan(plan, chosen.refresh, retry, _settings(chosen))
     path = write_whole(plan, result)
     files = [] if path is None else [path]
@@ -350,7 +350,7 @@ def _with_ranges(config: Any, prefix: str, comments: dict[str, str]) -> Any:
 
 
 def _beside(text: str, what: str) -> Any:
-    """Of a function in a file, file.py:simulate: what that file calls `config` or `predict`, if it does."""
+    """For a function in a file, file.py:simulate: the object that the file calls `config` or `predict`, or None."""
     from .sweeps.functions import from_file
 
     name, colon, _ = text.partition(":")

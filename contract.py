@@ -26,7 +26,7 @@ class _Mark(NamedTuple):
     name: str
 
 
-Static = _Mark("Static")  # a float that is part of the program, as all that is no float is
+Static = _Mark("Static")  # a float that is fixed in the compiled program, as every other type is
 Infinite = _Mark("Infinite")  # infinity is a value of this field; without it a number is finite
 
 Count = Annotated[int, Ge(1)]
@@ -47,7 +47,7 @@ class Tolerance(NamedTuple):
 
 
 def check(config: Any) -> None:
-    """Make every field of a frozen dataclass what its type says: a list a tuple, an int where a float is meant a float.
+    """Convert every field of a frozen dataclass to its type: a list to a tuple, an int to a float where a float is meant.
 
     Raises ValueError in one line that names the field, what is allowed and what was given. A traced value is left as it is.
     """

@@ -1,4 +1,4 @@
-"""What experiments of several papers measure or arrange alike. No prediction and no theory: the simulated side may use it."""
+"""Measurements that experiments of several papers share. No prediction and no theory: the simulated side may use them."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar

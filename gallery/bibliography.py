@@ -1,4 +1,4 @@
-"""The literature behind a module, an experiment or a stored result: references/*.bib, and who names which of its entries.
+"""The literature behind a module, an experiment or a stored result: references/*.bib, and which sources cite which entries.
 
 Nothing is registered: a module cites an entry whose arXiv number, doi or url stands in its source.
 """
@@ -22,7 +22,7 @@ from . import modules
 
 OWN = "closedform"  # the entry of this package
 FOLDER = Path(__file__).with_name("references")  # a file a paper
-_CITED = ("theory", "solvers")  # what a module owes its numbers to, if it imports them; a model may stem from anywhere
+_CITED = ("theory", "solvers")  # imports from here bring their citations; models may come from other papers
 _ARXIV = re.compile(r"\barxiv(?::|\.org/abs/|\s)\s*(\d{4}\.\d{4,5})", flags=re.IGNORECASE)
 _DOI = re.compile(r"\bdoi(?::|\.org/|\s)\s*(10\.\d{4,9}/[^\s\"'<>`]+)", flags=re.IGNORECASE)
 _ACCENTS = {"'": "\u0301", "`": "\u0300", "^": "\u0302", '"': "\u0308", "~": "\u0303", "c": "\u0327", "v": "\u030c"}
@@ -121,8 +121,8 @@ def cited_by(text: str) -> list[str]:
 def citations(name: str) -> list[str]:
     """The keys behind a module: those that its own docstring and comments name.
 
-    Behind an experiment (experiments/xor/phases) stand also those of the theory and the solvers that it imports itself, or
-    that a private module of its folder does.
+    An experiment (experiments/xor/phases) also has those of the theory and the solvers that it, or a private module of its
+    folder, imports.
     """
     path = modules.ROOT / f"{name}.py"
     others = _behind_file(path) if name.startswith("experiments/") else ()
@@ -187,8 +187,8 @@ def _readable(value: str) -> str:
 def behind(text: str, say: Callable[[str], None] = lambda message: None) -> list[str]:
     """The keys behind a paper (xor), an experiment, a module, a result file (*.nc) or a folder of results.
 
-    What cannot be read in a folder is told to `say` and left out. Raises `UsageError` for a name of nothing, a file that is
-    no result, and a folder without results.
+    Files of a folder that cannot be read are reported by `say` and left out. Raises `UsageError` for an unknown name, a file
+    that is no result, and a folder without results.
     """
     if text.endswith(".nc"):
         return _of_experiment(experiment_of(Path(text)))

@@ -1,4 +1,4 @@
-"""The result of every experiment: as stored where it is, at small sizes otherwise."""
+"""The result of every experiment: the stored one if there is one, otherwise one at small sizes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _sizes(experiment: Experiment, small: bool) -> tuple[Any, dict[str, tuple], 
 
 
 def stored_sizes(name: str, results: Path, small: bool) -> Stored | None:
-    """The stored result of those sizes, with at least so many seeds, of the sources of now; None where it is not there."""
+    """The stored result of those sizes, with at least so many seeds, by the current code; None if there is none."""
     experiment = find(name)
     config, over, seeds = _sizes(experiment, small)
     plan = request(experiment.module, config, over, False, None, 0, results, None)

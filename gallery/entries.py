@@ -45,7 +45,7 @@ class Picture(NamedTuple):
 
     @property
     def thumbnail(self) -> bytes:
-        """The same at the size of a card."""
+        """The picture at the size of a card."""
         from PIL import Image
 
         image = Image.open(io.BytesIO(self.png)).convert("RGB")
@@ -141,7 +141,7 @@ def _first(lines: list[str], what: str) -> list[str]:
 def picture(stored: Stored, resolution: int) -> tuple[Picture | None, str]:
     """The experiment's own figure where the result has the axes that it draws, else the generic one; None without axes.
 
-    And what went wrong: a figure that is made for the experiment's own sizes need not know those of a user.
+    The text says what went wrong: a figure that is made for the experiment's own sizes may fail at those of a user.
     """
     import matplotlib
 

@@ -42,7 +42,7 @@ def markdown(text: str) -> str:
 
 
 def fenced(text: str) -> str:
-    """The same Markdown with every doctest, up to the next blank line, in a fence of its own.
+    """The Markdown text with every doctest, up to the next blank line, in a fence of its own.
 
     >>> fenced("So:\\n\\n" + ">" * 3 + " 1 + 1\\n2\\n\\nand so on").split("\\n")
     ['So:', '', '```pycon', '>>> 1 + 1', '2', '```', '', 'and so on']

@@ -1,4 +1,4 @@
-"""What the modules of this package say of themselves, read from their sources: nothing is imported."""
+"""Docstrings, functions and imports of the modules of this package, read from their sources: nothing is imported."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def users(name: str) -> list[str]:
 
 
 def resolve(text: str) -> list[str]:
-    """The modules that a person names: a paper (xor), an experiment (xor/phases) or a module
-    (theory/feature_learning/xor, or with dots).
+    """The modules that a person names.
 
-    Raises `UsageError` for a name of nothing, with the nearest ones.
+    A name is a paper (xor), an experiment (xor/phases) or a module (theory/feature_learning/xor, or with dots). Raises
+    `UsageError` for an unknown name, with the nearest ones.
     """
     wanted = text.removesuffix(".py").replace(".", "/").removeprefix("closedform/").strip("/")
     stems = (wanted, f"experiments/{wanted}")

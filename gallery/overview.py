@@ -31,7 +31,7 @@ def _words(names: set[str] | list[str]) -> str:
 
 
 def with_table(text: str) -> str:
-    """A text whose table, between the two marks, is that of now."""
+    """The text with the table between its two marks brought up to date."""
     head, begin, rest = text.partition(_BEGIN)
     _, end, tail = rest.partition(_END)
     if not begin or not end:

@@ -16,8 +16,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def one_example(apply: F) -> F:
     """`apply(params, x, ...)` for an x of numbers of any kind, with the axes that its annotation names; others are refused.
 
-    Raises ValueError, in one line, for an x with further axes (or fewer), and for an axis that has the name of one of a
-    parameter and another size.
+    Raises ValueError, in one line, for an x with further axes (or fewer), and for an axis that has the name of an axis of a
+    parameter but another size.
     """
     signature = inspect.signature(apply)
 

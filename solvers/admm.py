@@ -53,7 +53,7 @@ class State(NamedTuple):
 
 
 class Factors(NamedTuple):
-    """What a program and a penalty fix."""
+    """The factorisation of a program with a penalty."""
 
     program: Program
     rho: Float[Array, ""]
@@ -92,7 +92,7 @@ def step(state: State, factors: Factors, dual_step: ArrayLike = 1.0) -> State:
 
 
 def measure(state: State, factors: Factors) -> Bounds:
-    """The objective at the weights projected on their cones, and the bound of the residual and the cones' multipliers."""
+    """The objective at the weights projected on their cones, and the lower bound that residual and multipliers prove."""
     program = factors.program
     x, y, active, sign, weight_decay = program
     nu = y - outputs(state.copy, program)
@@ -104,7 +104,7 @@ def measure(state: State, factors: Factors) -> Bounds:
 
 
 def network_objective(state: State, program: Program) -> Float[Array, ""]:
-    """The objective of the network whose neurons the blocks become, in their cones or not."""
+    """The objective of the network that has the blocks as neurons, whether they lie in their cones or not."""
     f = jax.nn.relu(program.x @ state.weights) @ program.sign
     return jnp.sum((f - program.y) ** 2) / 2 + program.weight_decay * jnp.sum(jnp.abs(program.sign) * norms(state.weights))
 

@@ -5,10 +5,10 @@ r"""Attacks on a two-layer network: inputs moved in an l_inf box so that the mar
 | `fgsm` | $x - r \operatorname{sign}(y \nabla f(x))$ | one, to a corner of the box |
 | `pgd` | $x \leftarrow$ the box's nearest point to $x - \text{step} \; r \operatorname{sign}(y \nabla f(x))$ | many |
 
-with $r$ the radius of the box along each input (0: this input is not attacked). Every loss that falls with the margin has this
-sign of its gradient, except that a hinge has none beyond a margin of 1: there an attack on the loss would stay where it is,
-and one on the margin does not. Where no activation changes in the box, $f$ is linear there and one step of either reaches the
-worst case; elsewhere both give a lower bound of the harm that the box can do.
+with $r$ the radius of the box along each input (0: this input is not attacked). Every loss that falls with the margin has a
+gradient of this sign, except that a hinge has no gradient beyond a margin of 1: there an attack on the loss would not move, and
+an attack on the margin does. Where no activation changes in the box, $f$ is linear there and one step of either attack reaches
+the worst case; elsewhere both give a lower bound of the worst case.
 
 The box is not cut to the range of the data, $[0, 1]$ for pixels, unless `within` asks for it: the worst case of
 `solvers.robust` is over the whole box.
@@ -70,7 +70,7 @@ def pgd(
     step_size: Real[ArrayLike, ""] | None = None,
     within: Range | None = None,
 ) -> Float[Array, "sample dim"]:
-    """Projected gradient descent on the margin; of the points seen, x among them, the one with the smallest.
+    """Projected gradient descent on the margin: the point of the smallest margin among those visited, x included.
 
     From x, or from a point drawn uniformly in the box if a `key` is given. `step_size` is in units of the radius, by
     default 2.5/num_steps as in Madry et al.; below 2/num_steps a corner may be out of reach. The margin never rises.
@@ -97,7 +97,7 @@ _Seen = tuple[Array, Array, Array]  # where PGD is, the worst point so far, its 
 
 
 def _uphill(params: two_layer.Params, x: Array, y: Array) -> Array:
-    """The sign of the gradient of the margin; 0 for an input that f does not see."""
+    """The sign of the gradient of the margin; 0 for an input on which f does not depend."""
     return jnp.sign(jax.grad(lambda points: jnp.sum(margins(params, points, y)))(x))
 
 

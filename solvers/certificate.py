@@ -8,9 +8,9 @@ c = \min\left(1, \frac{\beta}{N}\right)
 $$
 
 Scaled by $c$, $\nu$ is feasible in the dual, so that no network of any width is better than $\text{dual}(c\, \nu)$, and the gap
-is what the network may yet gain. At an optimum $N(\nu) = \beta$. With every pattern $N$ is exact, and the bound a proof. The
-search ascends $|\nu \cdot \operatorname{relu}(x u)|$ from many starts; it gives $N$ from below, so its bound is conditional on
-having found the top.
+bounds what a better network can gain. At an optimum $N(\nu) = \beta$. With every pattern $N$ is exact, and the bound a proof.
+The search ascends $|\nu \cdot \operatorname{relu}(x u)|$ from many starts; it gives $N$ from below, so its bound holds on
+condition that the search has found the maximum.
 
 Source: derived from the dual of Pilanci and Ergen, arXiv 2002.10553; see `theory.convex.convex_relu`.
 """
@@ -32,7 +32,7 @@ from .program import Numbers, checked
 
 
 class Certificate(NamedTuple):
-    """What the residual of a network says of all networks; leading axes where several were certified at once."""
+    """A lower bound for all networks from the residual of one; leading axes where several were certified at once."""
 
     objective: Float[Array, "*batch"]  # of the network
     bound: Float[Array, "*batch"]  # no network has a smaller objective, if `proof`
@@ -44,7 +44,7 @@ class Certificate(NamedTuple):
 
     @property
     def gap(self) -> Float[Array, "*batch"]:
-        """objective - bound: at most this is left to gain."""
+        """objective - bound: no network is better by more than this."""
         return self.objective - self.bound
 
 
@@ -105,7 +105,7 @@ def by_search(
     loss: Loss = losses.squared,
     num_starts: int = 1024,
 ) -> Certificate:
-    """The same with N by the search. May be jitted and mapped."""
+    """A certificate with N by the search, which is no proof. May be jitted and mapped."""
     nu = _dual_point(params, x, y, loss)
     spread = convex_relu.products(params)[0]
     found = search(key, nu, x, num_starts=num_starts, near=spread)
@@ -155,7 +155,7 @@ def search(
     near: Float[Array, "dim neuron"] | None = None,
     num_steps: int = 200,
 ) -> Found:
-    """Ascend from random directions, and from those of given neurons, shaken; each with either sign.
+    """Local maxima by ascent from random directions and from perturbed directions of given neurons, each with either sign.
 
     Steps of fixed length along the gradient on the sphere, shrinking geometrically: at the kinks, where the maxima of a
     trained network lie, a gradient does not fall to zero. The best point of every path is kept.

@@ -55,7 +55,7 @@ class State(NamedTuple):
 
 
 def start(key: PRNGKeyArray, params: Any) -> State:
-    """Before the first update."""
+    """The state before the first update."""
     return State(*descent.begin(params), key)
 
 

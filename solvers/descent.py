@@ -24,7 +24,7 @@ P = TypeVar("P")
 
 
 class State(NamedTuple):
-    """Parameters in training, where somebody else owns the loop: the engine, or a loop below."""
+    """Parameters in training; the loop is the engine's, or one of the functions below."""
 
     params: Any
     memory: optax.OptState  # of the optimiser
@@ -32,7 +32,7 @@ class State(NamedTuple):
 
 
 def begin(params: Any) -> State:
-    """Before the first update."""
+    """The state before the first update."""
     memory = _optimiser(1, None).init(params)
     return State(params, memory, jnp.zeros((), int))
 
@@ -90,7 +90,7 @@ def minibatch_adam(
     num_steps: int,
     weight_decay: ArrayLike = 0.0,
 ) -> P:
-    """The trained parameters; objective_fn(params, step) is that of the examples of one step.
+    """The trained parameters; objective_fn(params, step) is the objective on the examples of one step.
 
     Weight decay is decoupled, as in AdamW: a step takes off learning_rate times the cosine times weight_decay of them.
     """
@@ -102,5 +102,5 @@ def minibatch_adam(
 
 
 def _floats(params: P) -> P:
-    """Whole numbers, which have no derivative, as floats."""
+    """The parameters, with whole numbers, which have no derivative, as floats."""
     return jax.tree.map(lambda p: p if jnp.issubdtype(jnp.result_type(p), jnp.inexact) else jnp.asarray(p, float), params)

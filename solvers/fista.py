@@ -73,7 +73,7 @@ def gated(program: Program) -> Composite:
 
 
 def relu(program: Program) -> Composite:
-    """The same with every block in the cone of its pattern; a projection for each block and step."""
+    """Group Lasso with every block in the cone of its pattern; every step projects every block."""
     composite = gated(program)
     return composite._replace(
         prox=lambda w, threshold: shrink(projected(w, program), threshold),
@@ -87,7 +87,7 @@ def projected(weights: Float[Array, "dim block"], program: Program) -> Float[Arr
 
 
 def lasso(features: Float[Array, "sample neuron"], y: Float[Array, "sample"], weight_decay: Float[Array, ""]) -> Composite:
-    """l1-penalised regression on given features, as relu(x u) of unit vectors u."""
+    """l1-penalised regression on given features, such as relu(x u) for unit vectors u."""
     return Composite(
         forward=lambda a: features @ a,
         adjoint=lambda nu: features.T @ nu,
@@ -106,11 +106,11 @@ def shrink(weights: Float[Array, "dim block"], threshold: Float[Array, ""]) -> F
 
 
 def init(composite: Composite, start: Weights, curvature: ArrayLike | None = None) -> State:
-    """From `start`. With `curvature`, the largest eigenvalue of F F', steps have the length 1/curvature throughout."""
+    """The state at `start`. With `curvature`, the largest eigenvalue of F F', all steps have the length 1/curvature."""
     y = composite.y
     tiny = jnp.asarray(jnp.finfo(y.dtype).tiny, y.dtype)
     if curvature is None:
-        # of one direction, hence too small: the first steps raise it
+        # the curvature along one direction, hence too small: the first steps raise it
         pull = composite.adjoint(y)
         first, least = jnp.sum(composite.forward(pull) ** 2) / jnp.maximum(jnp.sum(pull**2), tiny), tiny
     else:
@@ -158,7 +158,7 @@ def minimise(
     max_steps: int,
     every: int = 10,
 ) -> Solution:
-    """Any composite problem from a start, to a verified relative gap; `Solution.weights` has the start's shape."""
+    """The optimum of any composite problem, to a verified relative gap; `Solution.weights` has the shape of `start`."""
     loss.check(composite.y, smooth=True)
     state, bounds, steps = run(
         lambda s: step(s, composite, loss),
@@ -181,7 +181,7 @@ def solve(
     max_steps: int = 20_000,
     start: Real[ArrayLike, "dim block"] | None = None,
 ) -> Solution:
-    """The gated program (`cones=False`), or the ReLU program by projections (`cones=True`), to a verified relative gap."""
+    """The optimum of the gated program (`cones=False`), or of the ReLU program (`cones=True`), to a verified relative gap."""
     start = jnp.zeros((program.x.shape[1], program.sign.size), program.x.dtype) if start is None else start
     return minimise((relu if cones else gated)(program), start, loss=loss, rtol=rtol, max_steps=max_steps)
 

@@ -37,10 +37,10 @@ from .program import network as network_of
 
 
 class Round(NamedTuple):
-    """One line of the account of `grow`."""
+    """One round of `grow`."""
 
     objective: float  # of the best network so far
-    bound: float  # the best so far
+    bound: float  # the best lower bound so far
     ratio: float  # N(nu)/weight_decay, 1 at an optimum
     blocks: int  # of the program that was solved
     neurons: int  # of its solution, merged
@@ -48,7 +48,7 @@ class Round(NamedTuple):
 
 class Grown(NamedTuple):
     network: two_layer.Params
-    certificate: Certificate  # of the network, by the best dual point of the rounds; no proof, its norm was searched for
+    certificate: Certificate  # of the network, by the best dual point of the rounds; no proof, as its norm is from a search
     rounds: list[Round]
 
 
@@ -130,14 +130,14 @@ def _start(key: PRNGKeyArray, x: Array, y: Array, loss: Loss, width: int) -> tup
 def _search(
     key: PRNGKeyArray, nu: Array, x: Array, y: Array, weight_decay: Array, near: ArrayLike, loss: Loss, num_starts: int
 ) -> tuple[Found, Array, Array]:
-    """What the search finds, its norm N(nu), and the bound that this proves."""
+    """The local maxima that the search finds, N(nu), and the bound that N(nu) gives."""
     found = search(key, nu, x, num_starts=num_starts, near=jnp.asarray(near))
     norm = jnp.max(found.value)
     return found, norm, loss.bound(nu, norm, y, weight_decay)
 
 
 def _near(weights: np.ndarray) -> np.ndarray:
-    """Where a search starts besides at random; those of zero up to the capacity are random starts as well."""
+    """Directions from which a search starts beside random ones, padded to the capacity by zeros, which are random starts."""
     return np.pad(weights, [(0, 0), (0, -weights.shape[1] % _CAPACITY)])
 
 
@@ -157,7 +157,7 @@ _CAPACITY = 64  # sizes are rounded up to its multiples, so that the rounds shar
 
 
 def _padded(weights: np.ndarray, sign: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """These products, and some of zero up to the capacity: they stay zero in training."""
+    """The products, filled up to the capacity with zeros, which stay zero in training."""
     extra = -sign.size % _CAPACITY
     return np.pad(weights, [(0, 0), (0, extra)]), np.pad(sign, (0, extra), constant_values=1)
 

@@ -54,7 +54,7 @@ def solve(
 ) -> Solution:
     """The optimum of the ReLU program (`cones=True`) or of the gated program, with a verified gap of rtol * objective.
 
-    Steps end where rounding lets no more be gained, and `Solution.gap` says at which gap. Measured in float64 on eight
+    Steps end where rounding stops the progress, and `Solution.gap` is the gap there. Measured in float64 on eight
     problems of 8 to 20 points in two or three dimensions with all their patterns: the default is reached from a weight decay
     of 0.01 on, where the largest that leaves a network is about 2; below it the gap grows about as 1/weight_decay, to as much
     as 4e-7 of the objective at 1e-3 and 1e-4, and 2e-5 at 1e-6. The loss is smooth (squared or
@@ -73,7 +73,7 @@ def solve(
 
 
 def init(program: Program, *, cones: bool, loss: Loss = losses.squared) -> State:
-    """No weights, and every complementary pair with the same product."""
+    """The start: zero weights, and every complementary pair with the same product."""
     x, y, active, _, weight_decay = program
     num_samples, num_blocks = active.shape
     zero = jnp.zeros((x.shape[1], num_blocks), x.dtype)
@@ -90,8 +90,8 @@ def init(program: Program, *, cones: bool, loss: Loss = losses.squared) -> State
 def measure(state: State, program: Program, loss: Loss = losses.squared) -> Bounds:
     """The objective at the weights, infinite outside of their cones, and the bound that the scaled multipliers prove.
 
-    Rounding leaves weights outside by a share `_OUTSIDE` of their size at most: in the ReLU program the objective is therefore
-    that of the network that they become, which is exact on either side of a wall.
+    Rounding leaves weights outside of their cones by at most `_OUTSIDE` times their size. In the ReLU program the objective is
+    therefore that of the ReLU network with these weights, which is exact on either side of a wall.
     """
     x, y, active, sign, weight_decay = program
     v, z = state.weights, state.multiplier
@@ -107,7 +107,7 @@ def measure(state: State, program: Program, loss: Loss = losses.squared) -> Boun
 
 
 def _rows(program: Program) -> Float[Array, "sample dim"]:
-    """The examples at unit length, zero rows left at zero: scaling a constraint changes nothing but the numbers."""
+    """The examples at unit length, zero rows left at zero: scaling the row of a constraint does not change the constraint."""
     size = jnp.linalg.norm(program.x, axis=1, keepdims=True)
     return program.x / jnp.where(size > 0, size, 1)
 
@@ -175,13 +175,13 @@ def _room_in_cone(t: Array, v: Array, dt: Array, dv: Array) -> Array:
 
 
 _OUTSIDE = 1e-8  # of the largest weights
-_REACH = 0.98  # share of the way to the wall
-_ROUNDS = 3  # of solving for what is left of the right side: walls make the blocks ill-conditioned
+_REACH = 0.98  # fraction of the way to the wall
+_ROUNDS = 3  # of iterative refinement: close to the walls the blocks are ill-conditioned
 _FLOOR = 1e-15  # of the curvature of a block, relative to its trace: where walls pin a block, rounding hides the rest
 
 
 def step(state: State, program: Program, loss: Loss = losses.squared) -> State:
-    """One predictor-corrector step, as long as both primal and dual variables stay inside."""
+    """One predictor-corrector step, shortened so that primal and dual variables stay inside of their cones."""
     v, t, omega, slack, z = state
     _, y, active, _, weight_decay = program
     # the gated program has no cones: what follows then runs over no rows
@@ -279,7 +279,7 @@ def _confined(program: Program, cone: _Cone, rows: Array, ratio: Array) -> tuple
 
 
 def _free(program: Program, cone: _Cone) -> tuple[Array, _Solve]:
-    """The same without rows, where A^-1 = eta^2 (1 + 2 w1 w1')."""
+    """`_confined` without rows, where A^-1 = eta^2 (1 + 2 w1 w1')."""
     x, on, flexible = program.x, program.active * jnp.abs(program.sign)[None], cone.eta**2
     bent = on * (x @ cone.w1)
     gram = ((on * flexible[None]) @ on.T) * (x @ x.T) + (bent * (2 * flexible)[None]) @ bent.T

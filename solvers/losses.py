@@ -9,7 +9,7 @@ r"""Convex losses of a vector of outputs, each with the dual function that turns
 Source: Bai, Gautam and Sojoudi, arXiv 2201.01965, by its public code: the 1/2 of the squared loss, the sum in place of a
 mean, and the factor 2 on the logit are read there, the mean of the hinge is recalled. The duals are derived here.
 
-Example. At minus the gradient the minimum in the last line is attained, at the outputs themselves:
+Example. For $\nu$ minus the gradient, the minimum in the last line of the table is attained at the outputs themselves:
 
 >>> import jax.numpy as jnp
 >>> from closedform.solvers.losses import squared
@@ -45,7 +45,7 @@ class Loss(NamedTuple):
     smooth: bool = True
 
     def check(self, y: Array, smooth: bool = False) -> None:
-        """Raise ValueError where the loss wants labels and y has others, or is not `smooth` though it must be."""
+        """Raise ValueError if the loss takes labels +-1 and y has other values, or if it must be `smooth` and is not."""
         if self.labels:
             check_labels(y)
         if smooth and not self.smooth:

@@ -50,11 +50,11 @@ from ..models.fully_connected import convex_relu, two_layer
 from ..theory.numerics.arguments import FINITE, ArrayLike, above, at_least, known, one_of, require, takes
 
 S = TypeVar("S")
-Numbers = Real[ArrayLike, "..."]  # of any shape: what it must be is said by `checked`
+Numbers = Real[ArrayLike, "..."]  # of any shape; `checked` states the legal ones
 
 
 class Program(NamedTuple):
-    """The data of a program; whether its blocks are kept in their cones is said by the solver, not here."""
+    """The data of a program; whether its blocks are kept in their cones is an argument of the solver."""
 
     x: Float[Array, "sample dim"]
     y: Float[Array, "sample"]
@@ -67,14 +67,14 @@ VALID = Program(FINITE, FINITE, one_of(0, 1), one_of(-1, 0, 1), above(0, finite=
 
 
 class Bounds(NamedTuple):
-    """What an iterate proves of the optimum: bound <= optimum <= objective."""
+    """Bounds on the optimum that an iterate proves: bound <= optimum <= objective."""
 
     objective: Float[Array, ""]
     bound: Float[Array, ""]
 
 
 class Solution(NamedTuple):
-    """Weights with what was verified of them; leading axes where several programs were solved at once."""
+    """Weights with their verified bounds; leading axes where several programs were solved at once."""
 
     weights: Float[Array, "*batch dim block"]
     objective: Float[Array, "*batch"]
@@ -99,8 +99,8 @@ def gated_program(x: Numbers, y: Numbers, gates: Numbers, weight_decay: Numbers)
 def relu_program(x: Numbers, y: Numbers, gates: Numbers, weight_decay: Numbers) -> Program:
     """The ReLU program on the patterns of these gates (dim, pattern), each with either sign: first all +1, then all -1.
 
-    Raises ValueError on bad data, before anything compiles. Duplicate rows and zero rows of x are allowed: they are
-    constraints twice, or none.
+    Raises ValueError on bad data, before anything compiles. Duplicate rows and zero rows of x are allowed: a duplicate repeats
+    a constraint, a zero row is no constraint.
     """
     x, y, weight_decay = checked(x, y, weight_decay)
     active, sign = convex_relu.both_signs(convex_relu.patterns(_checked_gates(gates, x), x))
@@ -169,7 +169,7 @@ class _Progress(NamedTuple):
     best: Any  # the state whose objective is nearest to the bound
     bounds: Bounds  # its objective, and the largest bound so far
     steps: Int[Array, ""]
-    idle: Int[Array, ""]  # looks since the gap last shrank
+    idle: Int[Array, ""]  # measurements since the gap last shrank
 
 
 @takes(max_steps=at_least(0), every=at_least(1), patience=at_least(1))
@@ -183,12 +183,12 @@ def run(
     every: int = 1,
     patience: int = 1000,
 ) -> tuple[S, Bounds, Int[Array, ""]]:
-    """Step until the verified gap is at most rtol |objective|; look every `every` steps.
+    """Step until the verified gap, measured every `every` steps, is at most rtol |objective|.
 
-    Returns the state whose objective came nearest to the bound, that objective, the best bound and the steps taken. An
-    infinite objective says that the state holds no point of the program yet; the first state must hold one. Ends as well
-    at `max_steps`, after `patience` looks at which the gap did not shrink, and when the objective is no longer a number; with
-    rtol = 0, where the gap is 0 or no longer shrinks.
+    Returns the state whose objective came nearest to the bound, that objective, the best bound and the steps taken. An infinite
+    objective says that the state holds no point of the program yet; the first state must hold one. Ends as well at `max_steps`,
+    after `patience` measurements at which the gap did not shrink, and when the objective is no longer a number; with rtol = 0,
+    where the gap is 0 or no longer shrinks.
     """
     require(at_least(0), rtol=rtol)
 

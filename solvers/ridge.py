@@ -7,16 +7,16 @@ $$
 $$
 
 `fit_kernel` gives the coefficients $c = (K + \text{ridge} \, I)^{-1} y$, so that the prediction at $x$ is $K(x, X)\, c$. `gram`
-gives $K(x_a, y_b)$ for all pairs, by blocks; of one set of examples with itself, half of the blocks.
+gives $K(x_a, y_b)$ for all pairs, by blocks; for one set of examples with itself it computes half of the blocks.
 
 The ridge is not divided by the number of samples. With $K = \Phi \Phi^\top$ the two fits give the same function. Everything may
 be jitted, differentiated, and mapped over ridge or $y$ by `vmap`.
 
-Singular systems. The fits are by Cholesky where the ridge is well above the rounding of the largest eigenvalue, by a factor of
-1000, or is traced. Where it is known to be below, 0 included, they are by singular values or eigenvalues, which takes about ten
-times as long: those that are rounding count as 0 and get no weight, so that ridge 0 gives the solution of least norm, also for
-features or kernels that are rank-deficient. A derivative is then that at a rank that stays. A traced ridge below rounding gives
-noise or NaN where the matrix is singular.
+Singular systems. The fits are by Cholesky where the ridge is traced, or is at least 1000 times the rounding of the largest
+eigenvalue. Where the ridge is known to be smaller, 0 included, they are by singular values or eigenvalues, which takes about
+ten times as long: values below rounding count as 0 and get no weight, so that ridge 0 gives the solution of least norm, also
+for features or kernels that are rank-deficient. Derivatives then hold for changes that keep the rank. A traced ridge below
+rounding gives noise or NaN where the matrix is singular.
 
 Example. Four samples with the one feature 1 and the target 3: a ridge as large as their number halves the weight.
 
@@ -63,8 +63,11 @@ def fit(
 def fit_kernel(
     gram: Real[ArrayLike, "sample sample"], y: Real[ArrayLike, "sample *target"], ridge: ArrayLike
 ) -> Float[Array, "sample *target"]:
-    """(gram + ridge I)^-1 y for a symmetric gram, the pseudo-inverse at a known ridge of 0; NaN where gram + ridge I has an
-    eigenvalue that is negative beyond rounding, or, by Cholesky, is not positive definite to working precision."""
+    """(gram + ridge I)^-1 y for a symmetric gram; with the pseudo-inverse at a known ridge of 0.
+
+    NaN where gram + ridge I has an eigenvalue that is negative beyond rounding, or, by Cholesky, is not positive definite to
+    working precision.
+    """
     _check(ridge, gram=gram, y=y)
     if _is_small(ridge, gram, 1):
         return _pseudo_solve(gram, y.reshape(len(y), -1), jnp.asarray(ridge, y.dtype)).reshape(y.shape)
@@ -79,8 +82,8 @@ def gram(
 ) -> Float[Array, "x y *part"]:
     """kernel_fn of every pair of examples, the leading axis of the arrays in x and y; y = None stands for x itself.
 
-    Pairs are worked on in blocks of block_size x block_size examples, so that beyond the result the memory is that of one
-    block. The kernel of x with itself must be symmetric: blocks below the diagonal are copied, not computed.
+    Pairs are worked on in blocks of block_size x block_size examples, so that beside the result only one block is in memory.
+    The kernel of x with itself must be symmetric: blocks below the diagonal are copied, not computed.
     """
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, got {block_size}")
@@ -120,9 +123,9 @@ def _solve(
     y: Array,
     ridge: ArrayLike,
 ) -> Array:
-    """(M + ridge I)^-1 y. rows_fn gives M in blocks of rows, each from the diagonal on: the rest is not needed, nor formed.
+    """(M + ridge I)^-1 y. rows_fn gives M in blocks of rows, each from the diagonal on: the rest is not formed.
 
-    times_fn, the product of M with columns, is for derivatives: those of the solution cost solves, and no factor's derivative.
+    times_fn, the product of M with columns, is for derivatives: they take further solves, and no derivative of a factor.
     """
     shift, columns = jnp.asarray(ridge, array.dtype), y.reshape(len(y), -1)
     frozen, frozen_shift = jax.lax.stop_gradient((array, shift))
@@ -220,7 +223,7 @@ def _least_norm(features: Array, y: Array, ridge: Array) -> Array:
 
 @_least_norm.defjvp
 def _least_norm_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
-    """Of (A'A + ridge) w = A'y inside of the row space of A, which turns by A'c: w = A'c with (A A' + ridge) c = y."""
+    """For (A'A + ridge) w = A'y inside of the row space of A, which turns by A'c: w = A'c with (A A' + ridge) c = y."""
     (features, y, ridge), (d_features, dy, d_ridge) = primals, tangents
     u, v, s, inverse = _by_singular_values(features, ridge)
     c = _product(u, inverse[:, None] * _product(u.T, y))
@@ -248,7 +251,7 @@ def _pseudo_solve(gram: Array, y: Array, ridge: Array) -> Array:
 
 @_pseudo_solve.defjvp
 def _pseudo_solve_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
-    """Inside of the range of K, dc = (K + ridge)^-1 (dy - dK c - dridge c); the range turns by first-order perturbation."""
+    """Inside of the range of K, dc = (K + ridge)^-1 (dy - dK c - dridge c); the range turns by perturbation of first order."""
     (gram, y, ridge), (d_gram, dy, d_ridge) = primals, tangents
     vectors, inverse, twice = _by_eigenvalues(gram, ridge)
 

@@ -16,9 +16,10 @@ box, where the network is then linear: so the objective is the worst case of the
 value is an upper bound of the robust optimum over all networks, and can be poor. Without the box ($r = 0$) it is the ReLU
 program, with the hinge as one of the losses.
 
-By the method of multipliers on copies $u$ of the weights: $v$ for the norms, $(s, c)$ for the constraints of a block, $g$ for
-the examples. The linear step is solved by two eigenvalue decompositions, of $x^\top x$ and of $\sigma D^\top D \sigma$, once:
-its matrix is a Kronecker sum. The others are one-dimensional monotone equations, for all blocks or examples at once.
+The solver is the method of multipliers on copies $u$ of the weights: $v$ for the norms, $(s, c)$ for the constraints of a
+block, $g$ for the examples. The linear step is solved by two eigenvalue decompositions, of $x^\top x$ and of
+$\sigma D^\top D \sigma$, once: its matrix is a Kronecker sum. The others are one-dimensional monotone equations, for all blocks
+or examples at once.
 
 Source: Bai, Gautam and Sojoudi, arXiv 2201.01965 (the hinge program as recalled, its checks and the other losses derived
 here; the algorithm and its lower bound are ours).
@@ -40,7 +41,7 @@ from .program import VALID, Bounds, Program, Solution, norms, outputs, run
 
 
 class RobustLoss(NamedTuple):
-    """A loss as this program needs it; `share` is the multiplier of an example's box, `pull` that of its output.
+    """A loss as this program needs it; `share` is the multiplier of an example's box, `pull` the multiplier of its output.
 
     An example whose output moves by at most `reach` (by the box, and by what a block leaves its cone) loses at worst
     `value(outputs, reach, y)`. Its subgradient in g is pull * x + share * r * zeta, |zeta| <= 1; `dual(share, pull, y)` is
@@ -133,7 +134,7 @@ class State(NamedTuple):
 
 
 class Factors(NamedTuple):
-    """What a program and a box fix. The penalty is not in it: it may change for nothing."""
+    """The factorisation of a program with a box. The penalty is not in it, so a change of penalty costs nothing."""
 
     program: Program
     radius: Float[Array, "dim"]
@@ -295,8 +296,9 @@ def _confine(heights: Array, weights: Array, radius: Array) -> tuple[Array, Arra
 def measure(state: State, factors: Factors, loss: RobustLoss = hinge) -> Bounds:
     """An upper bound of the network's worst case, and the bound that the multipliers prove of the program.
 
-    Where a block leaves its cone by some amount, the ReLU network departs from the linear one by no more than that: it is
-    added to the reach of the box, so the first is true of the network. Further out than _OUTSIDE it is infinite.
+    Where a block leaves its cone by some amount, the ReLU network departs from the linear one by no more than that amount. It
+    is added to the reach of the box, so that the upper bound holds for the network. Further out than _OUTSIDE the upper bound
+    is infinite.
     """
     program, radius, _, _, _ = factors
     x, y, active, sign, weight_decay = program
@@ -311,7 +313,7 @@ def measure(state: State, factors: Factors, loss: RobustLoss = hinge) -> Bounds:
     )
 
 
-_OUTSIDE = 1e-4  # in units of the output: a network further out is none of the program's, and may be better than all of them
+_OUTSIDE = 1e-4  # in units of the output: weights further out are not feasible, and their network may beat all feasible ones
 
 
 @takes(program=VALID, rho=above(0, finite=True), rtol=at_least(0), max_steps=at_least(0))

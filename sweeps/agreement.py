@@ -2,8 +2,8 @@
 
 A point agrees if `|mean over seeds - prediction| <= z * SE + relative * |prediction| + absolute`. The allowance (relative,
 absolute) is the experiment's own TOLERANCE, which says its reason; z is 4 for a field of one number and 5 for one of many
-points. A prediction conditional on the draw is compared seed by seed: mean and SE are those of the difference. Diverged
-seeds stand apart. Under two seeds there is no verdict.
+points. A prediction conditional on the draw is compared seed by seed: mean and SE are those of the difference. Diverged seeds
+are left out and listed. With fewer than two seeds there is no verdict.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def swept_axes(result: xarray.DataTree) -> list[str]:
 
 
 def _cells_first(values: xarray.DataArray, swept: list[str], inner: list[str]) -> np.ndarray:
-    """As an array whose first axis runs over the cells."""
+    """The values as an array whose first axis runs over the cells."""
     array = values.transpose(*swept, *inner).values
     cells, inner_shape = array.shape[: len(swept)], array.shape[len(swept) :]
     return array.reshape(math.prod(cells), *inner_shape)

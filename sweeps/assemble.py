@@ -27,8 +27,8 @@ class Stock(NamedTuple):
     def sources(self, plan: Plan, refresh: bool = False) -> list[str | None]:
         """For each cell the digest whose runs to show, or None where runs are missing; never two digests.
 
-        That of the sources of now; or, unless `refresh`, that of other sources which have everything where those of now
-        have not. A plain function has no other sources: its name alone says too little.
+        That is the digest of the current code or, unless `refresh`, of an earlier version that has all runs where the current
+        code has not. For a plain function only the current code counts: its name does not identify it.
         """
         table = self.have.get(plan.digest, np.zeros((len(plan.cells), len(plan.seeds)), bool))
         own: np.ndarray = np.asarray(table.all(axis=1))
@@ -40,7 +40,7 @@ class Stock(NamedTuple):
 
 
 def take_stock(plan: Plan) -> Stock:
-    """Look at the files of a plan's cells: headers only."""
+    """Which runs of a plan's cells are on disk, from the headers of the files."""
     files, messages = store.headers(plan.home, [cell.name for cell in plan.cells])
     return Stock(files, tables(files, [cell.name for cell in plan.cells], plan.seeds), messages)
 
@@ -130,7 +130,7 @@ def merged(plan: Plan, pieces: list[Piece], failed: Collection[int], provenance:
 
 
 def coordinates(variables: Mapping[Any, tuple[tuple[str, ...], np.ndarray]], group: Group) -> dict[str, np.ndarray]:
-    """Labels of the axes of a block's variables: the group's steps and labels, and where it has none the places from 0 on."""
+    """Labels of the axes of a block's variables: the group's steps and labels, or positions from 0 on."""
     sizes = {axis: size for axes, array in variables.values() for axis, size in zip(axes, array.shape, strict=True)}
     found = {axis: np.arange(size) for axis, size in sizes.items() if axis not in ("cell", "seed")}
     found |= {axis: np.asarray(values) for axis, values in group.labels.items() if axis in found}

@@ -2,7 +2,7 @@
 
 Written by orbax, which makes a checkpoint under a temporary name and renames it: one that was cut off is no checkpoint. They
 live in the user's own results folder, next to the results, and are read from nowhere else; arrays and JSON, nothing that is
-executed. What is read is compared with the checksum that was written. A run goes on exactly where it stood: bitwise.
+executed. What is read is compared with the checksum that was written. A run continues exactly, to the last bit.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
 
 @contextlib.contextmanager
 def _orbax() -> Iterator[Any]:
-    """A checkpointer for one thread at a time (orbax runs an event loop); what goes wrong is raised, not logged as well."""
+    """A checkpointer for one thread at a time (orbax runs an event loop); errors are raised, and not logged as well."""
     import orbax.checkpoint
 
     logger = logging.getLogger("absl")

@@ -1,4 +1,4 @@
-"""Who works on what: one process at a time holds the claim of a part.
+"""Claims: one process at a time works on a part.
 
 A claim is a lock that the operating system gives back when its holder ends, however it ends (flock, which Linux passes on to
 NFS): nothing has to be cleaned after a crash, and no clock is read. Claims save work and are not what keeps results whole:
@@ -67,7 +67,7 @@ def claim(path: Path, about: dict[str, Any]) -> Claim | None:
 
 
 def holder(path: Path) -> dict[str, Any] | None:
-    """What the process that holds a claim says of itself ({} while it is about to say it); None if nobody holds it."""
+    """What the process that holds a claim has written of itself ({} if nothing yet); None if no process holds the claim."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError:

@@ -47,7 +47,7 @@ def source_digest(module: ModuleType) -> str:
 
 
 def _reached(things: Iterable[Any]) -> list[str]:
-    """What decides the numbers of some functions, as texts, in the order in which it is met.
+    """Texts of all that decides the numbers of some functions, in the order in which it is met.
 
     Functions and classes by their syntax, and then what they name, close over, inherit or default to; values by value;
     what an installed package defines by its name.

@@ -1,4 +1,4 @@
-"""The one exception that a person, not a programmer, is meant to read."""
+"""The exception for a request that cannot be met, whose message is written for the user."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Work comes from a *source* (the job of job.py), which hands out batches of runs and takes their results. How they are executed
 is decided here: on a CPU one Python thread per core asks for blocks of about a second each (a long run is a block of its own,
 thousands of tiny ones share a call); on an accelerator one thread feeds vmapped blocks, sharded over the local devices. No
-number depends on any of it.
+number depends on how runs are executed.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from .programs import Batching, Programs, precision, programs, wants_float64
 
 _BLOCK_SECONDS = 1.0
 _CHUNK_SECONDS = 0.5
-_WORTH_SAVING = 5.0  # seconds of work: what is stopped before that is done again sooner than read back
-_MAP_BYTES = 4 << 20  # states and histories of a CPU block: few enough to allocate at once without a thought
-KEPT_BYTES = 64 << 20  # of what a run was trained to; larger ones are not stored
+_WORTH_SAVING = 5.0  # seconds of work: less than this is computed again faster than it is read back
+_MAP_BYTES = 4 << 20  # states and histories of a CPU block: small enough to allocate at once
+KEPT_BYTES = 64 << 20  # largest trained state of a run that is stored
 _VMAP_BYTES = 1 << 30  # of a vmapped block: a first guess, then the compiler's own count decides
 _SHARE = {"cpu": 0.7}  # of the free memory, for all blocks together
 _ACCELERATOR_SHARE = 0.9
@@ -45,7 +45,7 @@ class Settings(NamedTuple):
     checkpoint_minutes: float = 5.0  # between two checkpoints of a run, and between two writes of finished runs
 
     def checked(self) -> Settings:
-        """Itself; raises `UsageError` for a value that makes no sense."""
+        """The settings; raises `UsageError` for a value that is not allowed."""
         for name in ("threads", "block", "chunk"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -84,11 +84,11 @@ class Source(Protocol):
         ...
 
     def trained(self, batch: Batch, carry: Any, leaves: list[np.ndarray]) -> None:
-        """Keep what the runs of a batch were trained to; `carry` has the structure of the leaves."""
+        """Keep the trained states of the runs of a batch; `carry` has the structure of the leaves."""
         ...
 
     def too_large(self, size: int) -> None:
-        """What a run was trained to has so many bytes that it is not kept."""
+        """The trained state of a run has `size` bytes, too many to be kept."""
         ...
 
     def returned(self, batch: Batch) -> None:
@@ -104,7 +104,7 @@ class Source(Protocol):
         ...
 
     def advanced(self, steps: int) -> None:
-        """So many steps were done, over all runs."""
+        """`steps` further steps were done, over all runs."""
         ...
 
 
@@ -139,7 +139,7 @@ def execute(
     def lane_of(group: int) -> _Lane:
         with opening:
             if group not in lanes:
-                while len(lanes) > threads:  # of groups that are done: their programs go
+                while len(lanes) > threads:  # lanes of groups that are done: their programs are dropped
                     del lanes[next(iter(lanes))]
                 lanes[group] = _Lane(groups[group], root_seed, settings, batching, threads, runs[group], room, stop)
             return lanes[group]
@@ -190,7 +190,7 @@ class _Pace:
 
 
 class _Room:
-    """Lets at most `limit` threads in, for as many blocks as fit into the memory side by side."""
+    """Admits at most `limit` threads, one for each block that fits into the memory together with the others."""
 
     def __init__(self, limit: int):
         self.limit, self.inside, self._changed = limit, 0, threading.Condition()
@@ -203,7 +203,7 @@ class _Room:
             self._changed.notify_all()
 
     def one_at_a_time(self) -> None:
-        """From now on, whatever is set later."""
+        """Admit one thread at a time from now on, whatever limit is set later."""
         with self._changed:
             self._narrow, self.limit = True, 1
 
@@ -267,7 +267,7 @@ class _Lane:
             return self._broken
 
     def shrink(self, alone: bool) -> bool:
-        """Less at a time from now on, after a block that did not fit; False if it was one run and alone."""
+        """Run fewer at a time from now on, after a block that did not fit; False if the block was one run and alone."""
         with self._lock:
             if self.capacity > self.multiple:
                 self.capacity = max(self.multiple, self.capacity // 2 // self.multiple * self.multiple)
@@ -367,7 +367,7 @@ class _Lane:
         return {side: jax.tree.map(lambda leaf: leaf[: len(batch.cells)], result) for side, result in sides.items()}
 
     def _keep(self, carry: Any, batch: Batch, source: Source) -> None:
-        """Hand over what was trained, as far as it is small enough to be kept."""
+        """Hand over the trained states, if they are small enough to be kept."""
         leaves, count = checkpoints.plain_leaves(carry), len(batch.cells)
         each = sum(leaf.nbytes for leaf in leaves) // len(leaves[0])
         if each > KEPT_BYTES:

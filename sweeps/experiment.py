@@ -1,7 +1,7 @@
 """An experiment as the engine sees it: a module that follows the contract of DESIGN.md, found by its path and read once.
 
 Nothing is registered: `experiments/<paper>/<name>.py` is the experiment `<paper>/<name>`, and its figure is the file of the
-same path under `figures/`. Everything that the engine wants to know stands in the module: its functions say whether it is
+same path under `figures/`. All that the engine needs to know is in the module: its functions say whether it is
 one shot, dynamics (measured on the way) or training (measured at its end), their signatures whether its prediction is
 conditional on the draw; the annotations of `Result` name the axes.
 """
@@ -56,7 +56,7 @@ class Experiment(NamedTuple):
     drawn: bool  # init draws what simulate and predict share
     conditional: bool  # predict takes a state: of dynamics and one shot what init returned, of training the end
     training: bool = False  # init/step/num_steps/simulate: measured at the end
-    curves: dict[str, Field] = {}  # noqa: RUF012  # of training that observes: recorded at `steps`, predicted by nobody
+    curves: dict[str, Field] = {}  # noqa: RUF012  # of training that observes: recorded at `steps`, without a prediction
 
     @property
     def stepped(self) -> bool:
@@ -83,7 +83,7 @@ class Experiment(NamedTuple):
         return getattr(self.module, "SHARED", {})
 
     def labels(self, config: Any) -> dict[str, tuple]:
-        """`{axis: values}`, numbers or words, that the points of an axis go by; an axis without labels is counted."""
+        """`{axis: values}`, numbers or words, that label the points of an axis; without labels points are counted."""
         return {axis: tuple(values) for axis, values in getattr(self.module, "labels", lambda config: {})(config).items()}
 
     @property
@@ -147,14 +147,14 @@ def _source(name: str) -> ast.Module:
 
 
 def docstring(name: str) -> str:
-    """What the module of an experiment (`xor/phases`) or a paper (`xor/__init__`) says of itself, read without importing it."""
+    """The docstring of the module of an experiment (`xor/phases`) or a paper (`xor/__init__`), read without importing it."""
     return ast.get_docstring(_source(name)) or ""
 
 
 def constant(name: str, what: str, default: Any) -> Any:
     """A constant of the module of an experiment, such as GRID, read without importing it; the default if it has none.
 
-    The default also where it is no plain value, but something to compute.
+    The default is also returned where the constant is not a plain value but computed.
     """
     for node in _source(name).body:
         if isinstance(node, ast.Assign) and [what] == [getattr(target, "id", "") for target in node.targets]:

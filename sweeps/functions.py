@@ -1,4 +1,4 @@
-"""Any function `simulate(key, config)` as an experiment, whatever it knows of this package (nothing)."""
+"""Any function `simulate(key, config)` as an experiment; the function need not know this package."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from . import config as config_
 from .errors import UsageError, unknown
 from .plan import hashed
 
-_ONLY = "value"  # the name of what a function returns that returns one array
+_ONLY = "value"  # the name of the result of a function that returns one array
 
 
 def as_module(simulate: Callable[[Any, Any], Any], config: Any, predict: Callable[[Any], Any] | None) -> tuple[ModuleType, Any]:
@@ -112,7 +112,7 @@ def _unchanged(config: Any) -> Any:
 
 
 def _module(simulate: Callable, predict: Callable | None, kind: type, default: Any, unwrap: Callable) -> ModuleType:
-    """Kept, so that a second sweep in the same process finds its programs compiled."""
+    """The module; kept, so that a second sweep in the same process finds its programs compiled."""
     floats = config_.traced_values(default)
 
     def shapes(function: Callable, *lead: Any) -> Any:
@@ -189,7 +189,7 @@ def _annotations(simulate: Callable) -> tuple[tuple[str, Any], ...]:
 
 
 def _named(function: Callable, value: Any) -> dict[str, Any]:
-    """What a function returned, by name."""
+    """The arrays that a function returned, by name."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
     elif not isinstance(value, Mapping):

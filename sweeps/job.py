@@ -1,8 +1,8 @@
 """The job of one process: claim parts of a plan, hand out their runs, store what comes back.
 
-Several processes may have the same job at the same time, on one machine or many: each claims one part after another, and what
-another one holds is left to it. A part is stored when its last run is done, and as far as it is every few minutes; what a
-killed process leaves (finished runs, checkpoints) is taken up by whoever claims the part next.
+Several processes may have the same job at the same time, on one machine or many: each claims one part after another, and leaves
+alone the parts that another one holds. A part is stored when its last run is done, and its finished runs are stored every few
+minutes; what a killed process leaves (finished runs, checkpoints) is taken up by whoever claims the part next.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class _Open:
                 array.reshape(runs, *leaf.shape[1:])[rows] = leaf
 
     def take_over(self, block: store.Block) -> None:
-        """What a file has of this part's runs."""
+        """Take the runs of this part from a file."""
         rows, at = meeting(block.cells, {name: row for row, name in enumerate(self.names)})
         columns, of = meeting(block.seeds, {seed: column for column, seed in enumerate(self.part.seeds)})
         if not rows or not columns:
@@ -209,7 +209,7 @@ class Job:
     # --- the whole ---
 
     def run(self, settings: Settings, progress: Progress, wait: bool) -> None:
-        """Do what is left, until it is done, or `stop` is set; with `wait` also see to what other processes hold.
+        """Do what is left, until it is done or `stop` is set; with `wait` also wait for what other processes hold.
 
         Whatever ends it (Ctrl-C, a full disk), finished runs are stored and runs in progress checkpointed.
         """
@@ -311,7 +311,7 @@ class Job:
             said, self.said_large = self.said_large, True
         if not said:
             name, limit = self.plan.experiment.name, memory.text(KEPT_BYTES)
-            self.say(f"{name}: what a run is trained to has {memory.text(size)} and is not kept; up to {limit} are")
+            self.say(f"{name}: the trained state of a run has {memory.text(size)} and is not kept; states up to {limit} are")
 
     def returned(self, batch: Batch) -> None:
         with self.lock:
@@ -443,7 +443,7 @@ class Job:
             self.ready.append((opened, np.flatnonzero(queued)))
 
     def _take_trained(self, opened: _Open, queued: np.ndarray) -> None:
-        """Of the queued runs those that were trained before, whatever was measured then, only need measuring."""
+        """Queue for measuring alone the runs whose trained states are stored, whatever was measured then."""
         group, width = opened.group, opened.shape[1]
         for row, name in enumerate(opened.trainings):
             place_of = {seed: row * width + column for column, seed in enumerate(opened.part.seeds)}
@@ -460,7 +460,7 @@ class Job:
                     self.progress.less(group.length * len(rows))
 
     def _inherit(self, part: Part) -> None:
-        """Take over what was checkpointed of this part's runs when the seeds were cut otherwise, and nobody works on it."""
+        """Take over checkpoints of this part's runs from parts with other cuts of the seeds, unless somebody works on those."""
         runs = {(self.plan.cells[cell].name, seed) for cell in part.cells for seed in part.seeds}
         own = self._checkpoints(part)
         for other in own.parent.glob(f"{part.name.partition('-')[0]}-*") if len(part.cells) == 1 else ():

@@ -1,8 +1,8 @@
 """A sweep as an array of processes, on this machine or under Slurm, through submitit.
 
-Every process of the array is told the same thing, the whole sweep, and takes part after part of what nobody else has claimed:
-a slow one takes less, one that dies leaves its part to the others, and more processes can be added later. They meet in the
-folder of the results, which all of them must see, and nowhere else.
+Every process of the array is told the same thing, the whole sweep, and takes part after part of what nobody else has claimed: a
+slow one takes less, one that dies leaves its part to the others, and more processes can be added later. They communicate only
+through the folder of the results, which all of them must see.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def submit(
 ) -> list[Any]:
     """Start the processes of a sweep and return their submitit jobs at once; `sweep` with the same arguments collects.
 
-    The arguments are those of `sweep`. A function is named to the processes by its file, so it stands at the top level of one.
+    The arguments are those of `sweep`. A function is passed to the processes by the name of its file, so it must stand at the
+    top level of a file.
     """
     try:
         import submitit
@@ -111,7 +112,7 @@ def submit(
 
 
 class Task:
-    """One process of the array: computes what nobody else does, until nothing is left or it is told to stop."""
+    """One process of the array: computes what no other process does, until nothing is left or it is told to stop."""
 
     def __init__(self, asked: dict[str, Any], tasks: int, refresh: bool, settings: Settings):
         self._arguments = (asked, tasks, refresh, settings)
@@ -172,7 +173,7 @@ class Task:
 
 
 def _portable(plan: Plan) -> dict[str, Any]:
-    """The config as plain values; for a function that takes a dataclass also where that stands."""
+    """The config as plain values; for a function that takes a dataclass also where the dataclass is defined."""
     config = plan.cells[0].config
     as_given = getattr(plan.experiment.module, "as_given", None)
     of_a_function = as_given is not None and not isinstance(as_given(config), Mapping)

@@ -254,9 +254,9 @@ def make_parts(plan: Plan, groups: Sequence[Group], tasks: int) -> list[Part]:
 
 
 def training_digest(group: Group) -> tuple[str, list[str]]:
-    """What the training of a group computes, whatever is measured at its end: init, step, their number, and the curves.
+    """A digest of the training of a group (init, step, number of steps, curves), and the traced fields that it uses.
 
-    And the traced fields that it uses: cells that differ in others share what is trained.
+    What is measured at the end is no part of it. Cells that differ only in other fields share the trained states.
     """
     import jax
 
@@ -283,7 +283,7 @@ def training_digest(group: Group) -> tuple[str, list[str]]:
 
 
 def trained_name(group: Group, root_seed: int, config: Any) -> str:
-    """Of the trained runs of a cell: equal for cells that differ only in what is measured."""
+    """The name of the trained runs of a cell, equal for cells that differ only in what is measured."""
     digest, used = group.training
     values = config_.traced_values(config)
     return hashed([group.experiment.name, root_seed, digest, {name: values[name] for name in used}])
@@ -294,7 +294,7 @@ def _chunks(values: list, size: int) -> Iterator[list]:
 
 
 def result_bytes(group: Group) -> int:
-    """Bytes that one run leaves behind: its history, and as many float64 predictions as can hang on a draw."""
+    """Bytes that one run leaves behind: its history, and as many float64 predictions as can be conditional on a draw."""
     import jax
 
     rows = 1 if group.steps is None else max(1, len(group.steps))

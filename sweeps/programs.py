@@ -5,7 +5,7 @@ block of them is executed, and there are two ways with the same numbers:
 
 * "map" (CPU): one run after the other inside the program, the whole step loop innermost, so that a run's state and
   activations stay in the cache of the core that works on it. The number of runs is an argument: one program serves a block
-  of one as well as a full one, and a run's numbers are bitwise the same in any company.
+  of one as well as a full one, and a run's numbers are bitwise the same whatever other runs are in its block.
 * "vmap" (GPU, TPU): all runs of the block advance together, the run axis sharded over the local devices. The same numbers
   to rounding.
 
@@ -73,7 +73,7 @@ class Program:
         self.waits = False  # for threads that other programs may hold: see _WAITS
 
     def compile(self) -> Program:
-        """Itself, compiled; what the compiler raised once, it raises again at once."""
+        """The program, compiled; an error of the compiler is kept and raised again at once."""
         with self._lock:
             if self._error is not None:
                 raise self._error
@@ -120,7 +120,7 @@ class Programs(NamedTuple):
     blank: Any  # shapes of what `start` returns
 
     def of_runs(self) -> list[Program]:
-        """Those that a block of runs goes through."""
+        """The programs that a block of runs goes through."""
         return [one for one in (self.start, self.finish, self.advance, *self.predictions.values()) if one is not None]
 
 

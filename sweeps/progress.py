@@ -33,13 +33,13 @@ class Progress:
             self._bar.stop()
 
     def advanced(self, steps: int) -> None:
-        """So many steps were done."""
+        """`steps` further steps were done."""
         with self._lock:
             self._done += steps
             self._tell()
 
     def less(self, steps: int) -> None:
-        """So many steps need not be done after all: they are on disk, or their cell has failed."""
+        """`steps` steps need not be done after all: they are on disk, or their cell has failed."""
         with self._lock:
             self._total -= steps
             self._tell()

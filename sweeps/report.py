@@ -31,7 +31,7 @@ def number(value: float) -> str:
 
 
 def numbers(row: Row) -> list[str]:
-    """Of a row of the agreement table: predicted, simulated ± standard error, deviation and allowance, as texts."""
+    """The texts of a row of the agreement table: predicted, simulated ± standard error, deviation and allowance."""
     simulated = f"{number(row.simulated)} ± {row.standard_error:.1g}"
     return [number(row.predicted), simulated, f"{row.deviation:+.1e}", f"{row.allowed:.1e}"]
 
@@ -96,7 +96,7 @@ def diverged_lines(rows: Sequence[Row]) -> list[str]:
 
 
 def paper_table() -> rich.table.Table:
-    """Every paper: what it is about, and how many experiments stand on it. Imports none of them."""
+    """Every paper: what it is about, and how many experiments it has. Imports none of them."""
     import rich.box
     import rich.table
 
@@ -153,7 +153,7 @@ def status_lines(sweep: SweepStatus) -> list[str]:
 
 
 def stored_config(experiment: Experiment, result: xarray.DataTree) -> Any:
-    """The config that a result was computed at; of a grid that of its first cell."""
+    """The config that a result was computed at; for a grid the config of its first cell."""
     return config.build(experiment.module.Config, provenance(result)["config"])
 
 

@@ -82,7 +82,7 @@ def sweep(
     """Simulate and predict over a grid and over seeds; returns one labelled result and keeps it on disk.
 
     A sweep that was interrupted, killed, or is asked for again with more values or seeds computes only what is missing, and
-    gives the numbers that one run in peace gives. Several processes may work on one sweep: each takes what is free.
+    gives the numbers of an uninterrupted run. Several processes may work on one sweep: each takes what is free.
 
     Args:
         experiment: a name (`xor/phases`), a module that follows the experiment contract, a Python file with one
@@ -150,7 +150,7 @@ def load(
 ) -> xarray.DataTree | None:
     """The stored result over the seeds that all cells have, computing nothing; None if a cell is missing that did not fail.
 
-    Of an experiment that trains it has a further group `state`: what each run was trained to, with the names of the state's
+    For an experiment that trains it has a further group `state`: the trained state of each run, with the names of the state's
     fields (`load(..).state.params.w`).
     """
     plan = request(experiment, config, over, zipped, None, root_seed, results, predict)
@@ -201,7 +201,7 @@ def request(
 def resolve(
     experiment: Experimental, config: Any = None, predict: Callable[[Any], Any] | None = None
 ) -> tuple[Experiment, Any]:
-    """What was named, as an experiment, and the config for it (None: the experiment's own)."""
+    """The experiment that was named, and the config for it (None: the experiment's own)."""
     target = from_file(experiment) if isinstance(experiment, str) and ".py" in experiment else experiment
     if isinstance(target, str | ModuleType):
         if predict is not None:
@@ -320,12 +320,12 @@ def manifest(plan: Plan) -> dict[str, Any]:
 
 
 def manifest_path(plan: Plan) -> Path:
-    """Where the request is noted: one file a request, whatever the sources."""
+    """Where the request is noted: one file a request, whatever the version of the code."""
     return plan.home / "sweeps" / f"{hashed({**manifest(plan), 'digest': None})}.json"
 
 
 def tasks_of(plan: Plan) -> int:
-    """Among how many processes the request was cut when it was made, so that whoever joins later cuts it alike."""
+    """The number of processes for which the request was cut into parts, so that a process that joins later cuts it alike."""
     with contextlib.suppress(OSError, ValueError):
         return int(json.loads(manifest_path(plan).read_text()).get("tasks", 1))
     return 1
@@ -349,7 +349,7 @@ def write_whole(plan: Plan, tree: xarray.DataTree) -> Path | None:
 
 
 def _common_seeds(plan: Plan, files: Sequence[store.Header], failed: Collection[str]) -> list[int]:
-    """Seeds that every cell has (but those that failed), of the sources of now if there are any, else of one of the others."""
+    """Seeds that every cell has, failed cells aside: of the current code if there are any, else of one earlier version."""
     others = [] if hasattr(plan.experiment.module, "FUNCTIONS") else sorted({file.digest for file in files} - {plan.digest})
     seeds = sorted({seed for file in files for seed in file.seeds})
     have = tables(files, [cell.name for cell in plan.cells], seeds)

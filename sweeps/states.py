@@ -1,4 +1,4 @@
-"""What runs were trained to, as results of their own: a measurement at the end can change without training again.
+"""Trained states of runs, as results of their own: a measurement at the end can change without training again.
 
     <results>/<experiment>/states/<2 digits>/<training>-<seeds>.nc
 
@@ -45,7 +45,7 @@ def load(saved: Trained, rows: list[int], capacity: int, like: Any) -> Any:
 
 
 def save(home: Path, name: str, seeds: list[int], carry: Any, leaves: Sequence[np.ndarray], said: dict[str, Any]) -> None:
-    """Store what some runs of one training end with. Raises `UsageError` where the disk refuses."""
+    """Store the final states of some runs of one training. Raises `UsageError` where the disk refuses."""
     import xarray
 
     groups: dict[str, dict[str, Any]] = {}
@@ -74,7 +74,7 @@ def find(home: Path, name: str, wanted: Iterable[int]) -> list[tuple[Path, list[
 
 
 def attach(tree: xarray.DataTree, home: Path, names: Sequence[str | None], shape: tuple[int, ...]) -> None:
-    """Add to a result, under `state`, what its runs were trained to; leaves lead with the swept axes and `seed`.
+    """Add to a result, under `state`, the trained states of its runs; leaves lead with the swept axes and `seed`.
 
     `names` are those of the trainings of its cells, in order. Where sizes differ between cells the short axes end in NaN (in 0
     for whole numbers), and so does a run that is not kept.

@@ -1,4 +1,4 @@
-"""What has been asked of a results folder and how far it is; read from its files alone, without importing any experiment."""
+"""The sweeps of a results folder and how far each is, from its files alone, without importing any experiment."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ _NAMES = {
 
 
 def program_digest(*programs: tuple[Callable, Any, dict[str, Any]]) -> tuple[str, list[str]]:
-    """Of some functions, each with an (abstract) argument and a dict of values; and which of the values they use.
+    """The digest of some functions, each with an (abstract) argument and a dict of values, and which values they use.
 
-    A value that no function uses is no part of the digest, however many there are.
+    Values that no function uses are no part of the digest.
     """
     digest, used = hashlib.sha256(), set()
     for function, argument, values in programs:

@@ -30,7 +30,7 @@ TABLES: dict[Operation, tuple[float, float, float]] = {"and": (0.0, 0.0, 1.0), "
 
 
 def pairs(dim: int) -> tuple[tuple[int, int], ...]:
-    """The outputs in their order.
+    """The pairs of inputs, in the order of the outputs.
 
     >>> pairs(3)
     ((0, 1), (0, 2), (1, 2))

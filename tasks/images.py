@@ -116,14 +116,17 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
 
 
 class Split(NamedTuple):
-    """Places of images."""
+    """Indices of images."""
 
     train: Int[Array, "train"]
     test: Int[Array, "test"]
 
 
 def split(key: PRNGKeyArray, images: Images, num_samples: int) -> Split:
-    """num_samples images without replacement, and all others; or of the published training part, and the published test."""
+    """Indices of num_samples images drawn without replacement, and of all others.
+
+    With a published split they are drawn from its training part, and the others are its test part.
+    """
     most = images.num_published or len(images.labels) - 1
     if not 1 <= num_samples <= most:
         raise ValueError(f"num_samples must be from 1 to {most}, got {num_samples}")

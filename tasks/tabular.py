@@ -57,10 +57,9 @@ def split(
 
 
 def unit_range(train: Points, *others: Float[Array | np.ndarray, "other dim"]) -> tuple[Array, ...]:
-    """The columns carried to [0, 1] by what the training part says of them; the others by the same map.
+    """The columns scaled to [0, 1] by their range in the training part; the other arrays by the same map.
 
-    What others lie outside of the training range stays outside. A column that is constant in training tells nothing: it is
-    0 everywhere.
+    Values outside of the training range stay outside of [0, 1]. A column that is constant in training is 0 everywhere.
 
     >>> train, test = unit_range(np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[5.0, 6.0]]))
     >>> train.tolist(), test.tolist()

@@ -1,4 +1,4 @@
-r"""A small regression problem by formula, the same on every machine: what the convex programs are checked on.
+r"""A small regression problem by formula, the same on every machine, on which the convex programs are checked.
 
 $$
 \begin{align*}

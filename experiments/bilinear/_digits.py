@@ -20,7 +20,7 @@ NumKept = Annotated[tuple[Count, ...], MinLen(1)]
 
 
 def training(**changes: float) -> classify.Training:
-    """As these studies train, but for some values."""
+    """The training of these experiments, with some values changed."""
     return classify.Training(**{"learning_rate": 1e-3, "weight_decay": 1.0, "batch_size": 256, "num_steps": 1500, **changes})  # type: ignore[arg-type]
 
 
@@ -80,7 +80,7 @@ def accuracy_kept(
     labels: Int[Array, "image"],
     num_kept: tuple[int, ...],
 ) -> Float[Array, "kept"]:
-    """Accuracy with so many eigenvectors of every class, the largest in modulus, and no residual connection."""
+    """Accuracy with only the largest eigenvectors of every class in modulus, num_kept of them, and no residual connection."""
     strengths = jnp.einsum("nd,cdr->ncr", bilinear_classifier.embed(params, x), eigen.vectors) ** 2 * eigen.values[None]
     rising = jnp.cumsum(strengths, axis=2)
     most = strengths.shape[2]

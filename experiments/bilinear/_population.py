@@ -26,7 +26,7 @@ class Target(NamedTuple):
 
 
 def draw(key: PRNGKeyArray, values: tuple[float, ...]) -> Target:
-    """The eigenvalues in a basis uniform on the rotations and reflections."""
+    """A target with these eigenvalues in a random basis, uniform on the rotations and reflections."""
     gaussian = jax.random.normal(key, (len(values), len(values)))
     basis, triangle = jnp.linalg.qr(gaussian)
     return Target(jnp.asarray(values, basis.dtype), basis * jnp.sign(jnp.diagonal(triangle))[None])

@@ -1,14 +1,14 @@
 r"""Gradient descent breaks the conservation laws of gradient flow in proportion to its step size; all else drifts at any step.
 
 Three layers on the same target: $p = 1$ fixed, $p = {+1}$ and $-1$ in turn fixed, $p$ trained. Over a fixed time a quantity
-drifts with slope 1 in the step size if it is a law of the flow, and with slope 0 if it is not: $(W + V)^\top (W - V)$ is one
-for equal $p$ alone, and for unlike signs other products take its place. Weight decay $\omega$ shrinks what is conserved as
+drifts with slope 1 in the step size if the flow conserves it, and with slope 0 if not: $(W + V)^\top (W - V)$ is conserved for
+equal $p$ alone, and for unlike signs other products are. Weight decay $\omega$ shrinks conserved quantities as
 $e^{-2\omega t}$.
 
 $$
 \begin{align*}
 \frac{\|C(t) - C(0)\|}{\|C(0)\|} &\propto \eta^s, \qquad
-s = 1 \text{ for a law of the flow}, \quad s = 0 \text{ for what is none} \\
+s = 1 \text{ for a law of the flow}, \quad s = 0 \text{ otherwise} \\
 C(t) &= e^{-2\omega t}\, C(0) \quad \text{for a law, under weight decay}
 \end{align*}
 $$
@@ -67,8 +67,8 @@ class Config:
 
 class Result(NamedTuple):
     slope: Float[Array, "quantity"]  # of log drift against log step size
-    decay: Float[Array, "law"]  # share left under weight decay, of those that are laws
-    drift: Float[Array, "quantity learning_rate"] | None = None  # norm of the change over that of the start
+    decay: Float[Array, "law"]  # fraction of each conserved quantity left under weight decay
+    drift: Float[Array, "quantity learning_rate"] | None = None  # norm of the change over the norm at the start
 
 
 def labels(config: Config) -> dict[str, tuple]:
@@ -77,7 +77,7 @@ def labels(config: Config) -> dict[str, tuple]:
 
 
 def quantities(params: bilinear.Params) -> dict[str, Array]:
-    """The candidates for a law in a network of one output: theory states them too, here they are measured."""
+    """Candidates for conserved quantities of a network of one output, written out here so that they are measured."""
     (w, v), p = params[:2], params.p[0]
     plus, minus = w + v, w - v
     equal, opposite = p[:, None] == p[None], p[:, None] == -p[None]
@@ -101,7 +101,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
             return _population.loss(params, target) + decay / 2 * sum(jnp.sum(leaf**2) for leaf in trained)
 
         num_steps = jnp.round(config.time / rate).astype(int)
-        # several step sizes in one run, whose drifts make one slope: the engine's loop is for one network
+        # several step sizes in one run, whose drifts make one slope: the engine's loop trains one network
         return jax.lax.fori_loop(
             0, num_steps, lambda _, params: _population.descend(objective, params, rate, train_readout), params
         )
@@ -132,7 +132,7 @@ def predict(config: Config) -> Result:
 TOLERANCE = {
     "slope": Tolerance(
         absolute=0.05,
-        reason="step sizes are finite: beside the leading power of the step size stand corrections of the next order",
+        reason="step sizes are finite: the next power of the step size adds to the leading one",
     ),
     "decay": Tolerance(0.02, reason="conserved quantities drift by up to 2 % at the smallest step size"),
 }

@@ -1,6 +1,6 @@
 r"""Real digits: weight decay lowers the rank of what a bilinear classifier learns, noise on the pixels raises it.
 
-Of every class the network holds a quadratic form of the pixels. Ten eigenvectors a class carry nearly all accuracy, and with
+The network holds a quadratic form of the pixels for every class. Ten eigenvectors a class carry nearly all accuracy, and with
 noise they look like strokes. The largest eigenvalue at initialisation is the edge of the bulk that theory gives for the
 readouts drawn, less a few percent at this size.
 
@@ -100,7 +100,7 @@ def simulate(state: State, config: Config) -> Result:
 
 
 def predict(state: State, config: Config) -> Result:
-    """Of the edge, from the readouts; w and v have variance one over the inputs of the layer."""
+    """The predicted edge, from the readouts; w and v have variance one over the inputs of the layer."""
     layer = config.model.layer
     edges = jax.vmap(lambda p: bilinear_spectra.readout_edge(layer.width / layer.dim, p))(state.start.layer.p)
     return Result(jnp.full(2, jnp.mean(edges)))
@@ -109,7 +109,7 @@ def predict(state: State, config: Config) -> Result:
 TOLERANCE = {
     "edge": Tolerance(
         0.1,
-        reason="with Gaussian readouts the edge is made by the few largest of them: the largest eigenvalue is on average 5 %"
+        reason="with Gaussian readouts the few largest of them set the edge: the largest eigenvalue is on average 5 %"
         " lower at 64 units, less in larger layers, and one draw scatters by 2 %",
     ),
 }

@@ -1,9 +1,9 @@
 r"""Masks read off the weights of a digit classifier fool it when added to digits; the same pixels shuffled hardly do.
 
-For every class the masks are steps along its most positive eigenvectors, as near to them alone as the recipe gets. A mask $m$
-changes a logit by the quadratic form of the mask and twice its product with the image, so the mean change follows from the
-weights and the mean image: that is the prediction. How many labels change is measured. The embedding matters: where the layer
-reads the pixels themselves, three in a hundred images are misled in place of two in ten.
+For every class the masks are steps along its most positive eigenvectors, and along no others as far as the recipe allows. A
+mask $m$ changes a logit by the quadratic form of the mask and twice its product with the image, so the mean change follows from
+the weights and the mean image: that is the prediction. The fraction of labels that change is measured. The embedding matters:
+where the layer reads the pixels themselves, three in a hundred images are misled in place of two in ten.
 
 $$
 \mathbb{E}\left[ f_c(x + m) - f_c(x) \right] = m^\top Q_c\, m + 2\, m^\top Q_c\, \mathbb{E}\, x + u_c \cdot m
@@ -51,7 +51,7 @@ class Config(_digits.Config):
 
 class State(NamedTuple):
     classifier: classify.State
-    order: Int[Array, "pixel"]  # of the control
+    order: Int[Array, "pixel"]  # of the shuffled pixels of the control
     split: images.Split
 
 
@@ -60,8 +60,8 @@ class Result(NamedTuple):
 
     shift: Float[Array, "kind strength"]  # mean change of the logit of the mask's class
     accuracy: Float[Array, "kind strength"] | None = None  # share of test images classified right
-    misled: Float[Array, "kind strength"] | None = None  # share taken for the mask's class
-    mask: Float[Array, "label pixel"] | None = None  # the first of every class
+    misled: Float[Array, "kind strength"] | None = None  # share of test images classified as the mask's class
+    mask: Float[Array, "label pixel"] | None = None  # the first mask of every class
 
 
 def labels(config: Config) -> dict[str, tuple]:
@@ -83,7 +83,7 @@ num_steps = _digits.num_steps
 
 
 def _masks(state: State, config: Config) -> Float[Array, "label vector pixel"]:
-    """Of standard deviation 1, signed by the training images; in single precision, so that both sides have the same."""
+    """Masks of standard deviation 1, signed by the training images; in float32, so that both sides use the same masks."""
     x, labels = images.take(config.images, state.split.train)
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), state.classifier.params)
     return bilinear_classifier.adversarial_masks(params, x.astype(jnp.float32), labels, config.num_vectors)

@@ -1,8 +1,8 @@
 r"""SGD on samples learns the eigenvalues of a target one after the other, the largest first, positive and negative alike.
 
-The trace of what is missing drives them all up while it is positive: here a negative one comes later than a positive one of
-its size. From weights that commute with the target the flow is one pair of equations a mode, coupled by the trace. The network
-is trained on fresh Gaussian inputs, one small batch a step.
+The trace of $Q^* - Q$ drives all eigenvalues up while it is positive: here a negative one is learned later than a positive one
+of its size. From weights that commute with the target the flow is one pair of equations per mode, coupled by the trace. The
+network is trained on fresh Gaussian inputs, one small batch a step.
 
 $$
 \begin{align*}

@@ -1,8 +1,8 @@
 r"""Noise on the inputs acts as a Wiener filter on the learned form: directions of low variance are lost first.
 
 The best quadratic function of $x$ + noise is $A^\top Q^* A$ with the Wiener filter $A$ of the inputs, and a constant for the
-trace that is lost. The network, with biases, is trained by Adam on fresh noisy inputs of unequal variances. The rival shrinks
-all directions alike, as noise does to isotropic inputs.
+trace that is lost. The network, with biases, is trained by Adam on fresh noisy inputs of unequal variances. The rival
+prediction shrinks all directions alike, as noise does for isotropic inputs.
 
 $$
 \begin{align*}
@@ -49,7 +49,7 @@ class Config:
 
     @property
     def target(self) -> Float[Array, "row row"]:
-        """No coordinate is an eigenvector of it."""
+        """The form of the target; no coordinate is an eigenvector of it."""
         dim = len(self.spectrum)
         places = jnp.arange(float(dim))
         cosines = jnp.cos(jnp.pi * (places[:, None] + 0.5) * places[None] / dim)
@@ -108,13 +108,13 @@ def predict(config: Config) -> Result:
 
 
 def predict_isotropic(config: Config) -> Result:
-    """As if all inputs had the mean variance."""
+    """The prediction if all inputs had the mean variance."""
     mean = sum(config.variances) / len(config.variances)
     found = bilinear_losses.wiener(config.target, mean * jnp.eye(len(config.variances)), config.noise_std**2)
     return Result(found.q, jnp.zeros(len(config.variances), found.q.dtype), found.constant)
 
 
-_SCATTER = "minibatches scatter the weights about the optimum, which is left in the form once the rate has fallen to 0"
+_SCATTER = "minibatch noise leaves the weights scattered about the optimum when the learning rate has fallen to 0"
 TOLERANCE = {
     "interaction": Tolerance(absolute=0.01, reason=_SCATTER),
     "linear": Tolerance(absolute=0.01, reason=_SCATTER),

@@ -77,7 +77,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         matrices = jax.vmap(bilinear.interaction_matrix, (None, 0))(params, directions)
         return Result(matrices, jax.lax.map(jnp.linalg.eigvalsh, matrices), error(params, config.num_steps))
 
-    # a network an operation in one run: the engine's loop is for one
+    # one network per operation in one run: the engine's loop trains one
     return jax.lax.map(train, (jax.random.split(key, len(config.operations)), config.tables))
 
 
@@ -86,7 +86,7 @@ def predict(config: Config) -> Result:
     return Result(matrices, jnp.linalg.eigvalsh(matrices))
 
 
-_ROUNDING = Tolerance(absolute=0.001, reason="the loss ends near 0: what is left is rounding of single precision")
+_ROUNDING = Tolerance(absolute=0.001, reason="the loss ends near 0: the rest is rounding of single precision")
 TOLERANCE = {"interaction": _ROUNDING, "eigenvalues": _ROUNDING}
 QUICK = {"dim": 3, "width": 6, "num_steps": 20, "batch_size": 32}
 SEEDS = 8

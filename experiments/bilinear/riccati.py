@@ -1,8 +1,8 @@
 r"""Gradient descent on a tied bilinear layer follows a Riccati equation, so a few scalars replace the flow of all weights.
 
-From $W = V$ (no unit can subtract) the flow of the quadratic form closes, whatever the basis of the start: the trace of what
-is missing and one integral a mode are all there is to integrate. Positive eigenvalues are learned, the largest first, each
-short by half of the trace that is left; negative ones cannot be.
+From $W = V$ (no unit can subtract) the flow of the quadratic form closes, whatever the basis of the start: only the trace of
+$Q - Q^*$ and one integral per mode are integrated. Positive eigenvalues are learned, the largest first, each short by half of
+the trace that is left; negative eigenvalues cannot be learned.
 
 $$
 \begin{align*}
@@ -61,7 +61,7 @@ class State(NamedTuple):
 class Result(NamedTuple):
     loss: Float[Array, ""]  # E (f - y)^2
     learned: Float[Array, "mode"]  # diagonal of the form in the eigenbasis of the target
-    mixing: Float[Array, ""]  # Frobenius norm of the rest of it
+    mixing: Float[Array, ""]  # Frobenius norm of the part off the diagonal
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:

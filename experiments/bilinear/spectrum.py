@@ -44,16 +44,16 @@ class Config:
             raise ValueError(f"ratios must leave at least one unit of dim = {self.dim}, got {self.ratios}")
 
     def width(self, ratio: float) -> int:
-        """An even number of hidden units, so that both signs are as many."""
+        """An even number of hidden units, half of them of either sign."""
         return 2 * max(1, round(ratio * self.dim / 2))
 
     def bins(self, edge: float = 1.0) -> np.ndarray:
-        """Borders of the bins: as far as a fifth beyond the edge of the bulk, and with 0, where an atom may be, inside one."""
+        """Edges of the bins, up to a fifth beyond the edge of the bulk, with 0, where an atom may be, inside a bin."""
         return np.linspace(-1.2 * edge, 1.2 * edge, 2 * self.num_bins)
 
 
 def _edge(c: float) -> float:
-    """As in the formula above; written out here, since the bins of the simulation depend on it."""
+    """The edge by the formula above; written out here, since the bins of the simulation depend on it."""
     return math.sqrt((2 + 10 * c - c**2 + math.sqrt(c * (4 + c) ** 3)) / 8)
 
 
@@ -65,7 +65,7 @@ class Result(NamedTuple):
 
 
 def labels(config: Config) -> dict[str, tuple]:
-    """Of a bin its middle, in units of the edge."""
+    """The middle of every bin, in units of the edge."""
     borders = config.bins()
     return {"ratio": config.ratios, "bin": tuple(((borders[1:] + borders[:-1]) / 2).tolist())}
 

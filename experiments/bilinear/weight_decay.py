@@ -1,7 +1,7 @@
 r"""Weight decay on the factors is a nuclear norm on the form: it soft-thresholds eigenvalues, and the rank falls in steps.
 
-The trace couples the modes: what all eigenvalues miss moves the threshold of each. Gradient descent from small random weights
-attains the global optimum, and its balanced factors have twice the nuclear norm of the form as squared norm.
+The trace couples the modes: the summed error of all eigenvalues shifts each threshold. Gradient descent from small random
+weights attains the global optimum, and the squared norm of its balanced factors is twice the nuclear norm of the form.
 
 $$
 \begin{align*}
@@ -46,7 +46,7 @@ class Config:
                 f"model.dim must be the {len(self.spectrum)} of the spectrum, with one output and no bias; got {self.model}"
             )
         if self.model.init != "ones":
-            raise ValueError(f"model.init must be ones, as theory has it; got {self.model.init}")
+            raise ValueError(f"model.init must be ones, as the theory assumes; got {self.model.init}")
         needed = max(sum(value > 0 for value in self.spectrum), sum(value < 0 for value in self.spectrum))
         if self.model.width < needed:
             raise ValueError(f"model.width must be at least {needed}, the eigenvalues of one sign; got {self.model.width}")
@@ -97,7 +97,7 @@ def predict(config: Config) -> Result:
 
 
 def predict_uncoupled(config: Config) -> Result:
-    """As if every mode were alone: the threshold wd/4 without what the trace adds to it."""
+    """The prediction if every mode were alone: the threshold wd/4 without the shift by the trace."""
     target = jnp.asarray(config.spectrum)
     values = jnp.sign(target) * jnp.maximum(jnp.abs(target) - config.weight_decay / 4, 0)
     return _result(values, 2 * jnp.sum(jnp.abs(values)))

@@ -1,7 +1,8 @@
 r"""Networks from different seeds learn the same leading eigenvectors, wider ones more alike; a few carry the accuracy.
 
 Two networks on the same split, from independent weights and batches: vectors of one sign are matched in order of their
-eigenvalues, and the modulus of their cosine falls with the place. Before training it is that of independent directions.
+eigenvalues, and the modulus of their cosine falls with the place in that order. Before training it equals the value for
+independent directions.
 
 $$
 \mathbb{E}\, |u \cdot v| = \frac{\Gamma(d/2)}{\sqrt{\pi}\; \Gamma((d + 1)/2)}
@@ -46,9 +47,9 @@ class Config(_digits.Config):
 
 class Result(NamedTuple):
     untrained: Float[Array, "place"]  # |cosine| of matched eigenvectors of the two networks before training
-    similarity: Float[Array, "place"] | None = None  # the same after training: mean over classes and signs
+    similarity: Float[Array, "place"] | None = None  # |cosine| after training: mean over classes and signs
     kept: Float[Array, "size"] | None = None  # test accuracy with the first eigenvectors alone, mean of the two
-    accuracy: Float[Array, ""] | None = None  # with all of them
+    accuracy: Float[Array, ""] | None = None  # test accuracy with all eigenvectors
 
 
 def labels(config: Config) -> dict[str, tuple]:
@@ -67,7 +68,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         rates = training.learning_rate, training.num_steps, training.weight_decay
         return minibatch_adam(lambda params, step: loss_fn(params, jax.random.fold_in(key, step)), params, *rates)
 
-    # two networks in one run, compared with one another: the engine's loop is for one
+    # two networks in one run, compared with one another: the engine's loop trains one
     ends = jax.lax.map(train, (key_train, start))
     x, labels = images.take(config.images, split.test)
     outputs = jax.vmap(lambda params: _digits.logits(params, x, config))(ends)
@@ -78,7 +79,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 
 
 def _overlap(eigen: bilinear.Eigen, config: Config) -> Float[Array, "place"]:
-    """Of the two networks."""
+    """|cosine| of matched eigenvectors of the two networks."""
 
     def of_sign(by: str) -> Array:
         one, other = bilinear.truncate(eigen, config.num_compared, by).vectors

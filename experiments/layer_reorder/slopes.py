@@ -1,9 +1,9 @@
 r"""Leaving out one of L residual layers changes the output by 1/L, swapping two or running them in parallel by 1/L^2.
 
-Residual layers $x + f_l(x)/L$: one derivative of the layers concerned, carried to the output by the Jacobian of those behind,
-predicts the change of the output. Swapped neighbours change it by their Lie bracket, which is itself of order $1/L$ where the
-weights are smooth in depth. All layers side by side change it by what no depth makes small if the weights are smooth in depth;
-for independent layers that falls as $1/L$, since the signs of pairs are random.
+For residual layers $x + f_l(x)/L$ one derivative of the changed layers, carried to the output by the Jacobian of the layers
+behind, predicts the change of the output. A swap of neighbours changes the output by their Lie bracket, which is itself of
+order $1/L$ if the weights are smooth in depth. Running all layers in parallel changes the output by $O(1)$ at any depth if the
+weights are smooth in depth; for independent layers the change falls as $1/L$, since the signs of pairs are random.
 
 $$
 \begin{align*}
@@ -13,9 +13,9 @@ $$
 \end{align*}
 $$
 
-with $h = 1/L$, $[f, g] = Dg\, f - Df\, g$, sums over the layers concerned ($K$: `window`) at the state that enters the first,
-and $J$ from behind them to the output; all to leading order; slopes are $-1$, $-2$ ($-3$ if smooth in depth) and $-2$, of all
-side by side $-1$ (0 if smooth).
+with $h = 1/L$, $[f, g] = Dg\, f - Df\, g$, sums over the changed layers ($K$: `window`) at the state that enters the first, and
+$J$ the Jacobian from behind them to the output; all to leading order; slopes are $-1$, $-2$ ($-3$ if smooth in depth) and $-2$,
+of all side by side $-1$ (0 if smooth).
 
 Source: derived here; the operations are those of arXiv 2407.09298 and arXiv 2406.15786 (numbers recalled)
 Cost: 20 s
@@ -41,14 +41,14 @@ KINDS = ("skip", "swap", "parallel pair", "reversal", "parallel window")
 class Config:
     model: stack.Config = field(default_factory=lambda: stack.Config(num_layers=8))  # of the least depth
     num_doublings: Count = 4  # depths: the model's number of layers, times 2, times 4, ..
-    window: Annotated[int, Ge(2)] = 4  # layers that are reversed, or run side by side, where more than two are concerned
+    window: Annotated[int, Ge(2)] = 4  # layers that are reversed, or run side by side, where more than two are changed
     num_test: Count = 100  # standard normal inputs
     dtype: Precision = "float64"  # a swap of smooth weights moves the output of 128 layers by a millionth
 
     def __post_init__(self):
         check(self)
         if self.model.kind == "commuting":
-            raise ValueError("model.kind must be tanh or linear, got commuting: what commutes may come in any order")
+            raise ValueError("model.kind must be tanh or linear, got commuting: layers that commute may come in any order")
         if not (self.model.init_scale > 0 and self.model.correlation_length < float("inf")):
             raise ValueError(
                 "model.init_scale must be positive and model.correlation_length finite (layers that differ), "
@@ -71,10 +71,10 @@ class Result(NamedTuple):
     """Changes of the output, mean norm over the inputs."""
 
     change: Float[Array, "kind depth"]
-    slope: Float[Array, "kind"]  # of the logarithm of the change against that of the depth, least squares
+    slope: Float[Array, "kind"]  # of log change against log depth, least squares
     everything_slope: Float[Array, ""]  # of the change by all layers side by side
     everything: Float[Array, "depth"] | None = None  # change by all layers side by side
-    missed: Float[Array, "kind depth"] | None = None  # norm of measured minus predicted change over that of the change
+    missed: Float[Array, "kind depth"] | None = None  # norm of measured minus predicted change over the norm of the change
 
 
 def labels(config: Config) -> dict[str, tuple]:
@@ -152,7 +152,7 @@ def _size(changes: Float[Array, "*kind input dim"]) -> Float[Array, "*kind"]:
 TOLERANCE = {
     "change": Tolerance(
         0.04,
-        reason="the next order in the number of layers concerned over L: 3 % where four of eight smooth layers are side by "
+        reason="the next order in the number of changed layers over L: 3 % where four of eight smooth layers are side by "
         "side, some tenths of a percent for one or two layers",
     ),
     "slope": Tolerance(absolute=0.05, reason="the next order in 1/L, at the few layers where the line begins"),

@@ -1,9 +1,9 @@
 r"""Derivatives predict, layer by layer, how a trained stack changes when layers are left out, swapped or paired.
 
 Eight residual layers of 32 units classify digits, with the step 1/8 of a neural ODE, where the leading order of the step is
-judged, and with the step 1 of a residual network, where it is drawn beside what is found. What says how alike neighbours have
-become is the change by a swap over $\sqrt{2}$ times that by running both side by side: 1 for independent layers, 0 for equal
-ones.
+judged, and with the step 1 of a residual network, where it is drawn beside the measurement. How alike neighbours have become is
+measured by the change from a swap over $\sqrt{2}$ times the change from running both in parallel: 1 for independent layers, 0
+for equal ones.
 
 $$
 \begin{align*}
@@ -13,8 +13,9 @@ $$
 \end{align*}
 $$
 
-with $h = 1/L$ for $L$ layers, all at the state $x$ that enters layer $k$, and $J$ from behind the layers concerned to the
-output; changes are over its norm, mean over test images, accuracies those of the output with the change added.
+with $h = 1/L$ for $L$ layers, all at the state $x$ that enters layer $k$, and $J$ the Jacobian from behind the changed layers
+to the output; changes are relative to the norm of the output, mean over test images, and accuracies are those of the output
+with the change added.
 
 Source: derived here; the questions are those of arXiv 2407.09298 and arXiv 2406.15786 (numbers recalled)
 Cost: 20 s
@@ -58,7 +59,7 @@ class Config:
 
     @property
     def step_sizes(self) -> np.ndarray:
-        """Of the arms: a neural ODE, and a residual network."""
+        """The step sizes of the two arms: a neural ODE, and a residual network."""
         return np.array([1 / self.model.num_layers, 1.0])
 
 
@@ -68,7 +69,7 @@ class State(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Step 1/L. Changes of the state behind the stack over its norm, mean over test images; pairs by their first layer."""
+    """At step 1/L: relative changes of the state behind the stack, mean over test images; pairs by their first layer."""
 
     skip: Float[Array, "layer"]
     swap: Float[Array, "pair"]
@@ -79,7 +80,7 @@ class Result(NamedTuple):
     # of either step, 1/L and 1:
     accuracy: Float[Array, "arm"] | None = None
     effective: Float[Array, "arm layer"] | None = None  # h |f(x)|/|x|
-    # change by a swap over sqrt(2) times that by a parallel pair, root mean squares
+    # change by a swap over sqrt(2) times the change by a parallel pair, root mean squares
     unlike: Float[Array, "arm pair"] | None = None
     similarity: Float[Array, "arm layer"] | None = None  # cosine of input and output of a layer
     # of step 1 alone, measured, and the leading order
@@ -94,7 +95,7 @@ class Result(NamedTuple):
 
 
 def labels(config: Config) -> dict[str, tuple]:
-    """Layers from 1."""
+    """Layers are counted from 1."""
     depth = config.model.num_layers
     return {"layer": tuple(range(1, depth + 1)), "pair": tuple(range(1, depth)), "arm": ARMS}
 
@@ -109,12 +110,12 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     def trained(step_size: Float[Array, ""]) -> _digits.Params:
         return _digits.train(key_train, start, data, split.train, config.model.kind, step_size, *rest)
 
-    # a network a step size in one run, compared with one another: the engine's loop is for one
+    # one network per step size in one run, compared with one another: the engine's loop trains one
     return State(jax.lax.map(trained, jnp.asarray(config.step_sizes, start.head.dtype)), split)
 
 
 class _Of(NamedTuple):
-    """What is found of every kind of change; for changes themselves (place, image, dim)."""
+    """One quantity for every kind of change; of shape (place, image, dim) for the changes themselves."""
 
     skip: Float[Array, "layer ..."]
     swap: Float[Array, "pair ..."]
@@ -122,7 +123,7 @@ class _Of(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """Of one trained stack, measured or to leading order."""
+    """The results of one trained stack, measured or to leading order."""
 
     size: _Of  # of the change
     accuracy: _Of
@@ -184,7 +185,7 @@ def predict(state: State, config: Config) -> Result:
 
 
 def _leading(state: State, config: Config, arm: int) -> _Found:
-    """To leading order of the step; accuracies are those of the output with the leading change added."""
+    """The results to leading order of the step; accuracies are those of the output with the leading change added."""
     params, depth = jax.tree.map(lambda leaf: leaf[arm], state.params), config.model.num_layers
     h = float(config.step_sizes[arm])
     blocks = stack.blocks_around(stack.block(config.model.kind), params.layers, 0, depth, h)[1:-1]
@@ -220,12 +221,12 @@ def _found(params: _digits.Params, changes: _Of, output: Array, labels: Array, g
 
 
 TOLERANCE = {
-    "skip": Tolerance(0.05, reason="the next order of h: 3 % at the first layer, less behind, where J is that of fewer layers"),
+    "skip": Tolerance(0.05, reason="the next order of h: 3 % at the first layer, less behind, where J spans fewer layers"),
     "swap": Tolerance(0.1, reason="the next order of h: 5 to 7 %, and a vector off by h of its length at every layer"),
     "parallel": Tolerance(0.1, reason="the next order of h: 5 to 7 %, and a vector off by h of its length at every layer"),
     "gap": Tolerance(0.2, reason="the next order of h multiplies it by 1 - 2 h f.x/|x|^2, with h |f|/|x| of 0.09 to 0.13"),
-    "accuracy_skip": Tolerance(absolute=0.005, reason="two of the 397 test images, told otherwise at the next order of h"),
-    "accuracy_swap": Tolerance(absolute=0.005, reason="two of the 397 test images, told otherwise at the next order of h"),
+    "accuracy_skip": Tolerance(absolute=0.005, reason="the next order of h may change the class of two of the 397 test images"),
+    "accuracy_swap": Tolerance(absolute=0.005, reason="the next order of h may change the class of two of the 397 test images"),
 }
 QUICK = {"model.num_layers": 3, "model.dim": 6, "num_samples": 1700, "num_steps": 20, "batch_size": 16}
 SEEDS = 8

@@ -1,8 +1,8 @@
 r"""A random order of K independent layers changes the output as much as K (K - 1)/4 swaps do, in mean square.
 
-That is the mean number of inverted pairs: brackets of independent layers have mean zero and no correlation, so their squares
-add up. A stack of 64 tanh layers, windows in its middle; the prediction reads one number off a stack, the mean square of a
-bracket carried to the output.
+$K (K - 1)/4$ is the mean number of inverted pairs: brackets of independent layers have mean zero and no correlation, so their
+squares add up. A stack of 64 tanh layers, windows in its middle; the prediction takes one number from a stack, the mean square
+of a bracket carried to the output.
 
 $$
 \begin{align*}
@@ -11,8 +11,8 @@ $$
 \end{align*}
 $$
 
-with $h = 1/L$, $K$ layers in random order (`windows`), $[f, g] = Dg\, f - Df\, g$, and $J$ from behind the layers to the
-output; $i, j$ is the pair that a drawn order brings to the middle, $k$, $k + 1$ the one that is exchanged.
+with $h = 1/L$, $K$ layers in random order (`windows`), $[f, g] = Dg\, f - Df\, g$, and $J$ the Jacobian from behind the layers
+to the output; $i, j$ is the pair that a drawn order brings to the middle, $k$, $k + 1$ the one that is exchanged.
 
 Source: derived here; random orders of a stretch of layers are a question of arXiv 2407.09298 (number recalled)
 Cost: 10 s
@@ -44,7 +44,7 @@ class Config:
         if max(self.windows) > self.model.num_layers:
             raise ValueError(f"windows must be at most model.num_layers = {self.model.num_layers}, got {self.windows}")
         if self.model.kind == "commuting":
-            raise ValueError("model.kind must be tanh or linear, got commuting: what commutes may come in any order")
+            raise ValueError("model.kind must be tanh or linear, got commuting: layers that commute may come in any order")
         if self.model.correlation_length > 0:
             raise ValueError(
                 f"model.correlation_length must be 0, independent layers, got {self.model.correlation_length}: brackets of "
@@ -60,7 +60,7 @@ class State(NamedTuple):
 
 class Result(NamedTuple):
     mean_square: Float[Array, "window"]  # |change of the output|^2, mean over orders and inputs
-    swap: Float[Array, ""]  # the same for the middle two layers exchanged
+    swap: Float[Array, ""]  # |change of the output|^2 for the middle two layers exchanged
 
 
 def labels(config: Config) -> dict[str, tuple]:
@@ -94,7 +94,7 @@ def simulate(state: State, config: Config) -> Result:
 
 
 def predict(state: State, config: Config) -> Result:
-    """The bracket is that of the two layers that a drawn order brings to the middle, mean over the orders of all windows."""
+    """From the bracket of the two layers that a drawn order brings to the middle, mean over the orders of all windows."""
     h, middle = 1 / config.model.num_layers, config.model.num_layers // 2 - 1
 
     def swap(params: stack.Params) -> Float[Array, ""]:

@@ -32,7 +32,7 @@ class Config:
 
     @property
     def images(self) -> images.Images:
-        """The data, if they fit the model."""
+        """The data; raises ValueError if they do not fit the model."""
         found = images.load(self.data)
         for name, needed in (("side", found.side), ("num_classes", found.num_classes)):
             if getattr(self.model, name) != needed:
@@ -69,7 +69,7 @@ def num_steps(config: Config) -> int:
 
 
 def test(params: Params, split: Split, config: Config) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Share of test images classified right, and the evaluations of sublayers that took."""
+    """Share of test images classified right, and the number of sublayer evaluations that it took."""
     x, labels = images.take(config.images, split.test)
     output = vision_transformer.evaluate(params, x, config.model)
     return images.accuracy(output.logits, labels), output.num_sublayers

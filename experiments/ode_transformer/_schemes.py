@@ -24,7 +24,7 @@ class Leading(NamedTuple):
 def leading(
     f_fn: splitting.FieldFn, g_fn: splitting.FieldFn, schemes: Sequence[str], x: Float[Array, "*state"], time: ArrayLike
 ) -> Leading:
-    """Predicted, all schemes in one integration."""
+    """The predicted leading errors, all schemes in one integration."""
     # traced once each: the trees of order 5 ask for a field and its derivatives a hundred times
     f_fn, g_fn = jax.jit(f_fn), jax.jit(g_fn)
     defects = [_defect(scheme, f_fn, g_fn) for scheme in schemes]
@@ -40,7 +40,7 @@ def leading(
 def observed(
     schemes: Sequence[str], gaps: Float[Array, "scheme count *state"], counts: Int[Array, "count"], time: ArrayLike
 ) -> Leading:
-    """Measured, from the errors at the last two of several numbers of steps; the coefficient is freed of their O(h)."""
+    """The measured leading errors, from the last two numbers of steps; the coefficient is extrapolated to h = 0."""
     two = gaps[:, -2:]
     order = -_measure.log_slope(counts[-2:], jnp.sqrt(jnp.sum(two**2, axis=range(2, two.ndim))))
     steps = jnp.asarray(time, gaps.dtype) / counts[-2:].astype(gaps.dtype)

@@ -59,7 +59,7 @@ class State(NamedTuple):
 
 
 class Result(NamedTuple):
-    error: Float[Array, "scheme count"]  # Frobenius norm of what separates the tokens from the flow at the time T
+    error: Float[Array, "scheme count"]  # Frobenius norm of the tokens minus the flow at the time T
     order: Float[Array, "scheme"]  # minus the slope of log error against log N between the last two
     constant: Float[Array, "scheme"]  # norm of the coefficient of h^p in the error, extrapolated from the last two
 
@@ -124,9 +124,7 @@ TOLERANCE = {
         reason="the next order of h: a few percent at the first of the numbers of steps, 16, and less at the others",
     ),
     "order": Tolerance(absolute=0.02, reason="the next order of h, at 64 and 128 steps"),
-    "constant": Tolerance(
-        0.01, reason="the second order of h beyond the leading one: the extrapolation takes the first one off"
-    ),
+    "constant": Tolerance(0.01, reason="the second order of h beyond the leading one: the extrapolation removes the first one"),
 }
 QUICK = {"num_steps": (16, 32), "model.dim": 2, "model.width": 2, "num_tokens": 2, "time": 0.2}
 SEEDS = 8

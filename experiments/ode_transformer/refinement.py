@@ -1,9 +1,9 @@
 r"""A trained stack of shared layers is no integrator: with finer steps it converges to a flow that classifies worse.
 
 A classifier of digits trains with one weight-shared block in three layers, steps of size 1. Then every layer is cut into more
-and finer steps. From some number on errors fall at the order of the scheme, with the constant that theory computes from the
-trained weights. At the step that was trained the error is half of the tokens themselves, and the classifier is made for it: of
-the test images it tells 91 %, and with two steps a layer 79 %, in the limit 51 %.
+and finer steps. From some number of steps on errors fall at the order of the scheme, with the constant that theory computes
+from the trained weights. At the trained step the error is half as large as the tokens, and the classifier depends on it: it
+classifies 91 % of the test images right, with two steps a layer 79 %, in the limit 51 %.
 
 $$
 \begin{align*}
@@ -58,7 +58,7 @@ class Config(_digits.Config):
 class Result(NamedTuple):
     order: Float[Array, "scheme"]  # minus the slope of log error against log steps between the last two refinements
     constant: Float[Array, "scheme"]  # norm of the coefficient of h^p in the error, extrapolated from the last two
-    # norm of what separates the tokens from the flow, over that of the tokens
+    # norm of the tokens minus the flow over the norm of the tokens
     error: Float[Array, "scheme refinement"] | None = None
     accuracy: Float[Array, "refinement"] | None = None  # share of test images classified right, by the scheme that trained
     flow_accuracy: Float[Array, ""] | None = None  # by the flow
@@ -107,7 +107,7 @@ def predict(state: _digits.State, config: Config) -> Result:
 
 
 def predict_leading(state: _digits.State, config: Config) -> Result:
-    """With the leading term of the error at every refinement, also where it is not small."""
+    """The prediction with the leading term of the error at every refinement, also where it is not small."""
     (order, coefficient), norm = _leading(state, config)
     constant = jnp.sqrt(jnp.sum(coefficient**2, axis=(1, 2, 3)))
     steps = config.model.stack.step_size / jnp.asarray(config.refinements, constant.dtype)
@@ -115,7 +115,7 @@ def predict_leading(state: _digits.State, config: Config) -> Result:
 
 
 def _leading(state: _digits.State, config: Config) -> tuple[_schemes.Leading, Float[Array, ""]]:
-    """And the norm of the tokens at the end."""
+    """The predicted leading errors, and the norm of the tokens at the end."""
     params = state.classifier.params
     x, _ = images.take(config.images, state.split.test[: config.num_images])
     tokens = vision_transformer.embed(params, x.astype(params.position.dtype), config.model)
@@ -137,7 +137,7 @@ def _time(config: Config) -> float:
 TOLERANCE = {
     "order": Tolerance(absolute=0.04, reason="the next order of h, at 16 and 32 steps a layer: 0.026"),
     "constant": Tolerance(
-        0.02, reason="the second order of h beyond the leading one, as the extrapolation takes the first one off: 0.4 %"
+        0.02, reason="the second order of h beyond the leading one, as the extrapolation removes the first one: 0.4 %"
     ),
 }
 QUICK = {

@@ -14,26 +14,26 @@ from ...theory.random_matrices import features_on_given_data
 from . import _ridge
 
 COARSE = (
-    "the features of a head share more than the two groups know: the entry of W at the constant and the lengths of its row and "
+    "the features of a head share more than the theory includes: the entry of W at the constant and the lengths of its row and "
     "column"
 )
 
 
 class Kernels(NamedTuple):
-    """Leading axes, if any, are groups of features."""
+    """Kernel matrices of the examples; leading axes, if any, are groups of features."""
 
     gram: Float[Array, "... sample sample"]
     cross: Float[Array, "... test sample"]
     diagonal: Float[Array, "... test"]
 
     def masked(self, mask: Float[Array, "sample"]) -> "Kernels":
-        """Without the training examples where the mask is 0."""
+        """The kernels without the training examples where the mask is 0."""
         gram = jnp.einsum("...ab,a,b->...ab", self.gram, mask, mask)
         return Kernels(gram, jnp.einsum("...xb,b->...xb", self.cross, mask), self.diagonal)
 
 
 def kernels(kernel_fn: Callable[[Array, Array], Array], data: _ridge.Data) -> Kernels:
-    """kernel_fn of all pairs; its value may have an axis of groups."""
+    """kernel_fn of all pairs of examples; its value may have an axis of groups."""
     gram, cross = ridge_.gram(kernel_fn, data.x), ridge_.gram(kernel_fn, data.x_test, data.x)
     diagonal = jax.vmap(kernel_fn)(data.x_test, data.x_test)
     return Kernels(_groups_first(gram, 2), _groups_first(cross, 2), _groups_first(diagonal, 1))
@@ -44,7 +44,7 @@ def _groups_first(values: Array, axes: int) -> Array:
 
 
 def attention(data: _ridge.Data, model: random_feature_attention.Config, centred: bool = False) -> Kernels:
-    """Of infinitely many augmented heads, features of the keys and those of the constant; `centred`: their mean is 0."""
+    """Kernels of infinitely many augmented heads, of the keys and of the constant; `centred`: heads of mean 0."""
 
     def parts(x: Array, y: Array) -> Array:
         if centred:
@@ -66,5 +66,5 @@ def heads(
 
 
 def test_error(law: features_on_given_data.GivenData, data: _ridge.Data, config: _ridge.Config) -> Float[Array, "target"]:
-    """Mean square over the draw of the features and over the test examples, noise included."""
+    """Mean square error over the draw of the features and over the test examples, noise included."""
     return _ridge.test_error(law.mean, data, config) + jnp.mean(law.variance, axis=0)

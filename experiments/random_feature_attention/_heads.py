@@ -36,7 +36,7 @@ class Config(_ridge.Config):
 
     @property
     def heads_at_peak(self) -> float:
-        """That have one feature for every sample."""
+        """The number of heads that have one feature for every sample."""
         return self.num_samples / (self.model.dim + self.model.augment)
 
 
@@ -66,7 +66,7 @@ def predict(risk_fn: Callable[[Array, Array], Array], targets: tuple[str, ...], 
 
 
 def predict_independent(targets: tuple[str, ...], config: Config) -> Result:
-    """As if all features of all heads were independent."""
+    """The prediction if all features of all heads were independent."""
     exact = spectrum(config)
 
     def risk(num_heads: Array, power: Array) -> Array:
@@ -77,7 +77,7 @@ def predict_independent(targets: tuple[str, ...], config: Config) -> Result:
 
 
 def spectrum(config: Config) -> Spectrum:
-    """Of the kernel of infinitely many heads."""
+    """The spectrum of the kernel of infinitely many heads."""
     model = config.model
     return attention_kernel.spectrum(model.dim, model.num_keys, model.weight_std, model.augment)
 

@@ -61,18 +61,18 @@ def first(num_samples: tuple[int, ...]) -> Float[Array, "samples sample"]:
 
 
 def test_error(predicted: Float[Array, "test target"], data: Data, config: Config) -> Float[Array, "target"]:
-    """Mean square, the noise of a fresh label included: its variance is known and not drawn."""
+    """Mean square error, the noise of a fresh label included: its variance is known and not drawn."""
     return jnp.mean((predicted - data.f_test) ** 2, axis=0) + config.noise_variance
 
 
 def train_error(
     predicted: Float[Array, "sample target"], data: Data, mask: Float[Array, "sample"] | None = None
 ) -> Float[Array, "target"]:
-    """Mean square residual on the training labels, those of the mask."""
+    """Mean square residual on the training labels in the mask."""
     mask = jnp.ones(len(data.y), data.y.dtype) if mask is None else mask
     return mask @ (predicted - data.y) ** 2 / jnp.sum(mask)
 
 
 def powers(targets: tuple[str, ...], num_keys: int, dim: int) -> Float[Array, "target r s"]:
-    """Of every target in the harmonic blocks, for the predictions."""
+    """The power of every target in the harmonic blocks, for the predictions."""
     return jnp.stack([attention_kernel.target_power(dim, num_keys, *TARGETS[name]) for name in targets])

@@ -2,7 +2,7 @@ r"""With a constant in the tokens the features of a head are dependent; counting
 
 Each augmented head brings $d + 1$ features, all of which share the entry $b = W_{d+1, d+1}$. Given $b$ they fall into two
 blocks, the $d$ of the keys and the one of the constant; `theory.random_matrices.grouped_feature_risk` averages over $b$.
-The rival rule takes them as $M (d + 1)$ independent features.
+The rival prediction takes them as $M (d + 1)$ independent features.
 
 $$
 \begin{align*}
@@ -70,7 +70,7 @@ def predict(config: Config) -> Result:
 
 
 def predict_naive(config: Config) -> Result:
-    """All features of all heads taken as independent: low by up to 30 %."""
+    """The prediction if all features of all heads were independent: low by up to 30 %."""
     return _heads.predict_independent(TARGETS, config)
 
 

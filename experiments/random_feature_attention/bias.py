@@ -82,7 +82,7 @@ def predict(state: State, config: Config) -> Result:
 
 TOLERANCE = {
     "test": Tolerance(0.1, reason=_given.COARSE),
-    "train": Tolerance(0.1, 1e-4, reason=_given.COARSE + "; where the fit interpolates, both errors are next to nothing"),
+    "train": Tolerance(0.1, 1e-4, reason=_given.COARSE + "; where the fit interpolates, both errors are close to 0"),
 }
 QUICK = {"num_samples": 16, "model.num_heads": 10, "num_test": 50, "model.dim": 4, "model.num_keys": 2}
 GRID = {"model.mean_strength": (0.0, 0.5, 1.0, 2.0, 4.0, 6.0)}

@@ -61,7 +61,7 @@ class Config:
             raise ValueError(f"num_pairs must be at most num_samples = {self.num_samples}, got {self.num_pairs}")
 
     def model(self, convention: str) -> attention.Config:
-        """With the largest number of heads."""
+        """The model with the largest number of heads."""
         augment, biased = CONVENTIONS[convention]
         weight_std, mean = 0.5 if augment else 1.0, self.mean_strength if biased else 0.0
         return attention.Config(self.dim, self.num_keys, self.num_heads[-1], augment, weight_std, mean)

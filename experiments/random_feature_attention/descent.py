@@ -1,7 +1,7 @@
 r"""Gradient descent on the values ends at the ridge fit, and learns every mode of the kernel at its own rate.
 
-SGD on the full batch from values 0, by automatic differentiation of the network. The prediction diagonalises the kernel
-matrix of its heads; the rival takes the exact kernel of infinitely many, in place of it.
+SGD on the full batch from values 0, by automatic differentiation of the network. The prediction diagonalises the kernel matrix
+of its heads; the rival prediction takes the exact kernel of infinitely many heads instead.
 
 $$
 \begin{align*}
@@ -55,7 +55,7 @@ class State(NamedTuple):
     data: _ridge.Data
     w: Float[Array, "value head value"]
     v: Float[Array, "target head value"]
-    fit: Float[Array, "target head value"]  # where it should end
+    fit: Float[Array, "target head value"]  # the ridge fit, where training should end
 
 
 class Result(NamedTuple):
@@ -112,7 +112,7 @@ def predict(state: State, config: Config, steps: np.ndarray) -> Result:
 
 
 def predict_infinite(state: State, config: Config, steps: np.ndarray) -> Result:
-    """Infinitely many heads."""
+    """The prediction for infinitely many heads."""
 
     def kernel(x: Array, y: Array) -> Array:
         return attention_kernel.biased_kernel(x, y, config.model.weight_std, config.model.mean_strength, config.model.augment)
@@ -129,8 +129,8 @@ def _errors(gram: Array, cross: Array, state: State, config: Config, steps: np.n
 
 
 TOLERANCE = {
-    "train": Tolerance(1e-6, reason="exact: what is left is rounding in the decomposition and in the steps"),
-    "test": Tolerance(1e-6, reason="exact: what is left is rounding in the decomposition and in the steps"),
+    "train": Tolerance(1e-6, reason="exact up to rounding in the decomposition and in the steps"),
+    "test": Tolerance(1e-6, reason="exact up to rounding in the decomposition and in the steps"),
 }
 QUICK = {
     "num_samples": 10,

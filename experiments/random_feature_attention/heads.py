@@ -56,7 +56,7 @@ def predict(config: Config) -> Result:
 
 
 def predict_infinite(config: Config) -> Result:
-    """Infinitely many heads: where the curves end on the right."""
+    """The limit of infinitely many heads, where the curves end on the right."""
     spectrum = _heads.spectrum(config)
 
     def risk(num_heads: Array, power: Array) -> Array:
@@ -70,7 +70,7 @@ TOLERANCE = {
     "test": Tolerance(0.1, reason="the equivalent is exact as n, M d and the multiplicities grow: 8 modes of degree 1 here"),
     "peak": Tolerance(
         0.2,
-        reason="near the peak the error is proportional to 1/(1 - q/n) with q close to n, and few draws carry its mean",
+        reason="near the peak the error is proportional to 1/(1 - q/n) with q close to n, and few draws dominate its mean",
     ),
 }
 QUICK = {

@@ -1,8 +1,8 @@
 r"""Without a constant in the tokens, heads of mean zero never learn quadratic or correlation targets.
 
 $\operatorname{relu}(x_0^\top W x_i)\, x_i$ summed over heads is odd under a joint sign flip of all tokens, and its kernel has
-no modes of degrees (0, 2) or (1, 1) in query and keys: with more samples only more of the target is fitted as if it were
-noise, and the error is never below that of the zero function, 1 and the noise. With the constant it falls.
+no modes of degrees (0, 2) or (1, 1) in query and keys: more samples only fit more of the target as if it were noise, and the
+error is never below $1 + \sigma^2$, the error of the zero function. With the constant the error falls.
 
 $$
 \begin{align*}

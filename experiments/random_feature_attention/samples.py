@@ -1,8 +1,8 @@
 r"""Attention learns means over keys from fewer samples than a network of equal size; heads with a mean help with correlations.
 
-Test error against samples for augmented attention with heads of mean zero, the same with the mean of $W$ on the diagonal, and
-a two-layer network on the concatenated tokens with as many trained numbers: ridge regression on random features each. The
-prediction takes the exact kernels, the data, and the number of features.
+Test error against samples for augmented attention with heads of mean zero, for heads with a mean of $W$ on the diagonal, and
+for a two-layer network on the concatenated tokens with as many trained numbers; each is ridge regression on random features.
+The prediction takes the exact kernels, the data, and the number of features.
 
 $$
 \begin{align*}
@@ -16,8 +16,8 @@ $$
 $$
 
 Here $K$, $K_x$ and $K_{xx}$ are the kernel among the samples, of $x$ with them and at $x$, $k$ is the number of features, $f$
-the target, $\delta$ `ridge` and $\sigma^2$ `noise_variance`. This is the network; the features of heads fall into two groups,
-keys and constant, for which `bias` has the formula.
+the target, $\delta$ `ridge` and $\sigma^2$ `noise_variance`. This formula is for the network; the features of heads fall into
+two groups, keys and constant, for which `bias` has the formula.
 
 Source: the comparison of Fu, Guo, Bai and Mei, arXiv 2307.11353 (sizes recalled); kernels of attention derived here, equivalent
 on given data from Jacot et al., arXiv 2002.08404, its variance derived here
@@ -60,7 +60,7 @@ class Config(_ridge.Config):
 
     @property
     def network(self) -> network.Config:
-        """As many trained numbers as the heads have."""
+        """A network with as many trained numbers as the heads."""
         return network.Config(self.dim, self.num_keys, self.heads(0.0).num_features)
 
 
@@ -132,7 +132,7 @@ def predict(state: State, config: Config) -> Result:
 
 TOLERANCE = {
     "test": Tolerance(0.1, reason=_given.COARSE),
-    "train": Tolerance(0.1, 1e-4, reason=_given.COARSE + "; where the fit interpolates, both errors are next to nothing"),
+    "train": Tolerance(0.1, 1e-4, reason=_given.COARSE + "; where the fit interpolates, both errors are close to 0"),
 }
 QUICK = {"num_samples": (8, 16), "num_heads": 10, "num_test": 50, "dim": 4, "num_keys": 2}
 PRESETS = {"paper": {"num_keys": 16, "num_heads": 1000, "num_samples": (32, 64, 128, 256, 512, 1024)}}  # sizes recalled

@@ -93,7 +93,7 @@ TOLERANCE = {
         0.1,
         1e-4,
         reason="the learning curve is exact as all of n and the multiplicities grow; where the fit interpolates, both errors "
-        "are next to nothing",
+        "are close to 0",
     ),
 }
 SHARED = dict.fromkeys(

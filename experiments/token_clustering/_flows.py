@@ -33,5 +33,5 @@ def unit(beta: float, softmax: bool) -> float:
 
 
 def shares(num_records: int) -> tuple[float, ...]:
-    """Times of even records over the time of the last."""
+    """Times of evenly spaced records, as fractions of the last time."""
     return tuple(record / num_records for record in range(1, num_records + 1))

@@ -1,10 +1,10 @@
 r"""Under attention, waves of uniform tokens on a circle grow at exact rates; the fastest gives about the number of clusters.
 
 Tokens begin evenly spaced. After a tiny perturbation each Fourier mode $k$ of the displacements grows at its own rate
-$\sigma_k$, softmax (SA) or not (USA). After a larger one the tokens stand in a few clusters for a long time: near the number
-of periods of the mode of the largest $\sigma_k$, and fewer at large $\beta$, where its neighbours grow almost as quickly and
-clusters merge early: 2.9, 4.2 and 5.4 on average beside 3, 4 and 6. That number has no law here and no verdict. USA's time is
-times $e^\beta$ here.
+$\sigma_k$, softmax (SA) or not (USA). After a larger one the tokens stand in a few clusters for a long time: near the number of
+periods of the mode of the largest $\sigma_k$, and fewer at large $\beta$, where its neighbours grow almost as quickly and
+clusters merge early: 2.9, 4.2 and 5.4 on average beside 3, 4 and 6. No law of this number is known here, and it is not judged.
+Times of USA are multiplied by $e^\beta$ here.
 
 $$
 \sigma_k = \frac{k^2 I_k(\beta)}{\beta\, I_0(\beta)} \quad \text{(SA)}, \qquad
@@ -41,12 +41,12 @@ class Config:
     tiny: Positive = 1e-6  # standard deviation of the angles about even spacing, for the growth rates
     linear_time: Positive = 2.0  # for which growth is measured, in units of 1/(largest growth rate)
     noise_std: NonNegative = 1e-2  # standard deviation of the angles about even spacing, for the clusters
-    end_time: Positive = 20.0  # of the flow from there, in units of 1/(largest growth rate)
+    end_time: Positive = 20.0  # time of the flow from that start, in units of 1/(largest growth rate)
     count_time: Annotated[Positive, Static] = 10.0  # at which clusters are counted, in the same units
     num_records: Count = 20  # times at which they are counted, evenly spaced up to end_time
     record_every: Count = 20  # Runge-Kutta steps between two of them
     threshold: Annotated[float, Gt(-1), Lt(1)] = 0.98  # inner product above which two tokens are linked; clusters are chains
-    smallest: Count = 5  # tokens of the smallest cluster that counts: a token on its way between two is none
+    smallest: Count = 5  # tokens of the smallest cluster that counts: a token on its way between two clusters does not count
     dtype: Precision = "float64"  # angles of 1e-6 must be resolved
 
     def __post_init__(self):
@@ -78,7 +78,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     phases = jnp.arange(1, config.num_modes + 1, dtype=noise.dtype)[:, None] * even[None]
 
     def amplitudes(x: Float[Array, "token 2"]) -> Float[Array, "mode"]:
-        """Of the displacements from even spacing."""
+        """Amplitudes of the waves in the displacements from even spacing."""
         cos, sin = jnp.cos(even), jnp.sin(even)
         angles = jnp.arctan2(cos * x[:, 1] - sin * x[:, 0], cos * x[:, 0] + sin * x[:, 1])
         return jnp.hypot(jnp.cos(phases) @ angles, jnp.sin(phases) @ angles)
@@ -121,13 +121,13 @@ def predict(config: Config) -> Result:
 
 
 def predict_fastest(config: Config) -> Result:
-    """As many clusters as the fastest wave has periods: what the number is near, and no law for it."""
+    """As many clusters as the fastest wave has periods: near the number, but not a law for it."""
     clusters = circle_tokens.num_metastable_clusters(jnp.asarray(config.betas, float)).astype(float)
     return predict(config)._replace(clusters=jnp.stack([clusters, clusters]))
 
 
 def predict_unsquared(config: Config) -> Result:
-    """Rates with k in place of k^2: without the density of tokens that a wave of displacements brings about."""
+    """Rates with k in place of k^2: they ignore the change of the density of tokens by a wave of displacements."""
     right = predict(config)
     return right._replace(growth=right.growth / jnp.arange(1.0, config.num_modes + 1)[None, None])
 

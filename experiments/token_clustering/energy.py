@@ -1,8 +1,8 @@
 r"""The interaction energy of tokens under attention never falls and rises at an exact rate, with and without softmax.
 
-Unnormalised attention (USA) is gradient ascent of the energy; with softmax (SA) each token moves on a clock of its own. Along
-flows from uniform starts the measured rise is the integral of the predicted rate. Energies are over $e^\beta$, and USA's time
-is times $e^\beta$.
+Unnormalised attention (USA) is gradient ascent of the energy; softmax (SA) rescales the velocity of each token by its own
+factor. Along flows from uniform starts the measured rise is the integral of the predicted rate. Energies are divided by
+$e^\beta$, and times of USA are multiplied by $e^\beta$.
 
 $$
 \begin{align*}
@@ -58,7 +58,7 @@ class State(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Records begin after the start. Energies over e^beta."""
+    """Records begin after the start. Energies are divided by e^beta."""
 
     rate: Float[Array, "flow beta record"]  # dE/dt: derivative of the energy along the velocity
     rise: Float[Array, "flow beta record"]  # E(t) - E(0)
@@ -111,7 +111,7 @@ def predict(state: State, config: Config) -> Result:
 
 
 def predict_ascent(state: State, config: Config) -> Result:
-    """As if SA too were gradient ascent: (1/n) sum |x_i'|^2 for both."""
+    """The prediction if SA too were gradient ascent: (1/n) sum |x_i'|^2 for both."""
     params = sphere_attention.identity(config.dim)
 
     def rate(x: Array, beta: float, softmax: bool) -> Array:

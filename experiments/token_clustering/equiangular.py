@@ -2,8 +2,8 @@ r"""Tokens at equal angles keep equal angles, and their inner product follows on
 
 $n$ orthogonal tokens, turned at random, move by softmax attention (SA) or without its normalisation (USA). Their one inner
 product $\gamma(t)$, the times at which it hits a level, and its value after every layer of post-norm attention have exact
-forms: nothing is random but the rotation, and what is left is the error of the integration. USA's time is times $e^\beta$
-here.
+forms: only the rotation is random, and the remaining difference is the error of the integration. Times of USA are multiplied by
+$e^\beta$ here.
 
 $$
 \begin{align*}
@@ -62,7 +62,7 @@ class Config:
             raise ValueError(f"levels must be below end = {self.end}, got {self.levels}")
 
     def horizon(self, beta: float, softmax: bool) -> float | Array:
-        """When the inner product is `end`."""
+        """The time at which the inner product is `end`."""
         time = equiangular_tokens.hitting_time(self.end, self.num_tokens, beta, softmax=softmax)
         return time * _flows.unit(beta, softmax)
 
@@ -152,7 +152,7 @@ def predict(config: Config) -> Result:
 
 
 def predict_continuous(config: Config) -> Result:
-    """Layers taken for the flow: a layer of step eta as the time eta."""
+    """The prediction if layers were the flow: a layer of step eta counts as the time eta."""
     times = jnp.asarray(config.step_sizes, float)[:, None] * jnp.arange(config.num_layers + 1.0)[None]
     layers = equiangular_tokens.inner_product(times, config.num_tokens, config.layer_beta)
     return Result(None, None, layers)  # pyright: ignore[reportArgumentType]

@@ -1,11 +1,11 @@
 r"""In high dimension uniform tokens behave as orthogonal ones: one curve in time and beta says when they form one cluster.
 
-Independent uniform tokens under softmax attention: the share of the pairs that have come together, beside the time at which
-the inner product $\gamma(t)$ of orthogonal tokens is at the same threshold. The mean inner product is off $\gamma$ by
-$O((1 + \beta^2)/d)$, as each inner product begins off 0 by $1/\sqrt{d}$, on average by nothing. That is judged, in units of
-$(1 + \beta^2)/d$, where no pair has a head start: the closest begins at about $\delta = \sqrt{2 \log(n^2/2)/d}$ and attracts
-$e^{\beta\delta}$ times as much; $\beta\delta < 1/4$. At larger $\beta$ the closest pairs come first, and the curve is what
-more dimensions lead to.
+Independent uniform tokens under softmax attention: the share of pairs that have come together is drawn beside the time at which
+the inner product $\gamma(t)$ of orthogonal tokens reaches the same threshold. The mean inner product differs from $\gamma$ by
+$O((1 + \beta^2)/d)$, because each inner product begins at a distance $1/\sqrt{d}$ from 0, with mean 0. This difference is
+judged, in units of $(1 + \beta^2)/d$, where no pair has a head start: the closest pair begins at about
+$\delta = \sqrt{2 \log(n^2/2)/d}$ and attracts $e^{\beta\delta}$ times as much, so the condition is $\beta\delta < 1/4$. At
+larger $\beta$ the closest pairs come together first, and the curve is the limit of more dimensions.
 
 $$
 \begin{align*}
@@ -18,7 +18,7 @@ A &= e^{\beta n/(n - 1)}
 $$
 
 with the exponential integrals $\operatorname{Ei}$ and $E_1$, and $t_g$ the time at which $\gamma = g$ (`threshold`): the
-curve. The mean inner product is at $g$ at that time to the same order in $d$.
+curve. The mean inner product is $g$ at that time up to $O((1 + \beta^2)/d)$.
 
 Source: Geshkovski, Letrouit, Polyanskiy and Rigollet, arXiv 2312.10794 (the diagram and its curve, from a public formalisation
 of the statements and from the authors' code); the error at finite d is derived here
@@ -64,7 +64,7 @@ class Config:
 
     @property
     def judged(self) -> tuple[int, ...]:
-        """The places of the inverse temperatures at which no pair has a head start."""
+        """Indices of the inverse temperatures at which no pair has a head start."""
         head_start = math.sqrt(2 * math.log(self.num_tokens**2 / 2) / self.dim)
         return tuple(place for place, beta in enumerate(self.betas) if beta * head_start < 0.25)
 
@@ -88,7 +88,7 @@ def labels(config: Config) -> dict[str, tuple]:
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
     start = sphere_attention.uniform(key, config.num_tokens, config.dim)
-    # as many coordinates as tokens are enough: the flow turns with its start
+    # as many coordinates as tokens are enough: the flow commutes with rotations
     start = sphere_attention.normalise(jnp.linalg.qr(start.T)[1].T)
     betas = jnp.asarray(config.betas, start.dtype)
     steps = config.num_records * config.record_every
@@ -106,14 +106,14 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 def _scaled(
     mean: Float[Array, "beta record"], crossing: Float[Array, "beta"], config: Config
 ) -> tuple[Float[Array, "low record"], Float[Array, "low"]]:
-    """At the judged temperatures, in units of (1 + beta^2)/d, the size of what d dimensions are off."""
+    """Mean and crossing at the judged temperatures, in units of (1 + beta^2)/d, the size of the error at dimension d."""
     judged, betas = jnp.asarray(config.judged, int), jnp.asarray(config.betas, mean.dtype)
     scale = config.dim / (1 + betas[judged] ** 2)
     return scale[:, None] * mean[judged], scale * crossing[judged]
 
 
 def _crossing(mean: Float[Array, "record"], config: Config) -> Float[Array, ""]:
-    """By interpolation in -log(1 - mean), which rises evenly at the end."""
+    """When the mean is at the threshold, by interpolation in -log(1 - mean), which rises evenly at the end."""
     depth, level = -jnp.log(jnp.maximum(1 - mean, 1e-15)), -math.log(1 - config.threshold)
     after = jnp.clip(jnp.argmax(depth > level), 1, config.num_records)
     share = (level - depth[after - 1]) / (depth[after] - depth[after - 1])

@@ -35,7 +35,7 @@ class Config:
     def __post_init__(self):
         check(self)
         if self.process.fan_in != self.process.num_voters:
-            raise ValueError(f"process.fan_in must be process.num_voters, for all to hear all, got {self.process.fan_in}")
+            raise ValueError(f"process.fan_in must be process.num_voters (all hear all votes), got {self.process.fan_in}")
 
 
 class Result(NamedTuple):

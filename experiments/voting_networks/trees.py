@@ -27,7 +27,7 @@ from ...theory.discrete import voting
 @dataclass(frozen=True)
 class Config:
     process: voters.Config = field(default_factory=lambda: voters.Config(num_voters=343, fan_in=3, competence=0.6))
-    num_layers: Annotated[tuple[Count, ...], MinLen(1)] = (2, 3)  # of trees (k), of b^k of the votes
+    num_layers: Annotated[tuple[Count, ...], MinLen(1)] = (2, 3)  # layers of the trees (k), each tree on b^k of the votes
     num_questions: Count = 1000  # in a seed
 
     def __post_init__(self):
@@ -39,7 +39,7 @@ class Config:
 
     @property
     def num_votes(self) -> np.ndarray:
-        """b^k of each tree."""
+        """The number of votes of each tree, b^k."""
         return self.process.fan_in ** np.array(self.num_layers)
 
 
@@ -76,7 +76,7 @@ def predict(config: Config) -> Result:
     return Result(tree, voting.majority(config.num_votes, p))
 
 
-RARE = "the prediction is exact; where under ten of 32,000 questions are decided wrong, their standard error is no guide"
+RARE = "the prediction is exact; where under ten of 32,000 questions are decided wrong, their standard error is unreliable"
 TOLERANCE = {"tree": Tolerance(absolute=3e-4, reason=RARE), "flat": Tolerance(absolute=3e-4, reason=RARE)}
 QUICK = {"process.num_voters": 49, "num_layers": (1, 2), "num_questions": 100}
 SEEDS = 32

@@ -57,7 +57,7 @@ def predict(config: Config) -> Result:
 
 
 def predict_limit(config: Config) -> Result:
-    """Infinitely many votes."""
+    """The accuracy of infinitely many votes."""
     limit = voting.beta_binomial_limit(config.process.competence, config.process.correlation)
     return Result(jnp.full(len(config.num_votes), limit))
 

@@ -18,7 +18,7 @@ from ...tasks import xor
 from ...theory.feature_learning import xor_finite_batch
 from ...theory.feature_learning.xor_mean_field import Neurons
 
-Layers = Literal["both", "weights", "readout"]  # that move
+Layers = Literal["both", "weights", "readout"]  # the layers that train
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def loss(margins: Float[Array, "..."], axis: int | None = None) -> Float[Array, 
 
 
 def error(margins: Float[Array, "..."]) -> Float[Array, ""]:
-    """Share of margins below zero; half of those at zero count, so that a network that says nothing errs half the time."""
+    """Share of margins below zero; half of those at zero count, so that a network with output 0 has error 1/2."""
     return jnp.mean(jnp.heaviside(-margins, 0.5))
 
 

@@ -11,7 +11,7 @@ $$
 
 Here $\tau_w$ and $\tau_a$ are 1 for a layer that trains and 0 for one that rests, in the cluster $\mu = (x_1, x_2)$ of label
 $y$ the output $f$ is normal with mean $f_\mu$ and deviation $\sigma_\mu$, $g = 2/(1 + e^{y f})$, $s = \|w_\perp\|$ and
-$\kappa = \eta d/(2 m)$: training both layers keeps $\|w\|^2 - a^2$ but for the noise. The prediction takes steps of $\eta$ on
+$\kappa = \eta d/(2 m)$: training both layers conserves $\|w\|^2 - a^2$ up to the noise. The prediction takes steps of $\eta$ on
 the neurons of `theory.feature_learning.xor_finite_batch`.
 
 Source: Glasgow, arXiv 2309.15111 (joint training as a regulator); the comparison of layers and its curves are derived here

@@ -84,7 +84,7 @@ def _result(
     return Result(loss, margin, jnp.min(margin, axis=-1), jnp.max(margin, axis=-1), error)
 
 
-# The signal lags by 2 % at dim = 64, for the reason that stands in phases.py.
+# The signal lags by 2 % at dim = 64, for the reason given in phases.py.
 _SQUARED = Tolerance(
     0.04,
     1e-4,

@@ -10,8 +10,8 @@ $$
 $$
 
 Here $\alpha = w\cdot\mu_1$ and $\beta = w\cdot\mu_2$, $\mu_1 = e_1 - e_2$ and $\mu_2 = e_1 + e_2$, $s = \|w_\perp\|$, and
-$f(\mu)$ is the output at a cluster: $\alpha$ grows if $a > 0$ and decays if $a < 0$, $\beta$ the reverse. The equations of
-$s$, $a$ and $f$ stand in `theory.feature_learning.xor_mean_field`; the prediction takes steps of `learning_rate`.
+$f(\mu)$ is the output at a cluster: $\alpha$ grows if $a > 0$ and decays if $a < 0$, $\beta$ the reverse. The equations of $s$,
+$a$ and $f$ are in `theory.feature_learning.xor_mean_field`; the prediction takes steps of `learning_rate`.
 
 Source: Glasgow, arXiv 2309.15111 (a constant share of the neurons aligns with each of +-mu_1, +-mu_2); positions derived here
 Cost: 10 s

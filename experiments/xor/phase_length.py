@@ -37,7 +37,7 @@ class Config:
     model: two_layer.Config = field(default_factory=lambda: two_layer.Config(dim=64, width=32, init_scale=0.05))
     learning_rate: Annotated[Positive, Static] = 0.04  # mean-field step size (paper: eta)
     batch_noise: Annotated[Positive, Le(1.6), Static] = 0.008  # kappa = eta d / (2 m), sets m; above 1.6 there is no crossing
-    max_time: Annotated[Positive, Static] = 20.0  # training that ends here without a crossing is lost
+    max_time: Annotated[Positive, Static] = 20.0  # a training that reaches this time without a crossing gives NaN
 
     def __post_init__(self):
         check(self)

@@ -10,8 +10,8 @@ B_\nu = \frac{1}{p} \sum_j a_j P_{j\nu} X_j
 $$
 
 Here $f_\nu$ and $\sigma_\nu$ are mean and standard deviation of the output in the cluster $\nu$, $\varepsilon$ is `error`,
-$P_{j\nu} = \Phi(w_j\cdot\nu/s_j)$, $F_{j\nu} = \phi(w_j\cdot\nu/s_j)$, and $s_j^2 = \|w_\perp\|^2 = o_j + \|X_j\|^2$, of which
-the vector $X_j$ is what minibatch noise has made common to all neurons. The neurons move by
+$P_{j\nu} = \Phi(w_j\cdot\nu/s_j)$, $F_{j\nu} = \phi(w_j\cdot\nu/s_j)$, and $s_j^2 = \|w_\perp\|^2 = o_j + \|X_j\|^2$, where the
+vector $X_j$ is the part of $w_\perp$ that minibatch noise has made common to all neurons. The neurons move by
 `theory.feature_learning.xor_finite_batch`; the mean is over their starts and the noise.
 
 Source: Glasgow, arXiv 2309.15111 (d polylog d samples suffice); the predicted number of samples is derived here
@@ -39,7 +39,7 @@ class Config:
     batch_noise: Annotated[Positive, Static] = 0.2  # kappa = eta d / (2 m), which sets the batch size m
     error: Annotated[float, Gt(0), Lt(0.5)] = 0.1  # share of wrong signs at which training has learned
     num_test: Count = 1024  # points of each of the four clusters on which the error is measured, after every step
-    max_steps: Count = 1000  # training that has not learned by then is lost
+    max_steps: Count = 1000  # a training that has not learned by then gives NaN
     num_draws: Count = 96  # initial weights and noise paths over which the prediction is averaged
 
     def __post_init__(self):

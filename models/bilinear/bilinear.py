@@ -1,4 +1,4 @@
-r"""A bilinear layer: nonlinear, and exactly a tensor of third order that can be read.
+r"""A bilinear layer: nonlinear, and exactly a tensor of third order whose eigenvectors can be read off the weights.
 
 $$
 y = P \left( (W x) \circ (V x) \right)
@@ -108,7 +108,7 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
 
 @one_example
 def apply(params: Params, x: Float[Array, "dim"]) -> Float[Array, "output"]:
-    """The outputs on one example; for a layer with biases x is append_one of it."""
+    """The outputs on one example; a layer with biases reads append_one of it."""
     rows = params.w.shape[-2]
     if x.shape[-1] != rows:
         raise ValueError(f"x must have {rows} entries, got {x.shape[-1]}; a layer with biases reads append_one(x)")
@@ -116,7 +116,7 @@ def apply(params: Params, x: Float[Array, "dim"]) -> Float[Array, "output"]:
 
 
 def append_one(x: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim_and_one"]:
-    """[x; 1]: a quadratic form of it is a quadratic form, twice a linear one, and a constant of x."""
+    """[x; 1]: a quadratic form of [x; 1] is a quadratic form of x plus twice a linear form plus a constant."""
     return jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
 
 
@@ -129,7 +129,7 @@ def tensor(params: Params) -> Float[Array, "output row row"]:
 
 
 def symmetrize(matrix: Float[Array, "*batch row row"]) -> Float[Array, "*batch row row"]:
-    """The part that acts in a quadratic form. Do so before an eigendecomposition: it would read one triangle alone."""
+    """The symmetric part, which alone acts in a quadratic form; an eigendecomposition would read one triangle of the matrix."""
     return (matrix + jnp.swapaxes(matrix, -1, -2)) / 2
 
 
@@ -160,8 +160,8 @@ def squares(params: Params) -> Squares:
 def from_matrix(q: Float[Array, "dim dim"], width: int) -> Params:
     """The layer with p = 1 whose only interaction matrix is q, of least ||w||^2 + ||v||^2 (twice the nuclear norm of q).
 
-    It needs as many units as q has eigenvalues of the more frequent sign; with fewer, of each sign those of least modulus are
-    left out, which is the best approximation in Frobenius' norm.
+    It needs as many units as q has eigenvalues of the more frequent sign. With fewer units, the eigenvalues of least modulus of
+    each sign are left out, which is the best approximation in Frobenius' norm.
     """
     if width < 1:
         raise ValueError(f"width must be at least 1, got {width}")
@@ -220,7 +220,7 @@ def _core(params: Params):
 
 
 def truncate(eigen: Eigen, num_kept: int, by: str = "magnitude") -> Eigen:
-    """The num_kept largest in modulus, or of one sign; where a sign has fewer the rest are zeros, values and vectors."""
+    """The num_kept eigenpairs largest in modulus, or of one sign, filled up with zero values and vectors."""
     if by not in SIDES:
         raise ValueError(f"by must be one of {', '.join(SIDES)}, got {by}")
     if not 0 <= num_kept <= eigen.values.shape[-1]:

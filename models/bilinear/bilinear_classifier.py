@@ -94,7 +94,7 @@ def to_pixels(params: Params, vectors: Float[Array, "embedding_dim *vector"]) ->
 
 
 def eigenfeatures(params: Params) -> bilinear.Eigen:
-    """Of every class, along a leading axis, in the embedded space; without what a residual connection adds."""
+    """Eigenpairs of every class, along a leading axis, in the embedded space; a residual connection is left out."""
     return bilinear.eigenfeatures(params.layer, jnp.eye(params.layer.p.shape[0], dtype=params.layer.p.dtype))
 
 
@@ -104,10 +104,10 @@ def adversarial_masks(
     """Images that raise one class when added to images of others, read off the weights; standard deviation 1 over the pixels.
 
     The num_vectors most positive eigenvectors of all classes are stacked. Row i of the pseudo-inverse is, in the embedded
-    space, the smallest step along vector i and along no other, if all are independent; more than the dimension of that space
-    cannot be, and it is one in least squares. Its sign is that of the mean overlap of vector i with the given images of other
-    classes, so that <v_i, x>^2 grows. The masks are the rows carried to pixels by E, which keeps what they do as far as E
-    keeps angles; a mask is 0 where a class has fewer positive eigenvalues.
+    space, the smallest step along vector i and along no other, if all vectors are independent. If there are more vectors than
+    dimensions, it is the least-squares step. Its sign is the sign of the mean overlap of vector i with the given images of
+    other classes, so that <v_i, x>^2 grows. The masks are the rows carried to pixels by E, which preserves their effect as far
+    as E preserves angles; a mask is 0 where a class has fewer positive eigenvalues.
     """
     num_classes = params.layer.p.shape[0]
     top = bilinear.truncate(eigenfeatures(params), num_vectors, "positive").vectors  # class embedding_dim vector

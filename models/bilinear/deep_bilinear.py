@@ -1,4 +1,4 @@
-r"""Bilinear layers on top of one another, with or without residual connections: polynomials, split by degree at will.
+r"""Bilinear layers on top of one another, with or without residual connections: polynomials, which can be split by degree.
 
 $$
 x_{l+1} = [x_l] + B_l(x_l, x_l), \qquad f(x_0) = H x_L
@@ -55,7 +55,7 @@ class Config:
 
     @property
     def layer(self) -> bilinear.Config:
-        """One layer."""
+        """The configuration of one layer."""
         return bilinear.Config(self.dim, self.width, self.dim, init_scale=self.init_scale)
 
 
@@ -105,13 +105,13 @@ def two_layer_tensor(params: Params) -> Float[Array, "output dim dim dim dim"]:
     """
     num_layers = params.layers.w.shape[0]
     if num_layers != 2:
-        raise ValueError(f"the tensor of fourth order is that of two layers, got {num_layers}")
+        raise ValueError(f"the tensor of fourth order needs two layers, got {num_layers}")
     first, second = jax.vmap(bilinear.tensor)(params.layers)
     return jnp.einsum("op,pab,aij,bkl->oijkl", params.head, second, first, first)
 
 
 def num_coefficients(dim: int, num_layers: int) -> int:
-    """Numbers that any homogeneous polynomial of degree p = 2^num_layers has: binomial(dim + p - 1, p).
+    """Coefficients of a general homogeneous polynomial of degree p = 2^num_layers: binomial(dim + p - 1, p).
 
     >>> num_coefficients(3, 1), num_coefficients(4, 2)
     (6, 35)

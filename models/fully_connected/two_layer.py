@@ -4,8 +4,8 @@ $$
 f(x) = \frac{1}{p} \sum_j a_j \operatorname{relu}(w_j \cdot x)
 $$
 
-Both layers train. `init`, `apply` and `gradients` are the network; `components`, `plane` and `imbalance` read off what the
-theory of the XOR problem is written in. The mean-field scale means that a step of size $\eta$ is
+Both layers train. `init`, `apply` and `gradients` are the network; `components`, `plane` and `imbalance` are the quantities in
+which the theory of the XOR problem is written. The mean-field scale means that a step of size $\eta$ is
 
 $$
 w \leftarrow w - \eta\, p\, \frac{\partial L}{\partial w}, \qquad a \leftarrow a - \eta\, p\, \frac{\partial L}{\partial a}
@@ -58,8 +58,11 @@ class Config:
 
 
 class Params(NamedTuple):
-    """f(x) = (1/width) sum_j a_j relu(w_j . x). The width is the contiguous axis of w: on a CPU the gradient's matrix
-    product is more than twice as slow in the other orientation."""
+    """f(x) = (1/width) sum_j a_j relu(w_j . x).
+
+    The width is the contiguous axis of w: on a CPU the gradient's matrix product is more than twice as slow in the other
+    orientation.
+    """
 
     w: Float[Array, "dim width"]  # column j is w_j
     a: Float[Array, "width"]
@@ -109,8 +112,11 @@ def gradients(
 
 
 class Components(NamedTuple):
-    """Every neuron on the XOR planes. With alpha = w . mu_1 and beta = w . mu_2, a neuron with a > 0 has signal alpha
-    and opposite beta, any other the reverse; so ||w||^2 = (signal^2 + opposite^2) / 2 + perp_norm^2."""
+    """Components of every neuron on the XOR planes.
+
+    With alpha = w . mu_1 and beta = w . mu_2, a neuron with a > 0 has signal alpha and opposite beta, any other the reverse;
+    so ||w||^2 = (signal^2 + opposite^2) / 2 + perp_norm^2.
+    """
 
     signal: Float[Array, "width"]  # signed; the paper's ||w_sig|| is |signal| / sqrt 2
     opposite: Float[Array, "width"]  # signed; the paper's ||w_opp|| is |opposite| / sqrt 2

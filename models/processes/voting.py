@@ -69,7 +69,7 @@ class Config:
 class State(NamedTuple):
     votes: Float[Array, "voter"]  # of the layer, 1 if right and -1 if wrong
     drawn: Float[Array, ""]  # fresh votes so far
-    right: Float[Array, ""]  # of them
+    right: Float[Array, ""]  # fresh votes so far that were right
     key: PRNGKeyArray  # of the next layer
 
 
@@ -81,7 +81,7 @@ def init(key: PRNGKeyArray, config: Config) -> State:
 
 
 def step(state: State, config: Config) -> State:
-    """The next layer."""
+    """The votes of the next layer."""
     key, key_own, key_coin = jax.random.split(state.key, 3)
     own, drawn, right = draw(key_own, state.drawn, state.right, config)
     voter, place = np.ogrid[: config.num_voters, : config.fan_in]

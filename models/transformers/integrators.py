@@ -23,7 +23,7 @@ $F$ and $G$, `field` is their sum.
 Source: textbook; Lu et al., arXiv 1906.02762 (macaron). Orders are derived here; `theory.transformers.splitting` has them with
 constants.
 
-Example. Of $x' = x - 2 x$, from 1 to the time 1, the error of Heun's scheme falls fourfold with twice as many steps.
+Example. For $x' = x - 2 x$, from 1 to the time 1, the error of Heun's scheme falls fourfold with twice as many steps.
 
 >>> import jax.numpy as jnp
 >>> from closedform.models.transformers.integrators import SCHEMES, integrate
@@ -73,12 +73,12 @@ def rk4_step(field: Field, x: State, step_size: Step) -> State:
 
 
 def flow(field: Field, x: State, time: Step, step_fn: Callable[[Field, State, Step], State], num_substeps: int) -> State:
-    """The flow of one field alone for so long, by equal substeps."""
+    """The flow of one field alone over `time`, by equal substeps."""
     step_size = time / num_substeps
     return jax.lax.fori_loop(0, num_substeps, lambda _, x: step_fn(field, x, step_size), x)
 
 
-# what the schemes with flows take for one: exact to 1e-9 for a step of size 1/16, as far as orders are concerned
+# stands for an exact flow in the schemes with flows: exact to 1e-9 for a step of size 1/16, enough to measure their orders
 exact_flow = partial(flow, step_fn=rk4_step, num_substeps=6)
 
 
@@ -88,7 +88,7 @@ def parallel(f_fn: Field, g_fn: Field, x: State, step_size: Step) -> State:
 
 
 def sequential(f_fn: Field, g_fn: Field, x: State, step_size: Step) -> State:
-    """F first, then G at what F left."""
+    """y = x + h F(x), then y + h G(y)."""
     return lie(f_fn, g_fn, x, step_size, euler_step)
 
 
@@ -140,9 +140,12 @@ def integrate(
     step_size: Step,
     num_steps: int | Int[Array, ""],
 ) -> State:
-    """The state after num_steps steps of a scheme for x' = F(x) + G(x). Reverse mode keeps the state before every step and
-    computes the step again: that is less than what it takes to write all of its parts to fresh memory and read them back. It
-    needs num_steps as a Python int; a traced number will do without derivatives and in forward mode."""
+    """The state after num_steps steps of a scheme for x' = F(x) + G(x).
+
+    Reverse mode keeps the state before every step and computes the step again, which is faster than writing all of its parts
+    to fresh memory and reading them back. It needs num_steps as a Python int; a traced number works without derivatives and in
+    forward mode.
+    """
     if isinstance(num_steps, int) and num_steps < 0:
         raise ValueError(f"num_steps must not be negative, got {num_steps}")
     h = jnp.asarray(step_size, x.dtype)
@@ -157,7 +160,7 @@ class Solved(NamedTuple):
 
 ADAPTIVE = {"tsit5": diffrax.Tsit5(), "dopri5": diffrax.Dopri5()}
 SOLVERS = {"euler": diffrax.Euler(), "midpoint": diffrax.Midpoint(), "heun": diffrax.Heun(), **ADAPTIVE}
-# Left to itself diffrax makes room for the 90 checkpoints of 4096 steps, fresh memory at every call that is hardly ever used.
+# By default diffrax allocates the 90 checkpoints of 4096 steps, fresh memory at every call that is hardly ever used.
 # 16 are what it would choose for 152 steps; with more steps than that some are computed once more.
 ADJOINTS = {"checkpoint": diffrax.RecursiveCheckpointAdjoint(checkpoints=16), "backsolve": diffrax.BacksolveAdjoint()}
 
@@ -174,10 +177,10 @@ def solve(
     max_steps: int = 4096,
     first_step: Step | None = None,
 ) -> Solved:
-    """x(time) of x' = field(params, x) by diffrax: num_steps equal steps, or steps of its own to the tolerance if that is None.
+    """x(time) of x' = field(params, x) by diffrax: num_steps equal steps, or adaptive steps to the tolerance if it is None.
 
-    Of its own steps the first to be tried is `first_step`, half of the time if left out. The absolute tolerance is rtol/2.
-    Derivatives are of the numbers computed ("checkpoint": recursive checkpoints; reverse mode only), or solve the adjoint
+    The first adaptive step to be tried is `first_step`, half of the time by default. The absolute tolerance is rtol/2.
+    Derivatives are those of the computed numbers ("checkpoint": recursive checkpoints; reverse mode only), or solve the adjoint
     equation backwards ("backsolve": constant memory, an error of the order of the tolerance, and only with respect to `params`
     and `x`: what `field` holds otherwise counts as constant).
     """
@@ -190,7 +193,7 @@ def solve(
         raise ValueError(f"num_steps must be at least 1, got {num_steps}")
     end = jnp.asarray(time, x.dtype)
     if num_steps is None:
-        # Too long a step costs one rejection, and is then at least a fifth. The whole time at once may just pass, with a
+        # Too long a step costs one rejection, and is then cut to a fifth at least. The whole time at once may just pass, with a
         # gradient wrong by many times the tolerance; two halves are far better for twice the work.
         controller = diffrax.PIDController(rtol=rtol, atol=rtol / 2)
         step = end / 2 if first_step is None else jnp.asarray(first_step, x.dtype)
@@ -213,5 +216,5 @@ def solve(
     steps = solution.stats["num_steps"].astype(x.dtype)
     first_and_each = {"euler": (0, 1), "midpoint": (0, 2), "heun": (0, 2), "tsit5": (1, 6), "dopri5": (1, 6)}[method]
     evaluations = first_and_each[0] + first_and_each[1] * steps
-    # a factor, so that the gradient is no number either
+    # a factor, so that the gradient is NaN too
     return Solved(jnp.asarray(solution.ys)[0] * jnp.where(arrived, 1, jnp.nan).astype(x.dtype), evaluations)

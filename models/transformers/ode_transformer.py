@@ -31,7 +31,7 @@ Source: Zhong, Zhang, Chakraborty and Dey, arXiv 2212.06011 (parallel layers as 
 al., arXiv 1906.02762 (macaron, tokens as particles; their halves of $G$ are MLPs of half the width with weights of their own,
 here both are the one $G$).
 
-Example. Nothing tells a token its position: tokens in another order come out in that order.
+Example. The layers do not know positions: tokens in another order come out in that order.
 
 >>> import jax
 >>> from closedform.models.transformers import ode_transformer
@@ -85,7 +85,7 @@ class Config:
 
 
 class Params(NamedTuple):
-    """Of one block; of a stack, with the block as a leading axis."""
+    """Parameters of one block, or of a stack with the block as a leading axis."""
 
     query: Float[Array, "*block dim dim"]
     key: Float[Array, "*block dim dim"]
@@ -129,8 +129,10 @@ class Evolved(NamedTuple):
 
 
 def evolve(params: Params, x: Float[Array, "*batch token dim"], config: Config) -> Evolved:
-    """The tokens after all layers, and what that took. An adaptive scheme takes the same steps for a batch that it is given
-    whole, and its own for each example under vmap."""
+    """The tokens after all layers, and the number of evaluations that it took.
+
+    An adaptive scheme takes the same steps for all examples of a batch given whole, and its own for each example under vmap.
+    """
     if params.query.shape[0] != config.num_blocks:
         raise ValueError(f"params must be those of num_blocks = {config.num_blocks} blocks, got {params.query.shape[0]}")
     repeats = config.num_layers // config.num_blocks
@@ -180,9 +182,12 @@ def _normalised(x: Array, config: Config) -> Array:
 
 
 def _product(x: Array, weights: Array) -> Array:
-    """x W. Reverse mode forms the gradient of W transposed, dx^T x over all axes but the last. Of x @ W the compiler then makes
-    x^T (dx^T)^T out of it, two transposed factors, which on a CPU run at a third of the speed or less; so W is transposed
-    first, where the compiler cannot see it, and its gradient last."""
+    """x W, written so that its gradient is fast on a CPU.
+
+    Reverse mode forms the gradient of W transposed, dx^T x over all axes but the last. For x @ W the compiler turns this into
+    x^T (dx^T)^T, two transposed factors, which on a CPU run at a third of the speed or less. So W is transposed first, where
+    the compiler cannot see it, and its gradient last.
+    """
     transposed = jax.lax.optimization_barrier(weights.T)
     return jax.lax.dot_general(x, transposed, (((x.ndim - 1,), (1,)), ((), ())))
 

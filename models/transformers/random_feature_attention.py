@@ -6,8 +6,8 @@ f(x) = \frac{1}{\sqrt{M}} \sum_m \left\langle v_m, \frac{1}{N} \sum_i \operatorn
 $$
 
 with $G_m$ iid standard normal, $u = x$, or $u = [x; 1]$ if augmented, and $J$ the identity on the $x$-part. No softmax, no
-temperature; the query is row 0 of the example and does not attend to itself. A function of one layer is linear in $v$:
-`features` are what a ridge fit needs.
+temperature; the query is row 0 of the example and does not attend to itself. The layer is linear in $v$: a ridge fit needs its
+`features` only.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|

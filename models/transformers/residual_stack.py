@@ -197,7 +197,8 @@ def blocks_around(
 ) -> list[Callable[[State], State]]:
     """The stack as window + 2 functions x -> f(x): all layers before `layer` as one, `window` layers, all behind as one.
 
-    As theory takes them: what is done to layer `layer` of the stack is done to layer 1 of these, with the same h.
+    For the functions of `theory.transformers.layer_perturbation`: layer `layer` of the stack is layer 1 of these, with the same
+    h.
     """
     depth = num_layers(params)
     if not (window >= 1 and 0 <= layer <= depth - window):
@@ -237,7 +238,7 @@ def _groups(order: Order, depth: int) -> list[tuple[int, ...]]:
 
 
 def swap(order: Order, place: int) -> Order:
-    """With the entries at `place` and the next one exchanged.
+    """The order with the entries at `place` and the next one exchanged.
 
     >>> swap(range(4), 1)
     [0, 2, 1, 3]
@@ -246,7 +247,7 @@ def swap(order: Order, place: int) -> Order:
 
 
 def skip(order: Order, place: int) -> Order:
-    """Without the entry at `place`.
+    """The order without the entry at `place`.
 
     >>> skip(range(4), 1)
     [0, 2, 3]
@@ -256,7 +257,7 @@ def skip(order: Order, place: int) -> Order:
 
 
 def repeat(order: Order, place: int) -> Order:
-    """With the entry at `place` twice.
+    """The order with the entry at `place` twice.
 
     >>> repeat(range(3), 1)
     [0, 1, 1, 2]
@@ -266,7 +267,7 @@ def repeat(order: Order, place: int) -> Order:
 
 
 def parallel(order: Order, place: int, window: int = 2) -> Order:
-    """With the `window` layers from `place` on side by side.
+    """The order with the `window` layers from `place` on side by side.
 
     >>> parallel(range(5), 1, 3)
     [0, (1, 2, 3), 4]
@@ -278,7 +279,7 @@ def parallel(order: Order, place: int, window: int = 2) -> Order:
 
 
 def reverse(order: Order, place: int, window: int) -> Order:
-    """With the `window` entries from `place` on in reverse.
+    """The order with the `window` entries from `place` on in reverse.
 
     >>> reverse(range(5), 1, 3)
     [0, 3, 2, 1, 4]

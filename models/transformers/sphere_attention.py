@@ -99,13 +99,13 @@ def identity(dim: int) -> Params:
 
 @one_example
 def apply(params: Params, x: Float[Array, "token dim"], config: Config | None = None) -> Float[Array, "token dim"]:
-    """Where the tokens are after config.num_steps; x is normalised first."""
+    """The tokens after config.num_steps steps; x is normalised first."""
     settings = config or Config()
     return jax.lax.fori_loop(0, settings.num_steps, lambda _, x: move(params, x, settings), normalise(x))
 
 
 def trajectory(params: Params, x: Float[Array, "token dim"], config: Config) -> Float[Array, "step token dim"]:
-    """As apply, with the start and all steps: num_steps + 1 of them."""
+    """The tokens at the start and after every step: num_steps + 1 states."""
 
     def step(x: Array, _: None) -> tuple[Array, Array]:
         after = move(params, x, config)
@@ -202,8 +202,10 @@ def fraction_above(x: Float[Array, "token dim"], threshold: Number) -> Float[Arr
 
 
 def components(x: Float[Array, "token dim"], threshold: Number) -> Int[Array, "token"]:
-    """The cluster of every token, by the number of its first token: tokens are linked if their inner product is above the
-    threshold, and in one cluster if a chain of links joins them."""
+    """The cluster of every token, by the number of its first token.
+
+    Tokens are linked if their inner product is above the threshold, and in one cluster if a chain of links joins them.
+    """
     reached: Bool[Array, "token token"] = (x @ x.T > jnp.asarray(threshold, x.dtype)) | jnp.eye(len(x), dtype=bool)
     for _ in range((len(x) - 1).bit_length()):  # chains of 1, 2, 4, ... links
         count = reached.astype(jnp.float32)
@@ -222,7 +224,7 @@ def num_clusters(x: Float[Array, "token dim"], threshold: Number, smallest: int 
 
 
 def energy(x: Float[Array, "token dim"], beta: Number, shift: Number = 0.0) -> Float[Array, ""]:
-    """(1/(2 beta n^2)) sum_ij e^(beta <x_i, x_j> - shift): what both flows climb if Q = K = V = I; beta > 0.
+    """(1/(2 beta n^2)) sum_ij e^(beta <x_i, x_j> - shift), the energy that both flows climb if Q = K = V = I; beta > 0.
 
     >>> round(float(energy(jnp.eye(2), 1.0)), 5)  # (e + 1)/4
     0.92957

@@ -7,8 +7,8 @@ $$
 
 with $x_0 \to x_N$ by the layers. Linear layers and the last layer norm are flax.nnx's.
 
-Source: Zhong, Zhang, Chakraborty and Dey, arXiv 2212.06011, train a DeiT whose layers are such steps; this is a small relative
-of it: no class token, no distillation, no augmentation.
+Source: Zhong, Zhang, Chakraborty and Dey, arXiv 2212.06011, train a DeiT whose layers are such steps; this model is smaller: no
+class token, no distillation, no augmentation.
 
 Example. An image of four times four pixels is four patches; the shape of its logits.
 
@@ -89,7 +89,7 @@ def apply(params: Params, x: Float[Array, "pixel"], config: Config | None = None
 
 
 def evaluate(params: Params, x: Float[Array, "*batch pixel"], config: Config) -> Output:
-    """Logits of images, and what they took. A batch given whole shares the steps of an adaptive scheme, and is faster."""
+    """Logits of images and the evaluations they took; a batch given whole shares the steps of an adaptive scheme: faster."""
     evolved = ode_transformer.evolve(params.blocks, embed(params, x, config), config.stack)
     return Output(read(params, evolved.state, config), evolved.num_sublayers)
 

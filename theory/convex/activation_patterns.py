@@ -50,8 +50,8 @@ Number = Real[ArrayLike, ""]
 def pattern_count(num_samples: Number, rank: int) -> Float[Array, ""]:
     """P = 2 sum_{k<r} C(n-1, k), the activation patterns of n inputs in general position in `rank` dimensions.
 
-    Cover's count of the sign patterns of a linear function; 2^n for rank >= n. Exact below 1/eps of the dtype, infinite
-    beyond its range. Between whole n it is the polynomial, whose derivative it has.
+    Cover's count of the sign patterns of a linear function; 2^n for rank >= n. Exact for counts below 1/eps of the dtype;
+    infinite where the count overflows. Between whole n, values and derivatives are those of the polynomial in n.
 
     >>> [int(pattern_count(n, rank)) for n, rank in ((6, 2), (8, 2), (8, 3), (10, 3), (9, 4), (5, 9))]
     [12, 16, 58, 92, 186, 32]
@@ -97,6 +97,6 @@ def scenario_bound(num_samples: Number, psi: Number, xi: Number) -> Float[Array,
     266.052
     """
     n, failure, violation = num_samples, psi, xi
-    # below psi = 0.2 the second is the smaller: (n+1)/0.2 - 1 >= 2 (n+1) + 2 log 5 for all n >= 1, and 1/psi grows faster
+    # below psi = 0.2 the second bound is the smaller: (n+1)/0.2 - 1 >= 2 (n+1) + 2 log 5 for all n >= 1, and 1/psi grows faster
     first = jnp.where(failure > 0.2, (n + 1) / jnp.maximum(failure, 0.2) - violation, jnp.inf)
     return jnp.minimum(first, 2 * (n + 1 - jnp.log(failure))) / violation

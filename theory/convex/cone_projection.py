@@ -15,9 +15,9 @@ Regime. Any rows, also zero, repeated or dependent ones.
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
 | $q$ | `q` | `dim` | the point to be projected |
-| $G$ | `signs * rows` | `sample dim` | the cone $\{u \,:\, G u \ge 0\}$; of an activation pattern $2 D - 1$ times the data |
+| $G$ | `signs * rows` | `sample dim` | the cone $\{u \,:\, G u \ge 0\}$; for an activation pattern, $2 D - 1$ times the data |
 | $\operatorname{Proj}_K(q)$ | `Projection.point` | `dim` | nearest point |
-| $\lambda$ | `Projection.multipliers` | `sample` | times the signs |
+| $\lambda$ | `Projection.multipliers` | `sample` | multipliers of the rows `signs * rows` |
 
 Factors. None.
 
@@ -54,7 +54,7 @@ class Projection(NamedTuple):
 
     point: Float[Array, "dim"]
     multipliers: Float[Array, "sample"]  # of signs * rows
-    face: Int[Array, "slot"]  # the at most dim rows that hold the point, then num_samples
+    face: Int[Array, "slot"]  # indices of the active rows, at most dim of them, padded with num_samples
 
 
 @takes(q=FINITE, rows=FINITE, signs=one_of(-1, 0, 1))
@@ -83,7 +83,7 @@ def cone_projection(
 
 
 def no_face(rows: Float[Array, "sample dim"]) -> Int[Array, "dim"]:
-    """Where nothing is known of the face: no row holds the point."""
+    """The empty face, to start from when no nearby face is known: no row is active."""
     return jnp.full(rows.shape[1], len(rows))
 
 
@@ -94,7 +94,7 @@ def project(
     signs: Float[Array, "sample"] | None,
     start: Int[Array, "slot"],
 ) -> Projection:
-    """`cone_projection` at a q of the size of one."""
+    """`cone_projection` for a q scaled to order one."""
     lengths = length(jax.lax.stop_gradient(rows))
     factors = (jnp.ones_like(lengths) if signs is None else signs) / nonzero(lengths)
     fixed = jax.lax.stop_gradient((q, rows / nonzero(lengths)[:, None], signs))
@@ -107,7 +107,7 @@ def project(
     pushed = q + guess @ B
     point = pushed - Q @ (pushed @ Q)
     point = point - Q @ _solve(R, B @ jax.lax.stop_gradient(point), transpose=True)
-    point = jnp.where(jnp.all(face < len(rows)), 0, point)  # dim independent rows hold nothing but the tip
+    point = jnp.where(jnp.all(face < len(rows)), 0, point)  # dim independent active rows leave only the tip of the cone
     slot_multipliers = guess + _solve(R, (point - pushed) @ Q)
     multipliers = jnp.zeros_like(lengths).at[face].set(slot_multipliers * jnp.abs(factor), mode="drop")
     return Projection(point, multipliers, face)
@@ -126,7 +126,7 @@ def _find_face(
         B = rows.at[face].get(mode="fill", fill_value=0)
         if signs is not None:
             B = B * signs.at[face].get(mode="fill", fill_value=0)[:, None]
-        # Project onto the whole face; twice, because what rounding leaves outside of it may look like a violation.
+        # Project onto the face twice: after one projection the rounding error off the face may look like a violation.
         Q, R = _orthonormal(B)
         part = q @ Q
         point = q - Q @ part
@@ -158,7 +158,7 @@ def _find_face(
 
 
 def _orthonormal(B: Float[Array, "slot dim"]) -> tuple[Float[Array, "dim slot"], Float[Array, "slot slot"]]:
-    """B' = Q R for the rows of B before the zero ones; where those stand Q is 0 and the diagonal of R is 1."""
+    """Q and R of B' = Q R; for the zero rows of B, which stand last, Q is 0 and the diagonal of R is 1."""
     Q, R = jnp.linalg.qr(B.T)
     free = jnp.all(B == 0, axis=1)
     return jnp.where(free[None], 0, Q), R + jnp.diag(free.astype(B.dtype))

@@ -86,7 +86,7 @@ def majority(num_votes: Counts, competence: Numbers) -> Float[Array, "*#shape"]:
 
 @takes(num_layers=at_least(0), fan_in=at_least(1), competence=SHARE)
 def tree_majority(num_layers: int, fan_in: Counts, competence: Numbers) -> Float[Array, "*#shape"]:
-    """M_b(M_b(..)), the majority of majorities: b^k votes in k layers."""
+    """The probability that a tree of majorities is right, M_b(M_b(..)): b^k votes in k layers."""
     fan_in, competence = _broadcast(fan_in, competence)
     for _ in range(num_layers):
         competence = _majority(fan_in, competence)
@@ -105,7 +105,7 @@ def slope(num_votes: Int[np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
 
 @takes(num_votes=at_least(1), mean=SHARE, correlation=SHARE)
 def beta_binomial_majority(num_votes: Counts, mean: Numbers, correlation: Numbers) -> Float[Array, "*#shape"]:
-    """A_n, for exchangeable votes of the Beta-binomial law."""
+    """A_n, the probability that a majority of exchangeable votes is right, under the Beta-binomial law."""
     num_votes, mean, rho = _broadcast(num_votes, mean, correlation)
     right, wrong, pairs = mean * (1 - rho), (1 - mean) * (1 - rho), _half(num_votes)
 
@@ -115,13 +115,13 @@ def beta_binomial_majority(num_votes: Counts, mean: Numbers, correlation: Number
         ratio = (right + k * rho) * (wrong + k * rho) / ((1 + 2 * k * rho) * (1 + (2 * k + 1) * rho))
         return (total + jnp.where(j < pairs, term, 0), term * ratio * 2 * (2 * k + 1) / (k + 1)), None
 
-    # of two further votes the majority hears if the others are one apart: all D_j have one sign, so nothing cancels
+    # two further votes change the majority only if the others are one apart; all D_j have one sign, so nothing cancels
     start = jnp.zeros_like(mean), (2 * mean - 1) * mean * (1 - mean) * (1 - rho) ** 2 / (1 + rho)
     (total, _), _ = jax.lax.scan(add, start, jnp.arange(pairs.max(initial=0)))
     return mean + total
 
 
-# The integral in N: u = width exp(tau - exp(-tau)) makes the half line a line, on which the trapezoidal rule converges
+# The integral in N: u = width exp(tau - exp(-tau)) maps the half line to the real line, where the trapezoidal rule converges
 # exponentially. At tau = -3.8 and 3.4 the integrand has fallen below 1e-17; steps of 0.1 leave rounding.
 _TAU = np.arange(-3.8, 3.45, 0.1)
 _U = np.exp(_TAU - np.exp(-_TAU))
@@ -130,9 +130,9 @@ _DU = 0.1 * _U * (1 + np.exp(-_TAU))
 
 @takes(mean=SHARE, correlation=SHARE)
 def beta_binomial_limit(mean: Numbers, correlation: Numbers) -> Float[Array, "*#shape"]:
-    """A_infinity, the accuracy of infinitely many votes. Independent ones, at correlation 0, make it a step at mean = 1/2."""
+    """A_infinity, the accuracy of infinitely many votes; at correlation 0 (independent votes) it is a step at mean = 1/2."""
     mean, correlation = jnp.broadcast_arrays(mean, correlation)
-    # stands for 0: the step is then 400 roundings of the mean wide, and exponents are known to 0.1
+    # the correlation that stands for 0: it makes the step 400 roundings of the mean wide, with exponents known to 0.1
     rho = jnp.maximum(correlation, (400 * jnp.finfo(mean.dtype).eps) ** 2)
     s, drift = ((1 - rho) / rho)[..., None], (2 * mean - 1)[..., None]
     width = 1 / jnp.sqrt(1 + s)  # the integrand is normal if s is large, and exponential if it is small
@@ -147,7 +147,7 @@ def beta_binomial_limit(mean: Numbers, correlation: Numbers) -> Float[Array, "*#
         return jnp.sum(jnp.exp(-top), axis=-1) + jnp.sum(s * integrand * du, axis=-1)
 
     right, wrong = mean * mass(drift), (1 - mean) * mass(-drift)
-    ratio = jnp.minimum(right, wrong) / jnp.maximum(right, wrong)  # whose slope is 0 where all is decided
+    ratio = jnp.minimum(right, wrong) / jnp.maximum(right, wrong)  # its slope is 0 where one side has all the mass
     return jnp.where(right < wrong, ratio, 1) / (1 + ratio)
 
 
@@ -192,12 +192,12 @@ def best_weights(competence: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"
 
 
 def _half(num_votes: np.ndarray) -> np.ndarray:
-    """h; of an even number h of one less, which a coin makes of it."""
+    """h = (n - 1)/2; an even number of votes counts as one less, because a coin decides a tie."""
     return np.asarray((num_votes - 1) // 2)
 
 
 def _slopes(num_votes: np.ndarray) -> np.ndarray:
-    """g_n, by whole numbers of any size."""
+    """g_n, from exact integers of any size."""
     halves, place = np.unique(_half(num_votes), return_inverse=True)
     exact = [(2 * h + 1) * math.comb(2 * h, h) / 4**h for h in halves.tolist()]
     return np.asarray(np.array(exact, float)[place]).reshape(num_votes.shape)
@@ -225,7 +225,7 @@ def _(num_votes: np.ndarray, primals: tuple[Array], tangents: tuple[Array]) -> t
 
 
 def _bell(t: Array, square: Array, half: Array) -> Array:
-    """(1 - t^2)^h, given also 1 - t^2: near t = 0 it has lost what the power needs, near 1 it alone has kept it."""
+    """(1 - t^2)^h from t and 1 - t^2: near t = 0 only t is accurate enough for the power, near t = 1 only 1 - t^2."""
     inner = jnp.abs(t) < 0.5
     return jnp.where(inner, jnp.exp(half * jnp.log1p(-(jnp.where(inner, t, 0) ** 2))), jnp.where(inner, 1, square) ** half)
 
@@ -248,11 +248,11 @@ def _(num_votes: int, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Ar
 
 
 def _last(values: np.ndarray, like: Array) -> Array:
-    """As an array with as many axes of size 1 before, and of the same dtype."""
+    """The values along a new last axis, after the axes of `like`, and of its dtype."""
     return jnp.asarray(values, like.dtype).reshape((1,) * like.ndim + (-1,))
 
 
 def _broadcast(counts: np.ndarray, *numbers: Array) -> tuple[Any, ...]:
-    """Whole numbers, which stay numpy's, and arrays, all of one shape."""
+    """The counts, still a numpy array, and the numbers, broadcast to one shape."""
     shape = np.broadcast_shapes(counts.shape, *(one.shape for one in numbers))
     return np.broadcast_to(counts, shape), *(jnp.broadcast_to(one, shape) for one in numbers)

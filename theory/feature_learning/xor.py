@@ -51,7 +51,7 @@ known to us.
 
 Finite size. Against enumeration of the hypercube, for 100 neurons uniform on the unit sphere, the drift is off by 0.016
 (rms over components; at worst 0.10) at $d = 10$ and by 0.007 (0.06) at $d = 16$. `phase1_margin` takes $\alpha \ll s$ and
-falls short later: at $d = 512$ by 2 % at $t = 4$, 10 % at $t = 6$. Once margins near 1 the drift is too fast: see
+falls short later: at $d = 512$ by 2 % at $t = 4$, 10 % at $t = 6$. Once margins approach 1 the drift is too fast: see
 `xor_mean_field`.
 
 Example. At a typical start the signal grows and its opposite decays at the rate $\lambda = 1/\sqrt{2\pi}$:
@@ -82,7 +82,7 @@ Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast togeth
 
 
 class Neuron(NamedTuple):
-    """What the drift sees of a neuron, or of an array of them."""
+    """The four coordinates on which the drift of a neuron depends; fields may be arrays of neurons."""
 
     alpha: Float[Array, "*#shape"]  # w.mu_1, the signal if a > 0
     beta: Float[Array, "*#shape"]  # w.mu_2, the signal if a < 0
@@ -99,7 +99,7 @@ class Moments(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Growth of the signal under -dloss/df = y, by E[y relu'(w.x) x] along w_sig, before and after it dominates."""
+    """Growth rates of the signal under -dloss/df = y, from E[y relu'(w.x) x] along w_sig, before and after it dominates."""
 
     small_signal: float  # (d ln|w_sig|/dt) / (a/s) for |w_sig| << s
     aligned: float  # (d|w_sig|/dt) / a for |w_sig| >> s
@@ -130,7 +130,7 @@ _NOT_NEGATIVE, _DIM = at_least(0, finite=True), at_least(2, finite=True)
 def drift(neuron: Neuron, batch_noise: Numbers = 0.0) -> Neuron:
     """Velocity of a neuron at negligible output; `batch_noise` kappa adds the growth of s by minibatch noise.
 
-    At s = 0 the limit of small s, which is infinite in s if there is noise. Homogeneous of degree 1 at every size.
+    At s = 0 it returns the limit of small s, where the velocity of s is infinite if there is noise.
 
     Derived here: one step adds to w_perp a noise of covariance eta^2 (a^2/m) E[relu'(w.x) x x^T] = eta^2 a^2/(2 m) I:
     y^2 = 1 and, by x -> -x, half the examples are active. s^2 grows by eta^2 a^2 d/(2 m) a step, d(s^2)/dt = kappa a^2.
@@ -167,10 +167,10 @@ def typical_start(dim: Numbers, init_scale: Numbers = 1.0) -> Neuron:
 def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, batch_noise: Number = 0.0) -> Neuron:
     """The neuron at each finite `time` >= 0, of any shape and in any order, from a `start` of scalars (vmap over several).
 
-    Where s collapses the velocity of beta jumps at beta = 0. Noise rounds that corner off (s floats at kappa a/lambda):
-    the solver's tolerance, 1e-12 in float64 and 1e-5 in float32, is added to `batch_noise`, so that past the collapse s reads
-    2.5e-12 a, not 0. What outgrows the largest number is infinite. Found against float64, float32 is within 5e-4 of the
-    largest component up to time 30.
+    Where s collapses the velocity of beta jumps at beta = 0. Noise rounds that corner off (s floats at kappa a/lambda): the
+    solver's tolerance, 1e-12 in float64 and 1e-5 in float32, is added to `batch_noise`, so that past the collapse s reads
+    2.5e-12 a, not 0. Components that overflow are infinite. Up to time 30 float32 was found within 5e-4 of float64, relative to
+    the largest component.
     """
     start_ = jnp.stack(jnp.broadcast_arrays(*start))
     if start_.ndim > 1:
@@ -182,7 +182,7 @@ def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, batch_noise: Numbe
     order = jnp.argsort(time.ravel())
     times = time.ravel()[order]
     ends = jax.lax.stop_gradient(times)
-    # By homogeneity the unit is free, and no derivative goes through it. The neuron 0 rests.
+    # By homogeneity the unit of length is free, and no derivative goes through it. A neuron that is 0 stays 0.
     size = jax.lax.stop_gradient(jnp.max(jnp.abs(start_)))
     unit = jnp.where(size > 0, size, 1)
     errors = diffrax.PIDController(rtol=tolerance, atol=tolerance)
@@ -215,9 +215,9 @@ def trajectory(time: Real[ArrayLike, "*time"], start: Neuron, batch_noise: Numbe
 def phase1_length(dim: Number, batch_noise: Number = 0.0) -> tuple[Float[Array, ""], Neuron]:
     """The time at which alpha = s from the typical start of scale 1, and the neuron then.
 
-    For dim > 4, where the start has alpha < s, and noise < 1.6157; above, s keeps ahead of alpha for ever (derived here:
-    there the growing solution alpha = u s, a = c s, beta = 0 of the drift has u < 1). nan where a traced dim or noise is
-    out of this range.
+    For dim > 4, where the start has alpha < s, and noise < 1.6157; above, s stays ahead of alpha for ever (derived here: there
+    the growing solution alpha = u s, a = c s, beta = 0 of the drift has u < 1). nan where a traced dim or noise is out of this
+    range.
 
     >>> time, neuron = phase1_length(100)
     >>> round(float(time), 2), round(float(neuron.a), 2)
@@ -288,7 +288,7 @@ def noise_moments(time: Numbers, dim: Numbers, batch_noise: Numbers) -> Moments:
     perp, r = 1 + kappa * t, kappa / (4 * _LAMBDA)
     x = 4 * _LAMBDA * t / (jnp.sqrt(perp) + 1)  # E, regular at kappa = 0
     decay, decayed = jnp.exp(-x), -jnp.expm1(-x)
-    limit = jnp.where(kappa > 0, jnp.inf, jnp.zeros_like(t))  # of S - 1 and, as sqrt(t), of U
+    limit = jnp.where(kappa > 0, jnp.inf, jnp.zeros_like(t))  # the limit of S - 1, and of U, which grows as sqrt(t)
     beyond = _exp_beyond_linear(-x)
     # e^-E (e^E - 1 - E) = E (1 - e^-E) - (e^-E - 1 + E), two terms in the ratio 2 to 1 or more
     signal = 2 / d * jnp.exp(x) * (1 + 2 * r * (decayed + r * (x * decayed - beyond)))
@@ -322,7 +322,7 @@ def phase1_samples(dim: Numbers, batch_noise: Numbers) -> Float[Array, "*shape"]
 
 def _velocity(t: object, y: Float[Array, "4"], kappa: Float[Array, ""]) -> Float[Array, "4"]:
     neuron = Neuron(*y)
-    # Trial steps may end at s <= 0: turned back there, well below the floor kappa a/lambda, their noise stays finite.
+    # Trial steps may end at s <= 0. Bounding s there, well below the floor kappa a/lambda, keeps their noise finite.
     held = neuron._replace(s=jnp.maximum(neuron.s, 0.1 * kappa * jnp.abs(neuron.a)))
     return jnp.stack(drift(held, kappa))
 

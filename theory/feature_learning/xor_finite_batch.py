@@ -29,7 +29,7 @@ $$
 
 and its noise has the covariance $(\eta^2/m)\, a_j a_k\, \mathbb{E}[g^2\, 1_j 1_k\, x x^\top]$,
 $1_j = \operatorname{relu}'(w_j \cdot x)$, where $\mathbb{E}[1_j 1_k] = P$ for $j = k$ and $P_j P_k + F_j F_k R_j R_k$
-for $j \ne k$, $R = \operatorname{sign}(a) |X|/s \ll 1$. In $w_\perp$ it averages out over the coordinates,
+for $j \ne k$, $R = \operatorname{sign}(a) |X|/s \ll 1$. In $w_\perp$ the noise averages out over the coordinates,
 
 $$
 \begin{align*}
@@ -38,9 +38,9 @@ $$
 \end{align*}
 $$
 
-but not in the plane, where early kicks grow exponentially and tell the four margins apart. There it is drawn: counts of
-the clusters and the shared part of $1_j$ (4 normals each a step), and its own part (2 for each neuron), leaving out the
-spread of $g$ within a cluster, $(K - G^2) P^2$.
+but not in the plane of the label, where early noise grows exponentially and separates the four margins. There it is drawn:
+counts of the clusters and the shared part of $1_j$ (4 normals each a step), and its own part (2 normals for each neuron),
+leaving out the spread of $g$ within a cluster, $(K - G^2) P^2$.
 
 Regime. $d \to \infty$ ($w_\perp \cdot x_\perp$ normal) with $\kappa = \eta d/(2 m)$ fixed, up to 0.5; many neurons; any margin
 up to the end of learning. No constant is fitted. $m, p \to \infty$ is `xor_mean_field` at the same $\eta$. In phase 1, for
@@ -62,7 +62,7 @@ different steps is added in quadrature and taken as parallel for all neurons, wh
 | $\theta$ | `init_scale` | `()` | $\vert w\vert = \vert a\vert$ at the start |
 
 Factors. As in `xor_mean_field`: $f$ carries $1/p$ and the updates $p$, the loss a 2. `width` enters only where own parts add
-up, $f$ is a mean over the neurons given: so fewer neurons may stand for a wider network.
+up, and $f$ is a mean over the neurons given, so fewer neurons may represent a wider network.
 
 Source. M. Glasgow, arXiv 2309.15111, for the setting: abstract and public reviews read, body not. Every formula is
 derived here. Two choices were made after seeing the comparison below: to keep $R^2 F^2$ and to drop the noise of $a$.
@@ -76,9 +76,9 @@ Finite size. $\text{Samples}/d$ to 10 % error for $\eta = \theta = 0.2$, $p = 25
 | 0.2 | 21.16 | $21.35 \pm .40$ | 24.75 | $25.42 \pm .45$ | 29.05 | $29.54 \pm .45$ | 32.78 | $33.19 \pm .54$ |
 | 0.5 | 14.50 | $15.31 \pm .15$ | 16.91 | $17.65 \pm .15$ | 19.18 | $19.88 \pm .12$ | 21.42 | $21.86 \pm .16$ |
 
-Low by 0-3 % up to $\kappa = 0.2$ and by 2-5 % at 0.5. In part that is cancellation: near the crossing $\sigma$ is within 13 %
-(high up to $\kappa = 0.2$, low at 0.5) but the spread of the four margins 15-25 % low, and smaller errors come too early:
-5 % by 2-4 % and 2 % by 5-7 % at $\kappa = 0.2$, by 3-6 % and 5-8 % at 0.5. The deviation over seeds is 0-35 % low up to
+The prediction is low by 0-3 % up to $\kappa = 0.2$ and by 2-5 % at 0.5. In part errors cancel: near the crossing $\sigma$ is
+within 13 % (high up to $\kappa = 0.2$, low at 0.5) but the spread of the four margins 15-25 % low, and smaller errors come too
+early: 5 % by 2-4 % and 2 % by 5-7 % at $\kappa = 0.2$, by 3-6 % and 5-8 % at 0.5. The deviation over seeds is 0-35 % low up to
 $\kappa = 0.2$ and up to 40 % high at 0.5. After the collapse of $s$ the shared part fails: at $d = 64$, $p = 512$, $m = 4096$,
 $\eta = \theta = 0.1$, $\sigma$ is up to 7 times low by $t = 30$, when it is under 1 % of the margin.
 
@@ -110,7 +110,7 @@ Number = Real[ArrayLike, ""]
 
 
 class State(NamedTuple):
-    """The system for one draw of the noise. Here `*step` is nothing for one state and the recorded steps for `euler`."""
+    """The system for one draw of the noise. `*step` is empty for one state, and the recorded steps for a result of `euler`."""
 
     w: Float[Array, "*step neuron 2"]  # w_{1:2}
     own: Float[Array, "*step neuron"]  # squared norm of the part of w_perp that is independent between neurons
@@ -127,7 +127,7 @@ _Progress = tuple[Int[Array, ""], State, Float[Array, ""]]  # step, state, error
 
 @takes(neurons=each(Neurons, w=FINITE, s=at_least(0, finite=True), a=FINITE))
 def state_of(neurons: Neurons) -> State:
-    """The state of neurons that have seen no minibatch together."""
+    """The state of `neurons` before the first minibatch: no shared noise."""
     return State(neurons.w, neurons.s**2, jnp.zeros((*neurons.s.shape, 4), neurons.s.dtype), neurons.a)
 
 
@@ -173,8 +173,8 @@ def euler(
 ) -> State:
     """The states after `steps` updates by minibatch SGD, on a leading axis; `steps` is concrete, in any order.
 
-    `width` is the number of neurons unless given. Step k draws from fold_in(key, k), however many steps there are. Slopes in
-    the learning rate hold for positive ones: at 0 there are norms of vectors that are 0.
+    `width` is the number of neurons unless given. Step k draws from fold_in(key, k), however many steps there are. Derivatives
+    in the learning rate are right where it is positive; at 0 they meet norms of zero vectors.
     """
     setting = learning_rate, dim, batch_size, _width(neurons, width)
 
@@ -209,9 +209,9 @@ def steps_to_error(
     batch_size: Number,
     width: Number | None = None,
 ) -> Float[Array, ""]:
-    """Updates until the error, looked at after each, is at most `level` (0 if at once), nan if max_steps are too few.
+    """The number of updates until the error is at most `level`, checked after each; nan if max_steps are too few.
 
-    The draw is that of `euler` with the same key.
+    It is 0 if the error is at most `level` at the start. The noise is drawn as in `euler` with the same key.
     """
     width, limit = _width(neurons, width), jnp.floor(max_steps)
 
@@ -259,7 +259,7 @@ class _Activity(NamedTuple):
 
 def _require_one(state: State) -> None:
     if state.a.ndim != 1:
-        raise ValueError(f"state must be that of one step, got shape {state.a.shape} of its a; vmap over steps")
+        raise ValueError(f"state must be of one step, got shape {state.a.shape} of its a; vmap over steps")
 
 
 def _width(neurons: Neurons, width: Float[Array, ""] | None) -> Float[Array, ""]:
@@ -345,7 +345,7 @@ def _joined(x: Float[Array, "n 4"], y: Float[Array, "n 4"]) -> Float[Array, "n 4
 
 @_joined.defjvp
 def _joined_jvp(primals, tangents):
-    """At 0 the slope along y: x is 0 there because no step has been taken, or all with learning rate 0."""
+    """At 0 the derivative along y: x is 0 there because no step has been taken, or all with learning rate 0."""
     (x, y), size = primals, _joined(*primals)
     slope = (x * tangents[0] + y * tangents[1]) / jnp.where(size == 0, 1, size)
     return size, jnp.where(size == 0, tangents[1], slope)
@@ -354,7 +354,7 @@ def _joined_jvp(primals, tangents):
 def _kick(
     key: PRNGKeyArray, count: Float[Array, "n 4"], shared: Float[Array, "n 4"], own: Float[Array, "n 4"]
 ) -> Float[Array, "n 2"]:
-    """Noise in the plane: amplitudes of the cluster counts and of the shared part of 1_j, variances of its own part."""
+    """Noise in the plane, from amplitudes for the cluster counts and the shared part of 1_j, and variances for its own part."""
     key_count, key_shared, key_own = jax.random.split(key, 3)
     nu = jnp.asarray(CLUSTERS, own.dtype)
     counts = jax.random.normal(key_count, (1, 4), own.dtype)

@@ -26,7 +26,7 @@ so that the smaller margin catches up and $\gamma$ tends to $\ln(\sqrt{2} t\, \l
 $d$.
 
 Regime. Width $p$, dimension $d$ and batch size $\to \infty$, and $\eta \to 0$ at fixed $t$ (`euler` keeps a finite $\eta$).
-$F$ takes in addition neurons that are all signal: $w$ along one $\mu$, $s = 0$, $|a| = |w|$.
+$F$ assumes in addition that all of a neuron is signal: $w$ along one $\mu$, $s = 0$, $|a| = |w|$.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
@@ -46,7 +46,7 @@ Source. M. Glasgow, arXiv 2309.15111: abstract and public reviews read, body not
 four clusters grow and become balanced, within $\Theta(\log\,\log(d)/\eta)$ steps. Every formula of this file is derived here.
 
 Finite size. At $d = 64$, $p = 512$, batch 4096, $\eta = 0.1$, $\theta = 0.1$ and equal initial weights SGD's loss is 1 % above
-`euler` at the same $\eta$, up to $t = 28$; the $\eta \to 0$ curve is another one, up to 8 % lower. In SGD $s$ keeps a noise
+`euler` at the same $\eta$, up to $t = 28$; the curve of $\eta \to 0$ is up to 8 % lower. In SGD $s$ keeps a noise
 floor.
 
 Example. Two clusters start with margins 0.1 and 1: the ratio of their margins tends to 1.
@@ -118,7 +118,7 @@ def loss(neurons: Neurons) -> Float[Array, ""]:
 def drift(
     neurons: Neurons, *, train_weights: bool = True, train_readout: bool = True, negligible_output: bool = False
 ) -> Neurons:
-    """Velocity of the state; what is not trained rests; `negligible_output` puts g = 1, the gradient at f = 0."""
+    """Velocity of the state, 0 for weights that are not trained; `negligible_output` puts g = 1, the gradient at f = 0."""
     labels = jnp.asarray(LABELS, neurons.a.dtype)
     projection, std = _projections(neurons)
     ratio = standardize(projection, std)
@@ -174,7 +174,7 @@ def typical_neurons(dim: Number, init_scale: Number) -> Neurons:
 def margin(time: Numbers, initial_margin: Numbers) -> Float[Array, "*shape"]:
     """The phase-2 margin gamma(t) of one cluster from gamma(0) >= 0, by inverting F; differentiable in both.
 
-    A margin of 0 stays 0. nan where a traced gamma(0) is negative. At any time, the infinite one too, and from any margin.
+    Any time is allowed, infinity included. A margin of 0 stays 0. nan where a traced gamma(0) is negative.
 
     >>> round(float(margin(10.0, 0.1)), 4)
     2.8796
@@ -194,7 +194,7 @@ def margin_time(margin: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
 
 @takes(time=at_least(0))
 def margin_asymptote(time: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
-    """ln(1 + sqrt(2) t ln(1 + t)) ~ ln(sqrt(2) t ln t), the limit of any phase-2 margin; from 0.1, 6 % off at t = 20."""
+    """ln(1 + sqrt(2) t ln(1 + t)) ~ ln(sqrt(2) t ln t), the limit of any phase-2 margin; 6 % off at t = 20 from margin 0.1."""
     early, late = jnp.where(time < 1, time, 0), jnp.where(time < 1, 1, time)  # the product overflows before the time does
     return jnp.where(
         time < 1,
@@ -224,13 +224,13 @@ def _margin(time: Float[Array, "*shape"], start: Float[Array, "*shape"]) -> Floa
         return gamma * jnp.exp(-excess / (grown + jnp.exp(-above)))
 
     found = jax.lax.fori_loop(0, 16, newton, above)
-    limit = jnp.where(start < 0, jnp.nan, jnp.where(start > 0, jnp.inf, 0))  # of infinite times and margins, and margin 0
+    limit = jnp.where(start < 0, jnp.nan, jnp.where(start > 0, jnp.inf, 0))  # at infinite time or margin, and at margin 0
     return jnp.where(usual, found, limit)
 
 
 @_margin.defjvp
 def _margin_jvp(primals, tangents):
-    """d gamma/dt = sqrt 2 gamma/(1 + e^gamma), and d gamma/d gamma_0 is its ratio to that at gamma_0: 0 at infinity."""
+    """d gamma/dt = sqrt 2 gamma/(1 + e^gamma); d gamma/d gamma_0 is this rate at gamma over that at gamma_0, 0 at infinity."""
     (t, start), gamma = primals, _margin(*primals)
     usual = (start > 0) & (gamma < jnp.inf)
     one, other = jnp.where(usual, gamma, 1), jnp.where(usual, start, 1)

@@ -1,1 +1,1 @@
-"""Means of functions of jointly Gaussian numbers: the ground on which other topics stand, open to all of theory."""
+"""Means of functions of jointly Gaussian numbers, which every topic of theory may use."""

@@ -22,14 +22,14 @@ e^{-z^2}: \quad K &= D^{-1/2} \\
 \end{align*}
 $$
 
-Regime. Exact for every variance $\ge 0$. Covariances beyond $\sqrt{v_1 v_2}$ by rounding, up to $10^{-5}$ of it, count as
-$\pm \sqrt{v_1 v_2}$, and what lies further out is refused.
+Regime. Exact for every variance $\ge 0$. Covariances that exceed $\sqrt{v_1 v_2}$ by rounding, up to $10^{-5}$ of it, count as
+$\pm \sqrt{v_1 v_2}$; larger ones are refused.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
 | $v_i$, $c$ | `variance_i`, `covariance` | any | second moments of a centred pair |
 | $f$, $f'$ | `activation_fn` | elementwise | activation and its derivative |
-| $\mathbb{E} f f$, $\mathbb{E} f' f'$ | `Activation.dual`, `.derivative_dual` | any | what NNGP and NTK take of an activation |
+| $\mathbb{E} f f$, $\mathbb{E} f' f'$ | `Activation.dual`, `.derivative_dual` | any | functions of $f$ in NNGP and NTK |
 
 Factors. None: `relu.dual(1, 1, 1)` is $\mathbb{E} \operatorname{relu}(Z)^2 = 1/2$, without He's factor 2.
 
@@ -38,7 +38,7 @@ Source. C. K. I. Williams, "Computing with infinite networks", 1996, papers.nips
 integrals, not re-read. Derived here: $\partial K/\partial v$ by parts, the symmetric quadrature.
 
 Finite size. None. The duals of erf, cosine, sine and the Gaussian keep their relative accuracy at variances from 1e-12 to 1e12,
-also where the correlation is 1. The errors of `by_quadrature` stand with it.
+also where the correlation is 1. The docstring of `by_quadrature` gives its errors.
 
 Example. Two numbers of variance 1 and covariance 1/2, through ReLU, erf and tanh:
 
@@ -75,7 +75,7 @@ VARIANCE = at_least(0, finite=True)
 
 
 class Activation(NamedTuple):
-    """What infinitely wide layers take of an activation f: elementwise functions of variance_1, variance_2, covariance.
+    """The two kernels of an activation f in infinitely wide layers, elementwise in variance_1, variance_2, covariance.
 
     Variances >= 0 and |covariance| <= sqrt(variance_1 variance_2). Differentiable also for variance 0 and at
     covariance^2 = variance_1 variance_2 (where a slope is infinite: 0).
@@ -88,8 +88,8 @@ class Activation(NamedTuple):
 def leaky_relu(slope: Any) -> Activation:
     """f(z) = z for z > 0, slope z otherwise: relu for 0, the absolute value for -1, linear for 1.
 
-    Of variances that are both 0 the correlation counts as 1, as of equal numbers; of one that is 0, as 0. The slope is one
-    number, which keeps its digits: it takes the dtype of the variances.
+    If both variances are 0 the correlation counts as 1, as for equal numbers; if one is 0 it counts as 0. `slope` is one
+    number, converted to the dtype of the variances.
     """
     _checked_slope(slope)
     return _leaky_relu(slope)
@@ -102,12 +102,12 @@ def _checked_slope(slope: Number) -> Array:
 
 @takes(num_nodes=at_least(2))
 def by_quadrature(activation_fn: ElementwiseFn, num_nodes: int = 64) -> Activation:
-    """Any smooth elementwise f, by num_nodes^2 evaluations for each entry; f' by jax.grad, dK/dv by parts or f''.
+    """The kernels of any smooth elementwise f, by num_nodes^2 evaluations an entry; f' by jax.grad, dK/dv by parts or f''.
 
     The trapezoidal rule on |z| <= 9, in both directions of A/s_1 = x cos t + y sin t, B/s_2 = x cos t - y sin t with
     cos 2t = rho: for Gaussians its error falls exponentially, as exp(-4 pi^2/step^2) or, for a pole at +-i p of f, as
     exp(-2 pi p/(s step)). Errors found at variance 1, of K and of its slope in c: for tanh 1e-5 and 1e-4 with 32 nodes,
-    4e-13 and 3e-11 with 64; for gelu and sine 1e-15 with 64. For relu 5e-5 and 1e-2: at kinks take a closed form.
+    4e-13 and 3e-11 with 64; for gelu and sine 1e-15 with 64. For relu 5e-5 and 1e-2: for an f with kinks use a closed form.
     """
     derivative_fn = _elementwise_grad(activation_fn)
     return Activation(*(_closed_form(partial(_pair_quadrature, f, f, num_nodes)) for f in (activation_fn, derivative_fn)))
@@ -136,7 +136,7 @@ def _pair_quadrature(f: ElementwiseFn, g: ElementwiseFn, num_nodes: int, v1: Flo
 def _pair_quadrature_jvp(f, g, num_nodes, primals, tangents):
     """dK/dc = E f' g'; dK/dv_1 = (E A f'(A) g(B) - c E f' g')/(2 v_1), which a kink does not spoil, = E f'' g/2.
 
-    By parts the rounding is eps/sqrt(v_1) of numbers of order 1: below v_1 = eps^(2/3), where it passes eps^(2/3), by f''.
+    By parts the rounding is eps/sqrt(v_1) for numbers of order 1; below v_1 = eps^(2/3), where it exceeds that, f'' is used.
     """
     v1, v2, c = primals
     mean = partial(_pair_quadrature, num_nodes=num_nodes, v1=v1, v2=v2, c=c)
@@ -186,7 +186,7 @@ def require_covariance(variance_1: Any, variance_2: Any, covariance: Any) -> Non
 
 
 def _geometric_mean(v1: Floats, v2: Floats) -> Floats:
-    """sqrt(v_1 v_2): exact where they are equal, and where their product is no number of the dtype."""
+    """sqrt(v_1 v_2): exact for equal variances, and without overflow or underflow of their product."""
     product, limits = v1 * v2, jnp.finfo(v1.dtype)
     usual = (product > float(limits.tiny / limits.eps)) & (product < float(limits.max))
     mean = jnp.where(usual, jnp.sqrt(jnp.where(usual, product, 1)), square_root(v1) * square_root(v2))
@@ -195,7 +195,7 @@ def _geometric_mean(v1: Floats, v2: Floats) -> Floats:
 
 @jax.custom_jvp
 def _correlation(v1: Floats, v2: Floats, c: Floats) -> Floats:
-    """c/sqrt(v_1 v_2), for 0/0 0, or 1 if both variances are 0.
+    """c/sqrt(v_1 v_2); 0 if one variance is 0, and 1 if both are.
 
     Within 4 eps of +-1 it counts as +-1: an error e there costs J_0 sqrt(2 e)/(2 pi).
     """
@@ -291,8 +291,8 @@ squared_relu = Activation(  # f(z) = relu(z)^2, of derivative 2 relu(z)
 def _relative_determinant(v1: Floats, v2: Floats, c: Floats) -> Floats:
     """D/(a_1 a_2) of D = a_1 a_2 - 4 c^2, a_i = 1 + 2 v_i: without the cancellation of v_1 v_2 and c^2.
 
-    D = a_1 + a_2 - 1 + 4 (g - |c|)(g + |c|), g = sqrt(v_1 v_2). Every factor is scaled before it can overflow, by products: of
-    quotients of quotients XLA makes quotients by products.
+    D = a_1 + a_2 - 1 + 4 (g - |c|)(g + |c|), g = sqrt(v_1 v_2). Every factor is scaled before it can overflow. The scaling is
+    by products, as XLA turns a quotient of quotients into a quotient by a product.
     """
     u1, u2, g, size = 1 / (1 + 2 * v1), 1 / (1 + 2 * v2), _geometric_mean(v1, v2), jnp.abs(c)
     scale = jnp.sqrt(u1) * jnp.sqrt(u2)

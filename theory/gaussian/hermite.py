@@ -9,8 +9,8 @@ c_k &= \mathbb{E} f(Z)\, h_k(Z), \qquad f = \sum_k c_k h_k \\
 \end{align*}
 $$
 
-Regime. Exact for every correlation in $[-1, 1]$, up to the terms that are left out. Correlations beyond $\pm 1$ by rounding, up
-to $10^{-5}$, are taken as they are, and what lies further out is refused.
+Regime. Exact for every correlation in $[-1, 1]$, up to the truncation of the series. Correlations that exceed $\pm 1$ by
+rounding, up to $10^{-5}$, are taken as they are; larger ones are refused.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
@@ -81,7 +81,7 @@ def hermite_dual(coefficients: Real[ArrayLike, "term"], correlation: Real[ArrayL
 
 def _hermite_rule(num_terms: int, kinks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nodes, and the weights of each h_k at them: (node,) and (term, node)."""
-    # |h_k| exp(-z^2/4) < 1 and exp(-13^2/4) < 1e-18: nothing is left beyond 13. h_k oscillates with wave number sqrt k.
+    # |h_k| exp(-z^2/4) < 1 and exp(-13^2/4) < 1e-18: |z| > 13 adds less than rounding. h_k oscillates with wave number sqrt k.
     points, weights = np.polynomial.legendre.leggauss(128 + 8 * math.isqrt(num_terms))
     edges = np.array([-13.0, *kinks, 13.0])
     centre, half = (edges[1:] + edges[:-1])[:, None] / 2, np.diff(edges)[:, None] / 2

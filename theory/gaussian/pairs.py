@@ -13,8 +13,8 @@ T(h, a) &= \frac{1}{2\pi} \int_0^a \frac{e^{-h^2 (1 + x^2)/2}}{1 + x^2}\, dx
 \end{align*}
 $$
 
-Regime. Exact for every correlation in $[-1, 1]$. Correlations beyond $\pm 1$ by rounding, up to $10^{-5}$, count as $\pm 1$,
-and what lies further out is refused.
+Regime. Exact for every correlation in $[-1, 1]$. Correlations that exceed $\pm 1$ by rounding, up to $10^{-5}$, count as
+$\pm 1$; larger ones are refused.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
@@ -57,8 +57,8 @@ ANY = Range()  # infinity too, but not NaN
 def bivariate_normal_cdf(h: Numbers, k: Numbers, correlation: Numbers) -> Float[Array, "*shape"]:
     """Phi_2(h, k; rho) = P(A <= h, B <= k) for standard normal A, B; Owen's formula, elementwise.
 
-    Thresholds may be infinite. Differentiable. At |rho| = 1 its slope in rho is 0, or infinite on h = rho k; there too 0 is
-    returned.
+    Thresholds may be infinite. Differentiable. At |rho| = 1 its slope in rho is 0; where it is infinite, on h = rho k, 0 is
+    returned too.
 
     >>> [round(float(bivariate_normal_cdf(0.0, 0.0, rho)), 6) for rho in (-1.0, -0.5, 0.0, 0.5, 1.0)]
     [0.0, 0.166667, 0.25, 0.333333, 0.5]
@@ -71,7 +71,7 @@ def bivariate_normal_cdf(h: Numbers, k: Numbers, correlation: Numbers) -> Float[
 @jax.custom_jvp
 @jax.jit
 def _bivariate_normal_cdf(h: Floats, k: Floats, correlation: Floats) -> Floats:
-    # at h = k = 0 the two T depend on the direction from which that point is reached, their sum does not
+    # at h = k = 0 each T depends on the direction from which that point is reached, the sum of both does not
     origin = (h == 0) & (k == 0)
     h, k = jnp.where(origin, 1e-30, h), jnp.where(origin, 1e-30, k)
     _, u, v = conditional(h, k, correlation)

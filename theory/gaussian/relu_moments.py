@@ -1,4 +1,4 @@
-r"""Means of products of rectified Gaussian numbers: of one, of a pair of any means, and of powers of a centred pair.
+r"""Means of rectified Gaussian numbers: of one number, of the product of a pair of any means, of powers of a centred pair.
 
 Formula. For standard normal $A$, $B$ of correlation $\rho$, with $q = \sqrt{1 - \rho^2}$, the means $J_0$ of
 $\mathbf{1}[A > 0]\, \mathbf{1}[B > 0]$, $J_1$ of $\operatorname{relu}(A) \operatorname{relu}(B)$ and $J_2$ of
@@ -26,8 +26,8 @@ $$
 \end{align*}
 $$
 
-Regime. Exact for every correlation in $[-1, 1]$ and standard deviation $\ge 0$. Correlations beyond $\pm 1$ by rounding, up to
-$10^{-5}$, count as $\pm 1$, and what lies further out is refused.
+Regime. Exact for every correlation in $[-1, 1]$ and standard deviation $\ge 0$. Correlations that exceed $\pm 1$ by rounding,
+up to $10^{-5}$, count as $\pm 1$; larger ones are refused.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
@@ -78,7 +78,7 @@ NOT_NEGATIVE = at_least(0, finite=True)
 def arc_cosine(degree: int, correlation: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
     """J_degree = E relu(A)^degree relu(B)^degree for standard normal A, B; degree 0 (steps), 1 or 2.
 
-    Exact and with exact slopes at +-1; that of degree 0 is infinite there, and 0 is returned: it multiplies the vanishing
+    At +-1 values and slopes are exact, but the infinite slope of degree 0 is returned as 0, because it multiplies the vanishing
     slope of the correlation of x with itself.
 
     >>> [round(float(arc_cosine(1, c)), 6) for c in (-1.0, 0.0, 1.0)], float(arc_cosine(0, 1.0)), float(arc_cosine(2, 1.0))
@@ -93,8 +93,8 @@ def relu_product(
 ) -> Float[Array, "*shape"]:
     """E relu(A) relu(B) for a Gaussian pair of any means, std >= 0 and |correlation| <= 1, elementwise.
 
-    For zero means std_1 std_2 arc_cosine(1, rho), which is faster. Errors as in "Finite size" above; (|m_1| + s_1)(|m_2| + s_2)
-    must be a number of the dtype: below 3e38 in float32.
+    For zero means it equals std_1 std_2 arc_cosine(1, rho), which is faster. Errors are given in "Finite size" above; (|m_1| +
+    s_1)(|m_2| + s_2) must be a number of the dtype: below 3e38 in float32.
 
     >>> round(float(relu_product(0.3, -0.5, 1.0, 0.7, 0.6)), 6)
     0.131286

@@ -31,9 +31,9 @@ $$
 \Lambda_{rs} = \mathbb{E}[F(t, \tau) P_r(t) P_s(\tau)]
 $$
 
-$P_r$ is Gegenbauer's polynomial with $P_r(1) = 1$. Without augmentation $\lambda_{rs} = 0$ unless $r + s$ is odd, and for even
-$s \ge 4$ too, and for even $s$ unless $r = 1$: constants, the $(0, 2)$ and the $(1, 1)$ block cannot be learned by any number
-of heads and samples.
+$P_r$ is Gegenbauer's polynomial with $P_r(1) = 1$. Without augmentation $\lambda_{rs} = 0$ unless $r + s$ is odd, and among
+even $s$ only $(r, s) = (1, 0)$ and $(1, 2)$ have a nonzero eigenvalue: constants, the $(0, 2)$ and the $(1, 1)$ block cannot be
+learned by any number of heads and samples.
 
 Regime. Number of heads $\to \infty$; everything else is exact at finite $d$, $N$ and any data. The spectrum: unit tokens,
 uniform and independent, $\alpha = 0$.
@@ -54,11 +54,10 @@ belongs to the eigenvalues with $s \ge 1$ and not to the multiplicities. A targe
 Source. Setting: Fu, Guo, Bai and Mei, arXiv 2307.11353 (abstract and a summary read, body not). Kernel, spectrum and powers are
 derived here; $g$: Cho and Saul 2009, papers.nips.cc/paper/3628-kernel-methods-for-deep-learning.
 
-Finite size. At $M$ heads a kernel entry scatters by $1/\sqrt{M}$, and the risk is that of
-`theory.random_matrices`: with $M d$ features for heads without augmentation, by `groups` with it.
+Finite size. At $M$ heads a kernel entry scatters by $1/\sqrt{M}$, and `theory.random_matrices` gives the risk: with $M d$
+features for heads without augmentation, with `groups` for augmented heads.
 
-Example. The blocks $(r, s)$ of degrees up to 3 that the layer can learn: $r + s$ is odd, and of even $s$ there is $r = 1$
-alone.
+Example. The blocks $(r, s)$ of degrees up to 3 that the layer can learn: $r + s$ is odd, and $r = 1$ where $s$ is even.
 
 >>> from closedform.theory.kernels import attention_kernel
 >>> eigenvalues = attention_kernel.spectrum(dim=8, num_keys=4, num_degrees=4).eigenvalues
@@ -86,24 +85,25 @@ from .spectrum import Groups, Spectrum
 Number = Real[ArrayLike, ""]
 Tokens = Real[ArrayLike, "token dim"]
 OtherTokens = Real[ArrayLike, "other dim"]
-Converted = Any  # what `takes` has made an array
+Converted = Any  # an argument that `takes` has converted to an array
 Profile = Callable[[Array, Array], Array]  # F(t, tau)
 
-NUM_NODES = 80  # of the Gauss sums, and so the most degrees
+NUM_NODES = 80  # nodes of the Gauss sums, and so the largest number of degrees
 
 
 @takes(x=FINITE, y=FINITE, weight_std=at_least(0, finite=True))
 def kernel(x: Tokens, y: OtherTokens, weight_std: Number = 1.0, augment: bool = False) -> Float[Array, ""]:
-    """K(x, y) of two examples for heads of mean zero; row 0 is the query. Numbers of keys may differ.
+    """K(x, y) of two examples for heads of mean zero; row 0 is the query. The examples may differ in the number of keys.
 
-    Differentiable. Where a query is 0, and not augmented, K has a kink: the slope there is the mean of those on both sides.
+    Differentiable. Where a query is 0, and not augmented, K has a kink: the slope returned there is the mean of the two
+    one-sided slopes.
     """
     return jnp.sum(_centred_parts(x, y, weight_std, augment))
 
 
 @takes(x=FINITE, y=FINITE, weight_std=at_least(0, finite=True))
 def kernel_parts(x: Tokens, y: OtherTokens, weight_std: Number = 1.0, augment: bool = False) -> Float[Array, "2"]:
-    """The two terms of `kernel`: the features that carry the keys, dim a head, and those of the constant, one a head."""
+    """The two terms of `kernel`: from the features of the keys, dim a head, and from the constant feature, one a head."""
     return _centred_parts(x, y, weight_std, augment)
 
 
@@ -124,7 +124,7 @@ def biased_kernel(
 def biased_kernel_parts(
     x: Tokens, y: OtherTokens, weight_std: Number, mean_strength: Number, augment: bool = False
 ) -> Float[Array, "2"]:
-    """The two terms of `biased_kernel`, as those of `kernel_parts`."""
+    """The two terms of `biased_kernel`, split as in `kernel_parts`."""
     return _biased_parts(x, y, weight_std, mean_strength, augment)
 
 
@@ -140,7 +140,7 @@ def feature_mean(x: Tokens, weight_std: Number, mean_strength: Number, augment: 
 def spectrum(dim: int, num_keys: int, weight_std: Number = 1.0, augment: bool = False, num_degrees: int = 10) -> Spectrum:
     """Eigenvalues and multiplicities, (num_degrees, num_degrees), of `kernel` for unit tokens, and the trace beyond them.
 
-    Blocks that the kernel cannot have are exact zeros; of the others those below rounding are 0, and in the tail.
+    Blocks in which the kernel has no part are exact zeros. Eigenvalues below rounding are 0, and their trace is in the tail.
     """
     s = jnp.asarray(weight_std)
     blocks = _unit_blocks(dim, augment, num_degrees)
@@ -229,16 +229,16 @@ def _profile(augment: bool) -> Profile:
 
 
 class _Blocks(NamedTuple):
-    """Of F(t, tau)."""
+    """The spectrum of F(t, tau), by the degrees r in t and s in tau."""
 
     eigenvalues: Float[np.ndarray, "r s"]
     multiplicities: Float[np.ndarray, "r s"]
     tail: float
-    query_tail: float  # what the degrees left out have of it in the mean of F over tau, the part of degree 0 in the keys
+    query_tail: float  # the tail of degree 0 in the keys: of the mean of F over tau
 
 
 def _blocks(profile_fn: Profile, dim: int, num_degrees: int) -> _Blocks:
-    """In float64. F is positive definite: what the error of the quadrature leaves below 0, at d = 2 and 3, is 0."""
+    """The blocks of F, in float64. F is positive definite: eigenvalues that quadrature makes negative (d = 2, 3) are 0."""
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         blocks = product_spectrum(profile_fn, dim, num_degrees, num_degrees, NUM_NODES)
         tau, weights = sphere_quadrature(dim, NUM_NODES + 1)  # as many as product_spectrum asks for: one program for both
@@ -260,7 +260,7 @@ def _unit_blocks(dim: int, augment: bool, num_degrees: int) -> _Blocks:
 
 @functools.cache
 def _unit_groups(dim: int, num_nodes: int, num_degrees: int) -> tuple[np.ndarray, list[_Blocks]]:
-    """Weights of the values of b, and for each the blocks of the features of the keys, then of the constant, at s = 1."""
+    """Quadrature weights of b, and for each b the blocks of the features of the keys, then of the constant, at s = 1."""
     offsets, weights = np.polynomial.hermite_e.hermegauss(num_nodes)
 
     def moment(b: float, t: Array, tau: Array) -> Array:
@@ -278,7 +278,7 @@ def _of_keys(blocks: _Blocks, num_keys: int) -> tuple[np.ndarray, float]:
 
 
 def _keys_of(num_degrees: int, num_keys: int) -> Float[np.ndarray, "1 s"]:
-    """What divides the blocks of degree s in the keys: N, and 1 for s = 0."""
+    """The divisor of the blocks of degree s in the keys: N for s >= 1, and 1 for s = 0."""
     return np.where(np.arange(num_degrees) > 0, float(num_keys), 1.0)[None]
 
 
@@ -322,7 +322,7 @@ def _parts(moment: Float[Array, "key other_key"], x: Array, y: Array, augment: b
 
 
 class _Pairs(NamedTuple):
-    """Of the pre-activations of each key of two examples, at s = 1, both (key, other_key)."""
+    """Second moments of the pre-activations of all pairs of keys of two examples, at s = 1, by (key, other_key)."""
 
     norms: Array  # product of the standard deviations
     correlation: Array  # 0 for a zero token
@@ -340,7 +340,7 @@ def _pair(x: Array, y: Array, augment: bool) -> _Pairs:
 
 
 def _norms(u: Float[Array, "token value"]) -> Float[Array, "token"]:
-    """Of the tokens, with slope 0 at a zero token; in units of a power of 2, so that squares neither under- nor overflow."""
+    """Norms of the tokens, with slope 0 at a zero token; scaled by a power of 2, so that no square under- or overflows."""
     largest, kind = jax.lax.stop_gradient(jnp.max(jnp.abs(u), axis=1)), jnp.finfo(u.dtype)
     power_of_2 = jax.lax.reduce_precision(largest / 2, exponent_bits=kind.nexp, mantissa_bits=0)
     unit = jnp.where(power_of_2 > 0, power_of_2, 1)

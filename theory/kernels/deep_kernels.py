@@ -36,9 +36,9 @@ h_{l+1} &= \frac{\sigma_w W_{l+1} f(h_l)}{\sqrt{\text{width}}} + \sigma_b b_{l+1
 $$
 
 The readout has a bias of the same variance. $\Theta(x, y)$ is the sum over all parameters, first layer, readout and biases
-included, of $\partial h_{L+1}(x)\, \partial h_{L+1}(y)$. With another parametrisation the NTK is another one, or a multiple;
-the NNGP is the same. Training the readout alone gives $S_{L+1}$ in place of $T_{L+1}$. Kernels of inputs normalised to
-$|x| = 1$ lack the $1/d$: give them moments.
+included, of $\partial h_{L+1}(x)\, \partial h_{L+1}(y)$. Another parametrisation changes the NTK, but not the NNGP. Training
+the readout alone gives $S_{L+1}$ in place of $T_{L+1}$. For inputs normalised to $|x| = 1$ without the $1/d$, pass the second
+moments to `fully_connected`.
 
 Source. R. M. Neal, 1996, doi 10.1007/978-1-4612-0745-0, and C. K. I. Williams, "Computing with infinite networks", 1996,
 papers.nips.cc/paper/1197-computing-with-infinite-networks (depth 1); Y. Cho, L. K. Saul, "Kernel methods for deep learning",
@@ -83,7 +83,7 @@ WHOLE, SIZE = at_least(0), at_least(0, finite=True)
 
 
 class Kernels(NamedTuple):
-    """Of every pair of inputs."""
+    """The two kernels of every pair of inputs."""
 
     nngp: Float[Array, "*pair"]  # S_{L+1}, covariance of the outputs at the start
     ntk: Float[Array, "*pair"]  # T_{L+1}, the kernel of gradient flow
@@ -100,10 +100,10 @@ def gram(
 ) -> Kernels:
     """Both kernels between the rows of x and those of y, by default of x: (sample, other).
 
-    One product of matrices, then elementwise functions by blocks that stay in the cache; of x with itself, only those on
-    one side of the diagonal. The activation and the depth are static under jit. A row of x that stands in y too has a
-    correlation of 1 up to rounding, an error e of which costs the NTK sqrt(e): 1e-8 was seen, in float32 it may be 1e-4, and
-    more for erf at large variances, also of rows nearly parallel (1e-3 seen). The diagonal of gram(x) has no such error.
+    One matrix product, then elementwise functions in blocks that fit the cache; for x with itself only the blocks on one side
+    of the diagonal. The activation and the depth are static under jit. A row of x that is also in y has a correlation of 1 up
+    to a rounding error e, which changes the NTK by sqrt(e): by 1e-8 as seen, in float32 perhaps by 1e-4, and by more for erf at
+    large variances, also for nearly parallel rows (1e-3 seen). The diagonal of gram(x) has no such error.
     """
     x, y = _with_coordinates(x=x), None if y is None else _with_coordinates(y=y)
     return _gram(x, y, activation, depth, weight_variance, bias_variance)
@@ -144,9 +144,9 @@ def _gram(
 
 
 def _padded(x: Float[Array, "sample dim"]) -> tuple[Float[Array, "padded dim"], int]:
-    """Rows of zeros added so that at most eight blocks of equal size, 256 or a bit less if so few do, make up the whole."""
+    """x padded with zero rows to at most eight blocks of equal size, and that size: at most 256 where eight blocks suffice."""
     blocks = max(1, min(8, -(-len(x) // 256)))
-    size = max(1, -(-len(x) // blocks))  # one row of zeros, if there is none
+    size = max(1, -(-len(x) // blocks))  # one row of zeros if x has no rows
     return jnp.pad(x, ((0, blocks * size - len(x)), (0, 0))), size
 
 
@@ -203,13 +203,13 @@ def fully_connected(
 def _recursion(
     v1: Array, v2: Array, c: Array, activation: Activation, depth: int, weight_variance: ArrayLike, bias_variance: ArrayLike
 ) -> Kernels:
-    """From moments of one rank."""
+    """Both kernels by the recursion over layers, from moments of equal shape."""
 
     def layer(second_moment: Array) -> Array:
         return jnp.asarray(weight_variance * second_moment + bias_variance, c.dtype)
 
-    # a loop, as XLA compiles layers that it unrolls again and again into one another; and traced, where the activation refuses
-    # no moments: those of deep networks may overflow
+    # A scan: unrolled layers take XLA long to compile. Its moments are traced, so that the activation does not refuse them:
+    # those of deep networks may overflow.
     def deeper(state: tuple[Array, Array, Kernels], _: None) -> tuple[tuple[Array, Array, Kernels], None]:
         v1, v2, (nngp, ntk) = state
         slope = jnp.asarray(weight_variance * activation.derivative_dual(v1, v2, nngp), c.dtype)

@@ -58,15 +58,15 @@ that of the attention kernel of H. Fu, T. Guo, Y. Bai, S. Mei, arXiv 2307.11353 
 Finite size. None in the formulas. Rounding: where each value of $k$ is right to $\epsilon$ of itself (so take `expm1`, not
 $e^t - 1$), a sum is off by up to $4 \epsilon$ times the sum of the sizes of its terms: at most
 $4 \epsilon \sqrt{\mathbb{E} k^2 / B_r}$ for an eigenvalue, $4 \epsilon \sqrt{B_r\, \mathbb{E} k^2}$ for a degree's share of the
-trace. An eigenvalue below eight times its rounding is an exact 0, and its share of the trace belongs to the tail. So do
-degrees of more than $2 \cdot 10^{28}$ modes, which are below rounding unless $k$ lives on a set of probability $10^{-28}$. Of
-$k = e^t$ the degrees up to 8 are left at $d = 784$, and up to 4 at $d = 10^6$. Sums are in float64, with
+trace. An eigenvalue below eight times its rounding is an exact 0, and its share of the trace belongs to the tail. So do degrees
+of more than $2 \cdot 10^{28}$ modes, which are below rounding unless $k$ lives on a set of probability $10^{-28}$. For
+$k = e^t$ the degrees up to 8 are above rounding at $d = 784$, and up to 4 at $d = 10^6$. Sums are in float64, with
 $\epsilon = 2 \cdot 10^{-16}$, also where JAX's default is float32, unless `kernel_fn` holds traced values (under `grad`,
-`vmap`, or arguments of `jit`) or returns float32: then $\epsilon = 10^{-7}$, and degrees of more than about $10^{11}$ modes
-are in the tail.
+`vmap`, or arguments of `jit`) or returns float32: then $\epsilon = 10^{-7}$, and degrees of more than about $10^{11}$ modes are
+in the tail.
 
-Example. ReLU as a function of $t$ on the sphere of $\mathbb{R}^3$: beyond degree 1 only even degrees have a part of it, and
-modes and tail make up the trace $k(1) = 1$.
+Example. ReLU as a function of $t$ on the sphere of $\mathbb{R}^3$: beyond degree 1 only even degrees contribute, and modes and
+tail add up to the trace $k(1) = 1$.
 
 >>> import jax
 >>> from closedform.theory.kernels import harmonics
@@ -143,7 +143,8 @@ def sphere_quadrature(dim: int, num_nodes: int) -> tuple[Float[Array, "node"], F
 def sphere_spectrum(kernel_fn: KernelFn, dim: int, num_degrees: int, num_nodes: int = 80) -> Spectrum:
     """The eigenvalues of kernel_fn(x.x') on the unit sphere of R^dim, for the degrees 0, .., num_degrees - 1.
 
-    Differentiable in what kernel_fn holds. Where a degree is below rounding its eigenvalue is 0, and its trace in the tail.
+    Differentiable in the arrays that kernel_fn closes over. A degree below rounding has eigenvalue 0, and its trace is in the
+    tail.
 
     >>> spectrum = sphere_spectrum(lambda t: 1 + t, 8, 3)  # 1 and x: two eigenvalues, 1 and 1/d
     >>> spectrum.eigenvalues.round(4).tolist()
@@ -175,7 +176,7 @@ def product_spectrum(kernel_fn: PairFn, dim: int, num_degrees_1: int, num_degree
 def zonal_power(function_fn: KernelFn, dim: int, num_degrees: int, num_nodes: int = 80) -> Float[Array, "degree"]:
     """The mean square of function_fn(beta.x), |beta| = 1, in each degree; all degrees together E[function_fn(t)^2].
 
-    Exact zeros where it is rounding, so that such a degree does not count where the kernel has no eigenvalue either.
+    Powers below rounding are exact zeros, so that such a degree does not count where the kernel's eigenvalue is 0 too.
 
     >>> power = zonal_power(lambda t: t + t**2, 8, 4)  # 1/d^2, 1/d, 2(d-1)/(d^2(d+2)), 0
     >>> [round(float(one), 5) for one in power]
@@ -247,7 +248,7 @@ def power_by_degree(coefficients: Real[ArrayLike, "point"]) -> Float[Array, "lev
 
 @takes(dim=at_least(1))
 def hypercube(dim: int, dtype: Any = None) -> Float[Array, "point dim"]:
-    """The 2^dim points of {-1, 1}^dim in the order of `walsh_transform`; float32, or float64 under x64, unless said."""
+    """The 2^dim points of {-1, 1}^dim in the order of `walsh_transform`; by default float32, or float64 under x64."""
     chosen = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
     if not jnp.issubdtype(chosen, jnp.floating):
         raise ValueError(f"dtype must be a floating one, got {chosen}")
@@ -262,7 +263,7 @@ def _require_power_of_two(name: str, size: int) -> None:
 # -------------------------------------------------------------------------------------- expansions, and what is rounding
 
 # A value of the kernel, its weight and the sum are each off by an eps or so: in all by 4 eps times the sum of the sizes of
-# the terms, at most. An eigenvalue or a power is returned if it is eight times that, so that what is returned has a digit.
+# the terms, at most. An eigenvalue or a power is returned if it is eight times that, so that it has a correct digit.
 ROUNDING, RESOLVED = 4.0, 8.0
 
 # 1/(ROUNDING RESOLVED eps)^2: the share of the trace of a degree of B modes is sqrt(B) times its coefficient in the
@@ -402,7 +403,7 @@ def _orthonormal(dim: int, num_degrees: int, t: np.ndarray) -> tuple[np.ndarray,
 
 
 def _harmonics(dim: int, num_degrees: int, num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """The Gauss nodes, and w p_r at them by row: what takes values to coefficients."""
+    """The Gauss nodes, and the matrix w p_r at them, by row, that maps values to coefficients."""
     if num_nodes < num_degrees:
         raise ValueError(f"num_nodes must be at least the number of degrees, {num_degrees}; got {num_nodes}")
     nodes, weights = _sphere_nodes(dim, num_nodes)

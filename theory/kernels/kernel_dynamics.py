@@ -36,12 +36,12 @@ Source. Textbook; for networks A. Jacot, F. Gabriel, C. Hongler, "Neural tangent
 et al., "Wide neural networks of any depth evolve as linear models", 2019, arXiv 1902.06720 (recalled). The ridge is derived
 here.
 
-Kernels of low rank. Eigenvalues up to n eps times the largest are rounding and count as 0, and so does what `cross` has along
-their eigenvectors: features that are 0 on the data are never learned, whatever the time.
+Kernels of low rank. Eigenvalues up to n eps times the largest are rounding and count as 0, and so do the components of `cross`
+along their eigenvectors: features that are 0 on the data are never learned, whatever the time.
 
 Finite size. None for linear models. For networks $O(1/\text{width})$ for outputs of order 1.
 
-Example. Two modes of eigenvalues 1 and 3: what is not yet learned of them falls as $e^{-t}$ and $e^{-3t}$, here by 1/2 and 1/8
+Example. Two modes of eigenvalues 1 and 3: the parts not yet learned fall as $e^{-t}$ and $e^{-3t}$, here by 1/2 and 1/8
 from line to line.
 
 >>> import jax.numpy as jnp
@@ -68,9 +68,9 @@ from ..numerics.symmetric import function_applied, require_kernel
 
 
 class Outputs(NamedTuple):
-    """Of the trained function; leading axes are those of the time."""
+    """Outputs of the trained function; leading axes are those of the time."""
 
-    train: Float[Array, "..."]  # time sample target, without the axes that are not there
+    train: Float[Array, "..."]  # time sample target; axes that the arguments lack are absent
     test: Float[Array, "..."]
 
 
@@ -110,8 +110,9 @@ def gradient_descent(
 ) -> Outputs:
     """f(x, s) after any number of updates from f = 0, on training and test points; an unstable rate grows without bound.
 
-    Whole numbers of steps, known as odd or even up to 1/eps (2^24 in float32). Between them |1 - rate lambda|^s stands for what
-    a mode that overshoots has left. After infinitely many steps a mode at the very edge, rate lambda = 2, has no limit: NaN.
+    `steps` are whole numbers, of known parity up to 1/eps (2^24 in float32). Between whole numbers the unlearned part of a mode
+    that overshoots is |1 - rate lambda|^s. After infinitely many steps a mode at the edge of stability, rate lambda = 2, has no
+    limit: NaN.
 
     >>> gram = jnp.array([[2.0, 1.0], [1.0, 2.0]])
     >>> descent = gradient_descent(jnp.array([1, 2]), 0.1, gram, gram[:1], jnp.array([1.0, 1.0]))
@@ -135,7 +136,7 @@ def _outputs(function, divided, parameters: tuple, gram: Array, cross: Array, y:
 
 
 def _aligned(rates: Array, parameters: tuple) -> tuple[Array, ...]:
-    """Axes of the time first, those of the rates last."""
+    """Rates and parameters reshaped to broadcast: axes of the time first, axes of the rates last."""
     at, time = rates.shape, parameters[0].shape
     return rates.reshape((1,) * len(time) + at), *(part.reshape(time + (1,) * len(at)) for part in parameters)
 
@@ -213,7 +214,7 @@ def _descent_divided(low: Array, high: Array, parameters: tuple) -> Array:
     first, second = 1 - rate * a, 1 - rate * b
     swap = jnp.abs(second) > jnp.abs(first)
     larger = jnp.where(swap, second, first)
-    larger = jnp.where(larger == 0, jnp.finfo(larger.dtype).eps ** 2, larger)  # both are 0, and any small number does
+    larger = jnp.where(larger == 0, jnp.finfo(larger.dtype).eps ** 2, larger)  # both powers are 0, and any small number will do
     power = 1 - _learned(jnp.where(swap, rate * b, rate * a), s)
     power = jnp.where((first == 0) & (second == 0), larger**s, power)
     spread = power * _descent_share(jnp.where(swap, a - b, b - a), s, rate / larger)

@@ -13,8 +13,8 @@ n &= \sum_j m_j L_j + \frac{\delta + \tau}{\kappa}, \qquad L_j = \frac{\lambda_j
 \end{align*}
 $$
 
-The last one is the squared norm of the target in the space of the kernel. $L_j$ is the fraction of a mode's coefficient that
-is learned. $n$ counts out among the modes: $\sum_j m_j L_j \le n$.
+$|f|^2$ is the squared norm of the target in the space of the kernel. $L_j$ is the fraction of a mode's coefficient that is
+learned. The learnabilities sum to at most $n$, $\sum_j m_j L_j \le n$: the modes share the samples.
 
 Regime. $n \to \infty$ with $n$, $\sum m L$, and $\delta/\kappa$ of one order, for modes that behave as independent Gaussian
 features. Exact for those in the limit; found to hold within a few per cent for real kernels from $n$ of about 10 on.
@@ -24,7 +24,7 @@ features. Exact for those in the limit; found to hold within a few per cent for 
 | $n$ | `num_samples` | `()` | samples, a real number from 0 to infinity |
 | $\delta$ | `ridge` | `()` | ridge, from 0 to infinity; 0 is the limit of small ones, infinity learns nothing |
 | $\lambda$, $m$ | `spectrum` | `mode` | eigenvalues and multiplicities of the kernel (see `harmonics`) |
-| $\tau$ | `spectrum.tail` | `()` | trace of the modes left out: a ridge to the others |
+| $\tau$ | `spectrum.tail` | `()` | trace of the modes left out, which acts as a ridge on the others |
 | $v$ | `power` | `mode` | mean square of the target on all modes of one eigenvalue |
 | $\sigma^2$ | `noise_variance` | `()` | variance of the label noise |
 | $\kappa$ | `kappa` | `()` | effective ridge: modes far above it are learned |
@@ -43,7 +43,7 @@ Finite size. For kernels of random-feature attention ($d = 8$, 4 keys) the predi
 $n = 16$ to 1024; for $e^{a t}$ on $\{-1, 1\}^d$ within 3 % at $d = 12$, 5 % at $d = 10$, and at $d = 8$, where samples repeat,
 18 %. The root is found to rounding: 1e-13 relative in float64, times $n/(n - q)$ where that is large. At ridge 0 and $n$ above
 the number of modes, $\kappa = 0$: least squares, with a test error of $\sigma^2 n/(n - \text{rank})$, infinite at $n$ equal to
-the number of modes. Slopes at ridge 0 are those from above; where they are infinite, what is returned for them is any number.
+the number of modes. Slopes at ridge 0 are one-sided, from above; where they are infinite, an arbitrary number is returned.
 
 Example. Without ridge the fit interpolates, and the learnabilities of the 100 modes add up to the number of samples:
 
@@ -77,7 +77,7 @@ class LearningCurve(NamedTuple):
     train: Float[Array, ""]  # mean square residual on the training labels
     kappa: Float[Array, ""]  # effective ridge
     learnability: Float[Array, "*mode"]  # L
-    overfitting: Float[Array, ""]  # n/(n - q), test error over that with infinitely many samples at the same kappa
+    overfitting: Float[Array, ""]  # n/(n - q), test error over the test error of infinitely many samples at the same kappa
 
 
 @takes(
@@ -141,7 +141,7 @@ def rkhs_norm(power: Real[ArrayLike, "*mode"], eigenvalues: Real[ArrayLike, "*mo
     """|f|^2 = sum power/lambda, the squared norm; modes without power do not count, and power at lambda = 0 makes it infinite.
 
     A mode counts as without power if its power and its eigenvalue are both rounding: at most 8 eps of the total power, and of
-    the largest eigenvalue. Symmetry makes such modes: computed, they hold 1e-17 or so where both are 0.
+    the largest eigenvalue. Symmetry makes such modes: power and eigenvalue are 0, but computed as 1e-17 or so.
 
     >>> float(rkhs_norm(jnp.array([0.5, 0.5, 1e-19, 0.0]), jnp.array([2.0, 0.25, 1e-20, 0.0])))
     2.25

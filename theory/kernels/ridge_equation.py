@@ -18,9 +18,10 @@ g\, u\, w &= \delta, \qquad u = a h + (1 - a), \qquad w = b h + (1 - b)
 \end{align*}
 $$
 
-where $u$ and $w$ are what is left of the samples and of the features, and $a = p/n$, $b = p/k$.
+where $u$ and $w$ are the fractions of samples and of features that the modes do not use up, and $a = p/n$, $b = p/k$.
 
-Regime. Ridge above 0, by `smallest_ridge` also the limit of ridge 0; the trace of the kernel is the unit of all (`in_units`).
+Regime. Ridge above 0; `smallest_ridge` gives the limit of ridge 0. All quantities are in units of the kernel's trace
+(`in_units`).
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
@@ -28,7 +29,7 @@ Regime. Ridge above 0, by `smallest_ridge` also the limit of ridge 0; the trace 
 | $n$ or $p$ | `size` | `()` | samples, or the fewer of samples and features |
 | $g$ | `trace`; `balanced_trace` | `()` | size times effective ridge |
 | $L/n$, $1 - L$ | `rates` | `mode` | learned per sample, and not learned |
-| $h$ without the tail | `left_over`, `unlearned` | `()` | samples that are not used up by the modes, as a share |
+| $h$ without the tail | `left_over`, `unlearned` | `()` | fraction of the samples that the modes do not use up |
 | $\delta$ | `ridge` | `()` | ridge |
 
 Factors. The ridge is not divided by $n$.
@@ -36,8 +37,8 @@ Factors. The ridge is not divided by $n$.
 Source. The equations are those of `kernel_regression` and `random_feature_risk`, with their sources. The unknown $n \kappa$,
 the forms without cancellation and the direction of Newton's method that always converges are derived here.
 
-Finite size. The root is found to rounding: 1e-13 relative in float64. At ridge 0 the limit of small ridges is returned, to far
-more digits than are kept; slopes there are those from above, and where they are infinite, any number.
+Finite size. The root is found to rounding: 1e-13 relative in float64. At ridge 0 the limit of small ridges is returned, far
+more exactly than the dtype can show; slopes there are one-sided, from above, and an arbitrary number where they are infinite.
 
 Example. Two samples on four modes of eigenvalue 1, with no ridge to speak of: half of each mode is learned, at $\kappa = 1$.
 
@@ -58,10 +59,10 @@ from .spectrum import Spectrum
 
 
 def smallest_ridge(like: Array) -> float:
-    """In units of the kernel's trace: ridge 0 is computed as this one, the limit to far more digits than are kept.
+    """The ridge, in units of the kernel's trace, that stands for ridge 0: its results are the limit far below rounding.
 
-    eps^5 is 6e-79 in float64, 2e-35 in float32: even its third root, by which the limit is approached where samples, features
-    and modes are equally many, is below all that rounding can tell from 0.
+    eps^5 is 6e-79 in float64, 2e-35 in float32. Where samples, features and modes are equally many the limit is approached as
+    the third root of the ridge, and even that root is below rounding.
     """
     return float(jnp.finfo(like.dtype).eps) ** 5
 
@@ -72,20 +73,22 @@ def at_least_ridge(ridge: Array, least: float) -> Array:
 
 
 def zero_or(far: Array, value: Array, least: Array | float | None = None) -> Array:
-    """0, with its slope, for what at ridge 0 (where `far` is true) goes to 0 with the ridge: values below `least`."""
+    """The value, but 0 with its slope if it is below `least` at ridge 0 (`far` true): for values that vanish with the ridge."""
     limit = smallest_ridge(value) ** 0.3 if least is None else least
     return jnp.where(far & (value < limit), value - jax.lax.stop_gradient(value), value)
 
 
 def infinite_or(far: Array, value: Array, total: Array, least: float | None = None) -> Array:
-    """Infinity for what at ridge 0 (where `far` is true) grows without bound: values above total/least."""
+    """The value, but infinity if above total/least at ridge 0 (`far` true): for values that diverge as the ridge vanishes."""
     limit = smallest_ridge(value) ** 0.25 if least is None else least
     return jnp.where(far & (value * limit > total), jnp.inf, value)
 
 
 def in_units(num_samples: Array, ridge: Array, spectrum: Spectrum) -> tuple[Array, Array, Array, Spectrum]:
-    """The kernel's trace; n, ridge and spectrum for a kernel of trace 1, n and ridge finite: infinite ones have become so large
-    that nothing is left of the difference."""
+    """The kernel's trace, and n, ridge and spectrum in units in which the trace is 1.
+
+    An infinite n or ridge becomes finite, but so large that the difference is below rounding.
+    """
     trace = jax.lax.stop_gradient(jnp.sum(spectrum.multiplicities * spectrum.eigenvalues) + spectrum.tail)
     unit = jnp.where(trace > 0, trace, 1)
     large = 1 / smallest_ridge(unit)
@@ -102,7 +105,7 @@ def rates(size: Array, spectrum: Spectrum, trace: Array) -> tuple[Array, Array]:
 
 
 def left_over(size: Array, spectrum: Spectrum, trace: Array) -> tuple[Array, Array]:
-    """1 - sum m L/size; and of it what is subtracted. Modes that are learned, L > 1/2, are counted."""
+    """1 - sum m L/size, and the sum in it that is subtracted: modes with L > 1/2 are counted instead, and 1 - L added."""
     rate, left = rates(size, spectrum, trace)
     some, learned = jnp.where(size > 0, size, 1), size * spectrum.eigenvalues > trace
     count = jnp.sum(jnp.where(learned, spectrum.multiplicities, 0))
@@ -125,10 +128,11 @@ def balanced_trace(
     samples: tuple[Array | float, Array | float] = (1.0, 0.0),
     features: tuple[Array | float, Array | float] = (0.0, 1.0),
 ) -> Array:
-    """g = size kappa, for a trace and a ridge above 0: the root of g u w = ridge; u, w are left of samples and features.
+    """g = size kappa, for a trace and a ridge above 0: the root of g u w = ridge; u, w are unused fractions.
 
-    With h = 1 - (sum m L + size tail/g)/size, L = size lambda/(size lambda + g), they are u = a h + a' and w = b h + b' for
-    (a, a') = `samples` and (b, b') = `features`, pairs of sum 1. The default is kernel regression on `size` samples.
+    With h = 1 - (sum m L + size tail/g)/size, L = size lambda/(size lambda + g), the unused fractions of samples and of
+    features are u = a h + a' and w = b h + b' for (a, a') = `samples` and (b, b') = `features`, pairs of sum 1. The default is
+    kernel regression on `size` samples.
     """
     (a, a_rest), (b, b_rest) = samples, features
     eigenvalues, multiplicities, tail = spectrum

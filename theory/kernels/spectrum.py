@@ -13,7 +13,7 @@ Regime. Any kernel of finite trace.
 |---|---|---|---|
 | $\lambda$, $m$, $\tau$ | `Spectrum` | `mode`, `()` | eigenvalues, multiplicities, trace of the other modes |
 | $p_c$, $n_c$ | `Groups.weights`, `.block_size` | `group` | weight of a group; its features in one head's block |
-| $L_c$, $\tau_c$ | `Groups.eigenvalues`, `.tails` | `group mode` | of the kernel of group $c$ |
+| $L_c$, $\tau_c$ | `Groups.eigenvalues`, `.tails` | `group mode` | eigenvalues and tail of the kernel of group $c$ |
 
 Factors. Eigenvalues are those of the integral operator under the law of the data, a probability: modes have mean square 1.
 
@@ -38,10 +38,10 @@ from ..numerics.arguments import ArrayLike, at_least, each
 
 
 class Spectrum(NamedTuple):
-    """Eigenvalues of a kernel by groups of equal ones, and what they leave of the trace."""
+    """The distinct eigenvalues of a kernel, their multiplicities, and the trace of the modes that are not listed."""
 
     eigenvalues: Float[Array, "*mode"]  # Lambda
-    multiplicities: Float[Array, "*mode"]  # B, modes that share an eigenvalue; the largest float where it is more
+    multiplicities: Float[Array, "*mode"]  # B, number of modes that share an eigenvalue; the largest float if B overflows
     tail: Float[ArrayLike, ""]  # trace - sum of multiplicities * eigenvalues
 
 

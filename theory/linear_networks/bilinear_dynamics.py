@@ -25,20 +25,20 @@ $$
 \frac{da_k}{dt} = -p_k G a_k, \qquad \frac{db_k}{dt} = p_k G b_k
 $$
 
-One input, $b = 0$:
+For one input and $b = 0$:
 
 $$
 q(t) = \frac{q^*}{1 + (q^*/q_0 - 1)\, e^{-12 q^* t}}
 $$
 
-$p = 1$, $a$ and $b$ along the eigenvectors of $Q^*$: with $q = \alpha^2 - \beta^2$,
+For $p = 1$ and $a$, $b$ along the eigenvectors of $Q^*$, with $q = \alpha^2 - \beta^2$,
 
 $$
 \frac{d\alpha_i}{dt} = -g_i \alpha_i, \qquad \frac{d\beta_i}{dt} = g_i \beta_i, \qquad
 g_i = 4 (q_i - q^*_i) + 2 \sum_j (q_j - q^*_j)
 $$
 
-and $\alpha_i \beta_i$ stays. Without the trace term in $L$, with $s = \sqrt{(q^*)^2 + 4 (\alpha \beta)^2}$,
+and $\alpha_i \beta_i$ is conserved. Without the trace term in $L$, with $s = \sqrt{(q^*)^2 + 4 (\alpha \beta)^2}$,
 $r_\pm = (s \pm q^*)/2$, $E = e^{-8 s t}$, $g = (1 - E)/s$:
 
 $$
@@ -46,7 +46,7 @@ $$
 = \frac{E + (r_+ + \beta_0^2)\, g}{E + (r_- + \alpha_0^2)\, g}
 $$
 
-$p = 1$, $W = V = A$, of any directions and rank: with $M = e^{4 Q^* t - C}$, $dC/dt = 2 \operatorname{tr}(Q - Q^*)$ and
+For $p = 1$ and $W = V = A$, of any directions and rank, with $M = e^{4 Q^* t - C}$, $dC/dt = 2 \operatorname{tr}(Q - Q^*)$ and
 $J = 8 \int_0^t M^2$,
 
 $$
@@ -75,9 +75,9 @@ Source. The layer is that of L. Sharkey, arXiv 2305.03452, and M. Pearce et al.,
 derived here; Riccati solutions and balancedness are textbook for matrix factorisation. Checked against the flow of $W$,
 $V$.
 
-Finite size. None. Steps of size $\eta$ break the conservation laws by $O(\eta)$. Integrated numerically are `eigen_flow` and
-`riccati_flow` with the trace, to 1e-11 in float64 and 1e-5 in float32, up to times of some $10^4/\|Q^*\|$, where the
-solver gives up and says so; the others are exact, and so is `eigen_flow` after infinite time.
+Finite size. None. Steps of size $\eta$ break the conservation laws by $O(\eta)$. `eigen_flow` and `riccati_flow` with the trace
+are integrated numerically, to 1e-11 in float64 and 1e-5 in float32, up to times of some $10^4/\|Q^*\|$, beyond which the solver
+raises an error; the other solutions are exact, and so is `eigen_flow` after infinite time.
 
 Example. Large eigenvalues are learned first, after a time of about $\ln(q^*/q_0)/(12 q^*)$: the share $q/q^*$ of 2 and of 1/2
 at three times.
@@ -118,10 +118,11 @@ class Modes(NamedTuple):
 
 
 class Conserved(NamedTuple):
-    """What gradient flow keeps. With weight decay (omega/2)(|W|^2 + |V|^2 + |P|^2) each of them decays as exp(-2 omega t).
+    """Conserved quantities of gradient flow; with weight decay (omega/2)(|W|^2 + |V|^2 + |P|^2) each falls as exp(-2 omega t).
 
-    `unit` holds for any loss of the output and any readout, trained or not, and `readout` if it is trained. The three
-    matrices hold for a fixed readout, each at the pairs its mask names; elsewhere, and for a trained one, they move.
+    `unit` is conserved for any loss of the output and any readout, trained or not, and `readout` if the readout is trained. The
+    three matrices are conserved for a fixed readout, each at the pairs in its mask; at other pairs, and for a trained readout,
+    they change.
     """
 
     unit: Float[Array, "width"]  # |w_k|^2 - |v_k|^2
@@ -137,8 +138,8 @@ class Conserved(NamedTuple):
 def logistic(time: Numbers, target: Numbers, initial: Numbers) -> Float[Array, "*#shape"]:
     """q(t) = q*/(1 + (q*/q_0 - 1) exp(-12 q* t)), one input, from a^2 = q_0 and b = 0; for q_0 < 0 from b^2 = -q_0 and a = 0.
 
-    A target of the other sign, or 0, is approached as far as 0. Any time, infinity included: before 0 it is the flow that
-    passes q_0 at 0, and infinite where that flow had not yet come from infinity.
+    A target of the other sign, or 0, is approached as far as 0. Any time is allowed, infinity included. Negative times follow
+    the flow through q_0 backwards; the result is infinite before the time at which that flow came from infinity.
 
     >>> [round(float(logistic(time, 1, 0.01)), 4) for time in (-0.1, 0.3, jnp.inf)]
     [0.003, 0.2699, 1.0]
@@ -154,7 +155,7 @@ def logistic(time: Numbers, target: Numbers, initial: Numbers) -> Float[Array, "
     decay = jnp.exp(-jnp.where(grows, exponent, -exponent))
     # the formula times exp(-12 q* t) where that is below 1, above and below
     below = jnp.where(grows, decay, 1) + 12 * q0 * _saturating(now, rate)
-    # back towards 0 from close to a positive target, without cancellation
+    # backwards in time from close to a positive target, without cancellation
     close = ~grows & (now < 0) & (q0 > q_star / 2) & (q0 < 2 * q_star)
     near = jnp.where(close, q_star, 1)
     below = jnp.where(close, (near - q0) / near + q0 / near * decay, below)
@@ -177,7 +178,7 @@ def eigen_flow(
 ) -> Modes:
     """Modes at each time from alpha and beta at time 0; times in any order. Without the trace term, in closed form.
 
-    An infinite time gives the limit. In float32 alpha and beta below 1e-18 have no square, and count as 0.
+    An infinite time gives the limit. In float32 alpha and beta below 1e-18 count as 0, because their squares underflow.
 
     >>> flow = eigen_flow([0.5, jnp.inf], [2, -0.5], [0.1, 0.1], [0.1, 0.1])
     >>> [[round(float(q), 3) for q in row] for row in flow.q]
@@ -186,7 +187,7 @@ def eigen_flow(
     t, q_star, alpha0, beta0 = map(jnp.asarray, (time, target, alpha, beta))
 
     def modes(log_growth: Float[Array, "mode"]) -> Modes:
-        # Two factors, as a tiny start grows by more than exp can say. A start of 0 stays 0: its second factor is 1 at most.
+        # Two factors, because the growth of a tiny start overflows exp. A start of 0 stays 0: its second factor is 1 at most.
         bounded = jnp.clip(log_growth, -limit, limit)
         growth, rest = jnp.exp(bounded), log_growth - bounded
         return Modes(alpha0 * growth * jnp.exp(jnp.minimum(rest, up)), beta0 / growth * jnp.exp(jnp.minimum(-rest, down)))
@@ -200,7 +201,7 @@ def eigen_flow(
     up, down = (-jnp.log(jnp.where((size > 0) & (size < 1), size, 1)) for size in sizes)
     endless = jnp.isinf(t.ravel())
     times = jnp.where(endless, 0, t.ravel())
-    # the state is the logarithm of alpha/alpha_0 = beta_0/beta, so that alpha beta stays to rounding
+    # the state is the logarithm of alpha/alpha_0 = beta_0/beta, which conserves alpha beta to rounding
     if trace:
         log_growths = _integrate(velocity, times, jnp.zeros_like(q_star), len(q_star))
     else:
@@ -219,9 +220,9 @@ def riccati_flow(
 ) -> Float[Array, "*time dim dim"]:
     """Q(t) from W = V = a0 at p = 1, for any symmetric target and any a0; finite times in any order.
 
-    What is below 100 roundings of a0's norm counts as rank that is missing. Without the trace term, in closed form, and for
-    times however long. First derivatives hold everywhere, further ones where the rank is full and no eigenvalue of the
-    target is repeated.
+    Parts of a0 below 100 roundings of its norm count as missing rank. Without the trace term the solution is in closed form,
+    for any time. First derivatives are right everywhere, higher ones where a0 has full rank and no eigenvalue of the target
+    repeats.
 
     >>> q = riccati_flow([0, 9], [[1, 0], [0, -0.5]], [[0.3], [0.3]], trace=False)
     >>> [[round(float(entry), 4) for entry in jnp.diag(matrix)] for matrix in q]
@@ -233,7 +234,7 @@ def riccati_flow(
     dim, limit = len(A0), math.log(jnp.finfo(t.dtype).max) / 4
     q_star, basis, mixing = _diagonal(wanted / unit)
     L, lost = _lower_triangle(basis.T @ A0)
-    # So long that exp(-8 |q*| t) has long been 0 for all that is no rounding of the greatest q*, and nothing overflows.
+    # A time at which exp(-8 |q*| t) is 0 for every q* above rounding of the greatest, and nothing overflows.
     longest = math.sqrt(jnp.finfo(t.dtype).max) / (1 + jax.lax.stop_gradient(jnp.max(jnp.abs(q_star), initial=0)))
 
     def root(
@@ -281,7 +282,7 @@ def riccati_flow(
 def conserved(
     w: Real[ArrayLike, "dim width"], v: Real[ArrayLike, "dim width"], p: Real[ArrayLike, "*output width"] | None = None
 ) -> Conserved:
-    """What gradient flow keeps, for a readout p of one or several outputs; ones by default.
+    """The conserved quantities of gradient flow, for a readout p of one or several outputs; ones by default.
 
     >>> kept = conserved([[1, 2]], [[0, 1]], [1, -1])
     >>> kept.unit.tolist(), kept.matrix.tolist()
@@ -330,7 +331,7 @@ def _integrate(
     )
     assert solution.ys is not None
     states = solution.ys[jnp.argsort(order)]
-    # the derivative by the time is the velocity, at time 0 too, where the solver takes no step
+    # the derivative in time is the velocity, also at time 0, where the solver takes no step
     return states + jax.vmap(lambda t, zero, state: zero * velocity_fn(t, state, None))(fixed, times - fixed, states)
 
 
@@ -357,9 +358,9 @@ def _log_growth(
 
 
 def _last_modes(q_star: Float[Array, "mode"], alpha: Float[Array, "mode"], beta: Float[Array, "mode"], trace: bool) -> Modes:
-    """After infinite time: the least loss, convex in q; alpha_i = 0 keeps q_i <= 0 and beta_i = 0 keeps q_i >= 0.
+    """The modes after infinite time: least loss, convex in q, if alpha_i = 0 keeps q_i <= 0 and beta_i = 0 keeps q_i >= 0.
 
-    Its q_i is q*_i - T/2, T = sum (q_i - q*_i), or 0 where that has the sign that q_i cannot have.
+    The minimum is q_i = q*_i - T/2, T = sum (q_i - q*_i), or q_i = 0 where q*_i - T/2 has the sign that is excluded.
     """
     up, down = alpha != 0, beta != 0
 
@@ -408,9 +409,9 @@ def _tanh_over(t: Float[Array, ""], rate: Float[Array, "mode"]) -> tuple[Float[A
 def _diagonal(
     target: Float[Array, "dim dim"],
 ) -> tuple[Float[Array, "dim"], Float[Array, "dim dim"], Float[Array, "dim dim"]]:
-    """Eigenvalues, falling, and eigenvectors; and 0, which a change of the target makes a mixing within one eigenvalue.
+    """Falling eigenvalues, eigenvectors, and a 0 whose derivative is the change of the target within repeated eigenvalues.
 
-    Eigenvectors of one eigenvalue have no derivative: the change of the target between them is kept as it is.
+    Eigenvectors of a repeated eigenvalue have no derivative: the change of the target between them is kept as it is.
     """
     values, vectors = jnp.linalg.eigh((target + target.T) / 2)
     return values[::-1], vectors[:, ::-1], jnp.zeros_like(target)
@@ -430,7 +431,7 @@ def _(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
 def _lower_triangle(B: Float[Array, "dim width"]) -> tuple[Float[Array, "dim dim"], Float[Array, "dim dim"]]:
     """L with B = L Z^T, Z of orthonormal columns: Gram-Schmidt over the rows. A row that adds no rank has no column.
 
-    And 0, whose derivative is that of such a row along the columns of later rows.
+    The second result is 0; its derivative is the derivative of such a row along the columns of later rows.
     """
     dim, width = B.shape
     negligible = 100 * jnp.finfo(B.dtype).eps * jnp.linalg.norm(jax.lax.stop_gradient(B))
@@ -439,7 +440,7 @@ def _lower_triangle(B: Float[Array, "dim width"]) -> tuple[Float[Array, "dim dim
         at, row = here
         first = Z @ row
         rest = row - first @ Z
-        second = Z @ rest  # once more: the first time leaves roundings of row, which may be all there is in rest
+        second = Z @ rest  # once more: after the first pass rest may consist of rounding errors of row alone
         rest = rest - second @ Z
         square = rest @ rest
         new = jnp.sqrt(jax.lax.stop_gradient(square)) > negligible

@@ -69,20 +69,20 @@ units.
 | $l$, $c$ | `linear`, `constant` | dim, () | rest of an affine layer |
 | $m$, $\mathbb{E} x$ | `added`, `mean` | dim | what is added to every input; mean of the inputs |
 | $Q$, $Q^*$ | `q`, `target` | dim dim | interaction matrix, symmetric; that of the target |
-| $q^*$, $\lambda$ | `eigenvalues` | dim | of the target; of a matrix |
+| $q^*$, $\lambda$ | `eigenvalues` | dim | eigenvalues of the target; of a matrix |
 | $\kappa_4$ | `excess_kurtosis` | () | $\mathbb{E} x_i^4 - 3 \geq -2$: Rademacher $-2$, uniform $-1.2$ |
 | $\sigma^2$ | `noise_variance` | () | variance of the input noise, not its standard deviation |
 | $\omega$ | `weight_decay` | () | L2 penalty $\tfrac{\omega}{2} \Vert\cdot\Vert^2$ of the weights, in the loss |
 | $A$ | `Affine.q` is $A^\top Q^* A$ | dim dim | Wiener filter |
 
-Factors. The loss has no 1/2, weight decay has one. AdamW's decoupled decay is another thing.
+Factors. The loss has no 1/2, weight decay has one. AdamW's decoupled weight decay is not this penalty.
 
 Source. L. Sharkey, arXiv 2305.03452, and M. Pearce et al., arXiv 2410.08417 (ICLR 2025), define the layer and observe low rank
 under weight decay. All formulas are derived here, and checked against sampling and direct minimisation.
 
 Finite size. None: population values. A mean over $n$ samples of a Gaussian input scatters by $O(n^{-1/2})$, with heavy tails.
 
-Example. Weight decay takes $\omega/4$ off every eigenvalue of a target of trace zero, and those below it are gone.
+Example. Weight decay takes $\omega/4$ off every eigenvalue of a target of trace zero; eigenvalues below it become 0.
 
 >>> import jax.numpy as jnp
 >>> from closedform.theory.linear_networks import bilinear_losses
@@ -176,7 +176,7 @@ def truncation_error(eigenvalues: Spectrum) -> Float[Array, ""]:
 
 @takes(q=FINITE, x=FINITE, y=FINITE, noise_variance=at_least(0, finite=True))
 def noisy_loss(q: Matrix, x: Vector, y: Number, noise_variance: Number) -> Float[Array, ""]:
-    """Mean of (y - f(x + sigma e))^2 over e ~ N(0, I), for f(x) = x^T q x at one example; noise is sigma^2.
+    """Mean of (y - f(x + sigma e))^2 over e ~ N(0, I), for f(x) = x^T q x at one example; noise_variance is sigma^2.
 
     >>> float(noisy_loss([[1]], [1], 1, 2))  # E (1 - (1 + e)^2)^2 = E (2 e + e^2)^2 = 4 2 + 3 4
     20.0
@@ -191,9 +191,9 @@ def noisy_loss(q: Matrix, x: Vector, y: Number, noise_variance: Number) -> Float
 def wiener(target: Matrix, covariance: Matrix, noise_variance: Number) -> Affine:
     """The best x^T q x + constant for a target x^T Q* x on N(0, S), seen through input noise of variance `noise_variance`.
 
-    Without noise and with a covariance of lower rank, the target in the space of the inputs: what is below dim roundings of
-    the largest eigenvalue counts as 0. The relative
-    error is rounding times the condition number of S + noise I, and there are derivatives where that is finite.
+    Without noise and with a covariance of lower rank it is the target in the span of the inputs; eigenvalues of S below dim
+    roundings of the largest count as 0. The relative error is rounding times the condition number of S + noise_variance I, and
+    derivatives exist where that number is finite.
 
     >>> found = wiener([[1, 0], [0, 1]], [[1, 0], [0, 3]], 1)
     >>> [round(float(value), 4) for value in (*jnp.diag(found.q), found.constant)]  # (1/2)^2, (3/4)^2, 1/2 + 3/4
@@ -240,7 +240,7 @@ def displacement(q: Matrix, added: Vector, mean: Vector, linear: Vector | None =
 
 @takes(eigenvalues=FINITE, weight_decay=at_least(0))
 def weight_decay_optimum(eigenvalues: Spectrum, weight_decay: Number) -> Float[Array, "mode"]:
-    """q_i = soft(q*_i - T/2, omega/4) for eigenvalues q* of the target in any order; a list of kept pairs is q != 0.
+    """The optimum q_i = soft(q*_i - T/2, omega/4) for eigenvalues q* of the target in any order; q_i = 0 if not kept.
 
     Exact, with no iteration: T/2 is the zero of a falling, piecewise linear function, whose sign at the two ends of a
     mode's dead zone says whether T/2 lies beyond them. Differentiable where no mode is just at an end.
@@ -249,7 +249,7 @@ def weight_decay_optimum(eigenvalues: Spectrum, weight_decay: Number) -> Float[A
     [0.8, 0.0]
     """
     target, omega = jnp.asarray(eigenvalues), jnp.asarray(weight_decay)
-    # nothing is kept from max |q*_i + sum q*/2| on, which is below 2 sum |q*|: so far an infinite decay counts
+    # nothing is kept for a threshold from max |q*_i + sum q*/2| on, which is below 2 sum |q*|: an infinite decay is cut there
     threshold, total = jnp.minimum(omega / 4, 2 * jnp.sum(jnp.abs(target))), jnp.sum(target)
 
     def excess(half: Float[Array, "mode"]) -> Float[Array, "mode"]:

@@ -1,1 +1,1 @@
-"""What predictions are computed with: arguments and their ranges. No law of its own; open to every topic of theory."""
+"""Numerical tools of the predictions, from checks of arguments to root finding, which every topic of theory may use."""

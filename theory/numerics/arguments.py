@@ -10,7 +10,7 @@ A function under `takes` states shapes in its annotations and ranges in the deco
 - the leaves of an argument annotated PyTree[Real[ArrayLike, ..]] are treated as arguments of their own; a list of plain
   numbers is one leaf.
 
-What does not fit raises ValueError, in one line that names the argument, what was given and what is allowed.
+An argument that does not fit raises ValueError, in one line that names the argument, what was given and what is allowed.
 
 >>> from jaxtyping import Array, ArrayLike, Float, Real
 >>> @takes(rate=above(0))
@@ -153,7 +153,7 @@ def require_not_empty(**arguments: Any) -> None:
 def takes(leading: str | None = None, /, **ranges: Any) -> Callable[[F], F]:
     """Converts and checks the arguments of the function below it, as the module says; ranges by the names of the arguments.
 
-    Where one argument is `leading`, its dtype is that of all, however wide the others are: data, say, before settings.
+    All arguments take the dtype of the one named `leading`, however wide the others are: data before settings, say.
     The range of a NamedTuple of arrays is a NamedTuple of ranges (or of None).
     """
 
@@ -198,7 +198,7 @@ class _Leaf(NamedTuple):
 
     @property
     def real(self) -> Any:
-        """A number of its precision."""
+        """A real number of the same precision."""
         is_complex = jnp.issubdtype(self.value.dtype, jnp.complexfloating)
         return np.zeros((), np.finfo(self.value.dtype).dtype) if is_complex else self.value
 

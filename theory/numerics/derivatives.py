@@ -1,4 +1,4 @@
-"""What rules of derivatives are written with."""
+"""Functions for writing rules of derivatives."""
 
 from collections.abc import Sequence
 

@@ -9,7 +9,7 @@ Floats = Float[Array, "*shape"]
 
 
 def bounded(x: Floats) -> Floats:
-    """x, and for an infinite x the 0.9th power of the largest number, by which limits are reached to rounding.
+    """x, with infinity replaced by the 0.9th power of the largest number, at which limits are reached to rounding.
 
     >>> bool(jnp.isfinite(bounded(jnp.array(jnp.inf))))
     True

@@ -59,7 +59,7 @@ def cdf(x: Floats) -> Floats:
 
 
 def signed_mass(x: Floats) -> Floats:
-    """2 Phi(x) - 1. XLA's erf costs as much as the nodes of Owen's T: each is written alike, to be computed once.
+    """2 Phi(x) - 1, in one form everywhere so that XLA computes each erf once: it costs as much as the nodes of Owen's T.
 
     >>> round(float(signed_mass(jnp.array(1.0))), 6)
     0.682689
@@ -96,7 +96,7 @@ def conditional(h: Floats, k: Floats, correlation: Floats) -> tuple[Floats, Floa
     rho = jnp.clip(correlation, -1, 1)
     sign = jnp.where(rho < 0, -1.0, 1.0).astype(rho.dtype)
     q = square_root((1 - rho) * (1 + rho))
-    # At rho = +-1 the two are infinite and opposite, by the sign of k -+ h. Where that is rounding it counts as 0: XLA computes
+    # At rho = +-1 the two are infinite and opposite, with the sign of k -+ h. If that is rounding it counts as 0: XLA computes
     # h and k anew in each fused loop that wants them, rounded otherwise, so that 1e-17 would be +40 in one and -40 in another.
     difference = k - sign * h
     difference = jnp.where(jnp.abs(difference) <= 4 * jnp.finfo(q.dtype).eps * (jnp.abs(h) + jnp.abs(k)), 0, difference)

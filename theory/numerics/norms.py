@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 def power_of_two(x: Float[Array, "*shape"], axis: int | None = None) -> Float[Array, "*reduced"]:
-    """About the largest modulus, without a derivative; 1 for zeros. Dividing by it rounds nothing.
+    """A power of 2 near the largest modulus of x, 1 for zeros: dividing by it rounds nothing. It has no derivative.
 
     >>> [float(power_of_two(jnp.array(x))) for x in (5.0, 0.75, 0.0)]
     [4.0, 0.5, 1.0]

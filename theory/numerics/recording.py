@@ -1,4 +1,4 @@
-"""States on the way of an iteration, recorded at the steps that are asked for."""
+"""The states of an iteration at the steps that are asked for."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -74,7 +74,7 @@ def climb_to_root(
 
     def solve(_, __) -> Array:
         def newton(point: Array) -> tuple[Array, Array]:
-            # of a concave function: at most the root, from either side
+            # Newton's step on a concave function ends at most at the root, from either side
             value = excess_fn(point)
             return value, point - value / jnp.maximum(slope_fn(point), tiny)
 
@@ -113,7 +113,7 @@ def descend_to_fixed_point(
         unit = jnp.where(x > 0, x, 1)
         slopes = jax.jacfwd(map_fn)(x, fixed) * unit[None] / unit[:, None]
         after = x - unit * jnp.linalg.solve(identity - slopes, (x - map_fn(x, fixed)) / unit)
-        # where rounding has the better of it the map itself, which falls too, but not below the root
+        # where rounding spoils Newton's step, a step of the map itself, which falls too, but not below the root
         return jnp.where((after > 0) & (after < jnp.inf), after, map_fn(x, fixed))
 
     def falling(state: tuple) -> Array:

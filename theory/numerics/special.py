@@ -1,4 +1,4 @@
-"""Special functions: where jax has none, or one that overflows, is slow or has a wrong derivative.
+"""Special functions that jax lacks, or whose version in jax overflows, is slow or has a wrong derivative.
 
 All take float arrays, elementwise.
 """
@@ -129,7 +129,7 @@ def arcsine(x: Floats) -> Floats:
 
 
 def arcsine_by_complement(x: Floats, complement: Floats) -> Floats:
-    """arcsin x, given also (1 - |x|)/2: it decides near |x| = 1, where x has lost it.
+    """arcsin x, from x and (1 - |x|)/2, which is used near |x| = 1, where x has too few digits.
 
     >>> round(float(arcsine_by_complement(jnp.array(1.0), jnp.array(0.0))), 6)
     1.570796

@@ -1,7 +1,7 @@
-"""Functions of a symmetric matrix that is not negative, with derivatives where eigenvalues repeat.
+"""Functions of a positive semi-definite matrix, with derivatives where eigenvalues repeat.
 
 Eigenvectors of repeated eigenvalues have no derivatives, functions of the matrix do. `diagonal_form` turns the matrix by
-eigenvectors that stay fixed: the result is diagonal, its derivative is not, and `solved` and `multiplied` know of both.
+eigenvectors that stay fixed: the result is diagonal, its derivative is not, and `solved` and `multiplied` handle both.
 `function_applied` takes any function, and its divided differences for the derivative (Daleckii and Krein).
 """
 
@@ -17,9 +17,9 @@ from .arguments import known
 
 
 def diagonal_form(matrix: Float[Array, "n n"], name: str = "gram") -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
-    """V^T A V and V, which counts as constant. Eigenvalues up to n eps times the largest are rounding and become 0.
+    """V^T A V and V, which derivatives hold constant. Eigenvalues up to n eps times the largest are rounding and become 0.
 
-    Refuses what `require_kernel` does.
+    Raises ValueError where `require_kernel` does.
     """
     require_kernel(matrix, name)
     return _diagonal_form(matrix)
@@ -33,11 +33,11 @@ def require_kernel(matrix: Float[Array, "n n"], name: str = "gram") -> None:
             raise ValueError(f"{name} must be symmetric")
         least, largest = jnp.linalg.eigvalsh(matrix)[jnp.array([0, -1])]
         if least < -allowed * abs(largest):
-            raise ValueError(f"{name} must not be negative, got the eigenvalue {float(least)}")
+            raise ValueError(f"{name} must be positive semi-definite, got the eigenvalue {float(least)}")
 
 
 def cut_eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, "n"], Float[Array, "n n"]]:
-    """Eigenvalues, of which rounding has become 0, and eigenvectors."""
+    """Eigenvalues, those below rounding set to 0, and eigenvectors."""
     values, vectors = jnp.linalg.eigh(matrix)
     return jnp.where(values > len(values) * jnp.finfo(values.dtype).eps * jnp.max(values, initial=0), values, 0), vectors
 
@@ -61,7 +61,7 @@ def cleared(x: Array, where: Array) -> Array:
 
 @jax.custom_jvp
 def solved(form: Float[Array, "n n"], right: Float[Array, "n m"]) -> Float[Array, "n m"]:
-    """form^-1 right, for a form that is diagonal, but its derivative need not be."""
+    """form^-1 right, for a form that is diagonal, while its derivative need not be."""
     return right / jnp.diagonal(form)[:, None]
 
 
@@ -73,7 +73,7 @@ def _(primals: tuple, tangents: tuple) -> tuple:
 
 @jax.custom_jvp
 def multiplied(form: Float[Array, "n n"], right: Float[Array, "n m"]) -> Float[Array, "n m"]:
-    """form right, for a form that is diagonal, but its derivative need not be."""
+    """form right, for a form that is diagonal, while its derivative need not be."""
     return jnp.diagonal(form)[:, None] * right
 
 
@@ -94,8 +94,8 @@ def function_applied(
 ) -> Float[Array, "... m target"]:
     """rows f(matrix + shift) y, of f(a) = function(a, parameters) and (f(a) - f(b))/(a - b) = divided(a, b, parameters).
 
-    Rows have no component along eigenvectors of eigenvalue 0, as those of a kernel; what they have there is rounding. The
-    second derivative in the matrix is that of its eigenvectors: right where eigenvalues differ, NaN where they repeat.
+    Rows of a kernel have no component along eigenvectors of eigenvalue 0; a component there counts as rounding. The second
+    derivative in the matrix goes through its eigenvectors: right where eigenvalues differ, NaN where they repeat.
     """
     values, vectors = cut_eigh(matrix)
     shares = jnp.where(values > 0, function(jnp.where(values > 0, values + shift, 1), parameters), 0)

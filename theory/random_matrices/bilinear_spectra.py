@@ -1,4 +1,4 @@
-r"""Spectra about a bilinear layer: interaction matrices at initialisation, the kernel (x.x')^2, and overlaps by chance.
+r"""Spectra of a bilinear layer: interaction matrices at initialisation, the kernel (x.x')^2, and overlaps by chance.
 
 Formula. $Q = \sum_k p_k (w_k v_k^\top + v_k w_k^\top)/2$, $w_k$ and $v_k \sim N(0, I/d)$, $h$ units, $c = h/d$. For large $d$
 the eigenvalues of $Q$ have a law, symmetric about 0, of free cumulants $\kappa_n = 2 c\, \mathbb{E} (p/2)^n$ at even $n$, and 0
@@ -120,7 +120,7 @@ def bulk_density(x: Numbers, ratio: Numbers) -> Float[Array, "*shape"]:
 
 @takes(x=Range(), ratio=POSITIVE)
 def bulk_cdf(x: Numbers, ratio: Numbers) -> Float[Array, "*shape"]:
-    """The share of eigenvalues up to x, with the atom.
+    """The fraction of eigenvalues up to x, atom included.
 
     >>> [round(float(bulk_cdf(x, 0.25)), 6) for x in (-2.0, -0.05, 0.0, 2.0)]  # half of the mass is the atom
     [0.0, 0.25, 0.75, 1.0]
@@ -137,7 +137,7 @@ def bulk_cdf(x: Numbers, ratio: Numbers) -> Float[Array, "*shape"]:
 
 @takes(bins=Range(), ratio=POSITIVE)
 def bulk_masses(bins: Real[ArrayLike, "edge"], ratio: Number) -> Float[Array, "bin"]:
-    """The share of eigenvalues in each bin of a histogram, of rising edges; the atom counts for the bin that 0 is in.
+    """The fraction of eigenvalues in each bin of a histogram with rising edges; the atom is in the bin that contains 0.
 
     An edge at 0 puts the atom below it, while computed eigenvalues scatter to both sides: choose another.
 
@@ -146,7 +146,7 @@ def bulk_masses(bins: Real[ArrayLike, "edge"], ratio: Number) -> Float[Array, "b
     """
     edges = jnp.asarray(bins)
     if known(edges) and np.any(np.asarray(edges[1:]) < np.asarray(edges[:-1])):
-        raise ValueError("bins must rise")
+        raise ValueError("bins must be rising edges")
     return jnp.diff(bulk_cdf(edges, ratio))
 
 
@@ -205,7 +205,7 @@ def _squared_edges(c: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], F
 def _transform(
     x: Float[Array, "*shape"], c: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"], Bool[Array, "*shape"]]:
-    """Real and imaginary part of z at x + i0, x >= 0, and whether x is in the bulk (elsewhere z is that of another x)."""
+    """Real and imaginary part of z at x + i0, x >= 0, and whether x is in the bulk (elsewhere z belongs to another x)."""
     low, high = _squared_edges(c)
     edge = jnp.sqrt(high)
     inside = (edge - x) * (x**2 - low) > 0
@@ -249,7 +249,7 @@ def readout_edge(ratio: Number, readout: Real[ArrayLike, "unit"]) -> Float[Array
     def newton(s: Array) -> Array:
         return s - excess(s) / (c * jnp.mean(2 * r * (1 + 3 * r * s) / (1 - r * s) ** 3))
 
-    # From above: its greatest r alone, and all r at their mean (it is convex in r), make it no greater.
+    # Upper bounds of the root: the greatest r alone, and all r at their mean (it is convex in r), make the function no greater.
     above = jnp.minimum(_one_value(c * top), _one_value(c) / mean)
     s = descend_to_root(excess, newton, above)
     edge = scale / 2 * (1 / jnp.sqrt(s) + 2 * c * jnp.sqrt(s) * jnp.mean(r / (1 - r * s)))
@@ -278,7 +278,7 @@ def _one_value(c: Float[Array, ""]) -> Float[Array, ""]:
 
 @takes(dim=at_least(1, finite=True))
 def quadratic_spectrum(dim: Number) -> Spectrum:
-    """Of (x.x')^2 for x uniform on the sphere of radius sqrt(dim): the constant, then the traceless quadratic forms.
+    """The spectrum of (x.x')^2 for x uniform on the sphere of radius sqrt(dim): constant, then traceless quadratic forms.
 
     >>> [leaf.tolist() for leaf in quadratic_spectrum(4)]
     [[4.0, 1.3333333730697632], [1.0, 9.0], 0.0]
@@ -302,7 +302,7 @@ def quadratic_power(interaction: Real[ArrayLike, "dim dim"]) -> Float[Array, "mo
 
 @takes(dim=at_least(1))
 def mean_overlap(dim: Number) -> Float[Array, ""]:
-    """E|u.v| of independent uniform unit vectors: what eigenvectors that have nothing in common show.
+    """E|u.v| of independent uniform unit vectors: the overlap of unrelated eigenvectors.
 
     >>> round(float(mean_overlap(2)), 6), round(float(mean_overlap(784)), 4)  # 2/pi
     (0.63662, 0.0285)

@@ -14,7 +14,7 @@ $$
 \end{align*}
 $$
 
-Features of $M$ heads, in groups $c$ of $n_c$ a head with kernel matrices $K_c$, have one effective ridge a group:
+Features of $M$ heads, in groups $c$ of $n_c$ features a head with kernel matrices $K_c$, have one effective ridge per group:
 
 $$
 G = \Bigl(\sum_c w_c K_c + \delta\Bigr)^{-1}, \qquad \frac{1}{w_c} = 1 + \frac{\operatorname{tr}[K_c G]}{n_c M},
@@ -41,7 +41,8 @@ Source. Mean and effective ridge of `given_data`: A. Jacot, B. Simsek, F. Spadar
 Recalled, body not re-read. Derived here: the variance and training error, groups, the methods.
 
 Finite size. For Gaussian features: corrections of order $1/k$. Near the peak ($k$ close to $n$, small ridge) single draws
-scatter widely. Ridge 0 is the limit; it is infinite where samples and features are equally many.
+scatter widely. At ridge 0 the limit of small ridges is returned; the variance is infinite where samples and features are
+equally many.
 
 Example. One sample of kernel 1, two features, ridge 3/4: the effective ridge is 1, and the fit reaches half of the label.
 
@@ -79,7 +80,7 @@ class GivenData(NamedTuple):
 
 
 class GramModes(NamedTuple):
-    """What `given_data` needs of the data, after one eigendecomposition of the kernel matrix."""
+    """The data of `given_data` in the eigenvectors of the kernel matrix."""
 
     gram: Float[Array, "sample sample"]  # K in its eigenvectors: diagonal, but its derivative is not
     cross: Float[Array, "test sample"]  # K_x in the eigenvectors
@@ -140,7 +141,7 @@ def given_modes(modes: GramModes, ridge: Number, num_features: Number) -> GivenD
     far, free = delta == 0, delta + smallest_ridge(delta)
     trace = balanced_trace(k, k * free, spectrum)
     g = jnp.where(finite, trace / k, free)  # gamma in units of the trace of K
-    # a direction in which all data are 0 teaches nothing
+    # nothing is learned along a direction in which all data are 0
     lost = (far & (s == 0)) | jnp.isinf(ridge)
     form = modes.gram / unit
     shifted = form + jnp.diag(jnp.where(lost, jnp.inf, g))
@@ -159,7 +160,7 @@ def given_modes(modes: GramModes, ridge: Number, num_features: Number) -> GivenD
 
 
 def _variance(far: Array, excess: Array, conditional: Array, energy: Array) -> Array:
-    """conditional x energy; infinite at the peak, but where nothing is left beyond rounding of what is conditioned on."""
+    """conditional x energy; infinite at the peak, except where `conditional` is rounding or `energy` is 0."""
     rounding = 64 * jnp.finfo(energy.dtype).eps
     infinite = (conditional > rounding)[:, None] & (energy > 0)[None]
     peak = far & jnp.isinf(infinite_or(far, excess, jnp.ones_like(excess)))
@@ -167,7 +168,7 @@ def _variance(far: Array, excess: Array, conditional: Array, energy: Array) -> A
 
 
 def _given(y: Array, mean: Array, variance: Array, train: Array, gamma: Array) -> GivenData:
-    """With the axes of the targets."""
+    """The result with the axes of the targets restored."""
     shape = y.shape[1:]
     return GivenData(mean.reshape(-1, *shape), variance.reshape(-1, *shape), train.reshape(shape), gamma)
 
@@ -202,7 +203,7 @@ def grouped_given_data(
     traces = jnp.einsum("caa->c", grams)
     whole = Spectrum(traces, jnp.ones_like(traces), jnp.zeros_like(ridge))
     unit, _, delta, _ = in_units(jnp.ones_like(ridge), ridge, whole)
-    least = float(jnp.finfo(y.dtype).eps)  # as in grouped_risk
+    least = float(jnp.finfo(y.dtype).eps)  # the smallest ridge, as in grouped_risk
     far, free = delta == 0, at_least_ridge(delta, least**2)
     # in the eigenvectors of the sum, where directions in which all data are 0 are apart
     grams = cleared(jnp.einsum("ax,cab,by->cxy", vectors, grams, vectors) / unit, null[:, None] | null[None])

@@ -1,4 +1,4 @@
-r"""The risk of ridge regression on features that come in heads: features of one head share what the head has drawn.
+r"""The risk of ridge regression on features that come in heads: features of one head depend on shared random weights.
 
 Formula. $n$ samples, ridge $\delta$, a target of mean square $v_j$ on modes of multiplicity $m_j$, label noise $\sigma^2$; $M$
 heads, each of several blocks of features that are independent given what the head shares: groups $c$ of weight $p_c$, $n_c$
@@ -30,7 +30,7 @@ and is kernel ridge regression; $p = 1$, $n_c = 1$, $M = k$ is `random_feature_r
 | $v$ | `power` | `mode` | target's mean square by mode |
 | $\sigma^2$ | `noise_variance` | `()` | variance of the label noise |
 | $\kappa$ | `Risk.kappa` | `()` | effective ridge of the samples |
-| $w_c$ | `kappa/Risk.gamma` | `group` | what finitely many heads leave of group $c$, in $(0, 1]$ |
+| $w_c$ | `kappa/Risk.gamma` | `group` | factor by which finitely many heads reduce group $c$, in $(0, 1]$ |
 
 Factors. Heads carry $1/\sqrt{M}$, so that the kernel is their limit; the ridge is not divided by $n$. The test error is that on
 noisy labels.
@@ -39,10 +39,10 @@ Source. Derived here, formula and methods; for one group it is the risk of J. Si
 arXiv 2311.14646.
 
 Finite size. Against heads of random-feature attention with augmentation ($d = 8$, 4 keys): 0 to 13 % low, worst at $M d = n$.
-Near the peak single draws scatter widely. Ridge 0 is the limit, if the modes outnumber samples and features; it is infinite
-where these are equal.
+Near the peak single draws scatter widely. At ridge 0 the limit of small ridges is returned, if the modes outnumber samples and
+features; it is infinite where samples and features are equally many.
 
-Example. Heads of eight features each: with their number the error falls to that of their kernel.
+Example. Heads of eight features each: as their number grows the error falls to the error of kernel regression.
 
 >>> import jax.numpy as jnp
 >>> from closedform.theory.kernels.spectrum import Groups

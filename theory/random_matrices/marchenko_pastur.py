@@ -104,7 +104,7 @@ def density(x: Numbers, ratio: Numbers, variance: Numbers = 1.0) -> Float[Array,
 
 @takes(x=Range(), ratio=POSITIVE, variance=POSITIVE)
 def cdf(x: Numbers, ratio: Numbers, variance: Numbers = 1.0) -> Float[Array, "*shape"]:
-    """F(x), the share of eigenvalues up to x, with the atom.
+    """F(x), the fraction of eigenvalues up to x, atom included.
 
     >>> float(cdf(0.0, 4.0)), float(cdf(10.0, 4.0)), round(float(cdf(2.0, 1.0)), 6)  # 1/2 + 1/pi
     (0.75, 1.0, 0.81831)
@@ -125,8 +125,8 @@ def cdf(x: Numbers, ratio: Numbers, variance: Numbers = 1.0) -> Float[Array, "*s
 def _place(x: Array, c: Array, s2: Array) -> tuple[Array, Array, Array, Array]:
     """Whether x is inside; 1 + cos phi and 1 - cos phi (1, 1 if not) in units of which x - a and b - x are 2 s2 sqrt c; x >= b.
 
-    The nonzero part of the law of (c, s2) is that of (1/c, c s2). Few coordinates or few samples make it narrow: then both ends
-    are told from the middle s2, and a from 0 otherwise.
+    The nonzero part of the law of (c, s2) is that of (1/c, c s2). Few coordinates or few samples make the support narrow: then
+    both ends are measured from its middle; otherwise a is measured from 0.
     """
     small, middle = jnp.where(c > 1, 1 / c, c), jnp.where(c > 1, s2 * c, s2)
     r = jnp.sqrt(small)
@@ -140,8 +140,11 @@ def _place(x: Array, c: Array, s2: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def _remainder(r: Array, sine: Array, cosine: Array, alpha: Array) -> Array:
-    """(r sin phi - alpha)/r^2; at small r by its series, sum (-r)^n sin((n + 2) phi)/(n + 2): the imaginary part of
-    exp(2 i phi) (w - log(1 + w))/w^2 at w = r exp(i phi). At r = 0.1 sixteen terms leave 1e-17."""
+    """(r sin phi - alpha)/r^2, at small r by its series, sum (-r)^n sin((n + 2) phi)/(n + 2).
+
+    The series is the imaginary part of exp(2 i phi) (w - log(1 + w))/w^2 at w = r exp(i phi). At r = 0.1 sixteen terms leave
+    1e-17.
+    """
     small = r < 0.1
     turn = jax.lax.complex(cosine, sine)
     w = jax.lax.complex(*(jnp.where(small, r, 0) * part for part in (cosine, sine)))

@@ -1,4 +1,4 @@
-r"""The risk of ridge regression on finitely many independent random features, with the double descent at equal numbers.
+r"""The risk of ridge regression on finitely many random features: double descent, peaked at as many features as samples.
 
 Formula. $n$ samples, $k$ random features of a kernel with $m_j$ modes of eigenvalue $\lambda_j$ and tail $\tau$, ridge
 $\delta$, a target of mean square $v_j$ on those modes, label noise $\sigma^2$. With $L = \lambda/(\lambda + \gamma)$,
@@ -28,15 +28,15 @@ given covariance. $k = \infty$ is allowed and is kernel ridge regression.
 | $\kappa$, $\gamma$ | `Risk.kappa`, `Risk.gamma` | `()` | effective ridges: of the samples; of samples and features |
 
 Factors. Features carry $1/\sqrt{k}$, so that the kernel is their limit; the ridge is not divided by $n$. The test error is that
-on noisy labels. The tail belongs into $z$: added to the ridge it would miss that it needs features too.
+on noisy labels. The tail is part of $z$: adding it to the ridge would ignore that its modes need features too.
 
 Source. J. Simon, D. Karkada, N. Ghosh, M. Belkin, arXiv 2311.14646, checked against its public code; proved for general
 features by L. Defilippis, B. Loureiro, T. Misiakiewicz, arXiv 2405.15699. Recalled, bodies not re-read. Derived here: the tail,
 the forms without cancellation, the methods.
 
 Finite size. With $k = M d$ against heads of random-feature attention without augmentation ($d = 8$, 4 keys): mostly within 5 %,
-at worst 9 %. Near the peak ($k$ close to $n$, small ridge) single draws scatter widely. Ridge 0 is the limit, if the modes
-outnumber samples and features; it is infinite where these are equal.
+at worst 9 %. Near the peak ($k$ close to $n$, small ridge) single draws scatter widely. At ridge 0 the limit of small ridges is
+returned, if the modes outnumber samples and features; it is infinite where samples and features are equally many.
 
 Example. Double descent: with little ridge the test error peaks where there are as many features as the 100 samples.
 
@@ -123,7 +123,7 @@ def risk(
 
 
 def _left_over(p: Array, free: Array, modes: Spectrum, trace: Array, a: tuple, b: tuple, fewer: Array) -> tuple[Array, Array]:
-    """u = (n - z)/n and w = (k - z)/k, of product free/trace: as they are where that keeps digits, or both from the product."""
+    """u = (n - z)/n and w = (k - z)/k, whose product is free/trace: computed directly where exact, else from the product."""
     rest, subtracted = left_over(p, modes, trace)
     h, subtracted = rest - modes.tail / trace, subtracted + modes.tail / trace
     # the smaller one, s, and the other, r + b s
@@ -137,7 +137,7 @@ def _left_over(p: Array, free: Array, modes: Spectrum, trace: Array, a: tuple, b
 
 
 def at_the_ends(num_samples: Array, ridge: Array, test: Array, train: Array, kappa: Array, gamma: Array) -> Risk:
-    """A risk, with the effective ridges of no samples, of an infinite ridge, and of infinitely many samples."""
+    """The risk, with exact effective ridges for no samples, an infinite ridge and infinitely many samples."""
     none = (num_samples == 0) | jnp.isinf(ridge)
     kappa = jnp.where(none, jnp.inf, jnp.where(jnp.isinf(num_samples), 0, kappa))
     return Risk(test, train, kappa, jnp.where(none, jnp.inf, gamma))

@@ -10,7 +10,7 @@ x_i' &= P_{x_i} \sum_j e^{\beta \langle x_i, x_j \rangle} x_j/n \qquad \text{(US
 \end{align*}
 $$
 
-A wave of $k$ periods on tokens uniform on the circle grows, with the modified Bessel functions $I_k$, at
+A wave of $k$ periods in tokens uniform on the circle grows at the rate, with the modified Bessel functions $I_k$,
 
 $$
 \begin{align*}
@@ -32,7 +32,7 @@ Source. B. Geshkovski, C. Letrouit, Y. Polyanskiy, P. Rigollet, arXiv 2312.10794
 its statements, not in the paper. The growth rates are derived here, they are not the paper's. Cf. G. Bruno et al., arXiv
 2410.23228, for clusters in any dimension (recalled).
 
-Finite size. The number of clusters is the fastest mode, which finite draws scatter about by one or so.
+Finite size. The number of clusters is the fastest mode; in finite draws the two differ by one or so.
 
 Example. At $\beta = 9$ the fourth wave grows fastest: four clusters.
 
@@ -75,7 +75,7 @@ def _debye(count: int) -> list[list[float]]:
 def circle_growth_rates(num_modes: int, beta: Numbers, softmax: bool = True) -> Float[Array, "mode *shape"]:
     """sigma_k of k = 1 ... num_modes waves round the circle, near the uniform density. At beta = 0: 1/2, 0, 0, ...
 
-    To 1e-14 relative at any beta, in float32 to 2e-6, of up to 100 modes. USA overflows with e^beta.
+    Relative errors are 1e-14 at any beta, in float32 2e-6, for up to 100 modes. USA overflows with e^beta.
 
     >>> [round(float(rate), 4) for rate in circle_growth_rates(4, 9.0)]
     [0.1047, 0.3513, 0.5914, 0.7045]

@@ -10,7 +10,7 @@ x_i' &= P_{x_i} \sum_j e^{\beta \langle x_i, x_j \rangle} x_j/n \qquad \text{(US
 \end{align*}
 $$
 
-All pairs at one inner product $\gamma$ keep one,
+If all pairs of tokens have the inner product $\gamma$, they keep a common one,
 
 $$
 \begin{align*}
@@ -19,10 +19,10 @@ $$
 \end{align*}
 $$
 
-and in both flows it runs along one path, at a clock $l$ of its own:
+and in both flows $\gamma$ is the same function of a clock $l$, which runs at a different speed in each:
 
 $$
-l = \ln \frac{1 + (n - 1) \gamma}{1 - \gamma} - \text{its start}
+l = \ln \frac{1 + (n - 1) \gamma}{1 - \gamma} - \text{its value at the start}
 $$
 
 At $\beta = 0$, $l = 2 t$, and from 0, $\gamma = (e^{2 t} - 1)/(e^{2 t} + n - 1)$. The time from $\gamma = 0$ to $g$, with the
@@ -49,8 +49,8 @@ $$
 
 and the energy of `interaction_energy` is $E = \frac{1}{2 \beta n} \left[e^\beta + (n - 1) e^{\beta \gamma}\right]$.
 
-Regime. Exact for every $n$, $\beta$ and time. Independent uniform tokens come to be equiangular, with $\gamma = 0$ at the
-start, as $d \to \infty$ at a fixed $n$.
+Regime. Exact for every $n$, $\beta$ and time. Independent uniform tokens become equiangular, with $\gamma = 0$ at the start, as
+$d \to \infty$ at a fixed $n$.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
@@ -58,7 +58,7 @@ start, as $d \to \infty$ at a fixed $n$.
 | $\beta$ | `beta` | any | inverse temperature, $\ge 0$, or infinite where a limit exists |
 | $t$ | `time` | any | of the flow: one layer of step $\eta$ is $\eta$ |
 | $\gamma(t)$ | `inner_product` | any | of any two tokens, cosine of their angle, in $[-1/(n - 1), 1]$ |
-| $\gamma(0)$, $g$ | `initial`, `level` | any | at time 0; the one to be hit |
+| $\gamma(0)$, $g$ | `initial`, `level` | any | at time 0; the level to be reached |
 | $1 - \gamma$ | `delta` | any | distance from one cluster |
 | $\eta$ | `step_size` | any | of a layer |
 
@@ -68,12 +68,12 @@ $2/n$.
 
 Source. B. Geshkovski, C. Letrouit, Y. Polyanskiy, P. Rigollet, arXiv 2312.10794: the flows and the equiangular equations, read
 in a public formalisation of its statements, not in the paper; no equation number is known to us. The closed forms and the layer
-are derived here, neither is the paper's, and so is any start but $\gamma = 0$.
+are derived here, as is every start other than $\gamma = 0$; none of these is the paper's.
 
 Finite size. None for equiangular tokens. Uniform ones, $n = 8$ and $\beta = 1$: inner products are off $\gamma(t)$ by at most
 0.3 at $d = 64$ and 0.1 at $d = 1024$, then less (found here); proved, according to that formalisation, is
 $2 c^{n t} \sqrt{(\log d)/d}$, $c = e^{10 \max(1, \beta)}$, which says nothing at such sizes. The time that is left in a
-metastable state falls below rounding: in float32 $\gamma(t)$ at $\beta > 20$ is uncertain just where it leaves it. Where
+metastable state falls below rounding: in float32 at $\beta > 20$, $\gamma(t)$ is uncertain where it leaves that state. Where
 $1 - \gamma$ is below a sixteenth of a rounding error, $\gamma$ is 1 and flat.
 
 Example. Eight tokens at right angles, six layers of step 1: at $\beta = 0$ they are one cluster, at $\beta = 4$ hardly nearer
@@ -106,7 +106,7 @@ Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast togeth
 def inner_product_rate(
     inner_product: Numbers, num_tokens: Numbers, beta: Numbers, softmax: bool = True
 ) -> Float[Array, "*shape"]:
-    """gamma', from gamma between -1/(n - 1) and 1. At n infinite (1 - gamma) gamma times 2, or 2 e^(beta gamma) in USA.
+    """The rate gamma' at gamma in [-1/(n - 1), 1]. For n infinite, (1 - gamma) gamma times 2, or 2 e^(beta gamma) in USA.
 
     USA overflows with e^(beta gamma).
 
@@ -117,7 +117,7 @@ def inner_product_rate(
     gamma, n, beta_ = jnp.broadcast_arrays(inner_product, num_tokens, bounded(beta))
     path = 2 * (1 - gamma) * (gamma + 1 / (n - 1))
     if not softmax:
-        half = bounded_exp(beta_ * gamma / 2)  # twice, so that at gamma = 1 0 is 0
+        half = bounded_exp(beta_ * gamma / 2)  # twice, so that 0 at gamma = 1 stays 0
         return path * (1 - 1 / n) * half * half
     return path * jax.nn.sigmoid(jnp.log(n - 1) - beta_ * (1 - gamma))  # all other tokens' share of the attention
 
@@ -145,7 +145,7 @@ def inner_product(
         linear, target = jnp.zeros_like(n), 2 * times_exp(now, beta_ * start)
     clock = _clock_at(jnp.where(endless, jnp.inf, target), linear, beta_, a, b)
     if softmax:
-        clock = jnp.where(many, 2 * t, clock)  # one's own weight is nothing: as at beta = 0
+        clock = jnp.where(many, 2 * t, clock)  # a token's own weight is 0: as at beta = 0
     h, q = _rise(clock, a, b)
     return jnp.where(h < q, start + h, 1 - q)
 
@@ -274,7 +274,7 @@ def _after_layer(g: Array, n: Array, beta: Array, eta: Array) -> Array:
 
 @takes(inner_product=between(-1, 1), num_tokens=at_least(2), beta=above(0, finite=True))
 def equiangular_energy(inner_product: Numbers, num_tokens: Numbers, beta: Numbers) -> Float[Array, "*shape"]:
-    """E of n tokens, every two of which have one inner product; beta > 0. Overflows as `energy`.
+    """E of n tokens whose pairs all have one inner product; beta > 0. Overflows where `energy` does.
 
     >>> round(float(equiangular_energy(0.0, 2, 1.0)), 5)
     0.92957
@@ -287,7 +287,7 @@ def equiangular_energy(inner_product: Numbers, num_tokens: Numbers, beta: Number
 # --------------------------------------------------------------------------------------------------------- along the path
 
 # An equiangular start has the distance a = 1 - initial from one cluster and b = initial + 1/(n-1) from the regular simplex.
-# At clock l it has risen by h, and q = a - h is left: l = ln[(b + h)/b] + ln[a/q].
+# At clock l the inner product has risen by h, and q = a - h is left: l = ln[(b + h)/b] + ln[a/q].
 
 
 def _distances(n: Array, initial: Array) -> tuple[Array, Array]:
@@ -332,9 +332,9 @@ def _hit(level: Numbers, num_tokens: Numbers, beta: Numbers, initial: Numbers) -
 
 
 def _path(h: Array, q: Array, n: Array, beta: Array, start: Array) -> tuple[Array, Array, Array, Array, Array]:
-    """As _hit, from what is risen and what is left."""
+    """The results of `_hit`, from the rise h and the rest q."""
     a, b = _distances(n, start)
-    fixed = b == 0  # it never leaves
+    fixed = b == 0  # gamma never moves
     grown = jnp.where(fixed, jnp.where(h > 0, jnp.inf, 0), jnp.log1p(h / jnp.where(fixed, 1, b)))
     clock = grown + jnp.log1p(h / q)
     A, B = _integrals(clock, beta, a, b)
@@ -343,7 +343,7 @@ def _path(h: Array, q: Array, n: Array, beta: Array, start: Array) -> tuple[Arra
 
 def _time(clock: Array, integral: Array, n: Array, beta: Array, start: Array, softmax: bool) -> Array:
     """The time on the clock of SA or USA."""
-    half = bounded_exp(beta * ((1 - start) if softmax else -start) / 2)  # twice, so that at the start 0 is 0
+    half = bounded_exp(beta * ((1 - start) if softmax else -start) / 2)  # twice, so that 0 at the start stays 0
     scaled = jnp.where(jnp.isinf(integral), jnp.inf, half * (half * integral))
     if not softmax:
         return scaled / 2
@@ -419,7 +419,7 @@ def _clock_at(target: Array, linear: Array, beta: Array, a: Array, b: Array) -> 
 
 
 def _check_start(num_tokens: Numbers, **inner_product: Numbers) -> None:
-    """Raises ValueError for what is no inner product of all pairs of so many unit vectors."""
+    """Raises ValueError for a number that cannot be the inner product of all pairs of num_tokens unit vectors."""
     (start,) = inner_product.values()
     slack = 1 + 4 * float(jnp.finfo(jnp.asarray(start).dtype).eps)
     condition = "at least -1/(num_tokens - 1)"

@@ -1,4 +1,4 @@
-r"""Tokens under attention with tied weights climb an interaction energy, at a rate that their speeds give.
+r"""Tokens under attention with tied weights climb an interaction energy, at a rate set by their speeds.
 
 Formula. $n$ tokens on the unit sphere, $P_x y = y - \langle x, y \rangle x$, temperature $1/\beta$,
 $Z_i = \sum_j e^{\beta \langle x_i, x_j \rangle}$, with softmax (SA) or unnormalised (USA):
@@ -72,7 +72,7 @@ def energy(tokens: Real[ArrayLike, "token dim"], beta: Number) -> Float[Array, "
 def energy_rate(tokens: Real[ArrayLike, "token dim"], beta: Number, softmax: bool = True) -> Float[Array, ""]:
     """dE/dt along the flow of the tokens, never negative; beta >= 0. The tokens are unit vectors, which is not checked.
 
-    To rounding times beta at any finite beta: it overflows only where dE/dt does.
+    The relative error is rounding times beta, at any finite beta; the result overflows only where dE/dt does.
 
     >>> round(float(energy_rate(jnp.eye(2), 1.0, softmax=False)), 5)  # each token moves at 1/2
     0.25

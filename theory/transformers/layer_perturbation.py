@@ -1,7 +1,7 @@
 r"""Residual layers swapped, permuted, skipped or run in parallel: the change of the output to leading order of the step.
 
-Formula. $x_{l+1} = x_l + h f_l(x_l)$, $l < L$. $J$ carries a change behind the layers named to the output, $x_k$ is what enters
-the first of them, $[f, g] = Dg\, f - Df\, g$. Perturbed output minus output:
+Formula. $x_{l+1} = x_l + h f_l(x_l)$, $l < L$. $J$ is the Jacobian from the state behind the layers named to the output, $x_k$
+is the input of the first of them, $[f, g] = Dg\, f - Df\, g$. Perturbed output minus output:
 
 | change | effect |
 |---|---|
@@ -10,19 +10,19 @@ the first of them, $[f, g] = Dg\, f - Df\, g$. Perturbed output minus output:
 | permute | $h^2 J \sum_{\text{inverted } i<j} [f_j, f_i](x_k) + O(h^3)$ |
 | $K$ layers in parallel | $-h^2 J \sum_{i<j} Df_j\, f_i(x_k) + O(h^3)$, of $K (K - 1)/2$ pairs |
 
-A random order of $K$ layers, i.i.d. with uncorrelated brackets, changes it in the mean square by $h^4 K (K - 1)/4$ times the
-mean square of $J [f_j, f_i]$. The cosine of a layer's input and output is
+A random order of $K$ layers, i.i.d. with uncorrelated brackets, changes the output in the mean square by $h^4 K (K - 1)/4$
+times the mean square of $J [f_j, f_i]$. The cosine of a layer's input and output is
 
 $$
 1 - \frac{h^2}{2} \left( \frac{\|f\|^2}{\|x\|^2} - \frac{(f \cdot x)^2}{\|x\|^4} \right) + O(h^3)
 $$
 
-So at $h = 1/L$, few layers concerned: skip $L^{-1}$, swap and parallel pair $L^{-2}$. For weights smooth in depth neighbours'
-bracket is itself $O(h)$: swap $L^{-3}$. All layers in parallel change the output by $O(1)$ for weights smooth in depth, but by
-$L^{-1}$ for independent layers of mean zero, whose $L (L - 1)/2$ pairs have random signs. Layers that commute may come in any
-order.
+So at $h = 1/L$, with few layers changed: skip $L^{-1}$, swap and parallel pair $L^{-2}$. For weights smooth in depth the
+bracket of neighbours is itself $O(h)$: swap $L^{-3}$. All layers in parallel change the output by $O(1)$ for weights smooth in
+depth, but by $L^{-1}$ for independent layers of mean zero, whose $L (L - 1)/2$ pairs have random signs. Layers that commute may
+come in any order.
 
-Regime. $h \to 0$ with the number of layers concerned fixed, smooth layers. Exact for linear layers: swap, skip, parallel pair.
+Regime. $h \to 0$ with the number of changed layers fixed, smooth layers. Exact for linear layers: swap, skip, parallel pair.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
@@ -41,8 +41,8 @@ Source. The questions are those of "Transformer layers as painters", arXiv 2407.
 arXiv 2406.15786 (numbers recalled, abstracts read). Every prediction is derived here.
 
 Finite size. Relative error $O(h)$: for tanh layers of 8 units, i.i.d. weights, one swap in the middle, a few percent at $L = 8$
-and half a percent at $L = 64$. High similarity of input and output says that $h$ is small, not that the layer can go: $J$
-decides.
+and half a percent at $L = 64$. High similarity of input and output says that $h$ is small, not that the layer can be removed:
+that depends on $J$.
 
 Example. A linear layer that rotates and one that stretches do not commute: the predicted change of a swap, and the change
 itself.
@@ -72,7 +72,7 @@ from .splitting import FieldFn, State, along, bracket, total
 
 
 class Slopes(NamedTuple):
-    """Exponents of L of the change in the output at h = 1/L, few layers concerned unless it says all."""
+    """Exponents of L in the change of the output at h = 1/L, with few layers changed unless the name says all."""
 
     skip: int = -1
     swap: int = -2
@@ -147,9 +147,9 @@ def parallel_error(
 def window_permutation_ms(
     window: Real[ArrayLike, "*#shape"], bracket_ms: Real[ArrayLike, "*#shape"], step_size: Real[ArrayLike, "*#shape"]
 ) -> Float[Array, "*shape"]:
-    """h^4 K (K - 1)/4 times bracket_ms, the mean square of J [f_j, f_i]: of a random order of K layers, in the mean.
+    """Mean square change of the output by a random order of K layers: h^4 K (K - 1)/4 times bracket_ms.
 
-    A swap's mean square is h^4 bracket_ms: so K (K - 1)/4 times that.
+    bracket_ms is the mean square of J [f_j, f_i]; a single swap changes the output by h^4 bracket_ms in the mean square.
 
     >>> round(float(window_permutation_ms(8, 3.0, 0.1)), 6)
     0.0042
@@ -174,7 +174,7 @@ def similarity_gap(block_fn: FieldFn, x: State, step_size: Real[ArrayLike, ""]) 
 def effective_step(block_fn: FieldFn, x: State, step_size: Real[ArrayLike, ""]) -> Float[Array, ""]:
     """h |f(x)|/|x|, x not 0: the step that counts where a norm in front of the block fixes the size of f.
 
-    Where f is 0, a kink unless it is 0 all around, the derivative by x is given as 0.
+    Where f is 0, a kink unless f is 0 in a neighbourhood, the derivative in x is returned as 0.
     """
     f, v, ratio = _in_units(block_fn, x)
     square = f @ f
@@ -190,7 +190,7 @@ def _carried(
     step_size: Real[ArrayLike, ""],
     change_fn: Callable[[Float[Array, ""]], FieldFn],
 ) -> State:
-    """J times the change of layers start..stop - 1, taken at what enters the first of them."""
+    """J times the change of layers start..stop - 1, taken at the input of the first of them."""
     h = jnp.asarray(step_size)
 
     def run(block_fns: Sequence[FieldFn], x: State) -> State:

@@ -1,6 +1,6 @@
 r"""One step of a residual block as a scheme for x' = F(x) + G(x): its order, its leading error, and the error it ends with.
 
-Formula. $S = F + G$, bracket $[F, G] = DG\, F - DF\, G$. A step of size $h$ leaves the exact flow by
+Formula. $S = F + G$, bracket $[F, G] = DG\, F - DF\, G$. A step of size $h$ departs from the exact flow by
 $h^{p+1} c(x) + O(h^{p+2})$, and after $N = T/h$ steps the state by $h^p E(T) + O(h^{p+1})$, where along the exact trajectory
 
 $$
@@ -71,11 +71,11 @@ from ..numerics.arguments import FINITE, ArrayLike, above, known, require, takes
 # an array, or any pytree of arrays and numbers; a list of plain numbers is an array
 State: TypeAlias = PyTree[Real[ArrayLike, "..."]]
 FieldFn = Callable[[State], State]  # the velocity at a state
-Tree: TypeAlias = tuple[Any, ...]  # a rooted tree: those that hang from its root, sorted
+Tree: TypeAlias = tuple[Any, ...]  # a rooted tree: the subtrees at its root, sorted
 
 
 class Defect(NamedTuple):
-    """What one step does wrong: step(x) - flow(x) = h^(order + 1) field_fn(x) + O(h^(order + 2))."""
+    """The local error of a step: step(x) - flow(x) = h^(order + 1) field_fn(x) + O(h^(order + 2))."""
 
     order: int  # p
     field_fn: FieldFn  # c
@@ -290,7 +290,7 @@ def leading_error(
     size = jnp.where(size > 0, size, 1)
 
     def solve(end: Float[Array, ""]) -> tuple[Array, Array]:
-        # in t/T, from 0 to 1: so the derivative by T is right, and T = 0 and T < 0 are nothing special
+        # in t/T, from 0 to 1: so the derivative in T is right, and T = 0 and T < 0 need no special case
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(velocity),
             diffrax.Dopri8(),
@@ -312,7 +312,7 @@ def leading_error(
 
 @takes(num_steps=above(0, finite=True), errors=above(0, finite=True))
 def observed_order(num_steps: Real[ArrayLike, "n"], errors: Real[ArrayLike, "*batch n"]) -> ObservedOrder:
-    """The order that errors at two or more numbers of steps show; the finest last. Errors are not 0.
+    """The observed order of convergence, from nonzero errors at two or more numbers of steps, the finest last.
 
     >>> found = observed_order(jnp.array([8, 16, 32]), jnp.array([1.0, 0.25, 0.0625]))
     >>> round(float(found.slope), 6), round(float(found.last), 6)
@@ -334,7 +334,7 @@ def observed_order(num_steps: Real[ArrayLike, "n"], errors: Real[ArrayLike, "*ba
 
 
 def _with_a_leaf(tree: Tree) -> list[Tree]:
-    """The trees of one vertex more, some of them several times."""
+    """The trees with one more vertex, some of them several times."""
     above = [(*tree[:i], grown, *tree[i + 1 :]) for i, child in enumerate(tree) for grown in _with_a_leaf(child)]
     return [tuple(sorted(children)) for children in ((*tree, ()), *above)]
 
@@ -349,7 +349,7 @@ def _density(tree: Tree) -> int:
 
 
 def _symmetry(tree: Tree) -> int:
-    """sigma: the number of ways in which the tree is itself."""
+    """sigma: the number of automorphisms of the tree."""
     return math.prod(math.factorial(tree.count(child)) for child in set(tree)) * math.prod(map(_symmetry, tree))
 
 
@@ -364,7 +364,7 @@ def _dot(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def _differential(field_fn: FieldFn, tree: Tree) -> FieldFn:
-    """D_tree S: the derivative of S in the directions of all that hangs from the root."""
+    """D_tree S: the derivative of S in the directions of the subtrees at the root."""
 
     def field(x: Any) -> State:
         derivative = field_fn

@@ -534,7 +534,7 @@ def test_no_steps_and_the_steps_of_one_state():
     path = jax.tree.map(lambda x: jnp.stack([x, x]), xor_finite_batch.state_of(neurons))
     assert xor_finite_batch.perp_norm(path).shape == (2, 64)
     for function in (xor_finite_batch.margins, lambda state: xor_finite_batch.error(state, 64)):
-        with pytest.raises(ValueError, match=r"^state must be that of one step, got shape"):
+        with pytest.raises(ValueError, match=r"^state must be of one step, got shape"):
             function(path)
 
 

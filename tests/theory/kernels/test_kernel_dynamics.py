@@ -124,7 +124,7 @@ def test_ends_of_the_ranges():
 def test_kernels_that_are_not_positive_are_refused():
     kernel = np.array([[1.0, 2.0], [2.0, 1.0]])
     for wrong, message in (
-        (kernel, "gram must not be negative, got the eigenvalue -1"),
+        (kernel, "gram must be positive semi-definite, got the eigenvalue -1"),
         (np.triu(kernel), "gram must be symm"),
     ):
         for function, first in ((kernel_dynamics.gradient_flow, (1.0,)), (kernel_dynamics.gradient_descent, (1, 0.1))):

@@ -142,7 +142,7 @@ def test_dtype_follows_the_input():
 def test_bad_arguments_are_named():
     kernel = np.array([[1.0, 2.0], [2.0, 1.0]])
     for wrong, message in (
-        (kernel, "gram must not be negative, got the eigenvalue -1"),
+        (kernel, "gram must be positive semi-definite, got the eigenvalue -1"),
         (np.triu(kernel), "gram must be symm"),
     ):
         with pytest.raises(ValueError, match=message):
