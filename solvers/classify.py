@@ -61,13 +61,13 @@ def start(key: PRNGKeyArray, params: Any) -> State:
 
 def step(state: State, loss_fn: Callable[[Any, PRNGKeyArray], Float[Array, ""]], training: Training) -> State:
     """One update; loss_fn(params, key) is the mean loss of the batch that the key draws."""
-    *network, key = state
+    network, key = descent.State(*state[:3]), state.key
 
     def loss(params: Any, update: Array) -> Float[Array, ""]:
         return loss_fn(params, jax.random.fold_in(key, update))
 
     settings = training.learning_rate, training.num_steps, training.weight_decay
-    return State(*descent.step(descent.State(*network), loss, *settings), key)
+    return State(*descent.step(network, loss, *settings), key)
 
 
 def cross_entropy(logits: Float[Array, "*example class"], labels: Int[Array, "*example"]) -> Float[Array, ""]:

@@ -23,7 +23,7 @@ import numpy as np
 
 _PACKAGE = __name__.split(".")[0]
 _ROOT = Path(__file__).resolve().parent.parent
-_METADATA = {"TOLERANCE", "QUICK", "GRID", "PRESETS", "SEEDS"}  # read when results are compared, never part of one
+_METADATA = frozenset({"TOLERANCE", "QUICK", "GRID", "PRESETS", "SEEDS", "SHARED"})  # read when results are compared, never part of one
 _INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 
@@ -42,7 +42,7 @@ def source_digest(module: ModuleType) -> str:
             digest.update(text.encode())
     else:
         for path in sorted(imported_files(Path(file).resolve())):
-            digest.update(_code(path, skip=_METADATA if path == Path(file).resolve() else set()).encode())
+            digest.update(_code(path, skip=_METADATA if path == Path(file).resolve() else frozenset()).encode())
     return digest.hexdigest()[:16]
 
 
@@ -82,7 +82,7 @@ def _described(thing: Any) -> tuple[str, list[Any]]:
         return "method", [thing.__func__, thing.__self__]
     if isinstance(thing, ModuleType):
         file = getattr(thing, "__file__", None)
-        codes = [_code(path, set()) for path in sorted(imported_files(Path(file).resolve()))] if file and _own(thing) else []
+        codes = [_code(path) for path in sorted(imported_files(Path(file).resolve()))] if file and _own(thing) else []
         return f"module {thing.__name__} {codes}", []
     home = sys.modules.get(getattr(thing, "__module__", None) or "")
     if isinstance(thing, FunctionType | type):
@@ -164,9 +164,18 @@ def imported_files(start: Path) -> set[Path]:
         if path in found:
             continue
         found.add(path)
-        for node in ast.walk(ast.parse(path.read_text())):
-            queue += [target for target in import_targets(path, node) if target.is_file()]
+        queue += [target for target in _all_targets(path, _version(path)) if target.is_file()]
     return found
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    said = path.stat()
+    return said.st_mtime_ns, said.st_size, said.st_ino
+
+
+@functools.cache  # experiments import the same files; one that was edited meanwhile is read again
+def _all_targets(path: Path, version: tuple[int, ...]) -> list[Path]:
+    return [target for node in ast.walk(ast.parse(path.read_text())) for target in import_targets(path, node)]
 
 
 def import_targets(path: Path, node: ast.AST) -> Iterable[Path]:
@@ -188,7 +197,12 @@ def import_targets(path: Path, node: ast.AST) -> Iterable[Path]:
     return [target for stem in stems for target in (stem.with_suffix(".py"), stem / "__init__.py")]
 
 
-def _code(path: Path, skip: set[str]) -> str:
+def _code(path: Path, skip: frozenset[str] = frozenset()) -> str:
+    return _code_as_of(path, _version(path), skip)
+
+
+@functools.cache
+def _code_as_of(path: Path, version: tuple[int, ...], skip: frozenset[str]) -> str:
     tree = _without_docstrings(ast.parse(path.read_text()))
     tree.body = [node for node in tree.body if not (isinstance(node, ast.Assign) and _names(node) & skip)]
     return _structure(tree)

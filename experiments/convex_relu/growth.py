@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray

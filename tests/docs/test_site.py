@@ -23,7 +23,7 @@ from closedform.gallery import modules
 from closedform.sweeps import agrees, compare, find, names
 
 ROOT = Path(__file__).parents[2]
-SHOWN = ("xor/phases", "token_clustering/equiangular", "convex_relu/scp")  # of each kind: dynamics, grid, one shot
+SHOWN = ("xor/phases", "voting_networks/discussion", "voting_networks/width")  # of each kind: dynamics, grid, one shot
 WIDTHS = (1280, 400)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
