@@ -23,7 +23,8 @@ import numpy as np
 
 _PACKAGE = __name__.split(".")[0]
 _ROOT = Path(__file__).resolve().parent.parent
-_METADATA = frozenset({"TOLERANCE", "QUICK", "GRID", "PRESETS", "SEEDS", "SHARED"})  # read when results are compared, never part of one
+# read when results are compared, never part of one
+_METADATA = frozenset({"TOLERANCE", "SHARED", "QUICK", "GRID", "PRESETS", "SEEDS"})
 _INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 

@@ -1,14 +1,16 @@
 r"""FGSM and PGD attain the worst case that the robust convex program proves on its training points, and never exceed it.
 
-Six networks from the same few training points: gradient descent on clean, FGSM and PGD examples, the convex program, and the
-robust program on the same patterns and on the all-active one alone (an affine function, to tell what the others add). On test
+Six networks are trained on the same few points: by gradient descent on clean, FGSM and PGD examples, by the convex program, and
+by the robust program on the same patterns and on the all-active pattern alone. The last network is an affine function; the
+difference from it is what the other patterns add. On test
 points under attack the robust programs stay within three points of adversarial training in percent of accuracy; the ordinary
 program and clean training lose ten to twenty more. Beyond the training points nothing is proved.
 
-A pattern serves the robust program if some neuron keeps it in all boxes. Few Gaussian gates have such a pattern (`usable`),
-ever fewer for more points or larger boxes; so gates are bisectors of pairs of training points, and the first usable ones are
-taken. The bias is not attacked: hence the all-active pattern is usable always. The program remains a restriction: its value
-is above what descent on PGD examples reaches in the boxes, and little below that of the affine function.
+The robust program can use a pattern if some neuron keeps that pattern throughout all boxes (`usable`). Few patterns of
+Gaussian gates are usable, and fewer still with more points or larger boxes. So the gates are bisectors of pairs of training
+points, of which the first usable ones are taken. The bias is not attacked, hence the all-active pattern is always usable. The
+program remains a restriction: its worst case in the boxes is above what descent on PGD examples reaches, and only a little
+below the worst case of the affine function.
 
 $$
 \begin{align*}

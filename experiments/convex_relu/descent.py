@@ -1,4 +1,4 @@
-r"""Wide networks reach the global optimum that the convex program proves; each narrow one stops at its own height above it.
+r"""Gradient descent on wide networks reaches the global optimum of the convex program; on narrow networks it stops above it.
 
 $$
 \begin{align*}

@@ -1,8 +1,8 @@
-r"""A program on N sampled patterns is an upper bound; a further pattern lowers it as often as one of N + 1 is indispensable.
+r"""A program on N sampled patterns is an upper bound; a further pattern lowers it with probability E[s]/(N + 1).
 
-With $N$ directions drawn, let $s$ of $N + 1$ be those whose pattern cannot be left out without raising the value. The
-directions are exchangeable, so that the probability that the next one lowers the value of the first $N$ is exactly
-$\mathbb{E}[s]/(N + 1)$.
+Of $N + 1$ random directions, $s$ counts the indispensable ones: those whose pattern cannot be left out without raising the
+value. The directions are exchangeable, so the last one is indispensable, and lowers the value of the first $N$, with
+probability exactly $\mathbb{E}[s]/(N + 1)$.
 
 $$
 \begin{align*}

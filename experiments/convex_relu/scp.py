@@ -1,8 +1,8 @@
-r"""The Lasso over N sampled neurons is an upper bound; a further neuron lowers it as often as one of N + 1 is in use.
+r"""The Lasso over N sampled neurons is an upper bound; a further neuron lowers it with probability E[s]/(N + 1).
 
-Of $N + 1$ directions drawn let $s$ be in use at the optimum of the Lasso. They are exchangeable, and the next direction
-lowers the value of the first $N$ just if it would be in use: its probability is exactly $\mathbb{E}[s]/(N + 1)$, at most
-$(n + 1)/(N + 1)$.
+Of $N + 1$ random directions, $s$ counts those with a nonzero coefficient at the optimum of the Lasso. The directions are
+exchangeable, and the last one lowers the value of the first $N$ if and only if its coefficient is nonzero. The probability of
+that is exactly $\mathbb{E}[s]/(N + 1)$, and at most $(n + 1)/(N + 1)$.
 
 $$
 \begin{align*}
