@@ -31,8 +31,8 @@ _COMMANDS = """usage: closedform COMMAND ...
   report [EXPERIMENT]         all stored results as one page to open or send: figures, agreement, configs, origin
   cite NAME ... [--plain]     BibTeX of the papers behind a paper, an experiment, a module, a result file or a results folder
 
-closedform COMMAND --help says more. PAPER is a paper (xor) or one of its experiments (xor/phases). EXPERIMENT is one of
-those, a file of your own (my_paper.py), or a function of it (my_model.py:simulate).
+closedform COMMAND --help says more. PAPER is a paper (xor) or one of its experiments (xor/phases). EXPERIMENT is one
+experiment, a file of your own (my_paper.py), or a function of it (my_model.py:simulate); status and report take a paper too.
 Results are kept in ./results (--results FOLDER): running a command again computes only what is missing."""
 
 _ROWS_SHOWN = 200  # of an agreement table
@@ -127,7 +127,8 @@ class Cite:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0, 1 (a disagreement), 2 (bad request), 100 + the number of failed cells (at most 125), 130 (interrupted).
+    0; 1 (a row disagrees, or has nothing left to compare); 2 (bad request); 100 + the number of failed cells, at most 125; 130
+    (interrupted). `reproduce` counts failed cells only where all of an experiment failed.
     """
     from .sweeps import UsageError
     from .sweeps.errors import EveryCellFailed

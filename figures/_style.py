@@ -56,9 +56,9 @@ def theory(axes: Axes, x: Any, predicted: Any, index: int = 0, label: str | None
     axes.plot(x, np.asarray(predicted), color=COLOURS[index % len(COLOURS)], label=label, zorder=2, **options)
 
 
-def simulation(axes: Axes, x: Any, statistics: tuple[Any, Any], index: int = 0) -> None:
+def simulation(axes: Axes, x: Any, mean_and_error: tuple[Any, Any], index: int = 0) -> None:
     """Simulated points, mean over seeds with one standard error; of many points about sixteen are marked."""
-    mean, error = (np.asarray(values) for values in statistics)
+    mean, error = (np.asarray(values) for values in mean_and_error)
     every = max(1, len(mean) // 16)
     axes.errorbar(
         x,

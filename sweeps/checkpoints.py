@@ -1,4 +1,4 @@
-"""Checkpoints of dynamics: the state, the recorded history and the place in the loop of some runs of one part.
+"""Checkpoints of runs with steps (dynamics, training): state, recorded history and place in the loop of some runs of a part.
 
 Written by orbax, which makes a checkpoint under a temporary name and renames it: one that was cut off is no checkpoint. They
 live in the user's own results folder, next to the results, and are read from nowhere else; arrays and JSON, nothing that is

@@ -31,9 +31,9 @@ _INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "p
 def source_digest(module: ModuleType) -> str:
     """Hash of the code of an experiment and of all it imports from its own package or folder.
 
-    What is only read when results are compared (TOLERANCE, GRID, ...) does not count, so a tolerance can be discussed
-    without making a result stale. Of a plain function (its module then has FUNCTIONS) the code that it can reach counts:
-    the functions, classes, values and modules that it names.
+    What is only read when results are compared (TOLERANCE, GRID, ... and constants that nothing else uses) does not count, so a
+    tolerance can be discussed without making a result stale. Of an imported file all counts, used or not. Of a plain function
+    (its module then has FUNCTIONS) the code that it can reach counts: the functions, classes, values and modules that it names.
     """
     digest = hashlib.sha256()
     functions, file = getattr(module, "FUNCTIONS", ()), getattr(module, "__file__", None)
@@ -42,7 +42,7 @@ def source_digest(module: ModuleType) -> str:
         for text in _reached([*known, getattr(module, "Config", None)]):
             digest.update(text.encode())
     else:
-        for path in sorted(imported_files(Path(file).resolve())):
+        for path in sorted(imported_files(Path(file).resolve()) - {_ROOT / "contract.py"}):  # which checks and says
             digest.update(_code(path, skip=_METADATA if path == Path(file).resolve() else frozenset()).encode())
     return digest.hexdigest()[:16]
 
@@ -205,8 +205,18 @@ def _code(path: Path, skip: frozenset[str] = frozenset()) -> str:
 @functools.cache
 def _code_as_of(path: Path, version: tuple[int, ...], skip: frozenset[str]) -> str:
     tree = _without_docstrings(ast.parse(path.read_text()))
-    tree.body = [node for node in tree.body if not (isinstance(node, ast.Assign) and _names(node) & skip)]
+    gone = [node for node in tree.body if isinstance(node, ast.Assign) and _names(node) & skip]
+    kept = [node for node in tree.body if node not in gone]
+    while only := [n for n in kept if isinstance(n, ast.Assign) and _names(n) and _names(n) <= _read(gone) - _read(kept)]:
+        gone, kept = gone + only, [node for node in kept if node not in only]
+    tree.body = kept
     return _structure(tree)
+
+
+def _read(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names that some statements look up."""
+    parts = (part for node in nodes for part in ast.walk(node))
+    return {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

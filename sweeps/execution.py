@@ -2,8 +2,9 @@
 
 Work comes from a *source* (the job of job.py), which hands out batches of runs and takes their results. How they are executed
 is decided here: on a CPU one Python thread per core asks for blocks of about a second each (a long run is a block of its own,
-thousands of tiny ones share a call); on an accelerator one thread feeds vmapped blocks, sharded over the local devices. No
-number depends on how runs are executed.
+thousands of tiny ones share a call); on an accelerator one thread feeds vmapped blocks, sharded over the local devices. One
+after the other ("map", the default on a CPU) no number depends on blocks, threads or chunks; side by side ("vmap") numbers are
+the same to rounding (see programs.py).
 """
 
 from __future__ import annotations

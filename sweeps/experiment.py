@@ -1,4 +1,4 @@
-"""An experiment as the engine sees it: a module that follows the contract of DESIGN.md, found by its path and read once.
+"""An experiment as the engine sees it: a module that follows the contract of the guide "add a paper", read once.
 
 Nothing is registered: `experiments/<paper>/<name>.py` is the experiment `<paper>/<name>`, and its figure is the file of the
 same path under `figures/`. All that the engine needs to know is in the module: its functions say whether it is
@@ -96,7 +96,7 @@ class Experiment(NamedTuple):
 
     def default_config(self, preset: str | None = None) -> Any:
         """`Config()` with the named preset applied ("quick" is QUICK)."""
-        presets: Mapping[str, Mapping] = {"quick": self.module.QUICK, **getattr(self.module, "PRESETS", {})}
+        presets: Mapping[str, Mapping] = {"quick": getattr(self.module, "QUICK", {}), **getattr(self.module, "PRESETS", {})}
         if preset is not None and preset not in presets:
             raise unknown(f"preset of {self.name}", preset, presets)
         return config_.replace(self.module.Config(), presets[preset] if preset else {})
@@ -210,7 +210,7 @@ def _read(name: str, module: ModuleType) -> Experiment:
         curves=curves,
     )
     every = {**fields, **curves}
-    for field in {*ENGINE_FIELDS, "cell", "seed", "step"} & set(every):
+    for field in {*ENGINE_FIELDS, "cell", "seed", "step", "point"} & set(every):
         raise UsageError(f"{name}: Result.{field}: that name belongs to the engine; choose another")
     for field in sorted(set(every) & {axis for one in every.values() for axis in one.axes}):
         raise UsageError(f"{name}: Result.{field}: an axis has that name too; choose another for one of the two")
@@ -247,7 +247,7 @@ def _field(where: str, hint: Any) -> Field:
 
 
 def recorded_steps(experiment: Experiment, config: Any) -> np.ndarray | None:
-    """The steps at which a run is observed (sorted, distinct, from 0 on), or None for one shot."""
+    """The steps at which a run is observed, sorted, at least 0; none of training without curves; None for one shot."""
     if not experiment.stepped:
         return None
     if experiment.training and not experiment.curves:

@@ -2,7 +2,8 @@
 
 Several processes may have the same job at the same time, on one machine or many: each claims one part after another, and leaves
 alone the parts that another one holds. A part is stored when its last run is done, and its finished runs are stored every few
-minutes; what a killed process leaves (finished runs, checkpoints) is taken up by whoever claims the part next.
+minutes; what a killed process leaves (finished runs, checkpoints) is taken up by whoever claims the part next. `Job.run` calls
+`execution.execute`, whose threads call back: `take` a batch, then `finished`, `failed`, ... (explained at `execution.Source`).
 """
 
 from __future__ import annotations
@@ -235,7 +236,7 @@ class Job:
                     ending.callback(self._store, part, final=False)
             self.open.clear()
 
-    # --- what `execute` asks for ---
+    # --- what `execute` asks for, from any thread; each is explained at `execution.Source` ---
 
     def take(self, size: Callable[[int], int], threads: int) -> Batch | None:
         with self.lock:

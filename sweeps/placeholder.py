@@ -1,6 +1,7 @@
 """A result before anything is computed: shapes, axes, labels and provenance as they will be, and numbers that mean nothing.
 
-The code of an experiment is traced, never compiled or run. A figure can be drawn from it, and a contract checked, in a second.
+For the tests: the code of an experiment is traced, never compiled or run. A figure can be drawn from it, and a contract
+checked, in a second.
 """
 
 from __future__ import annotations

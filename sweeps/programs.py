@@ -1,13 +1,12 @@
 """The compiled programs of an experiment: what one run does, and how a block of runs is executed on this backend.
 
 A *run* is one (cell, seed). Its functions are written here for a single run; `_over_runs` is the only place that knows how a
-block of them is executed, and there are two ways with the same numbers:
+block of them is executed, and there are two ways, whose numbers are the same to rounding:
 
 * "map" (CPU): one run after the other inside the program, the whole step loop innermost, so that a run's state and
   activations stay in the cache of the core that works on it. The number of runs is an argument: one program serves a block
   of one as well as a full one, and a run's numbers are bitwise the same whatever other runs are in its block.
-* "vmap" (GPU, TPU): all runs of the block advance together, the run axis sharded over the local devices. The same numbers
-  to rounding.
+* "vmap" (GPU, TPU): all runs of the block advance together, the run axis sharded over the local devices.
 
 Every program is compiled ahead of time from shapes alone: before the first run exists it can be asked for the memory it needs.
 """

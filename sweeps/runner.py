@@ -52,7 +52,8 @@ def run(
 ) -> xarray.DataTree:
     """Simulate and predict at one config over seeds; returns the labelled result and keeps it on disk.
 
-    `sweep` over a single cell: the arguments are explained there. What the experiment raises is raised here.
+    `sweep` over a single cell: the arguments are explained there. A cell that raised before is tried again, and what it raises
+    is raised here.
     """
     plan = request(experiment, config, None, False, seeds, root_seed, results, predict)
     forget_failures(plan)
@@ -99,7 +100,7 @@ def sweep(
         results: folder that keeps the results.
         refresh: compute again what was computed by an earlier version of the code (never mixed with new results).
         retry_failed: run cells again that raised before.
-        settings: how to execute; changes no number on a CPU.
+        settings: how to execute; on a CPU changes no number, but for `batching="vmap"`, which changes roundings.
         predict: for a function: its prediction, `predict(config)`, with the names that it returns.
         progress: show a progress bar on standard error.
         say: receives one-line messages.

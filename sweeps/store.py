@@ -1,20 +1,22 @@
-"""Results on disk: immutable netCDF files, each the runs of one part, named by what they hold, complete or absent.
+"""Results on disk: netCDF files, each the runs of one part, named by what they hold, complete or absent.
 
 A file is an xarray `DataTree` with the groups `simulation`, `prediction` (and `prediction_<rival>`), whose axes carry the
 names that the experiment gave them, plus `seed` and `step` (and `cell`, where a file holds several cells of a large grid); the
 attribute `closedform` is one JSON text of provenance. It is written to memory, then to a temporary name, and renamed: a reader
-meets a whole file or none. A file is never changed: two processes that store the same runs write the same numbers, and one
-that stores more writes another file, then removes what that supersedes. Nothing in a file is ever executed (netCDF and JSON,
-no pickle).
+meets a whole file or none. The final file of a part is never changed: two processes that store the same runs write the same
+numbers, and one that stores more writes another file, then removes what that supersedes. Nothing in a file is ever executed
+(netCDF and JSON, no pickle).
 
     <results>/<experiment>/<2 digits>/<cell>-<...>.nc     one cell (a folder for each first byte: none grows large)
                            blocks/<2 digits>/<...>.nc     several cells
-                           *.partial.nc                   finished runs of a part that is not complete
+                           *.partial.nc                   finished runs of a part that is not complete, replaced by more
                            states/<2 digits>/<...>.nc     what runs were trained to (see states.py)
                            checkpoints/<part>/            of runs in progress
                            claims/<part>                  held by the process that works on it
-                           failed/<part>.json             cells that raised
-                           sweeps/<sweep>.json, .nc       what was asked, and its result as one file
+                           failed/<hash>.json             cells that raised
+                           sweeps/<sweep>.json, .nc       what was asked; of `closedform sweep` also its result as one file
+                           jobs/<sweep>/                  of the launcher
+    <results>/<experiment>.png, .pdf                      the figure that `reproduce` draws
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def in_basis(params: bilinear.Params, target: Target) -> Float[Array, "mode mode
 
 
 def loss(params: bilinear.Params, target: Float[Array, "row row"]) -> Float[Array, ""]:
-    """E (f(x) - x^T target x)^2 over x ~ N(0, I), by the moments of Gaussian variables."""
+    """E (f(x) - x^T target x)^2 over x ~ N(0, I). Written here once more: the simulated side uses no theory."""
     difference = form(params) - target
     return 2 * jnp.sum(difference**2) + jnp.trace(difference) ** 2
 

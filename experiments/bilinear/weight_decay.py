@@ -34,7 +34,7 @@ from . import _population
 class Config:
     spectrum: _population.Spectrum = (2.0, 1.0, 0.4, 0.1, -0.3, -1.2)  # eigenvalues of the target
     model: bilinear.Config = field(default_factory=lambda: bilinear.Config(6, 8, init="ones", init_scale=0.5))
-    weight_decay: NonNegative = 0.5  # wd of the penalty (wd/2)(||w||^2 + ||v||^2) on E (f - y)^2
+    weight_decay: NonNegative = 0.5  # omega of the penalty (omega/2)(||w||^2 + ||v||^2) on E (f - y)^2
     learning_rate: Positive = 0.02  # step size
     num_steps: Count = 20_000  # updates
     dtype: Precision = "float64"  # ends within 1e-6 of the optimum
@@ -97,7 +97,7 @@ def predict(config: Config) -> Result:
 
 
 def predict_uncoupled(config: Config) -> Result:
-    """The prediction if every mode were alone: the threshold wd/4 without the shift by the trace."""
+    """The prediction if every mode were alone: the threshold omega/4 without the shift by the trace."""
     target = jnp.asarray(config.spectrum)
     values = jnp.sign(target) * jnp.maximum(jnp.abs(target) - config.weight_decay / 4, 0)
     return _result(values, 2 * jnp.sum(jnp.abs(values)))

@@ -199,6 +199,10 @@ def test_digest_ignores_comments_docstrings_and_tolerances(tmp_path):
     plain = digest('"""One."""\nTOLERANCE = {"x": 1}\ndef f(x):\n    """Doc."""\n    return x + 1\n')
     assert plain == digest('"""Two."""\nTOLERANCE = {"x": 2}\n\n\ndef f(x):\n    # why\n    return (x + 1)\n')
     assert plain != digest("def f(x):\n    return x + 2\n")
+    # nor does a constant that only a tolerance reads, whatever its own constants are
+    reasoned = "A = {}\nWHY = f'{{A}}!'\nTOLERANCE = {{'x': WHY}}\ndef f(x):\n    return x + 1{}\n"
+    assert digest(reasoned.format("'a'", "")) == digest(reasoned.format("'b'", "")) == plain
+    assert digest(reasoned.format(1, " + A")) != digest(reasoned.format(2, " + A"))
 
 
 def test_digest_follows_imports_inside_the_package():
