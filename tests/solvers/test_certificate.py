@@ -65,6 +65,7 @@ def assert_closed(found, optimum, weight_decay):
     np.testing.assert_allclose(found.bound, optimum, atol=5e-5)
 
 
+@pytest.mark.slow
 def test_gap_closes_at_the_optima_of_the_facts(optimal):
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *optimal.values())
     found = at_optima(*stacked, jnp.array([weight_decay for _, weight_decay in optimal]))

@@ -130,6 +130,7 @@ def test_a_bad_radius_is_named(radius, message):
         robust.solve(problem(6), radius)
 
 
+@pytest.mark.slow
 def test_a_zero_row_allows_no_box():
     program = problem(6)
     program = program._replace(x=program.x.at[2].set(0))

@@ -226,6 +226,7 @@ def stopping(original):
     return run_
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # orbax leaves an event loop when it fails
 def test_a_damaged_checkpoint_is_said_and_its_runs_start_again(processes, in_peace, tmp_path):
     results, log = tmp_path / "results", tmp_path / "log"

@@ -124,6 +124,7 @@ def test_derivatives_of_the_scan_in_either_mode(problem, batch):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), apart, slope(params, x))
 
 
+@pytest.mark.slow
 def test_parameters_of_another_number_of_blocks():
     params = ode_transformer.init(jax.random.key(0), Config(num_blocks=2))
     with pytest.raises(ValueError, match="params must be those of num_blocks = 1 blocks, got 2"):

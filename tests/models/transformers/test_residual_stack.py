@@ -221,6 +221,7 @@ def test_repeating_is_minus_skipping(middle):
     rejected(assert_near, middle["skip"][0], middle["repeat"][0])
 
 
+@pytest.mark.slow
 def test_weights_smooth_in_depth_swap_at_third_order():
     rows = []
     for depth in map(int, DEPTHS):

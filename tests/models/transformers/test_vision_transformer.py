@@ -56,7 +56,8 @@ def test_weights_are_shared_by_layers_that_have_one_block():
         assert vision_transformer.num_parameters(params) == ends + num_blocks * block
 
 
-@pytest.mark.parametrize(("scheme", "tolerance"), [pytest.param("rk4", 1e-7, marks=pytest.mark.slow), ("dopri5", 1e-5)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("scheme", "tolerance"), [("rk4", 1e-7), ("dopri5", 1e-5)])
 def test_gradient_is_that_of_differences(scheme, tolerance):
     # the steps of an adaptive scheme move with the weights, and derivatives take them for fixed: hence a tight rtol
     config = Config(stack=replace(Config().stack, scheme=scheme, num_blocks=2, rtol=1e-9))
