@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from . import checkpoints, claims, memory, states, store
@@ -76,6 +77,15 @@ def forget_failures(plan: Plan) -> None:
                 store.write_bytes(path, json.dumps(said).encode())
 
 
+class _Ended(NamedTuple):
+    """Trained states of some runs of one cell, in memory until their part is stored."""
+
+    row: int
+    seeds: list[int]
+    shapes: Any  # what the leaves are leaves of, without numbers
+    leaves: list[np.ndarray]
+
+
 class _Open:
     """A part that this process holds: what it knows of its runs, and what is left to do."""
 
@@ -93,6 +103,7 @@ class _Open:
         self.variables: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
         self.seconds = 0.0
         self.supersedes: list[Path] = []
+        self.ended: list[_Ended] = []
         self.stored_at, self.unstored = time.monotonic(), False
         self.writing, self.closing, self.closed = threading.Lock(), False, False
 
@@ -296,16 +307,20 @@ class Job:
             first += len(places)
 
     def trained(self, batch: Batch, carry: Any, leaves: list[np.ndarray]) -> None:
-        first = 0
+        first, shapes = 0, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), carry)
         for part, places in batch.ticket:
             rows = places // part.shape[1]
             for row in np.unique(rows).tolist():
                 mine = first + np.flatnonzero(rows == row)
                 seeds = [part.part.seeds[place % part.shape[1]] for place in places[rows == row].tolist()]
-                said = store.new_provenance(self.plan, self.plan.cells[part.part.cells[row]].config, 0.0)
-                name = part.trainings[row]
-                states.save(self.plan.home, name, seeds, carry, [leaf[mine] for leaf in leaves], {**said, "training": name})
+                with self.lock:
+                    part.ended.append(_Ended(row, seeds, shapes, [leaf[mine] for leaf in leaves]))
             first += len(places)
+            with self.lock:
+                held = sum(leaf.nbytes for one in part.ended for leaf in one.leaves)
+            if held > KEPT_BYTES:
+                with part.writing:
+                    self._store_states(part)
 
     def too_large(self, size: int) -> None:
         with self.lock:
@@ -574,6 +589,7 @@ class Job:
             with self.lock:
                 block = part.block(self.plan) if part.unstored else None
                 part.unstored = False
+            self._store_states(part)
             partial = _partial(part.part)
             if block is not None:
                 complete = block.stored.shape == part.shape and bool(block.stored.all())
@@ -592,6 +608,24 @@ class Job:
                 self._record(self._failures(part.part), part.part.cells)
                 checkpoints.remove(self._checkpoints(part.part))
                 part.closed = True
+
+    def _store_states(self, part: _Open) -> None:
+        """Write the trained states that a part holds, one file for each cell: a file for each run costs more than its run."""
+        with self.lock:
+            ended, part.ended = part.ended, []
+        try:
+            for row in sorted({one.row for one in ended}):
+                mine = [one for one in ended if one.row == row]
+                seeds = np.concatenate([one.seeds for one in mine])
+                order, name = np.argsort(seeds), part.trainings[row]
+                leaves = [np.concatenate(parts)[order] for parts in zip(*(one.leaves for one in mine), strict=True)]
+                said = store.new_provenance(self.plan, self.plan.cells[part.part.cells[row]].config, 0.0)
+                said |= {"training": name}
+                states.save(self.plan.home, name, seeds[order].tolist(), mine[0].shapes, leaves, said)
+        except BaseException:
+            with self.lock:
+                part.ended = ended + part.ended
+            raise
 
     def _record(self, path: Path, cells: list[int]) -> None:
         """Keep the failures among some cells, each text once."""

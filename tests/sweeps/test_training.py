@@ -75,6 +75,18 @@ def test_the_state_is_loaded_with_the_names_of_its_fields(tmp_path):
     assert np.all(state.params.counter == 40)
     assert state.key.dtype == np.uint32
     assert state.params.key.shape == (2, 3, 3)
+    assert (
+        len(list(tmp_path.glob("**/states/*/*.nc"))) == 2
+    )  # a file for each cell: one for each run takes longer than the runs
+
+
+def test_states_beyond_what_is_held_in_memory_are_written_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("closedform.sweeps.job.KEPT_BYTES", 1)
+    sweep(regression, seeds=3, settings=Settings(threads=1, block=1), **options(tmp_path))
+    assert len(list(tmp_path.glob("**/states/*/*.nc"))) == 3
+    state = load(regression, results=tmp_path).state
+    assert state.params.w.sizes["seed"] == 3
+    assert np.all(state.params.counter == 40)
 
 
 def test_another_measurement_does_not_train_again(tmp_path, trained_steps):
