@@ -58,6 +58,7 @@ def test_large_modes_are_learned_first(tmp_path):
     assert 0 < float(early[1]) < 0.5
 
 
+@pytest.mark.slow
 def test_b2_laws_drift_with_the_step_and_what_is_no_law_moves_anyway(tmp_path):
     experiment, result = simulate("conservation", tmp_path)
     assert agrees(compare(experiment, result))

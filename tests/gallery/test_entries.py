@@ -165,6 +165,7 @@ def test_what_cannot_be_reported_is_told_in_a_line(words, said, tmp_path, monkey
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_results_of_other_sources_are_stale_and_not_green(tmp_path, monkeypatch):
     experiment = find("convex_relu/whitened")
     options = dict(seeds=2, over=collection.small_grid(experiment), results=tmp_path, progress=False, say=lambda _: None)

@@ -210,6 +210,7 @@ def test_duplicate_rows_and_a_zero_row():
 # --------------------------------------------------------------------------------------------- vmap, jit, warm starts
 
 
+@pytest.mark.slow
 def test_vmap_over_weight_decay_y_and_x_equals_a_loop():
     programs = [problem(weight_decay) for weight_decay in (0.1, 0.5)] + [problem(seed=seed) for seed in (1, 2)]
     many = jax.jit(jax.vmap(lambda of: admm.solve(of, rho=0.1, rtol=1e-6)))(zoo.stacked(programs))

@@ -176,6 +176,7 @@ def test_linear_map_adjoint_and_kernel():
         rejected(assert_linear_map, *functions)
 
 
+@pytest.mark.slow
 def test_a_switched_off_block_is_neither_seen_nor_paid_for():
     problem = _problem()
     off = problem._replace(sign=problem.sign.at[1].set(0.0))

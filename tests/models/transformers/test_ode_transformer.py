@@ -99,7 +99,8 @@ def test_an_adaptive_stack_of_several_blocks(problem):
     assert float(ode_transformer.evolve(params, problem[1], fine).num_sublayers) == 8 * 400
 
 
-@pytest.mark.parametrize("batch", [(), pytest.param((3,), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [(), (3,)])
 def test_derivatives_of_the_scan_in_either_mode(problem, batch):
     """Differences of values for forward mode, forward for reverse mode, differences of gradients for forward over reverse."""
     params, x, _ = problem
