@@ -33,7 +33,7 @@ class State(NamedTuple):
 
 def begin(params: Any) -> State:
     """The state before the first update."""
-    memory = _optimiser(1, None).init(params)
+    memory = _optimiser(1, None).init(params)  # its start depends on neither schedule nor decay
     return State(params, memory, jnp.zeros((), int))
 
 

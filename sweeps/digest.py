@@ -42,7 +42,7 @@ def source_digest(module: ModuleType) -> str:
         for text in _reached([*known, getattr(module, "Config", None)]):
             digest.update(text.encode())
     else:
-        for path in sorted(imported_files(Path(file).resolve()) - {_ROOT / "contract.py"}):  # which checks and says
+        for path in _deciding(Path(file)):
             digest.update(_code(path, skip=_METADATA if path == Path(file).resolve() else frozenset()).encode())
     return digest.hexdigest()[:16]
 
@@ -83,7 +83,7 @@ def _described(thing: Any) -> tuple[str, list[Any]]:
         return "method", [thing.__func__, thing.__self__]
     if isinstance(thing, ModuleType):
         file = getattr(thing, "__file__", None)
-        codes = [_code(path) for path in sorted(imported_files(Path(file).resolve()))] if file and _own(thing) else []
+        codes = [_code(path) for path in _deciding(Path(file))] if file and _own(thing) else []
         return f"module {thing.__name__} {codes}", []
     home = sys.modules.get(getattr(thing, "__module__", None) or "")
     if isinstance(thing, FunctionType | type):
@@ -155,6 +155,11 @@ def _source(thing: FunctionType | type) -> str:
 def _bytecode(code: CodeType) -> str:
     constants = [_bytecode(constant) if isinstance(constant, CodeType) else repr(constant) for constant in code.co_consts]
     return f"{code.co_code.hex()} {constants} {code.co_names} {code.co_varnames}"
+
+
+def _deciding(start: Path) -> list[Path]:
+    """A source file and its imports, without contract.py, which checks a Config and decides no number."""
+    return sorted(imported_files(start.resolve()) - {_ROOT / "contract.py"})
 
 
 def imported_files(start: Path) -> set[Path]:

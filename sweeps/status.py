@@ -45,9 +45,8 @@ def sweeps_of(results: Path, experiment: str | None = None) -> Iterator[SweepSta
     for path in store.files_below(results, "sweeps/*.json"):
         name = path.parent.parent.relative_to(results).as_posix()
         if experiment is None or name == experiment or name.startswith(f"{experiment}/"):
-            with contextlib.suppress(
-                ValueError, KeyError, TypeError, FileNotFoundError
-            ):  # no manifest of ours, a damaged or removed one
+            # no manifest of ours, a damaged or a removed one
+            with contextlib.suppress(ValueError, KeyError, TypeError, FileNotFoundError):
                 yield _status(path)
 
 
