@@ -174,7 +174,7 @@ def _terminated(number: int, frame: Any) -> None:
 
 
 def _list(words: list[str]) -> int:
-    from .sweeps.report import experiment_table, paper_table
+    from .sweeps.results.report import experiment_table, paper_table
 
     @dataclasses.dataclass
     class List:
@@ -190,9 +190,9 @@ def _list(words: list[str]) -> int:
 
 def _run(words: list[str]) -> int:
     from .sweeps import UsageError, compare, run
+    from .sweeps.api import files, request
     from .sweeps.errors import EveryCellFailed
-    from .sweeps.report import save_figure
-    from .sweeps.runner import files, request
+    from .sweeps.results.report import save_figure
 
     found, chosen = _experiment(words, "run", _Executed)
     if found is None:
@@ -213,9 +213,10 @@ def _run(words: list[str]) -> int:
 
 def _sweep(words: list[str]) -> int:
     from .sweeps import UsageError, compare, submit
-    from .sweeps.launch import Launcher
-    from .sweeps.report import save_figure
-    from .sweeps.runner import request, sweep_plan, write_whole
+    from .sweeps.api import request, sweep_plan
+    from .sweeps.cluster import Launcher
+    from .sweeps.results.notes import write_whole
+    from .sweeps.results.report import save_figure
 
     found, chosen = _experiment(words, "sweep", _Swept)
     if found is None:
@@ -263,8 +264,8 @@ def _sweep(words: list[str]) -> int:
 
 
 def _status(words: list[str]) -> int:
-    from .sweeps.report import status_lines
-    from .sweeps.status import sweeps_of
+    from .sweeps.results.catalogue import sweeps_of
+    from .sweeps.results.report import status_lines
 
     @dataclasses.dataclass
     class Status:
@@ -288,9 +289,9 @@ def _status(words: list[str]) -> int:
 
 def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
     """The experiment that was named and the options for it, `config` among them; or (None, exit code)."""
-    from .sweeps.config import as_dict, leaves, parse, replace
+    from .sweeps.api import resolve
+    from .sweeps.contract.config import as_dict, leaves, parse, replace
     from .sweeps.errors import unknown
-    from .sweeps.runner import resolve
 
     if not words or words[0].startswith("-"):
         over = " --over FIELD=V1,V2,..." if command == "sweep" else ""
@@ -352,7 +353,7 @@ def _with_ranges(config: Any, prefix: str, comments: dict[str, str]) -> Any:
 
 def _beside(text: str, what: str) -> Any:
     """For a function in a file, file.py:simulate: the object that the file calls `config` or `predict`, or None."""
-    from .sweeps.functions import from_file
+    from .sweeps.contract.functions import from_file
 
     name, colon, _ = text.partition(":")
     return getattr(from_file(name), what, None) if colon else None
@@ -361,7 +362,7 @@ def _beside(text: str, what: str) -> Any:
 def _axes(texts: list[str], found: Any, config: Any) -> dict[str, tuple]:
     """The grid that `--over FIELD=V1,V2` spells; values are JSON (so a list can be one) or plain words."""
     from .sweeps import UsageError
-    from .sweeps.config import leaves, parse
+    from .sweeps.contract.config import leaves, parse
     from .sweeps.errors import unknown
 
     known = {leaf.path: leaf for leaf in leaves(config)}
@@ -394,7 +395,7 @@ def _settings(chosen: _Executed) -> Any:
 
 def _reproduce(words: list[str]) -> int:
     from .sweeps import compare, find, names, sweep
-    from .sweeps.report import save_figure
+    from .sweeps.results.report import save_figure
 
     chosen = _parse(Reproduce, words, "reproduce")
     rows, files = [], []
@@ -434,8 +435,8 @@ def _report(words: list[str]) -> int:
     from .gallery.entries import entry
     from .gallery.pages import report
     from .sweeps import UsageError
-    from .sweeps.store import write_bytes
-    from .sweeps.stored import stored_results
+    from .sweeps.results.catalogue import stored_results
+    from .sweeps.results.store import write_bytes
 
     @dataclasses.dataclass
     class Report:
@@ -509,7 +510,7 @@ def _offered(experiment: Any, chosen: Reproduce | Agree) -> str | None:
 
 def _verdict(rows: list[Any], files: list[Path]) -> int:
     from .sweeps import agrees
-    from .sweeps.report import agreement_table, diverged_lines, worst_first
+    from .sweeps.results.report import agreement_table, diverged_lines, worst_first
 
     shown = worst_first(rows)[:_ROWS_SHOWN] if len(rows) > _ROWS_SHOWN else rows
     _show(agreement_table(shown))

@@ -19,8 +19,8 @@ from typing import Any
 import tyro
 
 from .. import sweeps
-from ..sweeps.runner import resolve
-from ..sweeps.status import sweeps_of
+from ..sweeps.api import resolve
+from ..sweeps.results.catalogue import sweeps_of
 
 
 @dataclass(frozen=True)

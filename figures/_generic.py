@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..sweeps import prediction, statistics
-from ..sweeps.agreement import swept_axes
-from ..sweeps.experiment import ENGINE_FIELDS
-from ..sweeps.store import group
+from ..sweeps.contract.experiment import ENGINE_FIELDS
+from ..sweeps.results.agreement import swept_axes
+from ..sweeps.results.store import group
 from . import _style
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..sweeps.digest import import_targets
+from ..sweeps.contract.sources import import_targets
 from ..sweeps.errors import UsageError
-from ..sweeps.store import files_below
+from ..sweeps.results.store import files_below
 from . import modules
 
 OWN = "closedform"  # the entry of this package

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..sweeps import Experiment, agrees, compare, find, names, provenance, sweep
-from ..sweeps.digest import source_digest
+from ..sweeps.api import failures, request
+from ..sweeps.contract.sources import source_digest
+from ..sweeps.engine.executor import cores
 from ..sweeps.errors import UsageError
-from ..sweeps.execution import cores
-from ..sweeps.runner import failures, load_plan, manifest, request
-from ..sweeps.store import group
-from ..sweeps.stored import Stored
+from ..sweeps.results.catalogue import Stored
+from ..sweeps.results.loading import load_plan
+from ..sweeps.results.notes import manifest
+from ..sweeps.results.store import group
 
 _SEEDS = 8  # at small sizes
 

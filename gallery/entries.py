@@ -9,11 +9,12 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..sweeps import Row, agrees, compare, config, find_figure, provenance
-from ..sweeps.experiment import About
-from ..sweeps.memory import text as bytes_text
-from ..sweeps.report import diverged_lines, stored_config, worst_first
-from ..sweeps.stored import Stored
+from ..sweeps import Row, agrees, compare, find_figure, provenance
+from ..sweeps.contract import config
+from ..sweeps.contract.experiment import About
+from ..sweeps.engine.memory import text as bytes_text
+from ..sweeps.results.catalogue import Stored
+from ..sweeps.results.report import diverged_lines, stored_config, worst_first
 from .modules import document
 
 if TYPE_CHECKING:

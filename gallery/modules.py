@@ -7,7 +7,7 @@ import functools
 import re
 from pathlib import Path
 
-from ..sweeps.digest import imported_files
+from ..sweeps.contract.sources import imported_files
 from ..sweeps.errors import unknown
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..sweeps.report import allowance, numbers
+from ..sweeps.results.report import allowance, numbers
 from .entries import Entry
 from .markup import markdown
 

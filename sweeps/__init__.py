@@ -5,21 +5,26 @@ result = run("xor/phases", seeds=16)            # an xarray DataTree: simulation
 result = sweep("xor/phases", {"learning_rate": 0.05}, over={"model.dim": (32, 64)})
 result = sweep(simulate, {"learning_rate": 0.1}, over={"learning_rate": (0.1, 0.2)}, seeds=64)    # any simulate(key, config)
 
-How a request goes through the files: experiment (the module, read) and config (its values) -> digest (of its sources) -> plan
-(cells, groups that share programs, parts that share a file) -> runner (what is stored is not computed again) -> assemble (what
-is on disk) -> job (claims parts, hands out their runs) <-> execution (threads, blocks, chunks) -> programs (what is compiled)
--> store (files of results), states (what was trained), checkpoints, claims -> assemble (one labelled result) -> agreement
-(rows) -> report (table, figure). Beside them: functions (any function as an experiment), launch (several processes), status
-and stored (reading a results folder), traced (the digest of a traced program), placeholder (results for the tests).
+Three rooms, in the order in which a request goes through them:
+
+    contract/   what is asked: experiment (a module, read), config (its values), functions (any function as an experiment),
+                request (cells and seeds), sources and digest (what decides the numbers), precision
+    engine/     how it is computed: plan (groups that share programs, parts that share a file), queue (locks parts, hands out
+                their runs) with part (one of them), executor (threads, blocks, chunks), programs (what is compiled),
+                checkpoints, memory, progress, provenance; placeholder (results for the tests)
+    results/    what is kept: store (files), states (what was trained), locks, failures, notes (what was asked), stock (which
+                runs are there), merge and loading (one labelled result), agreement (rows), report (table, figure), catalogue
+    api         run, sweep, load: what is stored is not computed again
+    cluster     the same by several processes
 """
 
-from .agreement import Row, agrees, compare, prediction, statistics
+from .api import load, run, sweep
+from .cluster import Launcher, submit
+from .contract.experiment import Experiment, find, find_figure, names
+from .engine.executor import Settings
 from .errors import UsageError
-from .execution import Settings
-from .experiment import Experiment, find, find_figure, names
-from .launch import Launcher, submit
-from .runner import load, run, sweep
-from .store import provenance
+from .results.agreement import Row, agrees, compare, prediction, statistics
+from .results.store import provenance
 
 __all__ = [
     "Experiment",

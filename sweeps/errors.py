@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 _SHOWN = 60  # names in a message
@@ -32,3 +33,8 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UsageError:
     all_of_them = f" (all: {shown})" if len(known) <= _SHOWN else ""
     hint = f"nearest: {', '.join(nearest)}{all_of_them}" if nearest else f"known: {shown}"
     return UsageError(f"unknown {kind} {given!r}; {hint}")
+
+
+def on_stderr(message: str) -> None:
+    """Where one-line messages go unless the caller says otherwise."""
+    print(message, file=sys.stderr)

@@ -107,7 +107,7 @@ def _subject(item):
 
 @functools.cache
 def _imports(path):
-    from closedform.sweeps.digest import imported_files
+    from closedform.sweeps.contract.sources import imported_files
 
     return imported_files(path) if path.suffix == ".py" else {path}
 

@@ -13,7 +13,8 @@ import pytest
 import closedform.__main__ as command_line
 from closedform import sweeps
 from closedform.sweeps import names
-from closedform.sweeps.experiment import constant, docstring, read_about
+from closedform.sweeps.contract.experiment import constant, docstring, read_about
+from closedform.sweeps.results.store import read_tree
 
 
 @pytest.fixture(autouse=True)
@@ -86,9 +87,9 @@ def test_what_list_reads_without_importing_is_what_the_module_has():
     ],
 )
 def test_a_mistake_gives_one_line_and_exit_code_2(text, says, capsys, monkeypatch):
-    from closedform.sweeps import job
+    from closedform.sweeps.engine import queue
 
-    monkeypatch.setattr(job, "execute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(queue, "execute", lambda *_: pytest.fail("computed"))
     assert closedform(text) == 2
     said = capsys.readouterr().err
     assert says in said
@@ -103,7 +104,7 @@ def test_run_prints_the_table_and_the_files(capsys, tmp_path):
     paths = [line for line in shown.split("\n") if line.startswith("results")]
     assert [path.rsplit(".", 1)[1] for path in paths] == ["nc", "png", "pdf"]
     assert all((tmp_path / path).stat().st_size > 1000 for path in paths)
-    tree, _ = sweeps.store.read_tree(tmp_path / paths[0])
+    tree, _ = read_tree(tmp_path / paths[0])
     assert json.loads(tree.attrs["closedform"])["config"]["num_steps"] == 10
 
 
@@ -114,7 +115,7 @@ def test_sweep_prints_the_table_and_status_what_was_asked(capsys, tmp_path):
     assert "4 cells (learning_rate 2 x model.dim 2) x 2 seeds, 2 compilations" in captured.err
     assert "learning_rate=0.05" in captured.out
     (path,) = [line for line in captured.out.split("\n") if line.startswith("results")]
-    tree, _ = sweeps.store.read_tree(tmp_path / path)
+    tree, _ = read_tree(tmp_path / path)
     assert dict(tree["simulation"].sizes)["model.dim"] == 2
     assert closedform("status") == 0
     said = capsys.readouterr().out.split("\n")
@@ -178,12 +179,12 @@ def test_a_large_agreement_table_shows_its_worst(capsys, monkeypatch):
 
 
 def test_reproduce_then_agree_computes_nothing_twice(capsys, monkeypatch):
-    from closedform.sweeps import job
+    from closedform.sweeps.engine import queue
 
     code = closedform("reproduce xor/phases --preset quick --seeds 3")
     first = capsys.readouterr().out
     assert "results/xor/phases-quick.png" in first
-    monkeypatch.setattr(job, "execute", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(queue, "execute", lambda *_: pytest.fail("computed again"))
     assert closedform("reproduce xor/phases --preset quick --seeds 3") == code
     assert capsys.readouterr().out == first
     assert closedform("agree xor/phases --preset quick") == code
@@ -227,6 +228,6 @@ def test_control_c_keeps_what_is_finished_and_exits_with_130(tmp_path):
     assert last == "closedform: interrupted; finished seeds are kept, the same command goes on from there"
     (path,) = (tmp_path / "results").rglob("*.nc")
     assert stored == [path]
-    tree, message = sweeps.store.read_tree(path)
+    tree, message = read_tree(path)
     assert message == ""
     assert 0 < tree["simulation"].sizes["seed"] < 50_000

@@ -21,10 +21,11 @@ import pytest
 
 import closedform
 from closedform.gallery.collection import small_grid
-from closedform.sweeps import Settings, compare, config, find, find_figure, names, prediction, run, statistics, sweep
-from closedform.sweeps.placeholder import placeholder
-from closedform.sweeps.plan import make_plan
-from closedform.sweeps.report import save_figure, stored_config
+from closedform.sweeps import Settings, compare, find, find_figure, names, prediction, run, statistics, sweep
+from closedform.sweeps.contract import config
+from closedform.sweeps.contract.request import make_plan
+from closedform.sweeps.engine.placeholder import placeholder
+from closedform.sweeps.results.report import save_figure, stored_config
 from zoo.history import changed
 from zoo.labels import collisions
 

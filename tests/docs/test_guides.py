@@ -18,9 +18,10 @@ import pytest
 from scipy import stats
 
 from closedform.__main__ import main
-from closedform.sweeps import agreement, find
-from closedform.sweeps.config import as_dict, replace
-from closedform.sweeps.plan import cell_name
+from closedform.sweeps import find
+from closedform.sweeps.contract.config import as_dict, replace
+from closedform.sweeps.contract.request import cell_name
+from closedform.sweeps.results import agreement
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "guide"
@@ -300,7 +301,7 @@ def checkout(tmp_path):
     return tmp_path / "checkout", {"PYTHONPATH": str(tmp_path / "path")}
 
 
-@pytest.mark.slow("docs/guide/add_a_paper.md", "sweeps/runner.py", "tests/test_experiments.py", "tests/test_contracts.py")
+@pytest.mark.slow("docs/guide/add_a_paper.md", "sweeps/api.py", "tests/test_experiments.py", "tests/test_contracts.py")
 def test_add_a_paper(checkout):
     """The page's files in a copy of the repository: reproduced, drawn, accepted by the contract tests, and seen to fail."""
     (folder, variables), command = checkout, (sys.executable, "-m", "closedform")

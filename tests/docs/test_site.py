@@ -338,7 +338,7 @@ def test_report_is_one_file_in_order(browser, report, width):
 
 
 def test_badges_of_the_report_are_those_of_the_stored_results(browser, report):
-    from closedform.sweeps.stored import stored_results
+    from closedform.sweeps.results.catalogue import stored_results
 
     expected = []
     for stored in stored_results(report.parent / "results"):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from closedform.sweeps import UsageError, agrees, compare, config, find, run, statistics, sweep
+from closedform.sweeps import UsageError, agrees, compare, find, run, statistics, sweep
+from closedform.sweeps.contract import config
 from closedform.theory.linear_networks.bilinear_losses import weight_decay_optimum
 from zoo.checks import changed
 

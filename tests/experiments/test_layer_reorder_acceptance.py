@@ -10,7 +10,8 @@ import pytest
 from closedform.experiments.layer_reorder import slopes, sublayers, windows
 from closedform.models.transformers import ode_transformer as transformer
 from closedform.models.transformers import residual_stack as stack
-from closedform.sweeps import agrees, compare, config, find, run
+from closedform.sweeps import agrees, compare, find, run
+from closedform.sweeps.contract import config
 from zoo.checks import changed, rejected
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from closedform.experiments.ode_transformer import _schemes, digits, orders, refinement
 from closedform.models.transformers import ode_transformer, vision_transformer
-from closedform.sweeps import agrees, compare, config, find, run
+from closedform.sweeps import agrees, compare, find, run
+from closedform.sweeps.contract import config
 from zoo.checks import changed
 
 ADAPTIVE = vision_transformer.Config(stack=ode_transformer.Config(scheme="tsit5"))

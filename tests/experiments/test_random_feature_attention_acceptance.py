@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from closedform.sweeps import UsageError, agrees, compare, config, find, run, statistics
+from closedform.sweeps import UsageError, agrees, compare, find, run, statistics
+from closedform.sweeps.contract import config
 
 
 def simulate(name, folder, changes, seeds):

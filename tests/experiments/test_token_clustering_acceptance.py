@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from closedform.experiments.token_clustering import circle_clusters, energy, equiangular, phase_diagram
-from closedform.sweeps import agrees, compare, config, find, run
+from closedform.sweeps import agrees, compare, find, run
+from closedform.sweeps.contract import config
 from zoo.checks import changed
 
 

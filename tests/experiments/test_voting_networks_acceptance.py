@@ -1,6 +1,7 @@
 """Networks of voters at sizes of a second: theory agrees with drawn votes, and plausible mistakes in it do not."""
 
-from closedform.sweeps import agrees, compare, config, find, run
+from closedform.sweeps import agrees, compare, find, run
+from closedform.sweeps.contract import config
 from closedform.theory.discrete import voting
 from zoo.checks import changed
 

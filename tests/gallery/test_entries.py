@@ -9,8 +9,9 @@ import pytest
 from closedform.__main__ import main
 from closedform.figures import _generic
 from closedform.gallery import collection, entries, pages
-from closedform.sweeps import UsageError, compare, config, find, runner, sweep
-from closedform.sweeps.stored import Stored, stored_results
+from closedform.sweeps import UsageError, api, compare, find, sweep
+from closedform.sweeps.contract import config
+from closedform.sweeps.results.catalogue import Stored, stored_results
 from zoo.labels import collisions
 
 
@@ -170,7 +171,7 @@ def test_results_of_other_sources_are_stale_and_not_green(tmp_path, monkeypatch)
     experiment = find("convex_relu/whitened")
     options = dict(seeds=2, over=collection.small_grid(experiment), results=tmp_path, progress=False, say=lambda _: None)
     with monkeypatch.context() as other:
-        other.setattr(runner, "source_digest", lambda module: "0123456789abcdef")
+        other.setattr(api, "source_digest", lambda module: "0123456789abcdef")
         sweep(experiment.module, experiment.default_config("quick"), **options)
     sweep(experiment.module, experiment.default_config("quick"), **options)  # shows the old ones, and notes the request anew
     (found,) = stored_results(tmp_path)

@@ -4,7 +4,7 @@ import pytest
 
 from closedform.gallery import modules, overview
 from closedform.sweeps import UsageError, find, names
-from closedform.sweeps.experiment import read_about
+from closedform.sweeps.contract.experiment import read_about
 
 
 def test_the_parts_of_a_primitive_are_its_docstring():

@@ -8,8 +8,8 @@ import xarray
 
 from closedform.contract import Tolerance
 from closedform.sweeps import agrees, compare, find, prediction, statistics
-from closedform.sweeps.experiment import Field
-from closedform.sweeps.report import agreement_table, diverged_lines
+from closedform.sweeps.contract.experiment import Field
+from closedform.sweeps.results.report import agreement_table, diverged_lines
 from zoo import estimate
 
 NONE = Tolerance()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from closedform.sweeps import run, sweep
-from closedform.sweeps.digest import source_digest
+from closedform.sweeps.contract.sources import source_digest
 
 TESTS = str(Path(__file__).resolve().parent.parent)
 MAKE = {

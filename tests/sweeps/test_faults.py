@@ -19,9 +19,11 @@ import jax
 import numpy as np
 import pytest
 
-from closedform.sweeps import Settings, UsageError, checkpoints, load, run, store, sweep
-from closedform.sweeps import job as job_module
-from closedform.sweeps.status import sweeps_of
+from closedform.sweeps import Settings, UsageError, load, run, sweep
+from closedform.sweeps.engine import checkpoints
+from closedform.sweeps.engine import queue as queue_module
+from closedform.sweeps.results import store
+from closedform.sweeps.results.catalogue import sweeps_of
 from zoo import decay, fragile, marathon
 
 TESTS = str(Path(__file__).resolve().parent.parent)
@@ -122,14 +124,14 @@ def test_kills_at_random_moments_and_inside_checkpoints_lose_nothing(wanted, pro
 def test_a_run_is_checkpointed_once_an_interval_and_no_work_goes_without(tmp_path, monkeypatch):
     """By a clock that moves a minute a chunk: every fifth chunk is followed by a checkpoint, whatever the machine."""
     now, began = [0.0], []
-    advanced, save = job_module.Job.advanced, checkpoints.save
-    monkeypatch.setattr("closedform.sweeps.execution.time.monotonic", lambda: now[0])
+    advanced, save = queue_module.Queue.advanced, checkpoints.save
+    monkeypatch.setattr("closedform.sweeps.engine.executor.time.monotonic", lambda: now[0])
 
     def ticking(self, steps):
         advanced(self, steps)
         now[0] += 60.0
 
-    monkeypatch.setattr(job_module.Job, "advanced", ticking)
+    monkeypatch.setattr(queue_module.Queue, "advanced", ticking)
     monkeypatch.setattr(checkpoints, "save", lambda *arguments: began.append(arguments[2]) or save(*arguments))
     settings = Settings(threads=1, chunk=100, checkpoint_minutes=5.0)
     run(marathon, {"num_steps": 2000}, seeds=1, results=tmp_path, progress=False, settings=settings)
@@ -188,7 +190,7 @@ def test_finished_runs_that_wait_for_their_cell_survive_a_kill(processes, tmp_pa
 def test_what_is_in_progress_is_checkpointed_when_it_is_stopped(fault, tmp_path, monkeypatch):
     """After a stop a long run goes on from its last chunk, bitwise."""
     taken, original = [], checkpoints.load
-    advanced = job_module.Job.advanced
+    advanced = queue_module.Queue.advanced
 
     def until(self, steps):
         advanced(self, steps)
@@ -199,15 +201,15 @@ def test_what_is_in_progress_is_checkpointed_when_it_is_stopped(fault, tmp_path,
             else:
                 raise UsageError("disk full")
 
-    monkeypatch.setattr("closedform.sweeps.execution._WORTH_SAVING", 0.0)
-    monkeypatch.setattr(job_module.Job, "advanced", until)
+    monkeypatch.setattr("closedform.sweeps.engine.executor._WORTH_SAVING", 0.0)
+    monkeypatch.setattr(queue_module.Queue, "advanced", until)
     settings = Settings(threads=1, block=2, chunk=100)
     options = dict(seeds=2, results=tmp_path / "a", progress=False, settings=settings)
     if fault == "interrupt":
-        monkeypatch.setattr(job_module.Job, "run", stopping(job_module.Job.run))
+        monkeypatch.setattr(queue_module.Queue, "run", stopping(queue_module.Queue.run))
     with pytest.raises(KeyboardInterrupt if fault == "interrupt" else UsageError):
         run(marathon, **options)
-    monkeypatch.setattr(job_module.Job, "advanced", advanced)
+    monkeypatch.setattr(queue_module.Queue, "advanced", advanced)
     monkeypatch.setattr(checkpoints, "load", lambda saved, *rest: taken.append(saved.begin) or original(saved, *rest))
     resumed = run(marathon, **{**options, "settings": Settings(threads=2, chunk=333)})
     assert set(taken) == ({300} if fault == "interrupt" else set())
@@ -216,7 +218,7 @@ def test_what_is_in_progress_is_checkpointed_when_it_is_stopped(fault, tmp_path,
 
 
 def stopping(original):
-    """`Job.run` that ends as Ctrl-C ends it, once its work has stopped."""
+    """`Queue.run` that ends as Ctrl-C ends it, once its work has stopped."""
 
     def run_(self, *arguments):
         original(self, *arguments)
@@ -409,7 +411,7 @@ def test_a_read_only_folder_is_read_and_not_written(small_disk, monkeypatch):
     remount("ro")
     again = sweep(decay, seeds=2, **options)
     np.testing.assert_array_equal(first["simulation"]["x"], again["simulation"]["x"])
-    monkeypatch.setattr(job_module, "execute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(queue_module, "execute", lambda *_: pytest.fail("computed"))
     with pytest.raises(UsageError, match=r"cannot be written \(Read-only file system\); choose another: --results"):
         sweep(decay, seeds=3, **options)
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from closedform.sweeps import Launcher, Settings, UsageError, submit, sweep
-from closedform.sweeps import launch as launch_module
-from closedform.sweeps.runner import manifest_path, note_request, request
-from closedform.sweeps.status import sweeps_of
+from closedform.sweeps import cluster as cluster_module
+from closedform.sweeps.api import request
+from closedform.sweeps.results.catalogue import sweeps_of
+from closedform.sweeps.results.notes import manifest_path, note_request
 from zoo import decay, fragile, marathon
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -107,10 +108,10 @@ def test_a_task_that_is_warned_stores_what_it_has_and_comes_back(expected, tmp_p
     """What submitit does on Slurm's signal, by hand: checkpoint() while the task works, then its successor."""
     import threading
 
-    from closedform.sweeps.job import Job
+    from closedform.sweeps.engine.queue import Queue
 
-    monkeypatch.setattr("closedform.sweeps.execution._WORTH_SAVING", 0.0)
-    working, advanced = threading.Event(), Job.advanced
+    monkeypatch.setattr("closedform.sweeps.engine.executor._WORTH_SAVING", 0.0)
+    working, advanced = threading.Event(), Queue.advanced
 
     def until(self, steps):
         """After the first chunk a thread stands still until the task is warned."""
@@ -118,7 +119,7 @@ def test_a_task_that_is_warned_stores_what_it_has_and_comes_back(expected, tmp_p
         working.set()
         self.stop.wait()
 
-    monkeypatch.setattr(Job, "advanced", until)
+    monkeypatch.setattr(Queue, "advanced", until)
     asked = {
         "experiment": MARATHON,
         "config": {"values": {}},
@@ -129,14 +130,14 @@ def test_a_task_that_is_warned_stores_what_it_has_and_comes_back(expected, tmp_p
         **OPTIONS,
     }
     note_request(request(**{**asked, "config": None}))
-    task = launch_module.Task(asked, 1, False, Settings(chunk=50))
+    task = cluster_module.Task(asked, 1, False, Settings(chunk=50))
     results = []
     worker = threading.Thread(target=lambda: results.append(task(0)))
     worker.start()
     working.wait()
     successor = task.checkpoint(0)
     worker.join()
-    monkeypatch.setattr(Job, "advanced", advanced)
+    monkeypatch.setattr(Queue, "advanced", advanced)
     (status,) = sweeps_of(tmp_path)
     assert status.counts()["done"] < 3
     assert list(tmp_path.glob("marathon/checkpoints/*/*"))
@@ -200,7 +201,7 @@ def test_one_array_job_does_a_sweep_and_survives_preemption(slurm, expected, tmp
     assert "submitted job" in done.stdout
     number = done.stdout.split()[2].rstrip(":")
     status = [sys.executable, "-m", "closedform", "status", "--results", str(tmp_path)]
-    wait_until(lambda: list(tmp_path.glob("marathon/claims/*")), 60)
+    wait_until(lambda: list(tmp_path.glob("marathon/locks/*")), 60)
     wait_until(lambda: "rate=3.7: running" in subprocess.run(status, capture_output=True, text=True, check=True).stdout, 60)
     wait_until(lambda: list(tmp_path.glob("marathon/checkpoints/*/*")), 60)
     subprocess.run(["scancel", "--signal=USR2", f"{number}_0"], check=True)
@@ -211,5 +212,5 @@ def test_one_array_job_does_a_sweep_and_survives_preemption(slurm, expected, tmp
     alone = sweep(MARATHON, config, results=tmp_path / "alone", progress=False, say=str, **options)
     same(alone, sweep(MARATHON, config, results=tmp_path, progress=False, say=str, **options))
     logs = "\n".join(path.read_text() for path in tmp_path.rglob("jobs/*/*.out"))
-    assert logs.count("Job completed successfully") == 2
+    assert logs.count("Queue completed successfully") == 2
     assert logs.count("Requeued job") == 1

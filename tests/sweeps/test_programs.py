@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from closedform.sweeps import programs
-from closedform.sweeps.programs import Program
+from closedform.sweeps.engine import programs
+from closedform.sweeps.engine.programs import Program
 
 MATRICES = jax.ShapeDtypeStruct((3, 4, 4), jnp.float32)
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from closedform.sweeps import progress as progress_module
-from closedform.sweeps.progress import Progress
+from closedform.sweeps.engine import progress as progress_module
+from closedform.sweeps.engine.progress import Progress
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from closedform.contract import Count, Fraction, NonNegative, Positive, Static, check
-from closedform.sweeps import config as config_
-from closedform.sweeps import store
-from closedform.sweeps.assemble import merged
-from closedform.sweeps.plan import Group, make_parts, make_plan
+from closedform.sweeps.contract import config as config_
+from closedform.sweeps.contract.request import make_plan
+from closedform.sweeps.engine.plan import Group, make_parts
+from closedform.sweeps.results import store
+from closedform.sweeps.results.merge import merged
 from closedform.theory.kernels import deep_kernels
 from zoo import decay
 from zoo.decay import Config as Decay

@@ -9,11 +9,11 @@ import pytest
 
 from closedform.contract import Tolerance
 from closedform.sweeps import Settings, UsageError, compare, find, load, provenance, run, sweep
-from closedform.sweeps import digest as digest_module
-from closedform.sweeps import job as job_module
-from closedform.sweeps import programs as programs_module
-from closedform.sweeps import runner as runner_module
-from closedform.sweeps import store as store_module
+from closedform.sweeps import api as api_module
+from closedform.sweeps.contract import sources as sources_module
+from closedform.sweeps.engine import programs as programs_module
+from closedform.sweeps.engine import queue as queue_module
+from closedform.sweeps.results import store as store_module
 from zoo import decay, estimate, explosive
 
 
@@ -106,7 +106,7 @@ def test_floats_share_one_program_and_ints_do_not(quiet, monkeypatch):
 
 def test_what_is_on_disk_is_not_computed_again(quiet, monkeypatch):
     first = sweep(estimate, over=estimate.GRID, **quiet[0])
-    monkeypatch.setattr(job_module, "execute", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(queue_module, "execute", lambda *_: pytest.fail("computed again"))
     same(first, sweep(estimate, over=estimate.GRID, **quiet[0]))
     same(first, load(estimate, over=estimate.GRID, results=quiet[0]["results"]))
     assert load(estimate, {"scale": 9.0}, results=quiet[0]["results"]) is None
@@ -175,14 +175,14 @@ def test_a_damaged_or_old_file_is_kept_aside_and_recomputed(damage, quiet, monke
 
 def test_a_result_of_other_sources_is_shown_as_stale_and_never_mixed(quiet, monkeypatch):
     first = run(decay, seeds=2, **quiet[0])
-    monkeypatch.setattr(runner_module, "source_digest", lambda module: "another")
+    monkeypatch.setattr(api_module, "source_digest", lambda module: "another")
     same(first, run(decay, seeds=2, **quiet[0]))
     assert "stale" in quiet[1].pop()
     assert provenance(load(decay, results=quiet[0]["results"], say=str))["digest"] != "another"
     grown = run(decay, seeds=3, **quiet[0])  # a third seed would mix digests: all three are computed by the new sources
     assert provenance(grown)["digest"] == "another"
     assert quiet[1] == []
-    monkeypatch.setattr(runner_module, "source_digest", lambda module: "third")
+    monkeypatch.setattr(api_module, "source_digest", lambda module: "third")
     assert provenance(run(decay, seeds=3, refresh=True, **quiet[0]))["digest"] == "third"
     assert provenance(run(decay, seeds=2, **quiet[0]))["digest"] == "third"
     assert len({path.name for path in quiet[0]["results"].rglob("*.nc")}) == 3  # each kept in its own file
@@ -194,7 +194,7 @@ def test_digest_ignores_comments_docstrings_and_tolerances(tmp_path):
         path.write_text(text)
         module = types.ModuleType("module")
         module.__file__ = str(path)
-        return digest_module.source_digest(module)
+        return sources_module.source_digest(module)
 
     plain = digest('"""One."""\nTOLERANCE = {"x": 1}\ndef f(x):\n    """Doc."""\n    return x + 1\n')
     assert plain == digest('"""Two."""\nTOLERANCE = {"x": 2}\n\n\ndef f(x):\n    # why\n    return (x + 1)\n')
@@ -207,15 +207,15 @@ def test_digest_ignores_comments_docstrings_and_tolerances(tmp_path):
 
 def test_digest_follows_imports_inside_the_package():
     module = find("xor/phases").module
-    imported = {path.name for path in digest_module.imported_files(digest_module._ROOT / "experiments/xor/phases.py")}
+    imported = {path.name for path in sources_module.imported_files(sources_module._ROOT / "experiments/xor/phases.py")}
     assert {"phases.py", "_training.py", "two_layer.py", "xor_mean_field.py", "xor.py"} <= imported
-    assert len(digest_module.source_digest(module)) == 16
+    assert len(sources_module.source_digest(module)) == 16
 
 
 def test_unwritable_folder_is_said_before_anything_runs(tmp_path, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    monkeypatch.setattr(job_module, "execute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(queue_module, "execute", lambda *_: pytest.fail("computed"))
     with pytest.raises(UsageError, match="cannot be written"):
         run(decay, seeds=2, results=blocked, progress=False)
 
@@ -259,7 +259,7 @@ def copy_of(module, **changes):
     ],
 )
 def test_bad_requests_name_the_field_what_was_given_and_what_is_allowed(request_, says, quiet, monkeypatch):
-    monkeypatch.setattr(job_module, "execute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(queue_module, "execute", lambda *_: pytest.fail("computed"))
     arguments = {"experiment": decay, "seeds": 2, **quiet[0], **request_}
     with pytest.raises(UsageError, match=says):
         run(arguments.pop("experiment"), **arguments)
@@ -295,7 +295,7 @@ def test_literals_and_nested_fields(quiet):
     ],
 )
 def test_a_broken_contract_is_said_before_anything_compiles(module, changes, says, quiet, monkeypatch):
-    monkeypatch.setattr(job_module, "execute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(queue_module, "execute", lambda *_: pytest.fail("computed"))
     with pytest.raises(UsageError, match=says):
         run(copy_of(module, **changes), seeds=2, **quiet[0])
 

@@ -17,13 +17,13 @@ import pytest
 from jaxtyping import Array, Float
 
 from closedform.sweeps import Settings, UsageError, compare, find, load, run, sweep
-from closedform.sweeps import execution as execution_module
-from closedform.sweeps import job as job_module
-from closedform.sweeps import memory as memory_module
-from closedform.sweeps import plan as plan_module
-from closedform.sweeps import runner as runner_module
-from closedform.sweeps import store as store_module
-from closedform.sweeps.status import sweeps_of
+from closedform.sweeps import api as api_module
+from closedform.sweeps.engine import executor as executor_module
+from closedform.sweeps.engine import memory as memory_module
+from closedform.sweeps.engine import plan as plan_module
+from closedform.sweeps.engine import queue as queue_module
+from closedform.sweeps.results import store as store_module
+from closedform.sweeps.results.catalogue import sweeps_of
 from zoo import decay, estimate, explosive, fragile
 
 
@@ -123,14 +123,14 @@ def test_values_of_every_kind_label_an_axis(quiet):
 
 def test_a_larger_grid_computes_only_what_is_new(quiet, monkeypatch):
     sweep(decay, over={"rate": (0.1, 0.3)}, seeds=3, **quiet[0])
-    taken, original = [], job_module.Job._away
+    taken, original = [], queue_module.Queue._away
 
     def away(self, batch):
         if batch.seeds is not None:
             taken.extend(zip(batch.cells.tolist(), batch.seeds.tolist(), strict=True))
         return original(self, batch)
 
-    monkeypatch.setattr(job_module.Job, "_away", away)
+    monkeypatch.setattr(queue_module.Queue, "_away", away)
     sweep(decay, over={"rate": (0.1, 0.2, 0.3)}, seeds=4, **quiet[0])
     assert sorted(taken) == [(0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (2, 3)]
     paths = [path.name.partition("-")[0] for path in quiet[0]["results"].glob("zoo/decay/??/*.nc")]
@@ -143,7 +143,7 @@ def test_many_cells_share_files_and_are_found_again(quiet, monkeypatch, tmp_path
     many = sweep(decay, over={"rate": rates}, seeds=2, **quiet[0])
     files = list((quiet[0]["results"] / "zoo/decay/blocks").rglob("*.nc"))
     assert len(files) == 4
-    monkeypatch.setattr(job_module, "execute", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(queue_module, "execute", lambda *_: pytest.fail("computed again"))
     same(many, sweep(decay, over={"rate": rates}, seeds=2, **quiet[0]))
     few = sweep(decay, over={"rate": rates[3:5]}, seeds=2, **quiet[0])  # another grid finds them inside the blocks
     np.testing.assert_array_equal(few["simulation"]["x"], many["simulation"]["x"].values[3:5])
@@ -172,7 +172,7 @@ def test_many_cells_share_files_and_are_found_again(quiet, monkeypatch, tmp_path
     ],
 )
 def test_bad_grids_are_refused_before_anything_compiles(asked, says, quiet, monkeypatch):
-    monkeypatch.setattr(job_module, "execute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(queue_module, "execute", lambda *_: pytest.fail("computed"))
     with pytest.raises(UsageError, match=says):
         sweep(decay, seeds=2, **quiet[0], **asked)
 
@@ -185,7 +185,7 @@ def test_numbers_out_of_numpy_are_numbers(quiet):
 
 
 def test_a_field_that_is_called_like_a_result_is_refused_before_it_runs(quiet, monkeypatch):
-    monkeypatch.setattr(job_module, "execute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(queue_module, "execute", lambda *_: pytest.fail("computed"))
     for name in ("value", "seed", "failed"):
         with pytest.raises(UsageError, match=f"{name}: is also the name of a result"):
             sweep(lambda key, config, name=name: config[name], {name: 1.0}, over={name: (1.0, 2.0)}, seeds=1, **quiet[0])
@@ -204,7 +204,7 @@ def test_precisions_of_a_grid_are_not_rounded_to_the_lowest(scale, quiet):
 
 def test_one_result_never_mixes_sources(quiet, monkeypatch):
     sweep(decay, over={"rate": (0.1,)}, seeds=2, **quiet[0])
-    monkeypatch.setattr(runner_module, "source_digest", lambda module: "another")
+    monkeypatch.setattr(api_module, "source_digest", lambda module: "another")
     asked = dict(over={"rate": (0.1, 0.2)}, seeds=2)
     sweep(decay, **asked, **quiet[0])
     digests = [json.loads(text)["digest"] for text in _provenances(quiet[0]["results"])]
@@ -320,7 +320,7 @@ def test_a_cell_that_raises_is_recorded_and_the_others_finish(quiet, monkeypatch
     assert [row.verdict == "agrees" for row in rows] == [True, False, False, False, True, False]
     assert {row.verdict for row in rows} == {"agrees", "no verdict (failed)"}
 
-    monkeypatch.setattr(job_module, "execute", lambda *_: pytest.fail("ran again unasked"))
+    monkeypatch.setattr(queue_module, "execute", lambda *_: pytest.fail("ran again unasked"))
     same(result, sweep(fragile, over=over, seeds=6, **quiet[0]))
     monkeypatch.undo()
     monkeypatch.setattr(fragile, "BROKEN", 99.0)
@@ -394,13 +394,13 @@ def test_diverged_seeds_cost_no_more_steps(batching, quiet):
 def test_blocks_shrink_to_the_memory_that_is_free(batching, reference, quiet, monkeypatch):
     """With little free, the compiler's count of bytes makes the blocks smaller; the numbers stay."""
     compiled = []
-    original = execution_module.programs
+    original = executor_module.programs
 
     def counting(experiment, config, steps, capacity, *rest):
         compiled.append(capacity)
         return original(experiment, config, steps, capacity, *rest)
 
-    monkeypatch.setattr(execution_module, "programs", counting)
+    monkeypatch.setattr(executor_module, "programs", counting)
     monkeypatch.setattr(memory_module, "free_bytes", lambda device: 20_000)
     settings = Settings(batching=batching, threads=1, block=200 if batching == "vmap" else None)
     result = sweep(decay, over={"rate": (0.1, 0.3), "dim": (3, 5)}, seeds=7, settings=settings, **quiet[0])
@@ -417,21 +417,21 @@ def test_a_run_that_cannot_fit_is_said(quiet, monkeypatch):
 
 
 def test_a_block_that_runs_out_of_memory_is_done_in_halves(quiet, reference, monkeypatch):
-    original = execution_module._Lane.simulate
+    original = executor_module._Lane.simulate
 
     def simulate(self, batch, source):
         if self.capacity > 2:
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
         return original(self, batch, source)
 
-    monkeypatch.setattr(execution_module._Lane, "simulate", simulate)
+    monkeypatch.setattr(executor_module._Lane, "simulate", simulate)
     settings = Settings(block=7)
     same(reference, sweep(decay, over={"rate": (0.1, 0.3), "dim": (3, 5)}, seeds=7, settings=settings, **quiet[0]))
 
 
 def test_memory_that_two_threads_exhaust_together_fails_nothing(quiet, reference, monkeypatch):
     """Blocks of one run, and no memory for two of them at a time: from then on one after the other."""
-    original, inside, together = execution_module._Lane.simulate, [], threading.Event()
+    original, inside, together = executor_module._Lane.simulate, [], threading.Event()
 
     def simulate(self, batch, source):
         inside.append(1)
@@ -444,7 +444,7 @@ def test_memory_that_two_threads_exhaust_together_fails_nothing(quiet, reference
         finally:
             inside.pop()
 
-    monkeypatch.setattr(execution_module._Lane, "simulate", simulate)
+    monkeypatch.setattr(executor_module._Lane, "simulate", simulate)
     settings = Settings(threads=3, block=1)
     same(reference, sweep(decay, over={"rate": (0.1, 0.3), "dim": (3, 5)}, seeds=7, settings=settings, **quiet[0]))
     assert together.is_set()

@@ -6,23 +6,24 @@ import jax
 import numpy as np
 import pytest
 
-from closedform.sweeps import Settings, UsageError, agrees, checkpoints, compare, find, load, run, sweep
-from closedform.sweeps import execution as execution_module
-from closedform.sweeps import job as job_module
-from closedform.sweeps.traced import program_digest
+from closedform.sweeps import Settings, UsageError, agrees, compare, find, load, run, sweep
+from closedform.sweeps.contract.digest import program_digest
+from closedform.sweeps.engine import checkpoints
+from closedform.sweeps.engine import executor as executor_module
+from closedform.sweeps.engine import queue as queue_module
 from zoo import regression
 
 
 @pytest.fixture
 def trained_steps(monkeypatch):
     """How many steps the engine has done, over all runs."""
-    done, advanced = [0], job_module.Job.advanced
+    done, advanced = [0], queue_module.Queue.advanced
 
     def counted(self, steps):
         done[0] += steps
         advanced(self, steps)
 
-    monkeypatch.setattr(job_module.Job, "advanced", counted)
+    monkeypatch.setattr(queue_module.Queue, "advanced", counted)
     return done
 
 
@@ -81,7 +82,7 @@ def test_the_state_is_loaded_with_the_names_of_its_fields(tmp_path):
 
 
 def test_states_beyond_what_is_held_in_memory_are_written_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("closedform.sweeps.job.KEPT_BYTES", 1)
+    monkeypatch.setattr("closedform.sweeps.engine.queue.KEPT_BYTES", 1)
     sweep(regression, seeds=3, settings=Settings(threads=1, block=1), **options(tmp_path))
     assert len(list(tmp_path.glob("**/states/*/*.nc"))) == 3
     state = load(regression, results=tmp_path).state
@@ -157,7 +158,7 @@ def test_a_training_that_meets_nan_is_marked_and_not_measured(tmp_path):
 
 
 def test_a_large_state_is_not_kept_and_said_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(execution_module, "KEPT_BYTES", 10)
+    monkeypatch.setattr(executor_module, "KEPT_BYTES", 10)
     lines = []
     run(regression, seeds=4, results=tmp_path, progress=False, say=lines.append, settings=Settings(block=1))
     assert len([line for line in lines if "is not kept" in line]) == 1

@@ -72,7 +72,8 @@ def work(results, log, options, settings, *, after=None, stop=None, inside=None)
     So that no test has to be quick enough, the process sends itself the signal `stop` after so many checkpoints, or is killed
     at the file operation number `inside` of those that write checkpoints.
     """
-    from closedform.sweeps import Settings, checkpoints, sweep
+    from closedform.sweeps import Settings, sweep
+    from closedform.sweeps.engine import checkpoints
 
     from . import marathon
 

@@ -10,8 +10,8 @@ import jax
 from jax.extend import core
 
 import closedform
-from closedform.sweeps import config as config_
-from closedform.sweeps.programs import precision, wants_float64
+from closedform.sweeps.contract import config as config_
+from closedform.sweeps.contract.precision import precision, wants_float64
 
 THEORY = str(Path(closedform.__file__).resolve().parent / "theory")
 NO_LAW = f"{THEORY}/numerics"

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from .errors import UsageError
+from ..errors import UsageError
 
 _SCHEMA = 1
 _OVERHEAD_BYTES = 1 << 18  # of a checkpoint, besides its arrays

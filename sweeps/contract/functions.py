@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..errors import UsageError, unknown
 from . import config as config_
-from .errors import UsageError, unknown
-from .plan import hashed
+from .config import hashed
 
 _ONLY = "value"  # the name of the result of a function that returns one array
 

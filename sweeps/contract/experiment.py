@@ -23,13 +23,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ..contract import Tolerance
+from ...contract import Tolerance
+from ..errors import UsageError, unknown
 from . import config as config_
-from .errors import UsageError, unknown
 
 ENGINE_FIELDS = ("diverged", "failed", "stored")  # that the engine adds to what an experiment measures
 _PACKAGE = __name__.split(".")[0]
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 _WANTED = {

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import store
-from .assemble import coordinates, merged
-from .plan import Group, Plan, make_groups
+from ..contract.request import Plan
+from ..results import store
+from ..results.merge import coordinates, merged
+from . import provenance
+from .plan import Group, make_groups
 
 if TYPE_CHECKING:
     import xarray
@@ -28,7 +30,7 @@ def placeholder(plan: Plan) -> xarray.DataTree:
         raise failed[min(failed)]
     draw = np.random.default_rng(0)
     pieces = [(_block(plan, group, draw), list(range(len(group.cells))), group.cells) for group in groups]
-    return merged(plan, pieces, (), store.new_provenance(plan, plan.cells[0].config, seconds=0.0))
+    return merged(plan, pieces, (), provenance.new(plan, plan.cells[0].config, seconds=0.0))
 
 
 def _block(plan: Plan, group: Group, draw: np.random.Generator) -> store.Block:
@@ -51,4 +53,6 @@ def _block(plan: Plan, group: Group, draw: np.random.Generator) -> store.Block:
                     variables[side, field] = (*lead, *steps, *declared.axes), values if drawn else values[:, 0]
     variables["simulation", "diverged"] = ("cell", "seed"), np.zeros((cells, seeds), bool)
     names = [plan.cells[cell].name for cell in group.cells]
-    return store.Block(names, plan.seeds, np.ones((cells, seeds), bool), variables, coordinates(variables, group), {})
+    return store.Block(
+        names, plan.seeds, np.ones((cells, seeds), bool), variables, coordinates(variables, group.labels, group.steps), {}
+    )

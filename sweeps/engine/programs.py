@@ -13,10 +13,9 @@ Every program is compiled ahead of time from shapes alone: before the first run 
 
 from __future__ import annotations
 
-import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
@@ -25,24 +24,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import config as config_
-from .experiment import Experiment, to_float64
+from ..contract import config as config_
+from ..contract.experiment import Experiment, to_float64
+from ..contract.precision import precision, wants_float64
 
 Batching = Literal["map", "vmap"]
 
 _CHECK_EVERY = 256  # steps: how long a run that became NaN can go on unnoticed between two records
-
-
-def wants_float64(config: Any) -> bool:
-    """Simulations are float32 unless the Config has a field `dtype` that says "float64"."""
-    return getattr(config, "dtype", "float32") == "float64"
-
-
-@contextlib.contextmanager
-def precision(float64: bool) -> Iterator[None]:
-    """Thread-local precision: float64 or not, and products in the full precision of their type."""
-    with jax.enable_x64(float64), jax.default_matmul_precision("highest"):
-        yield
 
 
 class Carry(NamedTuple):

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contract import Tolerance
-from . import config
+from ...contract import Tolerance
+from ..contract import config
+from ..contract.experiment import Experiment, constant, docstring, find, find_figure, names, read_about
+from ..errors import UsageError
 from .agreement import Row
-from .errors import UsageError
-from .experiment import Experiment, constant, docstring, find, find_figure, names, read_about
-from .status import SweepStatus
+from .catalogue import SweepStatus
 from .store import provenance
 
 if TYPE_CHECKING:

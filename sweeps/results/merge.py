@@ -4,63 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..contract.request import Plan
 from . import store
-from .plan import Group, Plan
+from .stock import Stock, meeting
 
 if TYPE_CHECKING:
     import xarray
 
 POINT = "point"  # the axis of a grid whose fields are swept together
-
-
-class Stock(NamedTuple):
-    """Which runs of a plan are on disk, by the digest of the sources that computed them."""
-
-    files: list[store.Header]
-    have: dict[str, np.ndarray]  # {digest: bool (cell, seed)}, in the order of the plan
-    messages: list[str]
-
-    def sources(self, plan: Plan, refresh: bool = False) -> list[str | None]:
-        """For each cell the digest whose runs to show, or None where runs are missing; never two digests.
-
-        That is the digest of the current code or, unless `refresh`, of an earlier version that has all runs where the current
-        code has not. For a plain function only the current code counts: its name does not identify it.
-        """
-        table = self.have.get(plan.digest, np.zeros((len(plan.cells), len(plan.seeds)), bool))
-        own: np.ndarray = np.asarray(table.all(axis=1))
-        others = [] if refresh or hasattr(plan.experiment.module, "FUNCTIONS") else sorted(set(self.have) - {plan.digest})
-        for digest in others if not own.all() else ():
-            if self.have[digest].all():
-                return [digest] * len(plan.cells)
-        return [plan.digest if there else None for there in own.tolist()]
-
-
-def take_stock(plan: Plan) -> Stock:
-    """Which runs of a plan's cells are on disk, from the headers of the files."""
-    files, messages = store.headers(plan.home, [cell.name for cell in plan.cells])
-    return Stock(files, tables(files, [cell.name for cell in plan.cells], plan.seeds), messages)
-
-
-def tables(files: Sequence[store.Header], cells: Sequence[str], seeds: Sequence[int]) -> dict[str, np.ndarray]:
-    """Which runs the files hold, {digest: bool (cell, seed)}."""
-    place = {cell: index for index, cell in enumerate(cells)}
-    column = {seed: index for index, seed in enumerate(seeds)}
-    have: dict[str, np.ndarray] = {}
-    for file in files:
-        table = have.setdefault(file.digest, np.zeros((len(cells), len(seeds)), bool))
-        (rows, at), (columns, of) = meeting(file.cells, place), meeting(file.seeds, column)
-        table[np.ix_(at, of)] |= file.stored[np.ix_(rows, columns)]
-    return have
-
-
-def meeting(labels: Sequence[Any], place: dict[Any, int]) -> tuple[list[int], list[int]]:
-    """Indices of the labels that have a place, and those places."""
-    pairs = [(index, place[label]) for index, label in enumerate(labels) if label in place]
-    return [index for index, _ in pairs], [at for _, at in pairs]
 
 
 def assemble(
@@ -129,12 +84,14 @@ def merged(plan: Plan, pieces: list[Piece], failed: Collection[int], provenance:
     return _labelled(plan, whole, labels, failed, provenance)
 
 
-def coordinates(variables: Mapping[Any, tuple[tuple[str, ...], np.ndarray]], group: Group) -> dict[str, np.ndarray]:
-    """Labels of the axes of a block's variables: the group's steps and labels, or positions from 0 on."""
+def coordinates(
+    variables: Mapping[Any, tuple[tuple[str, ...], np.ndarray]], labels: Mapping[str, tuple], steps: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Labels of the axes of a block's variables: those that are given, the steps, or positions from 0 on."""
     sizes = {axis: size for axes, array in variables.values() for axis, size in zip(axes, array.shape, strict=True)}
     found = {axis: np.arange(size) for axis, size in sizes.items() if axis not in ("cell", "seed")}
-    found |= {axis: np.asarray(values) for axis, values in group.labels.items() if axis in found}
-    return found if group.steps is None or "step" not in found else {**found, "step": group.steps}
+    found |= {axis: np.asarray(values) for axis, values in labels.items() if axis in found}
+    return found if steps is None or "step" not in found else {**found, "step": steps}
 
 
 def _labels(blocks: Sequence[store.Block]) -> dict[str, np.ndarray]:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
+from ..contract.config import hashed
 from . import store
-from .plan import hashed
 
 if TYPE_CHECKING:
     import xarray

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 _PACKAGE = __name__.split(".")[0]
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 # read when results are compared, never part of one
 _METADATA = frozenset({"TOLERANCE", "SHARED", "QUICK", "GRID", "PRESETS", "SEEDS"})
 _INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}

@@ -14,15 +14,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from . import config as config_
-from .assemble import assemble, take_stock
+from .api import ENGINE_DECIDES, RESULTS, Experimental, failures, request, work
+from .contract import config as config_
+from .contract.config import hashed
+from .contract.functions import from_file, source_file
+from .contract.request import Plan
+from .engine.executor import Settings
+from .engine.queue import Queue
 from .errors import UsageError
-from .execution import Settings
-from .functions import from_file, source_file
-from .job import Job, forget_failures
-from .plan import Plan, hashed
-from .runner import ENGINE_DECIDES, RESULTS, Experimental, failures, manifest, note_request, request, work, write_whole
-from .store import check_writable
+from .results.failures import forget_failures
+from .results.merge import assemble
+from .results.notes import manifest, note_request, write_whole
+from .results.stock import take_stock
+from .results.store import check_writable
 
 _SIGNAL_SECONDS = 90  # Slurm warns a process this long before its time is up: enough to write its checkpoints
 
@@ -120,7 +124,7 @@ class Task:
 
     def __call__(self, number: int) -> dict[str, Any]:
         """Work, in a thread: the main one has to hear Slurm's signals. Returns how many cells of the sweep have failed."""
-        self._job: Job | None = None
+        self._job: Queue | None = None
         self._stopped = False
         outcome: dict[str, Any] = {}
 
@@ -166,7 +170,7 @@ class Task:
                 write_whole(plan, tree)
         return len(failed)
 
-    def _started(self, job: Job) -> None:
+    def _started(self, job: Queue) -> None:
         self._job = job
         if self._stopped:
             job.stop.set()

@@ -1,8 +1,8 @@
-"""The job of one process: claim parts of a plan, hand out their runs, store what comes back.
+"""The work of one process: lock parts of a plan, hand out their runs, store what comes back.
 
-Several processes may have the same job at the same time, on one machine or many: each claims one part after another, and leaves
+Several processes may have the same job at the same time, on one machine or many: each locks one part after another and leaves
 alone the parts that another one holds. A part is stored when its last run is done, and its finished runs are stored every few
-minutes; what a killed process leaves (finished runs, checkpoints) is taken up by whoever claims the part next. `Job.run` calls
+minutes; what a killed process leaves (finished runs, checkpoints) is taken up by whoever locks the part next. `Queue.run` calls
 `execution.execute`, whose threads call back: `take` a batch, then `finished`, `failed`, ... (explained at `execution.Source`).
 """
 
@@ -12,158 +12,32 @@ import collections
 import contextlib
 import itertools
 import json
-import math
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from . import checkpoints, claims, memory, states, store
-from . import config as config_
-from .assemble import Stock, coordinates, meeting
-from .errors import UsageError
-from .execution import KEPT_BYTES, Batch, Settings, execute
-from .plan import Group, Part, Plan, hashed, make_groups, make_parts, trained_name
+from ..contract import config as config_
+from ..contract.config import hashed
+from ..contract.request import Plan
+from ..errors import UsageError
+from ..results import locks, states, store
+from ..results.failures import Failure, failure_of, read_failures
+from ..results.stock import Stock
+from . import checkpoints, memory, provenance
+from .executor import KEPT_BYTES, Batch, Settings, execute
+from .part import Ended, OpenPart
+from .plan import Part, make_groups, make_parts
 from .progress import Progress
 
 _POLL_SECONDS = 1.0  # between two looks at parts that another process holds
 
 
-class Failure(NamedTuple):
-    """Why a cell has no result."""
-
-    line: str  # type and message
-    text: str  # the traceback
-    error: Exception | None = None  # None: read from disk
-
-
-def _failure(error: Exception) -> Failure:
-    message = str(error).strip().split("\n")
-    raised_by_callback = "Traceback (most recent call last)" in str(error)  # that is the message then, and its end the reason
-    line = message[-1] if raised_by_callback else f"{type(error).__name__}: {message[0]}"
-    return Failure(line, "".join(traceback.format_exception(error)), error)
-
-
-def read_failures(path: Path, digest: str | None) -> dict[str, Failure]:
-    """The cells that a file says have raised, by name; those of other sources do not count (None: all do)."""
-    with contextlib.suppress(OSError, ValueError, KeyError, IndexError):
-        said = json.loads(path.read_text())
-        if digest in (None, said["digest"]):
-            return {cell: Failure(*said["errors"][index]) for cell, index in said["cells"].items()}
-    return {}
-
-
-def recorded_failures(home: Path, digest: str | None) -> dict[str, Failure]:
-    """All cells of an experiment that have raised, by name."""
-    found: dict[str, Failure] = {}
-    for path in sorted((home / "failed").glob("*.json")):
-        found |= read_failures(path, digest)
-    return found
-
-
-def forget_failures(plan: Plan) -> None:
-    """Let the cells of a plan be tried again."""
-    names = {cell.name for cell in plan.cells}
-    for path in (plan.home / "failed").glob("*.json"):
-        if not names.isdisjoint(read_failures(path, None)):
-            said = json.loads(path.read_text())
-            said["cells"] = {cell: index for cell, index in said["cells"].items() if cell not in names}
-            with contextlib.suppress(UsageError):  # a folder that cannot be written is not computed in either
-                store.write_bytes(path, json.dumps(said).encode())
-
-
-class _Ended(NamedTuple):
-    """Trained states of some runs of one cell, in memory until their part is stored."""
-
-    row: int
-    seeds: list[int]
-    shapes: Any  # what the leaves are leaves of, without numbers
-    leaves: list[np.ndarray]
-
-
-class _Open:
-    """A part that this process holds: what it knows of its runs, and what is left to do."""
-
-    def __init__(self, part: Part, plan: Plan, group: Group, claim: claims.Claim):
-        self.part, self.group, self.claim = part, group, claim
-        self.names = [plan.cells[cell].name for cell in part.cells]
-        self.shape = (len(part.cells), len(part.seeds))
-        training = group.experiment.training
-        configs = [plan.cells[cell].config for cell in part.cells] if training else []
-        self.trainings = [trained_name(group, plan.root_seed, config) for config in configs]
-        self.simulated = np.zeros(self.shape, bool)
-        self.predicted = np.full(self.shape[0], group.experiment.conditional or not group.experiment.predictions)
-        self.waiting = np.zeros(self.shape, bool)  # runs to hand out
-        self.flying = 0  # batches handed out and not back
-        self.variables: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
-        self.seconds = 0.0
-        self.supersedes: list[Path] = []
-        self.ended: list[_Ended] = []
-        self.stored_at, self.unstored = time.monotonic(), False
-        self.writing, self.closing, self.closed = threading.Lock(), False, False
-
-    def put(self, side: str, rows: np.ndarray, result: Any, lead: tuple[str, ...]) -> None:
-        """Results of one side, leaves leading with the rows of the flattened `lead` axes; curves belong to the simulation."""
-        experiment, curves = self.group.experiment, side == "curves"
-        steps, side = ("step",) if experiment.dynamics or curves else (), "simulation" if curves else side
-        for name, field in (experiment.curves if curves else experiment.fields).items():
-            leaf = getattr(result, name)
-            if leaf is not None:
-                array = self._array((side, name), (*lead, *steps, *field.axes), leaf.shape[1:], leaf.dtype)
-                runs = math.prod(array.shape[: len(lead)])  # not -1: an axis of the result may be empty
-                array.reshape(runs, *leaf.shape[1:])[rows] = leaf
-
-    def take_over(self, block: store.Block) -> None:
-        """Take the runs of this part from a file."""
-        rows, at = meeting(block.cells, {name: row for row, name in enumerate(self.names)})
-        columns, of = meeting(block.seeds, {seed: column for column, seed in enumerate(self.part.seeds)})
-        if not rows or not columns:
-            return
-        new = block.stored[np.ix_(rows, columns)] & ~self.simulated[np.ix_(at, of)]
-        for key, (axes, array) in block.variables.items():
-            if key == ("simulation", "diverged"):  # follows from the numbers
-                continue
-            lead = 2 if "seed" in axes else 1
-            mine = self._array(key, axes, array.shape[lead:], array.dtype)
-            if lead == 1:
-                mine[at] = array[rows]
-                continue
-            mask = new.reshape(*new.shape, *[1] * (array.ndim - 2))
-            mine[np.ix_(at, of)] = np.where(mask, array[np.ix_(rows, columns)], mine[np.ix_(at, of)])
-        self.simulated[np.ix_(at, of)] |= new
-        self.predicted[at] = True  # a run is stored together with what is predicted of its cell
-        self.seconds += block.provenance["seconds"]
-
-    def _array(self, key: tuple[str, str], axes: tuple[str, ...], inner: tuple[int, ...], dtype: Any) -> np.ndarray:
-        if key not in self.variables:
-            shape = self.shape if "seed" in axes else self.shape[:1]
-            self.variables[key] = axes, np.full((*shape, *inner), np.nan, dtype)
-        return self.variables[key][1]
-
-    def block(self, plan: Plan) -> store.Block | None:
-        """The runs that are done, simulated and predicted, as they go to disk; None if there are none."""
-        stored = self.simulated & self.predicted[:, None]
-        rows, columns = np.flatnonzero(stored.any(axis=1)), np.flatnonzero(stored.any(axis=0))
-        if not rows.size:
-            return None
-        variables = {
-            key: (axes, array[np.ix_(rows, columns)] if "seed" in axes else array[rows])
-            for key, (axes, array) in self.variables.items()
-        }
-        cells, seeds = [self.names[row] for row in rows], [self.part.seeds[column] for column in columns]
-        said = store.new_provenance(plan, plan.cells[self.part.cells[rows[0]]].config, self.seconds)
-        if self.trainings:
-            said["trained"] = {self.names[row]: self.trainings[row] for row in rows}
-        labels = coordinates(variables, self.group)
-        return store.Block(cells, seeds, stored[np.ix_(rows, columns)], variables, labels, said)
-
-
-class Job:
+class Queue:
     """What a plan lacks, as a source of batches for `execute`."""
 
     def __init__(
@@ -184,7 +58,7 @@ class Job:
         self.wanted = np.asarray(missing) & ~np.isin(np.arange(len(missing)), list(failed))
         self.groups, broken = make_groups(plan, self.wanted.tolist())
         for cell, error in broken.items():
-            self.failures[cell] = _failure(error)
+            self.failures[cell] = failure_of(error)
         if broken:
             name = hashed([plan.cells[cell].name for cell in broken])
             self._record(plan.home / "failed" / f"{name}.json", list(broken))
@@ -207,12 +81,12 @@ class Job:
         for part in self.unopened:
             self.left[part.group] += self.runs_of[part.name]
         self.total = sum(count * group.length for count, group in zip(self.left, self.groups, strict=True))
-        self.open: dict[str, _Open] = {}
-        self.predicting: collections.deque[tuple[_Open, np.ndarray]] = collections.deque()
-        self.resuming: collections.deque[tuple[_Open, checkpoints.Saved | states.Trained, np.ndarray, list[int]]] = (
+        self.open: dict[str, OpenPart] = {}
+        self.predicting: collections.deque[tuple[OpenPart, np.ndarray]] = collections.deque()
+        self.resuming: collections.deque[tuple[OpenPart, checkpoints.Saved | states.Trained, np.ndarray, list[int]]] = (
             collections.deque()
         )
-        self.ready: collections.deque[tuple[_Open, np.ndarray]] = collections.deque()
+        self.ready: collections.deque[tuple[OpenPart, np.ndarray]] = collections.deque()
         self.again: collections.deque[Batch] = collections.deque()  # halves of batches that raised
         self.lock = threading.Lock()
         self.said_large = False
@@ -243,7 +117,7 @@ class Job:
         finally:
             with contextlib.ExitStack() as ending:  # each of them, whatever becomes of the others
                 for part in list(self.open.values()):
-                    ending.callback(part.claim.release, done=False)
+                    ending.callback(part.lock.release, done=False)
                     ending.callback(self._store, part, final=False)
             self.open.clear()
 
@@ -254,12 +128,12 @@ class Job:
             while True:
                 if self.again:
                     batch = self.again.popleft()
-                    for part, _ in batch.ticket:
-                        part.flying -= 1
+                    for part, _ in batch.origin:
+                        part.in_flight -= 1
                     return self._away(batch)
                 if self.predicting:
                     part, rows = self.predicting.popleft()
-                    part.flying -= 1  # it flew while it waited, so that the part stayed open
+                    part.in_flight -= 1  # it flew while it waited, so that the part stayed open
                     return self._away(self._batch([(part, rows)], predict=True))
                 if self.resuming:
                     part, saved, places, rows = self.resuming.popleft()
@@ -280,7 +154,7 @@ class Job:
     def finished(self, batch: Batch, results: dict[str, Any], seconds: float) -> None:
         begin = 0
         with self.lock:
-            for part, places in batch.ticket:
+            for part, places in batch.origin:
                 mine = slice(begin, begin + len(places))
                 begin += len(places)
                 for side, result in results.items():
@@ -296,25 +170,25 @@ class Job:
 
     def checkpoint(self, batch: Batch, begin: int, row: int, leaves: list[np.ndarray]) -> None:
         first = 0
-        for part, places in batch.ticket:
+        for part, places in batch.origin:
             runs = [(part.names[place // part.shape[1]], part.part.seeds[place % part.shape[1]]) for place in places.tolist()]
             mine = [leaf[first : first + len(places)] for leaf in leaves]
             try:
                 checkpoints.save(self._checkpoints(part.part), runs, begin, row, mine, self.plan.digest)
             except UsageError:
-                if part.claim.exclusive:
+                if part.lock.exclusive:
                     raise  # else another process may have finished the part and tidied up
             first += len(places)
 
     def trained(self, batch: Batch, carry: Any, leaves: list[np.ndarray]) -> None:
         first, shapes = 0, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), carry)
-        for part, places in batch.ticket:
+        for part, places in batch.origin:
             rows = places // part.shape[1]
             for row in np.unique(rows).tolist():
                 mine = first + np.flatnonzero(rows == row)
                 seeds = [part.part.seeds[place % part.shape[1]] for place in places[rows == row].tolist()]
                 with self.lock:
-                    part.ended.append(_Ended(row, seeds, shapes, [leaf[mine] for leaf in leaves]))
+                    part.ended.append(Ended(row, seeds, shapes, [leaf[mine] for leaf in leaves]))
             first += len(places)
             with self.lock:
                 held = sum(leaf.nbytes for one in part.ended for leaf in one.leaves)
@@ -332,10 +206,10 @@ class Job:
     def returned(self, batch: Batch) -> None:
         with self.lock:
             first = 0
-            for part, places in batch.ticket:
-                part.flying -= 1
+            for part, places in batch.origin:
+                part.in_flight -= 1
                 if batch.seeds is None:
-                    part.flying += 1
+                    part.in_flight += 1
                     self.predicting.append((part, places))
                     continue
                 part.waiting.reshape(-1)[places] = True
@@ -352,21 +226,21 @@ class Job:
             with self.lock:
                 whole, middle = len(batch.cells), len(batch.cells) // 2
                 for first, last in ((0, middle), (middle, whole)):
-                    ticket, begin = [], 0
-                    for part, places in batch.ticket:
+                    origin, begin = [], 0
+                    for part, places in batch.origin:
                         mine = places[max(0, first - begin) : max(0, last - begin)]
                         begin += len(places)
                         if len(mine):
-                            ticket.append((part, mine))
-                            part.flying += 1
-                    smaller = self._batch(ticket, predict=batch.seeds is None)
+                            origin.append((part, mine))
+                            part.in_flight += 1
+                    smaller = self._batch(origin, predict=batch.seeds is None)
                     rows = None if batch.rows is None else batch.rows[first:last]
                     self.again.append(smaller._replace(saved=batch.saved, rows=rows))
-                for part, _ in batch.ticket:
-                    part.flying -= 1
+                for part, _ in batch.origin:
+                    part.in_flight -= 1
                 self.left[batch.group] += 0 if batch.seeds is None else len(batch.cells)
             return
-        part, places = batch.ticket[0]
+        part, places = batch.origin[0]
         row = int(places[0]) if batch.seeds is None else int(places[0]) // part.shape[1]
         with self.lock:
             self._fail(part, row, error)
@@ -380,7 +254,7 @@ class Job:
             for part in group:
                 for row in np.flatnonzero(part.waiting.any(axis=1)):
                     self._fail(part, int(row), error)
-            for part, places in batch.ticket:
+            for part, places in batch.origin:
                 for row in np.unique(places // part.shape[1]).tolist():
                     self._fail(part, row, error)
         self._landed(batch, group)
@@ -391,36 +265,36 @@ class Job:
     # --- with the lock held ---
 
     def _open_next(self) -> bool:
-        """Claim and open the next part that has something left to do; False if there is none to be had."""
+        """Lock and open the next part that has something left to do; False if there is none to be had."""
         while self.unopened:
             part = self.unopened.popleft()
             work = self.runs_of[part.name] * self.groups[part.group].length
             names = [self.plan.cells[cell].name for cell in part.cells]
-            claim = claims.claim(self.plan.home / "claims" / part.name, {"cells": names, "seeds": part.seeds})
-            if claim is None:
+            lock = locks.take(self.plan.home / "locks" / part.name, {"cells": names, "seeds": part.seeds})
+            if lock is None:
                 self.elsewhere.append(part)
                 continue
-            opened = _Open(part, self.plan, self.groups[part.group], claim)
+            opened = OpenPart(part, self.plan, self.groups[part.group], lock)
             try:
                 self._take_up(opened)
             except BaseException:
-                claim.release(done=False)
+                lock.release(done=False)
                 raise
             self.left[part.group] += int(opened.waiting.sum()) - self.runs_of[part.name]
             self.progress.less(work - int(opened.waiting.sum()) * opened.group.length)
             self.runs_of[part.name] = 0
             if not opened.waiting.any():  # somebody else has done it in the meantime
                 checkpoints.remove(self._checkpoints(part))
-                claim.release(done=True)
+                lock.release(done=True)
                 continue
             self.open[part.name] = opened
             return True
         return False
 
-    def _take_up(self, opened: _Open) -> None:
+    def _take_up(self, opened: OpenPart) -> None:
         """Read what is on disk of a part: finished runs, checkpoints, failures; and queue the rest."""
         part, cells, seeds = opened.part, set(opened.names), set(opened.part.seeds)
-        for cut_off in part.path.parent.glob(f".{part.name}*.tmp") if opened.claim.exclusive else ():
+        for cut_off in part.path.parent.glob(f".{part.name}*.tmp") if opened.lock.exclusive else ():
             cut_off.unlink(missing_ok=True)
         known = {file.path for name in opened.names for file in self.files[name]}
         for path in sorted({*known, *(path for path in (part.path, _partial(part)) if path.exists())}):
@@ -438,12 +312,12 @@ class Job:
         opened.waiting[:] = wanted[:, None] & ~opened.simulated
         lacking = np.flatnonzero(~opened.predicted & wanted)
         if lacking.size:
-            opened.flying += 1
+            opened.in_flight += 1
             self.predicting.append((opened, lacking))
         queued = opened.waiting.copy().reshape(-1)
         self._inherit(part)
         self._take_trained(opened, queued)
-        saved, messages = checkpoints.find(self._checkpoints(part), tidy=opened.claim.exclusive)
+        saved, messages = checkpoints.find(self._checkpoints(part), tidy=opened.lock.exclusive)
         for message in messages:
             self.say(message)
         runs = itertools.product(opened.names, part.seeds) if saved else ()
@@ -458,7 +332,7 @@ class Job:
         if queued.any():
             self.ready.append((opened, np.flatnonzero(queued)))
 
-    def _take_trained(self, opened: _Open, queued: np.ndarray) -> None:
+    def _take_trained(self, opened: OpenPart, queued: np.ndarray) -> None:
         """Queue for measuring alone the runs whose trained states are stored, whatever was measured then."""
         group, width = opened.group, opened.shape[1]
         for row, name in enumerate(opened.trainings):
@@ -480,7 +354,7 @@ class Job:
         runs = {(self.plan.cells[cell].name, seed) for cell in part.cells for seed in part.seeds}
         own = self._checkpoints(part)
         for other in own.parent.glob(f"{part.name.partition('-')[0]}-*") if len(part.cells) == 1 else ():
-            held = claims.claim(self.plan.home / "claims" / other.name, {}) if other != own else None
+            held = locks.take(self.plan.home / "locks" / other.name, {}) if other != own else None
             if held is None:
                 continue
             for one in checkpoints.find(other, tidy=held.exclusive)[0] if held.exclusive else ():
@@ -492,7 +366,7 @@ class Job:
                 other.rmdir()  # if it is empty now
             held.release(done=not other.exists())
 
-    def _gather(self, limit: int) -> list[tuple[_Open, np.ndarray]]:
+    def _gather(self, limit: int) -> list[tuple[OpenPart, np.ndarray]]:
         """At most `limit` waiting runs of one group, from as many parts as it takes."""
         group, pieces = self.ready[0][0].part.group, []
         while limit > 0:
@@ -512,12 +386,12 @@ class Job:
                 limit -= len(places)
         return pieces
 
-    def _share(self, part: _Open, size: Callable[[int], int], threads: int) -> int:
+    def _share(self, part: OpenPart, size: Callable[[int], int], threads: int) -> int:
         """Runs of the next batch: what suits the device, and leaves something for the other threads."""
         group = part.part.group
         return max(1, min(size(group), -(-self.left[group] // threads)))
 
-    def _batch(self, pieces: list[tuple[_Open, np.ndarray]], predict: bool = False) -> Batch:
+    def _batch(self, pieces: list[tuple[OpenPart, np.ndarray]], predict: bool = False) -> Batch:
         group = pieces[0][0].part.group
         rows = [
             self.row_of[group][part.part.cells[row]]
@@ -529,8 +403,8 @@ class Job:
 
     def _away(self, batch: Batch) -> Batch:
         """Note that a batch is handed out."""
-        for part, places in batch.ticket:
-            part.flying += 1
+        for part, places in batch.origin:
+            part.in_flight += 1
             if batch.seeds is not None:
                 part.waiting.reshape(-1)[places] = False
         if batch.seeds is not None:
@@ -539,34 +413,34 @@ class Job:
         self.progress.now(", ".join(f"{path}={config[path]}" for path in self.plan.axes if path in self.static))
         return batch
 
-    def _fail(self, part: _Open, row: int, error: Exception) -> None:
-        self.failures[part.part.cells[row]] = _failure(error)
+    def _fail(self, part: OpenPart, row: int, error: Exception) -> None:
+        self.failures[part.part.cells[row]] = failure_of(error)
         dropped = int(part.waiting[row].sum())
         for _ in range(len(self.again)):  # halves of batches that hold runs of it
             batch = self.again.popleft()
-            ticket = []
-            for other, places in batch.ticket:
+            origin = []
+            for other, places in batch.origin:
                 rows = places if batch.seeds is None else places // other.shape[1]
                 kept = places[rows != row] if other is part else places
-                other.flying -= not len(kept)
-                ticket += [(other, kept)] if len(kept) else []
-            if ticket:  # a batch from a checkpoint stays whole: its rows are numbered
-                whole = batch.rows is not None or sum(len(places) for _, places in ticket) == len(batch.cells)
-                self.again.append(batch if whole else self._batch(ticket, predict=batch.seeds is None))
+                other.in_flight -= not len(kept)
+                origin += [(other, kept)] if len(kept) else []
+            if origin:  # a batch from a checkpoint stays whole: its rows are numbered
+                whole = batch.rows is not None or sum(len(places) for _, places in origin) == len(batch.cells)
+                self.again.append(batch if whole else self._batch(origin, predict=batch.seeds is None))
         part.waiting[row] = False
         self.left[part.part.group] -= dropped
         self.progress.less(dropped * part.group.length)
 
     # --- without the lock ---
 
-    def _landed(self, batch: Batch, others: Iterable[_Open] = ()) -> None:
+    def _landed(self, batch: Batch, others: Iterable[OpenPart] = ()) -> None:
         """Note that a batch is back; store the parts that are done now, and those that have not been stored for long."""
         done, due, now = [], [], time.monotonic()
         with self.lock:
-            for part, _ in batch.ticket:
-                part.flying -= 1
-            for part in {part.part.name: part for part in (*others, *(part for part, _ in batch.ticket))}.values():
-                if not part.flying and not part.waiting.any():
+            for part, _ in batch.origin:
+                part.in_flight -= 1
+            for part in {part.part.name: part for part in (*others, *(part for part, _ in batch.origin))}.values():
+                if not part.in_flight and not part.waiting.any():
                     if not part.closing:
                         part.closing = True
                         done.append(part)
@@ -577,11 +451,11 @@ class Job:
             self._store(part, final=True)
             with self.lock:
                 del self.open[part.part.name]
-            part.claim.release(done=True)
+            part.lock.release(done=True)
         for part in due:
             self._store(part, final=False)
 
-    def _store(self, part: _Open, final: bool) -> None:
+    def _store(self, part: OpenPart, final: bool) -> None:
         """Write what is done of a part; at its end also its failures, and remove what is not needed any more."""
         with part.writing:
             if part.closed:
@@ -609,7 +483,7 @@ class Job:
                 checkpoints.remove(self._checkpoints(part.part))
                 part.closed = True
 
-    def _store_states(self, part: _Open) -> None:
+    def _store_states(self, part: OpenPart) -> None:
         """Write the trained states that a part holds, one file for each cell: a file for each run costs more than its run."""
         with self.lock:
             ended, part.ended = part.ended, []
@@ -619,7 +493,7 @@ class Job:
                 seeds = np.concatenate([one.seeds for one in mine])
                 order, name = np.argsort(seeds), part.trainings[row]
                 leaves = [np.concatenate(parts)[order] for parts in zip(*(one.leaves for one in mine), strict=True)]
-                said = store.new_provenance(self.plan, self.plan.cells[part.part.cells[row]].config, 0.0)
+                said = provenance.new(self.plan, self.plan.cells[part.part.cells[row]].config, 0.0)
                 said |= {"training": name}
                 states.save(self.plan.home, name, seeds[order].tolist(), mine[0].shapes, leaves, said)
         except BaseException:

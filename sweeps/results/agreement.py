@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..contract import Tolerance
-from .experiment import Experiment
+from ...contract import Tolerance
+from ..contract.experiment import Experiment
 from .store import group
 
 if TYPE_CHECKING:

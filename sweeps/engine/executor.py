@@ -19,12 +19,14 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from . import checkpoints, memory, states
-from . import config as config_
-from .errors import UsageError
-from .experiment import to_float64
+from ..contract import config as config_
+from ..contract.experiment import to_float64
+from ..contract.precision import precision, wants_float64
+from ..errors import UsageError
+from ..results import states
+from . import checkpoints, memory
 from .plan import Group
-from .programs import Batching, Programs, precision, programs, wants_float64
+from .programs import Batching, Programs, programs
 
 _BLOCK_SECONDS = 1.0
 _CHUNK_SECONDS = 0.5
@@ -64,7 +66,7 @@ class Batch(NamedTuple):
     group: int
     cells: np.ndarray  # rows in the group's list of cells
     seeds: np.ndarray | None  # None: predictions
-    ticket: Any  # the source's own note of where the results belong
+    origin: Any  # the source's own note of where the results belong
     saved: checkpoints.Saved | states.Trained | None = None  # go on from there ...
     rows: list[int] | None = None  # ... with these rows of it
 

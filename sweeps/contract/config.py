@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..contract import REFUSED, accept, annotations, describe, is_traced, unwrapped
-from .errors import UsageError, unknown
+from ...contract import REFUSED, accept, annotations, describe, is_traced, unwrapped
+from ..errors import UsageError, unknown
 
 
 class Leaf(NamedTuple):
@@ -143,3 +144,7 @@ def with_traced(config: Any, values: Mapping[str, Any], prefix: str = "") -> Any
             value = with_traced(value, values, path + ".")
         object.__setattr__(copy, field.name, values.get(path, value))
     return copy
+
+
+def hashed(identity: Any, digits: int = 16) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:digits]

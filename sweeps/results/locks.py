@@ -1,6 +1,6 @@
-"""Claims: one process at a time works on a part.
+"""Locks: one process at a time works on a part.
 
-A claim is a lock that the operating system gives back when its holder ends, however it ends (flock, which Linux passes on to
+A lock is one that the operating system gives back when its holder ends, however it ends (flock, which Linux passes on to
 NFS): nothing has to be cleaned after a crash, and no clock is read. Claims save work and are not what keeps results whole:
 files are immutable and complete, so where a file system has no locks two processes compute the same numbers twice and
 nothing else happens.
@@ -17,17 +17,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError
+from ..errors import UsageError
 
 try:
     import fcntl
-except ImportError:  # Windows: no claims
+except ImportError:  # Windows: no locks
     fcntl = None
 
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
-class Claim:
+class Lock:
     """A held lock; `release` or the end of the process gives it back. Not `exclusive` where the file system has no locks."""
 
     def __init__(self, path: Path, descriptor: int, exclusive: bool):
@@ -41,8 +41,8 @@ class Claim:
         os.close(self._descriptor)
 
 
-def claim(path: Path, about: dict[str, Any]) -> Claim | None:
-    """Take the claim, or None where another process holds it. `about` is what `holder` tells others.
+def take(path: Path, about: dict[str, Any]) -> Lock | None:
+    """Take the lock, or None where another process holds it. `about` is what `holder` tells others.
 
     Raises `UsageError` where the folder cannot be written.
     """
@@ -63,11 +63,11 @@ def claim(path: Path, about: dict[str, Any]) -> Claim | None:
     with contextlib.suppress(OSError):  # a full disk: then nobody is told who holds it
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, text, 0)
-    return Claim(path, descriptor, exclusive=held is True)
+    return Lock(path, descriptor, exclusive=held is True)
 
 
 def holder(path: Path) -> dict[str, Any] | None:
-    """What the process that holds a claim has written of itself ({} if nothing yet); None if no process holds the claim."""
+    """What the process that holds a lock has written of itself ({} if nothing yet); None if no process holds the lock."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError:

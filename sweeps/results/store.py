@@ -22,14 +22,11 @@ numbers, and one that stores more writes another file, then removes what that su
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
 import secrets
-import subprocess
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,16 +34,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import config as config_
-from . import memory
-from .errors import UsageError
-from .plan import Plan
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     import xarray
 
 SCHEMA = 2
-_ROOT = Path(__file__).resolve().parent.parent
 
 
 class Block(NamedTuple):
@@ -282,35 +275,3 @@ def provenance(tree: xarray.DataTree) -> dict[str, Any]:
     `seconds` are those of all threads together, compiling included; `memory` the most bytes that a computing process held.
     """
     return json.loads(tree.attrs["closedform"])
-
-
-def new_provenance(plan: Plan, config: Any, seconds: float) -> dict[str, Any]:
-    """Everything needed to say where a result came from; `seeds` stand in the file as a coordinate."""
-    import jax
-
-    device = jax.local_devices()[0]
-    packages = ("closedform", "jax", "jaxlib", "numpy", "diffrax", "optimistix", "xarray")
-    return {
-        "experiment": plan.experiment.name,
-        "config": config_.as_dict(config),
-        "root_seed": plan.root_seed,
-        "digest": plan.digest,
-        "git": _git(),
-        "versions": {package: importlib.metadata.version(package) for package in packages},
-        "device": f"{device.platform}: {device.device_kind}",
-        "seconds": seconds,
-        "memory": memory.peak_bytes(),
-    }
-
-
-@functools.cache
-def _git() -> dict[str, Any] | None:
-    def say(*command: str) -> str:
-        return subprocess.run(["git", "-C", str(_ROOT), *command], capture_output=True, text=True, check=True).stdout
-
-    try:
-        if Path(say("rev-parse", "--show-toplevel").strip()).resolve() != _ROOT:
-            return None  # installed inside somebody else's checkout
-        return {"commit": say("rev-parse", "HEAD").strip(), "dirty": bool(say("status", "--porcelain").strip())}
-    except (OSError, subprocess.CalledProcessError):
-        return None

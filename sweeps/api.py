@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from . import config as config_
-from . import states, store
-from .assemble import Stock, assemble, tables, take_stock
-from .digest import source_digest
-from .errors import EveryCellFailed, UsageError
-from .execution import Settings, enable_compilation_cache
-from .experiment import Experiment, find
-from .functions import as_module, from_file
-from .job import Failure, Job, forget_failures, recorded_failures
-from .plan import Plan, hashed, make_plan
-from .progress import Progress
+from .contract.experiment import Experiment, find
+from .contract.functions import as_module, from_file
+from .contract.request import Plan, make_plan
+from .contract.sources import source_digest
+from .engine.executor import Settings, enable_compilation_cache
+from .engine.progress import Progress
+from .engine.queue import Queue
+from .errors import EveryCellFailed, UsageError, on_stderr
+from .results import states, store
+from .results.failures import Failure, forget_failures, recorded_failures
+from .results.loading import PASSES, load_plan, say_stale
+from .results.merge import assemble
+from .results.notes import note_request, tasks_of
+from .results.stock import Stock, take_stock
 
 if TYPE_CHECKING:
     import xarray
 
 RESULTS = "results"
 ENGINE_DECIDES = Settings()
-_PASSES = 10  # over the files of a plan: more than one if another process supersedes or damages them meanwhile
 Experimental = str | ModuleType | Callable[..., Any]  # a name, a module that follows the contract, or simulate(key, config)
-
-
-def _stderr(message: str) -> None:
-    print(message, file=sys.stderr)
 
 
 def run(
@@ -48,7 +41,7 @@ def run(
     settings: Settings = ENGINE_DECIDES,
     predict: Callable[[Any], Any] | None = None,
     progress: bool = True,
-    say: Callable[[str], None] = _stderr,
+    say: Callable[[str], None] = on_stderr,
 ) -> xarray.DataTree:
     """Simulate and predict at one config over seeds; returns the labelled result and keeps it on disk.
 
@@ -78,7 +71,7 @@ def sweep(
     settings: Settings = ENGINE_DECIDES,
     predict: Callable[[Any], Any] | None = None,
     progress: bool = True,
-    say: Callable[[str], None] = _stderr,
+    say: Callable[[str], None] = on_stderr,
 ) -> xarray.DataTree:
     """Simulate and predict over a grid and over seeds; returns one labelled result and keeps it on disk.
 
@@ -123,7 +116,7 @@ def sweep_plan(
     retry_failed: bool,
     settings: Settings,
     progress: bool = True,
-    say: Callable[[str], None] = _stderr,
+    say: Callable[[str], None] = on_stderr,
 ) -> tuple[xarray.DataTree, dict[int, Failure]]:
     """`sweep` of a request that is checked already; also returns the cells that failed."""
     failed: dict[int, Failure] = {}
@@ -147,7 +140,7 @@ def load(
     root_seed: int = 0,
     results: str | Path = RESULTS,
     predict: Callable[[Any], Any] | None = None,
-    say: Callable[[str], None] = _stderr,
+    say: Callable[[str], None] = on_stderr,
 ) -> xarray.DataTree | None:
     """The stored result over the seeds that all cells have, computing nothing; None if a cell is missing that did not fail.
 
@@ -159,29 +152,6 @@ def load(
     if tree is not None and (trained := store.provenance(tree).get("trained")):
         states.attach(tree, plan.home, [trained.get(cell.name) for cell in plan.cells], plan.shape)
     return tree
-
-
-def load_plan(plan: Plan, say: Callable[[str], None] = _stderr) -> xarray.DataTree | None:
-    """`load` of a request that is checked already."""
-    for _ in range(_PASSES):
-        files, messages = store.headers(plan.home, [cell.name for cell in plan.cells])
-        failed = recorded_failures(plan.home, plan.digest)
-        common = _common_seeds(plan, files, failed)
-        for message in messages:
-            say(message)
-        if not common:
-            return None
-        plan = plan._replace(seeds=common)
-        stock = take_stock(plan)
-        sources = stock.sources(plan)
-        lost = [index for index, source in enumerate(sources) if source is None]
-        tree, damaged = assemble(plan, stock, [source or plan.digest for source in sources], lost)
-        for message in damaged:
-            say(message)
-        if not damaged:
-            _say_stale(plan, stock, sources, say)
-            return tree
-    return None
 
 
 def request(
@@ -222,7 +192,7 @@ def _complete(
 ) -> xarray.DataTree | None:
     """Compute what is missing, then read it all; `failed` receives the cells that raised. None if there is nothing at all."""
     settings.checked()
-    for _ in range(_PASSES):
+    for _ in range(PASSES):
         stock = take_stock(plan)
         for message in stock.messages:
             say(message)
@@ -239,7 +209,7 @@ def _complete(
         for message in damaged:
             say(message)
         if not damaged:
-            _say_stale(plan, stock, sources, say)
+            say_stale(plan, stock, sources, say)
             return tree
     raise UsageError(f"{plan.home}: files vanish or are damaged again and again; is something else at work in this folder?")
 
@@ -254,13 +224,13 @@ def work(
     say: Callable[[str], None],
     failed: dict[int, Failure],
     wait: bool,
-    started: Callable[[Job], None] = lambda job: None,
+    started: Callable[[Queue], None] = lambda job: None,
 ) -> None:
     """Compute what a plan lacks, as one of `tasks` processes; `failed` receives the cells that raised, now or before."""
     store.check_writable(plan.folder)
     enable_compilation_cache()
     missing = [source is None for source in stock.sources(plan, refresh)]
-    job = Job(plan, stock, missing, failed, tasks, say)
+    job = Queue(plan, stock, missing, failed, tasks, say)
     started(job)
     if plan.axes and job.total:
         say(f"{plan.experiment.name}: {describe(plan)}, {len(job.groups)} compilation{'s' if len(job.groups) != 1 else ''}")
@@ -303,65 +273,3 @@ def failures(plan: Plan, stock: Stock | None = None, refresh: bool = False) -> d
         for index, source in enumerate(sources)
         if source is None and plan.cells[index].name in known
     }
-
-
-def manifest(plan: Plan) -> dict[str, Any]:
-    """What was asked, as plain values: enough to name every cell without importing the experiment."""
-    base = config_.as_dict(plan.cells[0].config)
-    return {
-        "schema": store.SCHEMA,
-        "experiment": plan.experiment.name,
-        "config": base,
-        "over": {path: list(values) for path, values in plan.axes.items()},
-        "zipped": plan.zipped,
-        "seeds": plan.seeds,
-        "root_seed": plan.root_seed,
-        "digest": plan.digest,
-    }
-
-
-def manifest_path(plan: Plan) -> Path:
-    """Where the request is noted: one file a request, whatever the version of the code."""
-    return plan.home / "sweeps" / f"{hashed({**manifest(plan), 'digest': None})}.json"
-
-
-def tasks_of(plan: Plan) -> int:
-    """The number of processes for which the request was cut into parts, so that a process that joins later cuts it alike."""
-    with contextlib.suppress(OSError, ValueError):
-        return int(json.loads(manifest_path(plan).read_text()).get("tasks", 1))
-    return 1
-
-
-def note_request(plan: Plan, tasks: int | None = None) -> None:
-    """Write the manifest, for `closedform status`; a folder that cannot be written may still hold all that was asked for."""
-    path, content = manifest_path(plan), json.dumps({**manifest(plan), "tasks": tasks or tasks_of(plan)}).encode()
-    with contextlib.suppress(UsageError):
-        if not (path.exists() and path.read_bytes() == content):
-            store.write_bytes(path, content)
-
-
-def write_whole(plan: Plan, tree: xarray.DataTree) -> Path | None:
-    """Keep the assembled result of a sweep as one file beside its manifest; None where the folder cannot be written."""
-    path = manifest_path(plan).with_suffix(".nc")
-    with contextlib.suppress(UsageError):
-        store.write_tree(path, tree)
-        return path
-    return None
-
-
-def _common_seeds(plan: Plan, files: Sequence[store.Header], failed: Collection[str]) -> list[int]:
-    """Seeds that every cell has, failed cells aside: of the current code if there are any, else of one earlier version."""
-    others = [] if hasattr(plan.experiment.module, "FUNCTIONS") else sorted({file.digest for file in files} - {plan.digest})
-    seeds = sorted({seed for file in files for seed in file.seeds})
-    have = tables(files, [cell.name for cell in plan.cells], seeds)
-    for digest in [plan.digest, *others]:
-        lost = [digest == plan.digest and cell.name in failed for cell in plan.cells]
-        rows = [index for index, gone in enumerate(lost) if not gone or all(lost)]
-        if digest in have and (common := np.flatnonzero(have[digest][rows].all(axis=0))).size:
-            return [seeds[column] for column in common]
-    return []
-
-
-def _say_stale(plan: Plan, stock: Stock, sources: Sequence[str | None], say: Callable[[str], None]) -> None:
-    if any(source not in (None, plan.digest) for source in sources):
-        say(f"{plan.experiment.name}: stale, computed by an earlier version of the code; --refresh computes it again")

@@ -1,0 +1,140 @@
+"""What was asked, checked: the cells of a grid, the seeds, and the folder of the results.
+
+A *cell* is one point of the grid, a *run* one seed of a cell. All of it is a pure function of the request, so that every
+process that is given the same request, today or after a crash, here or on another machine, finds the same cells.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import UsageError
+from . import config as config_
+from .config import hashed
+from .experiment import ENGINE_FIELDS, Experiment
+
+
+class Cell(NamedTuple):
+    """One point of a grid."""
+
+    at: dict[str, Any]  # values of the swept fields
+    config: Any
+    name: str  # 16 hexadecimal digits: a hash of experiment, root seed and whole config
+
+
+class Plan(NamedTuple):
+    """A request, checked: `cells` in the order of the grid, last axis fastest."""
+
+    experiment: Experiment
+    cells: list[Cell]
+    seeds: list[int]
+    root_seed: int
+    axes: dict[str, tuple]  # the swept fields; empty for a single cell
+    zipped: bool  # the fields are swept together, not as a product
+    folder: Path  # of the results
+    digest: str  # of the sources that the experiment imports
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        lengths = tuple(len(values) for values in self.axes.values())
+        return lengths[:1] if self.zipped else lengths
+
+    @property
+    def home(self) -> Path:
+        """Where everything of this experiment is kept."""
+        return self.folder / self.experiment.name
+
+
+def make_plan(
+    experiment: Experiment,
+    config: Any,
+    over: Mapping[str, Iterable[Any]] | None,
+    zipped: bool,
+    seeds: int | Iterable[int] | None,
+    root_seed: int,
+    folder: Path,
+    digest: str,
+) -> Plan:
+    """Check every value of a request. Raises `UsageError` naming the field, what was given and what is allowed."""
+    if not isinstance(root_seed, int | np.integer) or isinstance(root_seed, bool) or not 0 <= root_seed < 2**32:
+        raise UsageError(f"root_seed: got {root_seed}; allowed: 0 to 2**32 - 1")
+    root_seed = int(root_seed)
+    if config is None or isinstance(config, Mapping):
+        config = config_.replace(experiment.module.Config(), config or {})
+    if not isinstance(config, experiment.module.Config):
+        raise UsageError(f"config: got {config!r}; allowed: an instance of {experiment.name}'s Config, or {{field: value}}")
+    config_.validate(config)
+    axes = {path: _axis(path, values, zipped) for path, values in (over or {}).items()}
+    lengths = {path: len(values) for path, values in axes.items()}
+    if zipped and len(set(lengths.values())) > 1:
+        raise UsageError(f"paired fields need lists of one length; got {', '.join(f'{p}: {n}' for p, n in lengths.items())}")
+    zipped = zipped and bool(axes)
+    fields = {**experiment.fields, **experiment.curves}
+    taken = {"seed", "step", "cell", "point", *ENGINE_FIELDS, *fields}
+    taken |= {axis for field in fields.values() for axis in field.axes}
+    for path in axes:
+        if path in taken:
+            raise UsageError(f"{path}: is also the name of a result or an axis of {experiment.name}; rename the field")
+    cells = []
+    for point in points(axes, zipped):
+        one = config_.replace(config, point)
+        values = config_.as_dict(one)
+        name = cell_name(experiment.name, root_seed, values)
+        cells.append(Cell({path: values[path] for path in axes}, one, name))
+    if len({cell.name for cell in cells}) < len(cells):
+        raise UsageError(f"{', '.join(axes)}: two cells of the grid are the same; allowed: distinct values (1 and 1.0 are one)")
+    for index, path in enumerate(axes):  # as the config keeps them: an int given for a float is a float
+        length = math.prod(() if zipped else [len(values) for values in list(axes.values())[index + 1 :]])
+        axes[path] = tuple(cells[i * length].at[path] for i in range(len(axes[path])))
+    return Plan(experiment, cells, _seeds(experiment, seeds), root_seed, axes, zipped, folder, digest)
+
+
+def _axis(path: str, values: Iterable[Any], zipped: bool) -> tuple:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise UsageError(f"{path}: got {values!r}; allowed: a list of values")
+    # numbers out of numpy are plain numbers; each entry is checked against the field's type with the configs
+    listed = tuple(value.item() if isinstance(value, np.generic) else value for value in values)
+    keys = [json.dumps(value, default=repr) for value in listed]
+    if not listed or (not zipped and len(set(keys)) < len(keys)):
+        raise UsageError(f"{path}: got {values!r}; allowed: one or more distinct values")
+    return listed
+
+
+def points(axes: Mapping[str, Sequence[Any]], zipped: bool) -> Iterator[dict[str, Any]]:
+    """The points of a grid: the product of the axes, or the axes side by side."""
+    if not axes:
+        yield {}
+        return
+    for values in zip(*axes.values(), strict=True) if zipped else itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def cells_asked(asked: Mapping[str, Any]) -> list[Cell]:
+    """The cells of a request that was noted (see `runner.manifest`), of its plain values alone: without their configs."""
+    name, root_seed, base = asked["experiment"], asked["root_seed"], asked["config"]
+    grid = points(asked["over"], asked["zipped"])
+    return [Cell(point, None, cell_name(name, root_seed, {**base, **point})) for point in grid]
+
+
+def cell_name(experiment: str, root_seed: int, values: Mapping[str, Any]) -> str:
+    """The name of a cell: a hash of experiment, root seed and all values of its config."""
+    return hashed([experiment, root_seed, values])
+
+
+def _seeds(experiment: Experiment, seeds: int | Iterable[int] | None) -> list[int]:
+    seeds = int(seeds) if isinstance(seeds, np.integer) else seeds
+    if isinstance(seeds, bool | str) or not (seeds is None or isinstance(seeds, int | Iterable)):
+        chosen = []
+    else:
+        chosen = list(range(seeds)) if isinstance(seeds, int) else list(range(experiment.seeds) if seeds is None else seeds)
+    valid = all(isinstance(seed, int | np.integer) and 0 <= seed < 2**32 for seed in chosen)
+    if not chosen or not valid or len(set(chosen)) < len(chosen):
+        raise UsageError(f"seeds: got {seeds!r}; allowed: a number from 1 on, or distinct whole numbers from 0 to 2**32 - 1")
+    return [int(seed) for seed in chosen]

@@ -1,0 +1,61 @@
+"""What was asked, noted in the results folder: enough to name every cell without importing the experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contract import config as config_
+from ..contract.config import hashed
+from ..contract.request import Plan
+from ..errors import UsageError
+from . import store
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def manifest(plan: Plan) -> dict[str, Any]:
+    """What was asked, as plain values: enough to name every cell without importing the experiment."""
+    base = config_.as_dict(plan.cells[0].config)
+    return {
+        "schema": store.SCHEMA,
+        "experiment": plan.experiment.name,
+        "config": base,
+        "over": {path: list(values) for path, values in plan.axes.items()},
+        "zipped": plan.zipped,
+        "seeds": plan.seeds,
+        "root_seed": plan.root_seed,
+        "digest": plan.digest,
+    }
+
+
+def manifest_path(plan: Plan) -> Path:
+    """Where the request is noted: one file a request, whatever the version of the code."""
+    return plan.home / "sweeps" / f"{hashed({**manifest(plan), 'digest': None})}.json"
+
+
+def tasks_of(plan: Plan) -> int:
+    """The number of processes for which the request was cut into parts, so that a process that joins later cuts it alike."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(json.loads(manifest_path(plan).read_text()).get("tasks", 1))
+    return 1
+
+
+def note_request(plan: Plan, tasks: int | None = None) -> None:
+    """Write the manifest, for `closedform status`; a folder that cannot be written may still hold all that was asked for."""
+    path, content = manifest_path(plan), json.dumps({**manifest(plan), "tasks": tasks or tasks_of(plan)}).encode()
+    with contextlib.suppress(UsageError):
+        if not (path.exists() and path.read_bytes() == content):
+            store.write_bytes(path, content)
+
+
+def write_whole(plan: Plan, tree: xarray.DataTree) -> Path | None:
+    """Keep the assembled result of a sweep as one file beside its manifest; None where the folder cannot be written."""
+    path = manifest_path(plan).with_suffix(".nc")
+    with contextlib.suppress(UsageError):
+        store.write_tree(path, tree)
+        return path
+    return None
