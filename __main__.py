@@ -190,7 +190,8 @@ def _list(words: list[str]) -> int:
 
 def _run(words: list[str]) -> int:
     from .sweeps import UsageError, compare, run
-    from .sweeps.api import files, request
+    from .sweeps.api import ask, files
+    from .sweeps.contract.request import Request
     from .sweeps.errors import EveryCellFailed
     from .sweeps.results.report import save_figure
 
@@ -200,21 +201,22 @@ def _run(words: list[str]) -> int:
     options: dict[str, Any] = {"results": chosen.results, "root_seed": chosen.root_seed}
     how = {"seeds": chosen.seeds, "refresh": chosen.refresh, "settings": _settings(chosen)}
     try:
-        result = run(found.module, chosen.config, **how, **options)
+        result = run(found, chosen.config, **how, **options)
     except UsageError:
         raise
     except Exception as error:
         where = f"its traceback is kept in {_shown(Path(chosen.results).absolute() / found.name / 'failed')}"
         raise EveryCellFailed(f"{found.name} failed: {type(error).__name__}: {error}; {where}", 1) from error
-    stored = files(request(found.module, chosen.config, None, False, chosen.seeds, predict=None, **options))
+    stored = files(ask(Request(found, chosen.config, seeds=chosen.seeds, **options)))
     figures = [] if found.grid or not stored else save_figure(found.name, result, stored[0].with_suffix(""))
     return _verdict(compare(found, result), [*stored, *figures])
 
 
 def _sweep(words: list[str]) -> int:
     from .sweeps import UsageError, compare, submit
-    from .sweeps.api import request, sweep_plan
+    from .sweeps.api import ask, sweep_plan
     from .sweeps.cluster import Launcher
+    from .sweeps.contract.request import Request
     from .sweeps.results.notes import write_whole
     from .sweeps.results.report import save_figure
 
@@ -228,7 +230,7 @@ def _sweep(words: list[str]) -> int:
         "root_seed": chosen.root_seed,
         "results": chosen.results,
     }
-    plan = request(found.module, chosen.config, predict=None, **asked)
+    plan = ask(Request(found, chosen.config, **asked))
     if chosen.launcher != "none":
         pairs = [pair.partition("=") for pair in chosen.slurm]
         if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
@@ -244,7 +246,7 @@ def _sweep(words: list[str]) -> int:
             {name: value for name, _, value in pairs},
         )
         how = {"refresh": chosen.refresh, "retry_failed": chosen.retry_failed, "settings": _settings(chosen)}
-        config = getattr(found.module, "as_given", lambda config: config)(chosen.config)
+        config = found.as_given(chosen.config)
         jobs = submit(words[0], config, launcher=launcher, predict=_beside(words[0], "predict"), **asked, **how)
         if chosen.launcher == "slurm":
             number = jobs[0].job_id.partition("_")[0]
@@ -289,8 +291,8 @@ def _status(words: list[str]) -> int:
 
 def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
     """The experiment that was named and the options for it, `config` among them; or (None, exit code)."""
-    from .sweeps.api import resolve
     from .sweeps.contract.config import as_dict, leaves, parse, replace
+    from .sweeps.contract.request import resolve
     from .sweeps.errors import unknown
 
     if not words or words[0].startswith("-"):
@@ -401,7 +403,7 @@ def _reproduce(words: list[str]) -> int:
     rows, files = [], []
     for experiment in map(find, names(chosen.paper)):
         result = sweep(
-            experiment.module,
+            experiment,
             experiment.default_config(_offered(experiment, chosen)),
             seeds=chosen.seeds,
             over=experiment.grid,
@@ -422,7 +424,7 @@ def _agree(words: list[str]) -> int:
     rows = []
     for experiment in map(find, names(chosen.paper)):
         config = experiment.default_config(_offered(experiment, chosen))
-        result = load(experiment.module, config, over=experiment.grid, root_seed=chosen.root_seed, results=chosen.results)
+        result = load(experiment, config, over=experiment.grid, root_seed=chosen.root_seed, results=chosen.results)
         if result is None:
             raise UsageError(
                 f"{experiment.name}: not (all) computed in {chosen.results}; first: closedform reproduce {chosen.paper}"
@@ -502,7 +504,7 @@ def _offered(experiment: Any, chosen: Reproduce | Agree) -> str | None:
 
     if chosen.preset is None or chosen.preset == "quick":
         return chosen.preset
-    offers = {name: set(getattr(find(name).module, "PRESETS", {})) for name in names(chosen.paper)}
+    offers = {name: set(find(name).presets) - {"quick"} for name in names(chosen.paper)}
     if chosen.preset not in set().union(*offers.values()):
         raise unknown(f"preset of {chosen.paper}", chosen.preset, {"quick"}.union(*offers.values()))
     return chosen.preset if chosen.preset in offers[experiment.name] else None

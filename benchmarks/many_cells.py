@@ -19,7 +19,7 @@ from typing import Any
 import tyro
 
 from .. import sweeps
-from ..sweeps.api import resolve
+from ..sweeps.contract.request import resolve
 from ..sweeps.results.catalogue import sweeps_of
 
 

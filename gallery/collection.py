@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ..sweeps import Experiment, agrees, compare, find, names, provenance, sweep
-from ..sweeps.api import failures, request
-from ..sweeps.contract.sources import source_digest
-from ..sweeps.engine.executor import cores
+from ..sweeps.api import ask, failures
+from ..sweeps.contract.request import Request
+from ..sweeps.engine.provenance import cores
 from ..sweeps.errors import UsageError
 from ..sweeps.results.catalogue import Stored
 from ..sweeps.results.loading import load_plan
 from ..sweeps.results.notes import manifest
+from ..sweeps.results.stock import take_stock
 from ..sweeps.results.store import group
 
 _SEEDS = 8  # at small sizes
@@ -24,11 +25,11 @@ _SEEDS = 8  # at small sizes
 
 def small_grid(experiment: Experiment) -> dict[str, tuple]:
     """The experiment's grid with two values a field, the smaller one from QUICK where that names the field."""
-    quick = experiment.module.QUICK
+    quick = experiment.presets["quick"]
     return {path: (quick[path], values[0]) if path in quick else values[:2] for path, values in experiment.grid.items()}
 
 
-def _sizes(experiment: Experiment, small: bool) -> tuple[Any, dict[str, tuple], int]:
+def _sizes(experiment: Experiment, small: bool) -> tuple[Any, Mapping[str, tuple], int]:
     """Config, grid and seeds: the experiment's own, or small ones."""
     if small:
         return experiment.default_config("quick"), small_grid(experiment), _SEEDS
@@ -39,15 +40,15 @@ def stored_sizes(name: str, results: Path, small: bool) -> Stored | None:
     """The stored result of those sizes, with at least so many seeds, by the current code; None if there is none."""
     experiment = find(name)
     config, over, seeds = _sizes(experiment, small)
-    plan = request(experiment.module, config, over, False, None, 0, results, None)
+    plan = ask(Request(experiment, config, over, results=results))
     result = load_plan(plan, say=lambda message: None)
-    if result is None or provenance(result)["digest"] != source_digest(experiment.module):
+    if result is None or "stale" in provenance(result):
         return None
     kept = group(result, "simulation")["seed"].values.tolist()
     if len(kept) < seeds:
         return None
-    failed = Counter(failure.line for failure in failures(plan).values())
-    return Stored(experiment, {**manifest(plan), "seeds": kept}, result, failed, stale=False)
+    failed = Counter(failure.line for failure in failures(plan, take_stock(plan)).values())
+    return Stored(experiment, {**manifest(plan), "seeds": kept}, result, failed, "current")
 
 
 def collect(
@@ -89,4 +90,4 @@ def _compute(name: str, results: Path, small: bool) -> None:
     experiment = find(name)
     config, over, seeds = _sizes(experiment, small)
     options: dict[str, Any] = {"refresh": True, "progress": False, "say": lambda message: None}
-    sweep(experiment.module, config, over=over, seeds=seeds, results=results, **options)
+    sweep(experiment, config, over=over, seeds=seeds, results=results, **options)

@@ -88,8 +88,10 @@ def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
     shown = worst_first(rows)[:_ROWS] if len(rows) > _ROWS else rows
     failed = [f"{count} cell{'s' if count > 1 else ''} failed: {why}" for why, count in stored.failed.items()]
     notes = [*_first(diverged_lines(rows), "cells lost seeds"), *_first(failed, "kinds of failure")]
-    if stored.stale:
+    if stored.state == "stale":
         notes.append("Stale: computed by an earlier version of the code; --refresh computes it again.")
+    if stored.state == "not checked":
+        notes.append("Not checked: whether its code is still what computed it.")
     if result is None:
         notes.append("There are no seeds yet that every cell has.")
     said = {} if result is None else provenance(result)
@@ -100,7 +102,7 @@ def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
         computed=result is not None,
         anchor=re.sub(r"[^a-z0-9]+", "-", f"{experiment.name} {'-'.join(asked['over'])}".lower()).strip("-"),
         about=experiment.about() if stored.known else About(_first_line(stored), "", "", ""),
-        verdict="stale" if stored.stale else verdict_of(rows),
+        verdict="stale" if stored.state == "stale" else verdict_of(rows),
         small=small,
         rows=shown,
         num_rows=len(rows),
@@ -188,7 +190,7 @@ def _settings(stored: Stored) -> list[Setting]:
     """Every field of the config with its value, or the values that were swept, and the comment beside it."""
     comments = dict.fromkeys(stored.asked["config"], "")
     if stored.known:
-        comments |= meanings(stored.experiment.module.Config)
+        comments |= meanings(stored.experiment.Config)
     over = stored.asked["over"]
     return [
         Setting(
@@ -254,7 +256,7 @@ def _origin(said: dict[str, Any], asked: dict[str, Any]) -> list[tuple[str, str]
             ("device", said["device"]),
             (
                 "sources",
-                said["digest"] + (f", commit {git['commit'][:10]}{' with changes' if git['dirty'] else ''}" if git else ""),
+                said["sources"] + (f", commit {git['commit'][:10]}{' with changes' if git['dirty'] else ''}" if git else ""),
             ),
             ("versions", ", ".join(f"{name} {version}" for name, version in said["versions"].items())),
         ]

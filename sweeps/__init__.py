@@ -18,7 +18,7 @@ Three rooms, in the order in which a request goes through them:
     cluster     the same by several processes
 """
 
-from .api import load, run, sweep
+from .api import load, predict, run, sweep
 from .cluster import Launcher, submit
 from .contract.experiment import Experiment, find, find_figure, names
 from .engine.executor import Settings
@@ -38,6 +38,7 @@ __all__ = [
     "find_figure",
     "load",
     "names",
+    "predict",
     "prediction",
     "provenance",
     "run",

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .contract.experiment import Experiment, find
-from .contract.functions import as_module, from_file
-from .contract.request import Plan, make_plan
-from .contract.sources import source_digest
+from .contract.request import RESULTS, Experimental, Plan, Request
+from .engine import provenance
 from .engine.executor import Settings, enable_compilation_cache
+from .engine.predictions import block_of
 from .engine.progress import Progress
 from .engine.queue import Queue
 from .errors import EveryCellFailed, UsageError, on_stderr
 from .results import states, store
-from .results.failures import Failure, forget_failures, recorded_failures
-from .results.loading import PASSES, load_plan, say_stale
-from .results.merge import assemble
+from .results.failures import Failure, forget_failures, record_broken, recorded_failures
+from .results.identities import confirmed, identified
+from .results.loading import PASSES, load_plan, mark_stale
+from .results.merge import assemble, merged
 from .results.notes import note_request, tasks_of
-from .results.stock import Stock, take_stock
+from .results.stock import Stock, own_version, take_stock
 
 if TYPE_CHECKING:
     import xarray
 
-RESULTS = "results"
 ENGINE_DECIDES = Settings()
-Experimental = str | ModuleType | Callable[..., Any]  # a name, a module that follows the contract, or simulate(key, config)
 
 
 def run(
@@ -48,10 +47,11 @@ def run(
     `sweep` over a single cell: the arguments are explained there. A cell that raised before is tried again, and what it raises
     is raised here.
     """
-    plan = request(experiment, config, None, False, seeds, root_seed, results, predict)
-    forget_failures(plan)
-    failed: dict[int, Failure] = {}
-    tree = _complete(plan, refresh, settings, progress, say, failed)
+    with _folder(results, settings) as folder:
+        plan = ask(Request(experiment, config, None, False, seeds, root_seed, folder, predict), settings.keep)
+        forget_failures(plan)
+        failed: dict[int, Failure] = {}
+        tree = _complete(plan, refresh, settings, progress, say, failed)
     if tree is None or failed:
         raise failed[0].error or UsageError(f"{plan.experiment.name}: {failed[0].line}")
     return tree
@@ -106,8 +106,9 @@ def sweep(
     Raises:
         UsageError: before anything compiles, for an unknown or invalid field, value or folder; or if every cell failed.
     """
-    plan = request(experiment, config, over, zipped, seeds, root_seed, results, predict)
-    return sweep_plan(plan, refresh, retry_failed, settings, progress, say)[0]
+    with _folder(results, settings) as folder:
+        plan = ask(Request(experiment, config, over, zipped, seeds, root_seed, folder, predict), settings.keep)
+        return sweep_plan(plan, refresh, retry_failed, settings, progress, say)[0]
 
 
 def sweep_plan(
@@ -147,39 +148,41 @@ def load(
     For an experiment that trains it has a further group `state`: the trained state of each run, with the names of the state's
     fields (`load(..).state.params.w`).
     """
-    plan = request(experiment, config, over, zipped, None, root_seed, results, predict)
+    plan = ask(Request(experiment, config, over, zipped, None, root_seed, results, predict))
     tree = load_plan(plan, say)
     if tree is not None and (trained := store.provenance(tree).get("trained")):
         states.attach(tree, plan.home, [trained.get(cell.name) for cell in plan.cells], plan.shape)
     return tree
 
 
-def request(
+def predict(
     experiment: Experimental,
-    config: Any,
-    over: Mapping[str, Iterable[Any]] | None,
-    zipped: bool,
-    seeds: int | Iterable[int] | None,
-    root_seed: int,
-    results: str | Path,
-    predict: Callable[[Any], Any] | None,
-) -> Plan:
-    """The plan of what was asked, every value checked."""
-    found, config = resolve(experiment, config, predict)
-    return make_plan(found, config, over, zipped, seeds, root_seed, Path(results).absolute(), source_digest(found.module))
+    config: Any = None,
+    *,
+    over: Mapping[str, Iterable[Any]] | None = None,
+    zipped: bool = False,
+) -> xarray.DataTree:
+    """Theory alone over a grid: the predictions of `sweep` at as many values as wanted; nothing is simulated or stored.
+
+    Raises `UsageError` where nothing is predicted, or where the prediction depends on the draw or on a trained network.
+    """
+    plan = ask(Request(experiment, config, over, zipped, seeds=1))
+    name = plan.experiment.name
+    if not plan.experiment.predictions:
+        raise UsageError(f"{name}: has no prediction")
+    if plan.experiment.conditional:
+        raise UsageError(
+            f"{name}: its prediction depends on the draw or the trained network of each run; first: closedform sweep"
+        )
+    if plan.broken:
+        raise plan.broken[min(plan.broken)]
+    pieces = [(block_of(plan, group), list(range(len(group.cells))), group.cells) for group in plan.groups]
+    return merged(plan, pieces, (), provenance.new(plan, plan.cells[0].config, 0.0))
 
 
-def resolve(
-    experiment: Experimental, config: Any = None, predict: Callable[[Any], Any] | None = None
-) -> tuple[Experiment, Any]:
-    """The experiment that was named, and the config for it (None: the experiment's own)."""
-    target = from_file(experiment) if isinstance(experiment, str) and ".py" in experiment else experiment
-    if isinstance(target, str | ModuleType):
-        if predict is not None:
-            raise UsageError("predict: only for a function; an experiment's prediction stands in its module")
-        return find(target), config
-    module, config = as_module(target, config, predict)
-    return find(module), config
+def ask(request: Request, keep: bool = True) -> Plan:
+    """The plan of what is asked: every value checked, and by what its results are named."""
+    return identified(request.plan(), keep)
 
 
 def _complete(
@@ -192,24 +195,28 @@ def _complete(
 ) -> xarray.DataTree | None:
     """Compute what is missing, then read it all; `failed` receives the cells that raised. None if there is nothing at all."""
     settings.checked()
+    record_broken(plan)
     for _ in range(PASSES):
         stock = take_stock(plan)
         for message in stock.messages:
             say(message)
         failed |= failures(plan, stock, refresh)
-        if any(source is None and index not in failed for index, source in enumerate(stock.sources(plan, refresh))):
+        missing = [version is None and cell not in failed for cell, version in enumerate(stock.versions(plan, refresh))]
+        if any(missing):
+            if not confirmed(plan, missing):
+                plan = identified(plan, settings.keep)
+                continue
             work(plan, stock, refresh, tasks_of(plan), settings, progress, say, failed, wait=True)
             stock = take_stock(plan)
-        sources = stock.sources(plan, refresh)
-        # what a failed cell has of its seeds is shown, the others are NaN
-        shown = [plan.digest if source is None and index in failed else source for index, source in enumerate(sources)]
-        if any(source is None for source in shown):
+        shown = stock.versions(plan, refresh)
+        if any(version is None and cell not in failed for cell, version in enumerate(shown)):
             continue  # a file has gone or was damaged in the meantime
-        tree, damaged = assemble(plan, stock, shown, failed)
+        tree, damaged = assemble(plan, stock, shown, failed)  # what a failed cell has of its seeds is shown
         for message in damaged:
             say(message)
         if not damaged:
-            say_stale(plan, stock, sources, say)
+            if tree is not None:
+                mark_stale(tree, plan, stock, shown, say)
             return tree
     raise UsageError(f"{plan.home}: files vanish or are damaged again and again; is something else at work in this folder?")
 
@@ -224,18 +231,21 @@ def work(
     say: Callable[[str], None],
     failed: dict[int, Failure],
     wait: bool,
-    started: Callable[[Queue], None] = lambda job: None,
+    started: Callable[[Queue], None] = lambda queue: None,
 ) -> None:
     """Compute what a plan lacks, as one of `tasks` processes; `failed` receives the cells that raised, now or before."""
     store.check_writable(plan.folder)
     enable_compilation_cache()
-    missing = [source is None for source in stock.sources(plan, refresh)]
-    job = Queue(plan, stock, missing, failed, tasks, say)
-    started(job)
-    if plan.axes and job.total:
-        say(f"{plan.experiment.name}: {describe(plan)}, {len(job.groups)} compilation{'s' if len(job.groups) != 1 else ''}")
-    with Progress(plan.experiment.name, job.total, progress) as shown:
-        job.run(settings, shown, wait)
+    missing = [version is None for version in stock.versions(plan, refresh)]
+    queue = Queue(plan, stock, missing, failed, tasks, say)
+    started(queue)
+    name = plan.experiment.name
+    if plan.axes and queue.total:
+        say(f"{name}: {describe(plan)}, {len(queue.groups)} compilation{'s' if len(queue.groups) != 1 else ''}")
+    if len(plan.seeds) > 1 and any(group.identity.seedless for group in queue.groups if group.identity):
+        say(f"{name}: no number depends on the key, so all seeds give the same")
+    with Progress(name, queue.total, progress) as shown:
+        queue.run(settings, shown, wait)
 
 
 def describe(plan: Plan) -> str:
@@ -261,15 +271,26 @@ def failure_lines(plan: Plan, failed: Mapping[int, Failure]) -> list[str]:
 
 def files(plan: Plan) -> list[Path]:
     """Where the results of a plan are kept."""
-    return [file.path for file in take_stock(plan).files if file.digest == plan.digest]
+    found = []
+    for file in take_stock(plan).files:
+        own = {getattr(own_version(plan, index), file.kind) for index, cell in enumerate(plan.cells) if cell.name in file.cells}
+        if file.digest in own:
+            found.append(file.path)
+    return found
 
 
-def failures(plan: Plan, stock: Stock | None = None, refresh: bool = False) -> dict[int, Failure]:
+def failures(plan: Plan, stock: Stock, refresh: bool = False) -> dict[int, Failure]:
     """The cells of a plan that have raised and have not been computed since."""
-    known = recorded_failures(plan.home, plan.digest)
-    sources = (stock or take_stock(plan)).sources(plan, refresh) if known else []
-    return {
-        index: known[plan.cells[index].name]
-        for index, source in enumerate(sources)
-        if source is None and plan.cells[index].name in known
-    }
+    known = recorded_failures(plan)
+    shown = stock.versions(plan, refresh) if known else []
+    return {index: failure for index, failure in known.items() if shown[index] is None}
+
+
+@contextlib.contextmanager
+def _folder(results: str | Path, settings: Settings) -> Iterator[str | Path]:
+    """Where results are kept; for a run that keeps nothing a folder that goes with it."""
+    if settings.keep:
+        yield results
+        return
+    with tempfile.TemporaryDirectory(prefix="closedform-") as folder:
+        yield folder

@@ -14,15 +14,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from .api import ENGINE_DECIDES, RESULTS, Experimental, failures, request, work
+from .api import ENGINE_DECIDES, ask, failures, work
 from .contract import config as config_
 from .contract.config import hashed
 from .contract.functions import from_file, source_file
-from .contract.request import Plan
+from .contract.request import RESULTS, Experimental, Plan, Request
 from .engine.executor import Settings
 from .engine.queue import Queue
 from .errors import UsageError
 from .results.failures import forget_failures
+from .results.identities import confirmed
 from .results.merge import assemble
 from .results.notes import manifest, note_request, write_whole
 from .results.stock import take_stock
@@ -78,22 +79,23 @@ def submit(
     except ImportError:
         raise UsageError("launcher: needs submitit; first: pip install 'closedform[cluster]'") from None
 
-    plan = request(experiment, config, over, zipped, seeds, root_seed, Path(results).resolve(), predict)
+    plan = ask(Request(experiment, config, over, zipped, seeds, root_seed, Path(results).resolve(), predict))
     settings = settings.checked()
     check_writable(plan.folder)
     note_request(plan, launcher.nodes)
     if retry_failed:
         forget_failures(plan)
-    asked = {
-        "experiment": _target(experiment),
-        "config": _portable(plan),
-        "over": plan.axes,
-        "zipped": zipped,
-        "seeds": plan.seeds,
-        "root_seed": root_seed,
-        "results": plan.folder,
-        "predict": _target(predict) if predict is not None else None,
-    }
+    by_name = None if predict is None else _target(predict)
+    asked = Request(
+        _target(experiment),
+        _portable(plan),
+        plan.axes,
+        zipped,
+        plan.seeds,
+        root_seed,
+        plan.folder,
+        by_name,  # type: ignore[arg-type]
+    )
     logs = plan.home / "jobs" / hashed(manifest(plan))
     try:
         executor = submitit.AutoExecutor(folder=logs, cluster=launcher.kind, slurm_max_num_timeout=1000)
@@ -118,7 +120,7 @@ def submit(
 class Task:
     """One process of the array: computes what no other process does, until nothing is left or it is told to stop."""
 
-    def __init__(self, asked: dict[str, Any], tasks: int, refresh: bool, settings: Settings):
+    def __init__(self, asked: Request, tasks: int, refresh: bool, settings: Settings):
         self._arguments = (asked, tasks, refresh, settings)
         self.asked, self.tasks, self.refresh, self.settings = self._arguments
 
@@ -153,34 +155,32 @@ class Task:
         return DelayedSubmission(Task(*self._arguments), number)
 
     def _work(self) -> int:
-        config, predict = self.asked["config"], self.asked["predict"]
+        config, predict = self.asked.config, self.asked.predict
         built = config_.build(from_file(config["class"]), config["values"]) if "class" in config else config["values"]
-        plan = request(**{**self.asked, "config": built, "predict": predict and from_file(predict)})
+        plan = ask(self.asked._replace(config=built, predict=from_file(predict) if isinstance(predict, str) else predict))
         stock = take_stock(plan)
         failed = failures(plan, stock, self.refresh)
-        how = (self.refresh, self.tasks, self.settings)
-        work(plan, stock, *how, True, print, failed, wait=False, started=self._started)
+        confirmed(plan, [version is None for version in stock.versions(plan, self.refresh)])
+        work(plan, stock, self.refresh, self.tasks, self.settings, True, print, failed, wait=False, started=self._started)
         stock = take_stock(plan)
         failed = failures(plan, stock, self.refresh)  # those of the other processes too
-        sources = stock.sources(plan, self.refresh)
-        if all(source is not None or index in failed for index, source in enumerate(sources)):
-            shown = [source or plan.digest for source in sources]
+        shown = stock.versions(plan, self.refresh)
+        if all(version is not None or cell in failed for cell, version in enumerate(shown)):
             tree, _ = assemble(plan, stock, shown, failed)
             if tree is not None:
                 write_whole(plan, tree)
         return len(failed)
 
-    def _started(self, job: Queue) -> None:
-        self._job = job
+    def _started(self, queue: Queue) -> None:
+        self._job = queue
         if self._stopped:
-            job.stop.set()
+            queue.stop.set()
 
 
 def _portable(plan: Plan) -> dict[str, Any]:
     """The config as plain values; for a function that takes a dataclass also where the dataclass is defined."""
     config = plan.cells[0].config
-    as_given = getattr(plan.experiment.module, "as_given", None)
-    of_a_function = as_given is not None and not isinstance(as_given(config), Mapping)
+    of_a_function = plan.experiment.plain and not isinstance(plan.experiment.as_given(config), Mapping)
     return {"values": config_.as_dict(config), **({"class": _target(type(config))} if of_a_function else {})}
 
 

@@ -44,6 +44,10 @@ import pytest  # noqa: E402
 hypothesis.settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("fixed")
 
+from closedform.sweeps.contract import precision  # noqa: E402
+
+precision.PROMOTION.update(dtype="strict", rank="raise")  # what the engine allows users, our own experiments do without
+
 _ROOT = Path(__file__).resolve().parent.parent
 
 # ------------------------------------------------------------------------------------------------------------ slow tests

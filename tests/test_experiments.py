@@ -111,7 +111,7 @@ def has_equations(value):
 
 
 def plan_of(experiment, settings, grid, folder):
-    return make_plan(experiment, settings, grid, False, 3, 0, folder, digest="of no sources")
+    return make_plan(experiment, settings, grid, False, 3, 0, folder)
 
 
 def check_fields_and_axes(experiment, result):
@@ -134,7 +134,7 @@ def test_experiment_has_the_same_fields_on_both_sides_and_its_axes_when_traced(n
 @every
 def test_presets_and_grid_are_in_range(name, tmp_path):
     experiment = find(name)
-    for preset in (None, "quick", *getattr(experiment.module, "PRESETS", {})):
+    for preset in (None, *experiment.presets):
         plan = plan_of(experiment, experiment.default_config(preset), experiment.grid, tmp_path)
         assert len(plan.cells) == np.prod([len(values) for values in experiment.grid.values()], dtype=int)
 
@@ -151,7 +151,7 @@ def test_experiment_states_claim_source_cost_and_a_reason_for_every_tolerance(na
 
 @every
 def test_every_config_field_is_explained(name):
-    todo = [find(name).module.Config]
+    todo = [find(name).Config]
     while todo:
         kind = todo.pop()
         owners = [base for base in kind.__mro__ if "__annotations__" in vars(base)]
@@ -191,7 +191,7 @@ def small(tmp_path_factory):
     def result(name):
         experiment = find(name)
         options = dict(seeds=3, over=small_grid(experiment), results=tmp_path_factory.mktemp("results"), progress=False)
-        return sweep(experiment.module, experiment.default_config("quick"), **options)
+        return sweep(experiment, experiment.default_config("quick"), **options)
 
     return result
 
@@ -221,7 +221,7 @@ def test_a_run_does_not_depend_on_its_grouping(name, small, tmp_path):
     first = {path: values[0] for path, values in small_grid(experiment).items()}
     settings = config.replace(experiment.default_config("quick"), first)
     options = dict(results=tmp_path, progress=False, settings=Settings(threads=1, block=1, chunk=3))
-    alone = run(experiment.module, settings, seeds=[1], **options)
+    alone = run(experiment, settings, seeds=[1], **options)
     for field, values in alone["simulation"].data_vars.items():
         company = whole["simulation"][field].sel({**first, "seed": [1]})
         trimmed = company.isel({axis: slice(values.sizes[axis]) for axis in values.dims})

@@ -1,7 +1,5 @@
 """Agreement is evidence where the two sides share no code: what they share is declared, with its reason."""
 
-from types import SimpleNamespace
-
 import jax
 import pytest
 
@@ -22,7 +20,8 @@ def test_a_field_whose_simulated_side_uses_theory_says_why(name):
 
 
 def changed(**functions):
-    return find(decay)._replace(module=SimpleNamespace(**{**vars(decay), **functions}))
+    experiment = find(decay)
+    return experiment._replace(functions={**experiment.functions, **functions})
 
 
 def test_use_of_theory_is_found_in_the_field_that_needs_it_and_no_other():

@@ -1,21 +1,29 @@
 """A digest of what a function computes: of its traced program and constants, not of the text that it was written in.
 
 A refactoring that leaves the program as it is leaves the digest; a changed number, operation, shape or constant array changes
-it. Nothing in it depends on addresses, on names of variables or on where a line stands, so it is equal in every process.
+it, wherever it was written. Nothing in it depends on addresses, on names of variables or on where a line stands, so it is equal
+in every process.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jax.extend import core
 
+from ..errors import UsageError
+from . import sources
+
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+# parameters of an equation that do not decide a number: names, and rules for derivatives that were not taken
 _NAMES = {
     "name",
     "jvp_jaxpr_fun",
@@ -26,27 +34,36 @@ _NAMES = {
     "ctx_mesh",
     "compiler_options_kvs",
 }
-# ^ parameters of an equation that do not decide a number: names, and rules for derivatives that were not taken
+_PRINTING = {"debug_callback", "debug_print"}  # equations that only tell
+_PLAIN = bool | int | float | complex | str | bytes | None | np.ndarray | np.generic | jax.Array
+_CALLBACKS = {"pure_callback", "io_callback"}
 
 
-def program_digest(*programs: tuple[Callable, Any, dict[str, Any]]) -> tuple[str, list[str]]:
-    """The digest of some functions, each with an (abstract) argument and a dict of values, and which values they use.
+class Undigested(UsageError):
+    """A program calls a function whose sources cannot be had."""
 
-    Values that no function uses are no part of the digest.
-    """
-    digest, used = hashlib.sha256(), set()
-    for function, argument, values in programs:
-        closed = jax.make_jaxpr(function)(argument, values)
-        read = {var for equation in closed.jaxpr.eqns for var in equation.invars if not isinstance(var, core.Literal)}
-        read |= {var for var in closed.jaxpr.outvars if not isinstance(var, core.Literal)}
-        first = len(jax.tree.leaves(argument))
-        mine = dict(zip(sorted(values), closed.jaxpr.invars[first:], strict=True))
-        used |= {name for name, var in mine.items() if var in read}
-        kept = [*closed.jaxpr.invars[:first], *(var for var in mine.values() if var in read)]
-        digest.update(repr([name for name, var in mine.items() if var in read]).encode())  # which of them is which
-        for text in _lines(closed.jaxpr, list(closed.consts), kept):
-            digest.update(text.encode())
-    return digest.hexdigest()[:16], sorted(used)
+
+def program_text(closed: core.ClosedJaxpr, unused: Iterable[int] = ()) -> Iterator[str]:
+    """A traced program as text; arguments in `unused` (their places) are left out, since nothing reads them."""
+    gone = set(unused)
+    kept = [var for place, var in enumerate(closed.jaxpr.invars) if place not in gone]
+    return _lines(closed.jaxpr, list(closed.consts), kept)
+
+
+def reads(closed: core.ClosedJaxpr) -> set[int]:
+    """The places of the arguments that a program reads."""
+    jaxpr = closed.jaxpr
+    read = {var for equation in jaxpr.eqns for var in equation.invars if not isinstance(var, core.Literal)}
+    read |= {var for var in jaxpr.outvars if not isinstance(var, core.Literal)}
+    return {place for place, var in enumerate(jaxpr.invars) if var in read}
+
+
+def hash_of(texts: Iterable[str]) -> str:
+    """16 hexadecimal digits of some texts in order."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(f"{len(text)} {text}".encode())
+    return digest.hexdigest()[:16]
 
 
 def _lines(jaxpr: core.Jaxpr, constants: list[Any], arguments: list[Any]) -> Iterator[str]:
@@ -63,10 +80,16 @@ def _lines(jaxpr: core.Jaxpr, constants: list[Any], arguments: list[Any]) -> Ite
     )
     yield "arguments " + " ".join(map(shown, arguments))
     for equation in jaxpr.eqns:
-        yield f"{equation.primitive.name} {' '.join(map(shown, equation.invars))}"
+        name = equation.primitive.name
+        if name in _PRINTING:
+            continue
+        yield f"{name} {' '.join(map(shown, equation.invars))}"
         for key in sorted(set(equation.params) - _NAMES):
             yield f" {key}="
-            yield from _parameter(equation.params[key])
+            if name in _CALLBACKS and key == "callback":
+                yield _callback(equation.params[key])
+            else:
+                yield from _parameter(equation.params[key])
         yield " -> " + " ".join(f"v{number.setdefault(var, len(number))}" for var in equation.outvars)
     yield "returns " + " ".join(map(shown, jaxpr.outvars))
 
@@ -80,10 +103,15 @@ def _parameter(value: Any) -> Iterator[str]:
         for key in sorted(value, key=repr):
             yield f"{key!r}:"
             yield from _parameter(value[key])
+    elif isinstance(value, set | frozenset):
+        yield f"set {sorted(''.join(_parameter(entry)) for entry in value)}"
     elif isinstance(value, tuple | list):
         yield f"{type(value).__name__} {len(value)}"
         for entry in value:
             yield from _parameter(entry)
+    elif isinstance(value, functools.partial):
+        yield "partial"
+        yield from _parameter([value.func, value.args, value.keywords])
     elif callable(value) and not isinstance(value, type):
         yield f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"
     else:
@@ -98,3 +126,55 @@ def _value(value: Any) -> str:
         array = np.asarray(value)
         return f"{array.dtype}{array.shape}{hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()}"
     return _ADDRESS.sub("", repr(value))
+
+
+# --- functions that a program calls outside of itself --------------------------------------------------------------------
+
+
+def _callback(function: Any) -> str:
+    """A host callback by the sources that it stands in, and by the values that it holds.
+
+    Raises `Undigested` where they cannot be had.
+    """
+    function = getattr(function, "callback_func", function)  # jax wraps what it was given
+    if isinstance(function, functools.partial):
+        inside = [_callback(function.func), *map(_held, function.args), *(_held(v) for v in function.keywords.values())]
+        return f"partial {inside} {list(function.keywords)}"
+    if not isinstance(function, types.FunctionType):
+        name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__name__)}"
+        if isinstance(function, types.BuiltinFunctionType | np.ufunc) or sources.is_installed(type(function).__module__):
+            return name
+        raise _undigested(name)
+    name = f"{function.__module__}.{function.__qualname__}"
+    if sources.is_installed(function.__module__):
+        return name
+    path = Path(function.__code__.co_filename)
+    if not path.is_file():
+        raise _undigested(name)
+    names = (name for name in function.__code__.co_names if name in function.__globals__)
+    values = {name: value for name in names if isinstance(value := function.__globals__[name], _PLAIN)}
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    if function.__name__ == "<lambda>":
+        name += f" {function.__code__.co_code.hex()} {function.__code__.co_consts}"
+    return f"{name} {sources.digest(path)} {[_held(value) for value in [values, *cells, *defaults]]}"
+
+
+def _held(value: Any) -> str:
+    """A value that a callback holds."""
+    if isinstance(value, _PLAIN):
+        return _value(value)
+    if isinstance(value, tuple | list):
+        return f"{type(value).__name__} {[_held(entry) for entry in value]}"
+    if isinstance(value, dict):
+        return f"dict {[(repr(key), _held(entry)) for key, entry in value.items()]}"
+    if callable(value):
+        return _callback(value)
+    raise _undigested(repr(value)[:60])
+
+
+def _undigested(name: str) -> Undigested:
+    return Undigested(
+        f"host callback {name}: its sources cannot be had, so its results could not be told from those of another one; "
+        "allowed: a function in a file that holds plain values and arrays, or a run that keeps nothing: Settings(keep=False)"
+    )

@@ -1,4 +1,4 @@
-"""An experiment as the engine sees it: a module that follows the contract of the guide "add a paper", read once.
+"""An experiment as the engine sees it: a record of functions, made of a module, a file or a plain function alike.
 
 Nothing is registered: `experiments/<paper>/<name>.py` is the experiment `<paper>/<name>`, and its figure is the file of the
 same path under `figures/`. All that the engine needs to know is in the module: its functions say whether it is
@@ -18,21 +18,21 @@ import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import jax
 import numpy as np
 
 from ...contract import Tolerance
 from ..errors import UsageError, unknown
 from . import config as config_
+from . import sources
 
 ENGINE_FIELDS = ("diverged", "failed", "stored")  # that the engine adds to what an experiment measures
 _PACKAGE = __name__.split(".")[0]
 _ROOT = Path(__file__).resolve().parents[2]
 
-
-_WANTED = {
+Kind = Literal["one shot", "dynamics", "training"]
+_WANTED: dict[Kind, list[str]] = {
     "one shot": ["simulate"],
     "dynamics": ["init", "step", "observe", "steps"],
     "training": ["init", "step", "num_steps", "simulate"],
@@ -47,63 +47,76 @@ class Field(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """The contract of one module, read and checked. Functions are those of the module, untouched."""
+    """What an experiment declares, read and checked. Functions are the author's own, untouched."""
 
     name: str
-    module: ModuleType
-    fields: dict[str, Field]
-    dynamics: bool  # init/step/observe/steps: measured on the way
-    drawn: bool  # init draws what simulate and predict share
-    conditional: bool  # predict takes a state: of dynamics and one shot what init returned, of training the end
-    training: bool = False  # init/step/num_steps/simulate: measured at the end
-    curves: dict[str, Field] = {}  # noqa: RUF012  # of training that observes: recorded at `steps`, without a prediction
+    kind: Kind = "one shot"
+    Config: type = object
+    functions: Mapping[str, Callable] = {}  # simulate, init, step, observe, steps, num_steps, as the kind wants
+    predictions: Mapping[str, Callable] = {}  # `predict` as "prediction", each rival as "prediction_<name>"
+    fields: Mapping[str, Field] = {}
+    curves: Mapping[str, Field] = {}  # of training that observes: recorded at `steps`, without a prediction
+    conditional: bool = False  # predict takes a state: of dynamics and one shot what init returned, of training the end
+    tolerance: Mapping[str, Tolerance] = {}  # the finite-size allowance of each field
+    shared: Mapping[str, str] = {}  # why the simulated side of a field uses theory
+    grid: Mapping[str, tuple] = {}
+    presets: Mapping[str, Mapping[str, Any]] = {}  # "quick" among them
+    seeds: int = 8
+    labelled: Callable[[Any], Mapping[str, Any]] | None = None
+    document: str = ""
+    files: tuple[Path, ...] = ()  # in which it is defined
+    plain: bool = False  # a function, whose name may be another's too
+    asked_by_name: bool = False  # so it is what its files say, and what it was traced to can be looked up by them
+    as_given: Callable[[Any], Any] = lambda config: config  # the config as the functions take it
+
+    @property
+    def dynamics(self) -> bool:
+        """init/step/observe/steps: measured on the way."""
+        return self.kind == "dynamics"
+
+    @property
+    def training(self) -> bool:
+        """init/step/num_steps/simulate: measured at the end."""
+        return self.kind == "training"
 
     @property
     def stepped(self) -> bool:
         """Whether the engine owns a loop of steps."""
-        return self.dynamics or self.training
+        return self.kind != "one shot"
 
     @property
-    def predictions(self) -> dict[str, Callable]:
-        """`predict` as "prediction", and every rival `predict_<name>` as "prediction_<name>"."""
-        return {
-            "prediction" + name.removeprefix("predict"): function
-            for name, function in vars(self.module).items()
-            if (name == "predict" or name.startswith("predict_")) and callable(function)
-        }
-
-    @property
-    def tolerance(self) -> dict[str, Tolerance]:
-        """The finite-size allowance of each field; one that the module does not name has none."""
-        return {**dict.fromkeys(self.fields, Tolerance()), **getattr(self.module, "TOLERANCE", {})}
-
-    @property
-    def shared(self) -> dict[str, str]:
-        """`{field: reason}` of the fields whose simulated side uses theory, as the module declares them."""
-        return getattr(self.module, "SHARED", {})
+    def drawn(self) -> bool:
+        """Whether `init` draws what simulate and predict share."""
+        return "init" in self.functions
 
     def labels(self, config: Any) -> dict[str, tuple]:
         """`{axis: values}`, numbers or words, that label the points of an axis; without labels points are counted."""
-        return {axis: tuple(values) for axis, values in getattr(self.module, "labels", lambda config: {})(config).items()}
-
-    @property
-    def grid(self) -> dict[str, tuple]:
-        return {field: tuple(values) for field, values in getattr(self.module, "GRID", {}).items()}
-
-    @property
-    def seeds(self) -> int:
-        return getattr(self.module, "SEEDS", 8)
+        return {} if self.labelled is None else {axis: tuple(values) for axis, values in self.labelled(config).items()}
 
     def default_config(self, preset: str | None = None) -> Any:
         """`Config()` with the named preset applied ("quick" is QUICK)."""
-        presets: Mapping[str, Mapping] = {"quick": getattr(self.module, "QUICK", {}), **getattr(self.module, "PRESETS", {})}
-        if preset is not None and preset not in presets:
-            raise unknown(f"preset of {self.name}", preset, presets)
-        return config_.replace(self.module.Config(), presets[preset] if preset else {})
+        if preset is not None and preset not in self.presets:
+            raise unknown(f"preset of {self.name}", preset, self.presets)
+        return config_.replace(self.Config(), self.presets[preset] if preset else {})
 
     def about(self) -> About:
         """What the module docstring says."""
-        return read_about(inspect.getdoc(self.module) or "")
+        return read_about(self.document)
+
+    def sources(self) -> str:
+        """A digest of the files in which it is defined, with all that they import; "" where there are none."""
+        return sources.digest(*self.files) if self.files else ""
+
+    def sources_of_prediction(self, side: str) -> str:
+        """What tells a prediction that cannot be traced from another: its file, what that imports, and the packages."""
+        function = inspect.unwrap(self.predictions[side])
+        file = getattr(getattr(function, "__code__", None), "co_filename", "")
+        if not Path(file).is_file():
+            raise UsageError(
+                f"{self.name}: {side} cannot be traced, and stands in no file, so it could not be told from another one; "
+                "allowed: a function of JAX arrays, or one in a file"
+            )
+        return f"{function.__qualname__} {sources.digest(Path(file))} {sources.installed()}"
 
 
 class About(NamedTuple):
@@ -169,14 +182,13 @@ def find(experiment: str | ModuleType) -> Experiment:
     Raises `UsageError` for an unknown name (with the nearest ones) and for a module that breaks the contract.
     """
     if isinstance(experiment, ModuleType):
-        module = experiment
-        name = module.__name__.removeprefix(f"{_PACKAGE}.experiments.").replace(".", "/")
-    else:
-        if experiment not in names():
-            raise unknown("experiment", experiment, names())
-        name = experiment
-        module = importlib.import_module(f"{_PACKAGE}.experiments.{name.replace('/', '.')}")
-    return _read(name, module)
+        name = experiment.__name__.removeprefix(f"{_PACKAGE}.experiments.").replace(".", "/")
+        return from_module(experiment, name)
+    if experiment not in names():
+        raise unknown("experiment", experiment, names())
+    with sources.watched():
+        module = importlib.import_module(f"{_PACKAGE}.experiments.{experiment.replace('/', '.')}")
+    return from_module(module, experiment, asked_by_name=True)
 
 
 def find_figure(name: str) -> Callable | None:
@@ -186,29 +198,52 @@ def find_figure(name: str) -> Callable | None:
     return importlib.import_module(f"{_PACKAGE}.figures.{name.replace('/', '.')}").draw
 
 
-def _read(name: str, module: ModuleType) -> Experiment:
-    training = hasattr(module, "step") and hasattr(module, "num_steps")
-    dynamics = hasattr(module, "step") and not training
-    wanted = ["Config", "Result", *_WANTED["training" if training else "dynamics" if dynamics else "one shot"]]
-    if training and (hasattr(module, "observe") or hasattr(module, "Curves")):
+def from_module(module: ModuleType, name: str, asked_by_name: bool = False) -> Experiment:
+    """Read the contract of a module. Raises `UsageError` where it is broken."""
+    said = vars(module)
+    training = "step" in said and "num_steps" in said
+    kind: Kind = "training" if training else "dynamics" if "step" in said else "one shot"
+    wanted = list(_WANTED[kind])
+    if training and ("observe" in said or "Curves" in said):
         wanted += ["observe", "steps", "Curves"]
-    missing = [attribute for attribute in wanted if not hasattr(module, attribute)]
-    if missing:
+    if missing := [attribute for attribute in ("Config", "Result", *wanted) if attribute not in said]:
         raise UsageError(f"experiment {name} lacks {', '.join(missing)}; a module of its kind has {', '.join(wanted)}")
-    fields = _fields(name, module.Result)
-    curves = _fields(name, module.Curves) if training and hasattr(module, "Curves") else {}
-    if both := sorted(set(fields) & set(curves)):
-        raise UsageError(f"{name}: {both[0]} is a field of Result and of Curves; rename one of the two")
+    functions = {one: said[one] for one in (*wanted, "init") if one in said and one != "Curves"}
+    predictions = {
+        "prediction" + one.removeprefix("predict"): function
+        for one, function in said.items()
+        if (one == "predict" or one.startswith("predict_")) and callable(function)
+    }
+    fields = fields_of(name, module.Result)
+    stated = said.get("TOLERANCE", {})
+    file = said.get("__file__")
     experiment = Experiment(
         name=name,
-        module=module,
+        kind=kind,
+        Config=module.Config,
+        functions=functions,
+        predictions=predictions,
         fields=fields,
-        dynamics=dynamics,
-        drawn=hasattr(module, "init"),
-        conditional=hasattr(module, "predict") and "state" in inspect.signature(module.predict).parameters,
-        training=training,
-        curves=curves,
+        curves=fields_of(name, module.Curves) if training and "Curves" in said else {},
+        conditional="predict" in said and "state" in inspect.signature(module.predict).parameters,
+        tolerance={**dict.fromkeys(fields, Tolerance()), **stated},
+        shared=said.get("SHARED", {}),
+        grid={field: tuple(values) for field, values in said.get("GRID", {}).items()},
+        presets={"quick": said.get("QUICK", {}), **said.get("PRESETS", {})},
+        seeds=said.get("SEEDS", 8),
+        labelled=said.get("labels"),
+        document=inspect.getdoc(module) or "",
+        files=() if file is None else (Path(file),),
+        asked_by_name=asked_by_name,
     )
+    return checked(experiment)
+
+
+def checked(experiment: Experiment) -> Experiment:
+    """The experiment; raises `UsageError` where names collide or an allowance is none."""
+    name, fields, curves = experiment.name, experiment.fields, experiment.curves
+    if both := sorted(set(fields) & set(curves)):
+        raise UsageError(f"{name}: {both[0]} is a field of Result and of Curves; rename one of the two")
     every = {**fields, **curves}
     for field in {*ENGINE_FIELDS, "cell", "seed", "step", "point"} & set(every):
         raise UsageError(f"{name}: Result.{field}: that name belongs to the engine; choose another")
@@ -216,9 +251,9 @@ def _read(name: str, module: ModuleType) -> Experiment:
         raise UsageError(f"{name}: Result.{field}: an axis has that name too; choose another for one of the two")
     if experiment.conditional and not experiment.drawn:
         raise UsageError(f"experiment {name}: predict takes a state, so the module needs init(key, config)")
-    for stated in ("TOLERANCE", "SHARED"):
-        if strangers := set(getattr(module, stated, {})) - set(fields):
-            raise unknown(f"field in {name}.{stated}", min(strangers), fields)
+    for constant_, stated in (("TOLERANCE", experiment.tolerance), ("SHARED", experiment.shared)):
+        if strangers := set(stated) - set(fields):
+            raise unknown(f"field in {name}.{constant_}", min(strangers), fields)
     for field, tolerance in experiment.tolerance.items():
         if not isinstance(tolerance, Tolerance) or not all(0 <= part < math.inf for part in tolerance[:2]):
             allowed = "Tolerance(relative, absolute, reason=...), two finite numbers of at least 0"
@@ -228,7 +263,8 @@ def _read(name: str, module: ModuleType) -> Experiment:
     return experiment
 
 
-def _fields(name: str, kind: type) -> dict[str, Field]:
+def fields_of(name: str, kind: type) -> dict[str, Field]:
+    """The fields of a `Result`, as its annotations say."""
     hints = typing.get_type_hints(kind, include_extras=True)
     return {field: _field(f"{name}: {kind.__name__}.{field}", hint) for field, hint in hints.items()}
 
@@ -252,7 +288,7 @@ def recorded_steps(experiment: Experiment, config: Any) -> np.ndarray | None:
         return None
     if experiment.training and not experiment.curves:
         return np.zeros(0, np.int64)
-    steps = np.asarray(experiment.module.steps(config))
+    steps = np.asarray(experiment.functions["steps"](config))
     valid = steps.ndim == 1 and steps.size > 0 and np.issubdtype(steps.dtype, np.integer)
     if not valid or steps[0] < 0 or np.any(np.diff(steps) <= 0):
         raise UsageError(f"{experiment.name}: steps(config) is a sorted array of distinct step counts; got {steps!r}")
@@ -267,7 +303,7 @@ def last_step(experiment: Experiment, config: Any, steps: np.ndarray | None) -> 
         return 1
     if not experiment.training:
         return int(steps[-1])
-    count = experiment.module.num_steps(config)
+    count = experiment.functions["num_steps"](config)
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
         raise UsageError(f"{experiment.name}: num_steps(config) is a whole number of at least 0; got {count!r}")
     return int(count)
@@ -287,98 +323,3 @@ def labels_of(experiment: Experiment, config: Any) -> dict[str, tuple]:
         if not (words or numbers) or len(set(values)) < len(values):
             raise UsageError(f"{experiment.name}: labels of {axis}: got {values!r}; allowed: distinct numbers or words")
     return labels
-
-
-def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> dict[str, Any]:
-    """Evaluate all sides abstractly and check their axes; returns the shapes of one run, by side.
-
-    "simulation" is its `Result` and "curves", in training that observes, its `Curves`: of dynamics and of curves at one step.
-    Then come the predictions, at all steps.
-
-    Nothing is computed or compiled. Raises `UsageError` for axes that do not match the annotations, or for a traced field
-    that is used where a plain number is needed.
-    """
-    module, floats, key = experiment.module, config_.traced_values(config), jax.random.key(0)
-
-    def at(values: dict[str, Any]) -> Any:
-        return config_.with_traced(config, values)
-
-    shapes: dict[str, Any] = {}
-    try:
-        state = None
-        if not experiment.drawn:
-            shapes["simulation"] = jax.eval_shape(lambda k, f: module.simulate(k, at(f)), key, floats)
-        else:
-            state = jax.eval_shape(lambda k, f: module.init(k, at(f)), key, floats)
-            if experiment.stepped:
-                stepped = jax.eval_shape(lambda s, f: module.step(s, at(f)), state, floats)
-                _check_same(experiment, state, stepped)
-            observe = module.observe if experiment.dynamics else module.simulate
-            shapes["simulation"] = jax.eval_shape(lambda s, f: observe(s, at(f)), state, floats)
-            if experiment.curves:
-                shapes["curves"] = jax.eval_shape(lambda s, f: module.observe(s, at(f)), state, floats)
-        sizes = {axis: len(values) for axis, values in labels_of(experiment, config).items()}
-        if "curves" in shapes:
-            _check_result(experiment, "simulation", shapes["curves"], sizes, of=experiment.curves)
-        _check_result(experiment, "simulation", shapes["simulation"], sizes)
-        for side, function in experiment.predictions.items():
-            tail = (steps,) if experiment.dynamics else ()
-
-            def predict(state, floats, function=function, tail=tail):
-                given = (to_float64(state),) if experiment.conditional else ()
-                return function(*given, at(floats), *tail)
-
-            with jax.enable_x64(True):
-                shapes[side] = jax.eval_shape(predict, state, floats)
-            _check_result(experiment, side, shapes[side], sizes, lead=len(tail))
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
-        where = str(error).split("\n")[0].rstrip(".")
-        raise UsageError(
-            f"{experiment.name}: a traced field ({', '.join(floats) or 'none'}) is used where a plain number is needed; a "
-            f"float that fixes a shape or a branch is declared Annotated[float, Static]. ({where})"
-        ) from error
-    return shapes
-
-
-def to_float64(tree: Any) -> Any:
-    """The same arrays with floating-point leaves in float64: what a conditional prediction is given."""
-    return jax.tree.map(lambda leaf: leaf.astype(np.float64) if jax.numpy.issubdtype(leaf.dtype, np.floating) else leaf, tree)
-
-
-def _check_same(experiment: Experiment, state: Any, stepped: Any) -> None:
-    before, after = (
-        [(jax.tree_util.keystr(path), leaf.shape, str(leaf.dtype)) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
-        for tree in (state, stepped)
-    )
-    if before != after:
-        changes = [f"{old} -> {new}" for old, new in zip(before, after, strict=False) if old != new]
-        raise UsageError(f"{experiment.name}: step changes the state: {'; '.join(changes) or 'other leaves'}")
-
-
-def _check_result(
-    experiment: Experiment,
-    side: str,
-    shapes: Any,
-    sizes: dict[str, int],
-    lead: int = 0,
-    of: Mapping[str, Field] | None = None,
-) -> None:
-    """Check one side's `Result` shapes against the annotations; `sizes` collects each axis length over both sides.
-
-    `lead` counts leading axes that the engine owns (the step axis of a prediction).
-    """
-    for name, field in (experiment.fields if of is None else of).items():
-        leaf = getattr(shapes, name)
-        where = f"{experiment.name}: {side}.{name}"
-        if leaf is None:
-            if side == "simulation" or (side == "prediction" and field.predicted):
-                raise UsageError(f"{where} is None; write `| None = None` if it has no prediction")
-            continue
-        if not np.issubdtype(leaf.dtype, np.floating):
-            raise UsageError(f"{where} has dtype {leaf.dtype}; a Result holds floating-point arrays")
-        shape = leaf.shape[lead:]
-        if len(shape) != len(field.axes):
-            raise UsageError(f"{where} has shape {shape}; its annotation names the axes {field.axes}")
-        for axis, size in zip(field.axes, shape, strict=True):
-            if sizes.setdefault(axis, size) != size:
-                raise UsageError(f"{where}: axis {axis} has length {size} here and {sizes[axis]} elsewhere")

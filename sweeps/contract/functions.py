@@ -10,22 +10,27 @@ import sys
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ...contract import Tolerance
 from ..errors import UsageError, unknown
 from . import config as config_
+from . import sources
 from .config import hashed
+from .experiment import Experiment, checked, fields_of
+from .precision import KEYS, precision, wants_float64
 
 _ONLY = "value"  # the name of the result of a function that returns one array
 
 
-def as_module(simulate: Callable[[Any, Any], Any], config: Any, predict: Callable[[Any], Any] | None) -> tuple[ModuleType, Any]:
-    """The function as a module that follows the experiment contract, and the config as an instance of its `Config`.
+def as_experiment(
+    simulate: Callable[[Any, Any], Any], config: Any, predict: Callable[[Any], Any] | None, asked_by_name: bool = False
+) -> tuple[Experiment, Any]:
+    """The function as an experiment, and the config as an instance of its `Config`.
 
     Raises `UsageError` where the function, its config or what it returns cannot be used, saying why.
     """
@@ -39,7 +44,7 @@ def as_module(simulate: Callable[[Any, Any], Any], config: Any, predict: Callabl
     else:
         chosen, unwrap = given, _unchanged
     config_.validate(chosen)
-    return _module(simulate, predict, type(chosen), chosen, unwrap), chosen
+    return _experiment(simulate, predict, type(chosen), chosen, unwrap)._replace(asked_by_name=asked_by_name), chosen
 
 
 def from_file(text: str) -> Any:
@@ -59,8 +64,9 @@ def from_file(text: str) -> Any:
         assert specification.loader is not None
         module = sys.modules[known_as] = importlib.util.module_from_spec(specification)
         try:
-            specification.loader.exec_module(module)
-        except Exception as error:
+            with sources.watched():
+                specification.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
             del sys.modules[known_as]
             raise UsageError(f"{name}: cannot be imported ({type(error).__name__}: {error})") from error
     module = sys.modules[known_as]
@@ -111,58 +117,63 @@ def _unchanged(config: Any) -> Any:
     return config
 
 
-def _module(simulate: Callable, predict: Callable | None, kind: type, default: Any, unwrap: Callable) -> ModuleType:
-    """The module; kept, so that a second sweep in the same process finds its programs compiled."""
+def _experiment(simulate: Callable, predict: Callable | None, kind: type, default: Any, unwrap: Callable) -> Experiment:
     floats = config_.traced_values(default)
 
     def shapes(function: Callable, *lead: Any) -> Any:
         """What the function returns, by name, without computing it."""
         wanted = jax.eval_shape(lambda *a: function(*a[:-1], unwrap(config_.with_traced(default, a[-1]))), *lead, floats)
-        return {name: leaf.ndim for name, leaf in _named(function, wanted).items()}
+        return _named(function, wanted)
 
-    ranks = tuple(sorted(shapes(simulate, jax.random.key(0)).items()))
-    predicted = None if predict is None else frozenset(shapes(predict))
-    if predicted is not None and not predicted <= {name for name, _ in ranks}:
-        strangers = sorted(predicted - {name for name, _ in ranks})
-        raise UsageError(f"predict returns {', '.join(strangers)}; simulate returns {', '.join(name for name, _ in ranks)}")
-    return _built(simulate, predict, kind, unwrap, ranks, predicted, _annotations(simulate))
+    def predicted_names(predict: Callable) -> frozenset[str]:
+        try:
+            return frozenset(shapes(predict))
+        except UsageError:
+            raise
+        except Exception as error:
+            try:  # it wants plain numbers
+                return frozenset(_named(predict, predict(unwrap(default))))
+            except Exception:
+                raise error from None
 
+    with precision(wants_float64(default)):
+        ranks = {name: leaf.ndim for name, leaf in shapes(simulate, jax.random.key(0, impl=KEYS)).items()}
+    with precision(True):
+        predicted = frozenset() if predict is None else predicted_names(predict)
+    if strangers := sorted(predicted - set(ranks)):
+        raise UsageError(f"predict returns {', '.join(strangers)}; simulate returns {', '.join(sorted(ranks))}")
 
-@functools.lru_cache(maxsize=256)
-def _built(
-    simulate: Callable,
-    predict: Callable | None,
-    kind: type,
-    unwrap: Callable,
-    ranks: tuple[tuple[str, int], ...],
-    predicted: frozenset[str] | None,
-    annotations: tuple[tuple[str, Any], ...],
-) -> ModuleType:
-    own = dict(annotations)
-    fields = {}
-    for name, rank in ranks:
+    own = _annotations(simulate)
+    kinds = {}
+    for name, rank in sorted(ranks.items()):
         array = own.get(name, Float[Array, " ".join(f"{name}_{axis}" for axis in range(rank))])
-        fields[name] = array if predicted is not None and name in predicted else array | None
-    result = NamedTuple("Result", list(fields.items()))
+        kinds[name] = array if name in predicted else array | None
+    result = NamedTuple("Result", list(kinds.items()))
 
     def as_result(function: Callable, value: Any) -> Any:
         named = _named(function, value)
-        return result(**{name: _floating(named[name]) if name in named else None for name in fields})
+        return result(**{name: _floating(named[name]) if name in named else None for name in kinds})
 
-    module = ModuleType(_name(simulate))
-    vars(module).update(
-        __doc__=simulate.__doc__,
-        Config=kind,
-        Result=result,
-        TOLERANCE={},
-        QUICK={},
-        FUNCTIONS=tuple(filter(None, (simulate, predict))),
-        as_given=unwrap,  # the config as the function takes it
-        simulate=lambda key, config: as_result(simulate, simulate(key, unwrap(config))),
-    )
+    predictions: dict[str, Callable] = {}
     if predict is not None:
-        module.predict = lambda config: as_result(predict, predict(unwrap(config)))  # type: ignore[attr-defined]
-    return module
+        predictions["prediction"] = functools.wraps(predict)(lambda config: as_result(predict, predict(unwrap(config))))
+    fields = fields_of(_name(simulate), result)
+    files = [file for part in (simulate, predict, kind) if part is not None and (file := source_file(part)) is not None]
+    return checked(
+        Experiment(
+            name=_name(simulate),
+            Config=kind,
+            functions={"simulate": lambda key, config: as_result(simulate, simulate(key, unwrap(config)))},
+            predictions=predictions,
+            fields=fields,
+            tolerance=dict.fromkeys(fields, Tolerance()),
+            presets={"quick": {}},
+            document=inspect.getdoc(simulate) or "",
+            files=tuple(dict.fromkeys(files)),
+            plain=True,
+            as_given=unwrap,
+        )
+    )
 
 
 def _name(simulate: Callable) -> str:
@@ -178,14 +189,14 @@ def source_file(function: Callable) -> Path | None:
     return Path(file).resolve() if file else None
 
 
-def _annotations(simulate: Callable) -> tuple[tuple[str, Any], ...]:
+def _annotations(simulate: Callable) -> dict[str, Any]:
     """The jaxtyping annotations of the NamedTuple that the function says it returns; nothing otherwise."""
     try:
         returned = typing.get_type_hints(simulate).get("return")
         hints = typing.get_type_hints(returned, include_extras=True) if hasattr(returned, "_fields") else {}
     except (NameError, TypeError):
-        return ()
-    return tuple((name, hint) for name, hint in hints.items() if hasattr(hint, "dim_str"))
+        return {}
+    return {name: hint for name, hint in hints.items() if hasattr(hint, "dim_str")}
 
 
 def _named(function: Callable, value: Any) -> dict[str, Any]:

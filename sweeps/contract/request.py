@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,48 @@ import numpy as np
 from ..errors import UsageError
 from . import config as config_
 from .config import hashed
-from .experiment import ENGINE_FIELDS, Experiment
+from .experiment import ENGINE_FIELDS, Experiment, find, from_module
+from .functions import as_experiment, from_file
+
+RESULTS = "results"
+# a name, a Python file, a module that follows the contract, an experiment that was read, or simulate(key, config)
+Experimental = str | ModuleType | Experiment | Callable[..., Any]
+
+
+class Request(NamedTuple):
+    """What is asked, as it was given."""
+
+    experiment: Experimental
+    config: Any = None  # None: the experiment's own; an instance of its Config, or {field: value} to change in it
+    over: Mapping[str, Iterable[Any]] | None = None  # the grid
+    zipped: bool = False  # the fields of the grid are swept together, not as a product
+    seeds: int | Iterable[int] | None = None  # how many, or which; None: the experiment's own number
+    root_seed: int = 0
+    results: str | Path = RESULTS  # folder
+    predict: Callable[[Any], Any] | None = None  # of a function
+
+    def plan(self) -> Plan:
+        """Its cells and seeds. Raises `UsageError` naming the field, what was given and what is allowed."""
+        experiment, config = resolve(self.experiment, self.config, self.predict)
+        folder = Path(self.results).absolute()
+        return make_plan(experiment, config, self.over, self.zipped, self.seeds, self.root_seed, folder)
+
+
+def resolve(
+    experiment: Experimental, config: Any = None, predict: Callable[[Any], Any] | None = None
+) -> tuple[Experiment, Any]:
+    """The experiment that was named, and the config for it (None: the experiment's own)."""
+    if isinstance(experiment, Experiment):
+        return experiment, experiment.Config() if config is None and experiment.plain else config
+    by_name = isinstance(experiment, str)
+    target = from_file(experiment) if isinstance(experiment, str) and ".py" in experiment else experiment
+    if isinstance(target, str | ModuleType):
+        if predict is not None:
+            raise UsageError("predict: only for a function; an experiment's prediction stands in its module")
+        if by_name and isinstance(target, ModuleType):
+            return from_module(target, target.__name__, asked_by_name=True), config
+        return find(target), config
+    return as_experiment(target, config, predict, asked_by_name=by_name)
 
 
 class Cell(NamedTuple):
@@ -39,7 +81,10 @@ class Plan(NamedTuple):
     axes: dict[str, tuple]  # the swept fields; empty for a single cell
     zipped: bool  # the fields are swept together, not as a product
     folder: Path  # of the results
-    digest: str  # of the sources that the experiment imports
+    sources: str = ""  # a digest of the files that define the experiment, as information
+    groups: Sequence[Any] = ()  # of cells that share their programs (groups.Group)
+    identities: Sequence[Any] = ()  # what each cell's results are named by (tracing.Identity); None: its code raised
+    broken: Mapping[int, Exception] = {}  # the cells whose code raised when it was asked or traced
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -60,15 +105,14 @@ def make_plan(
     seeds: int | Iterable[int] | None,
     root_seed: int,
     folder: Path,
-    digest: str,
 ) -> Plan:
     """Check every value of a request. Raises `UsageError` naming the field, what was given and what is allowed."""
     if not isinstance(root_seed, int | np.integer) or isinstance(root_seed, bool) or not 0 <= root_seed < 2**32:
         raise UsageError(f"root_seed: got {root_seed}; allowed: 0 to 2**32 - 1")
     root_seed = int(root_seed)
     if config is None or isinstance(config, Mapping):
-        config = config_.replace(experiment.module.Config(), config or {})
-    if not isinstance(config, experiment.module.Config):
+        config = config_.replace(experiment.Config(), config or {})
+    if not isinstance(config, experiment.Config):
         raise UsageError(f"config: got {config!r}; allowed: an instance of {experiment.name}'s Config, or {{field: value}}")
     config_.validate(config)
     axes = {path: _axis(path, values, zipped) for path, values in (over or {}).items()}
@@ -93,7 +137,7 @@ def make_plan(
     for index, path in enumerate(axes):  # as the config keeps them: an int given for a float is a float
         length = math.prod(() if zipped else [len(values) for values in list(axes.values())[index + 1 :]])
         axes[path] = tuple(cells[i * length].at[path] for i in range(len(axes[path])))
-    return Plan(experiment, cells, _seeds(experiment, seeds), root_seed, axes, zipped, folder, digest)
+    return Plan(experiment, cells, _seeds(experiment, seeds), root_seed, axes, zipped, folder)
 
 
 def _axis(path: str, values: Iterable[Any], zipped: bool) -> tuple:
@@ -117,7 +161,7 @@ def points(axes: Mapping[str, Sequence[Any]], zipped: bool) -> Iterator[dict[str
 
 
 def cells_asked(asked: Mapping[str, Any]) -> list[Cell]:
-    """The cells of a request that was noted (see `runner.manifest`), of its plain values alone: without their configs."""
+    """The cells of a request that was noted (see results/notes.py), of its plain values alone: without their configs."""
     name, root_seed, base = asked["experiment"], asked["root_seed"], asked["config"]
     grid = points(asked["over"], asked["zipped"])
     return [Cell(point, None, cell_name(name, root_seed, {**base, **point})) for point in grid]

@@ -1,177 +1,128 @@
-"""A digest of the code that a result depends on: comments, docstrings and layout aside, the same in every Python version.
+"""The sources that a result was computed by: where a digest of a traced program can be looked up without tracing.
 
-A result that was computed by an earlier version of the code is shown as stale and is never mixed with new ones.
+The same sources, data files, packages and static config give the same programs. So what they were traced to is noted (see
+programs.py), and found again by this digest. It is no identity: of two sources with one program the results are one.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
-import dis
 import functools
 import hashlib
-import inspect
+import os
 import sys
 import sysconfig
-import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
-
-import numpy as np
 
 _PACKAGE = __name__.split(".")[0]
 _ROOT = Path(__file__).resolve().parents[2]
-# read when results are compared, never part of one
-_METADATA = frozenset({"TOLERANCE", "SHARED", "QUICK", "GRID", "PRESETS", "SEEDS"})
-_INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+_STANDARD = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+_SITES = {"site-packages", "dist-packages"}  # of another environment too, on the path of this one
 
 
-def source_digest(module: ModuleType) -> str:
-    """Hash of the code of an experiment and of all it imports from its own package or folder.
+def digest(*files: Path) -> str:
+    """A hash of some source files and of all that they import from outside of installed packages.
 
-    What is only read when results are compared (TOLERANCE, GRID, ... and constants that nothing else uses) does not count, so a
-    tolerance can be discussed without making a result stale. Of an imported file all counts, used or not. Of a plain function
-    (its module then has FUNCTIONS) the code that it can reach counts: the functions, classes, values and modules that it names.
+    Comments, docstrings and layout do not count, and the same sources give the same digest in every Python version.
     """
-    digest = hashlib.sha256()
-    functions, file = getattr(module, "FUNCTIONS", ()), getattr(module, "__file__", None)
-    if functions or file is None:  # a function; or a module that was typed into a session
-        known = functions or [value for name, value in sorted(vars(module).items()) if not name.startswith("__")]
-        for text in _reached([*known, getattr(module, "Config", None)]):
-            digest.update(text.encode())
-    else:
-        for path in _deciding(Path(file)):
-            digest.update(_code(path, skip=_METADATA if path == Path(file).resolve() else frozenset()).encode())
-    return digest.hexdigest()[:16]
+    reached = sorted(set().union(*(imported_files(path.resolve()) for path in files)))
+    return hashlib.sha256("\0".join(_code(path) for path in reached).encode()).hexdigest()[:16]
 
 
-def _reached(things: Iterable[Any]) -> list[str]:
-    """Texts of all that decides the numbers of some functions, in the order in which it is met.
-
-    Functions and classes by their syntax, and then what they name, close over, inherit or default to; values by value;
-    what an installed package defines by its name.
-    """
-    texts: list[str] = []
-    seen: dict[int, Any] = {}  # the things themselves too: a number is an identity only while its thing lives
-    queue = list(things)
-    while queue:
-        thing = queue.pop(0)
-        if id(thing) in seen:
-            continue
-        seen[id(thing)] = thing
-        text, further = _described(thing)
-        texts.append(text)
-        queue += further
-    return texts
+@functools.cache
+def installed() -> str:
+    """A hash of the names and versions of all installed packages, and of the version of Python."""
+    sites = {Path(folder) for folder in sys.path if Path(folder).name in _SITES}
+    found = {path.name for folder in sites for path in folder.glob("*.dist-info")}
+    return hashlib.sha256(repr((sys.version, sorted(found))).encode()).hexdigest()[:16]
 
 
-def _described(thing: Any) -> tuple[str, list[Any]]:
-    """A text for a thing, and the things that it is made of."""
-    if isinstance(thing, bool | int | float | complex | str | bytes | type(None)):
-        return repr(thing), []
-    if isinstance(thing, tuple | list):
-        return f"{type(thing).__name__} {len(thing)}", list(thing)
-    if isinstance(thing, set | frozenset):
-        return f"set {sorted(map(repr, thing))}", []
-    if isinstance(thing, dict):
-        return f"dict {list(map(repr, thing))}", list(thing.values())
-    if isinstance(thing, functools.partial):
-        return "partial", [thing.func, thing.args, thing.keywords]
-    if isinstance(thing, MethodType):
-        return "method", [thing.__func__, thing.__self__]
-    if isinstance(thing, ModuleType):
-        file = getattr(thing, "__file__", None)
-        codes = [_code(path) for path in _deciding(Path(file))] if file and _own(thing) else []
-        return f"module {thing.__name__} {codes}", []
-    home = sys.modules.get(getattr(thing, "__module__", None) or "")
-    if isinstance(thing, FunctionType | type):
-        if not _own(home):
-            return f"{thing.__module__}.{thing.__qualname__}", []
-        return _source(thing), _parts_of(thing)
-    if hasattr(thing, "__wrapped__"):  # jax.jit(function) and other decorators
-        return "wrapped", [thing.__wrapped__]
-    if hasattr(thing, "__array__") and hasattr(thing, "dtype"):
-        array = np.asarray(thing)
-        return f"{array.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}", []
-    name = str(getattr(thing, "__qualname__", type(thing).__qualname__))
-    if _own(sys.modules.get(type(thing).__module__)) and hasattr(thing, "__dict__"):
-        return name, [type(thing), vars(thing)]  # an object of a class of the user's
-    return name, []
+def is_installed(module: str | None) -> bool:
+    """Whether a module is one of the standard library or of an installed package, so that its version says what it is."""
+    if module is None or module.split(".")[0] == _PACKAGE:
+        return False
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return module in sys.builtin_module_names or (file is not None and _below_installed(Path(file).resolve()))
 
 
-def _parts_of(thing: FunctionType | type) -> list[Any]:
-    """What a function names, closes over and defaults to; the methods and bases of a class."""
-    if isinstance(thing, type):
-        members = [vars(thing)[name] for name in sorted(vars(thing)) if not name.startswith("__") or name == "__call__"]
-        members = [member.fget if isinstance(member, property) else member for member in members]
-        return [*thing.__bases__, *(getattr(member, "__func__", member) for member in members if callable(member))]
-    cells = zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True)
-    closed = {}
-    for name, cell in cells:
-        with contextlib.suppress(ValueError):  # not yet assigned
-            closed[name] = cell.cell_contents
-    values = {**thing.__globals__, **closed}
-    named = [values[name] for name in _names_in(thing.__code__) if name in values]
-    return [*named, *_imported_by(thing.__code__), thing.__defaults__, thing.__kwdefaults__]
+def _below_installed(path: Path) -> bool:
+    return not _SITES.isdisjoint(path.parts) or any(path.is_relative_to(folder) for folder in _STANDARD)
 
 
-def _own(module: ModuleType | None) -> bool:
-    """Whether a module is the user's (or of this package): not of the standard library or another installed package."""
-    if module is None or module.__name__.split(".")[0] == _PACKAGE or getattr(module, "__file__", None) is None:
-        return module is None or module.__name__ not in sys.builtin_module_names
-    return not any(Path(str(module.__file__)).resolve().is_relative_to(folder) for folder in _INSTALLED)
+# --- data files -----------------------------------------------------------------------------------------------------------
+
+_watching = 0  # blocks that are open
+_hooked = False
+_opened_files: set[Path] = set()  # in this process: what one trace reads another may only find in memory
 
 
-def _names_in(code: CodeType) -> Iterable[str]:
-    """Names that the code, with all that is defined inside it, looks up outside."""
-    yield from (*code.co_names, *code.co_freevars)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names_in(constant)
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Data files that are opened for reading inside the block are noted: see `opened`."""
+    global _watching, _hooked
+    if not _hooked:
+        _hooked = True
+        sys.addaudithook(_on_open)
+    _watching += 1
+    try:
+        yield
+    finally:
+        _watching -= 1
 
 
-def _imported_by(code: CodeType) -> Iterable[ModuleType]:
-    """Modules that are imported inside a function, as far as it has been called or traced."""
-    for instruction in dis.get_instructions(code):
-        if instruction.opname == "IMPORT_NAME" and instruction.argval in sys.modules:
-            yield sys.modules[instruction.argval]
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _imported_by(constant)
+def opened() -> set[Path]:
+    """The data files that importing and tracing have opened in this process."""
+    return set(_opened_files)
 
 
-def _source(thing: FunctionType | type) -> str:
-    """The syntax of a function or class; of a lambda, or where there is no source, its bytecode."""
-    if thing.__name__ != "<lambda>":
-        with contextlib.suppress(OSError, TypeError, SyntaxError):
-            return _structure(_without_docstrings(ast.parse(textwrap.dedent(inspect.getsource(thing)))))
-    if isinstance(thing, FunctionType):
-        return _bytecode(thing.__code__)
-    return repr(sorted(vars(thing)))
+def _on_open(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "open" or not _watching or not isinstance(arguments[0], str | bytes | os.PathLike):
+        return
+    mode, flags = arguments[1], arguments[2]
+    writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else bool((flags or 0) & os.O_WRONLY)
+    with contextlib.suppress(Exception):  # a hook must never raise
+        path = Path(os.fsdecode(arguments[0])).absolute()
+        code = path.suffix in (".py", ".pyc", ".so") or "__pycache__" in path.parts
+        if not writes and not code and path.parts[1:2] not in (("proc",), ("sys",), ("dev",)):
+            _opened_files.add(path)
 
 
-def _bytecode(code: CodeType) -> str:
-    constants = [_bytecode(constant) if isinstance(constant, CodeType) else repr(constant) for constant in code.co_consts]
-    return f"{code.co_code.hex()} {constants} {code.co_names} {code.co_varnames}"
+def contents(files: Iterable[Path]) -> dict[str, str]:
+    """A hash of each file that is no part of an installed package; "" for one that cannot be read."""
+    found = {}
+    for path in sorted({path.resolve() for path in files}):
+        if not _below_installed(path) and not path.is_dir():
+            try:
+                found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            except OSError:
+                found[str(path)] = ""
+    return found
 
 
-def _deciding(start: Path) -> list[Path]:
-    """A source file and its imports, without contract.py, which checks a Config and decides no number."""
-    return sorted(imported_files(start.resolve()) - {_ROOT / "contract.py"})
+# --- source files ---------------------------------------------------------------------------------------------------------
 
 
 def imported_files(start: Path) -> set[Path]:
-    """A source file and all that it imports from its own package or folder, and they in turn."""
+    """A source file and all that it imports from outside of installed packages, and they in turn."""
     found, queue = set(), [start]
     while queue:
         path = queue.pop()
-        if path in found:
-            continue
-        found.add(path)
-        queue += [target for target in _all_targets(path, _version(path)) if target.is_file()]
+        if path not in found:
+            found.add(path)
+            targets, modules = _imports(path, _version(path))
+            queue += [target for target in targets if target.is_file()]
+            queue += [file for name in modules if (file := _loaded_from(name)) is not None]
     return found
+
+
+def _loaded_from(module: str) -> Path | None:
+    """The source file of a loaded module that is in no installed package, in whatever folder it was found."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    path = Path(file).resolve() if file else None
+    return path if path is not None and path.suffix == ".py" and path.is_file() and not _below_installed(path) else None
 
 
 def _version(path: Path) -> tuple[int, ...]:
@@ -180,8 +131,14 @@ def _version(path: Path) -> tuple[int, ...]:
 
 
 @functools.cache  # experiments import the same files; one that was edited meanwhile is read again
-def _all_targets(path: Path, version: tuple[int, ...]) -> list[Path]:
-    return [target for node in ast.walk(ast.parse(path.read_text())) for target in import_targets(path, node)]
+def _imports(path: Path, version: tuple[int, ...]) -> tuple[list[Path], list[str]]:
+    """The files that a file may import, and the names of the modules that it imports by their whole names."""
+    nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            modules += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [target for node in nodes for target in import_targets(path, node)], modules
 
 
 def import_targets(path: Path, node: ast.AST) -> Iterable[Path]:
@@ -203,25 +160,13 @@ def import_targets(path: Path, node: ast.AST) -> Iterable[Path]:
     return [target for stem in stems for target in (stem.with_suffix(".py"), stem / "__init__.py")]
 
 
-def _code(path: Path, skip: frozenset[str] = frozenset()) -> str:
-    return _code_as_of(path, _version(path), skip)
+def _code(path: Path) -> str:
+    return _code_as_of(path, _version(path))
 
 
 @functools.cache
-def _code_as_of(path: Path, version: tuple[int, ...], skip: frozenset[str]) -> str:
-    tree = _without_docstrings(ast.parse(path.read_text()))
-    gone = [node for node in tree.body if isinstance(node, ast.Assign) and _names(node) & skip]
-    kept = [node for node in tree.body if node not in gone]
-    while only := [n for n in kept if isinstance(n, ast.Assign) and _names(n) and _names(n) <= _read(gone) - _read(kept)]:
-        gone, kept = gone + only, [node for node in kept if node not in only]
-    tree.body = kept
-    return _structure(tree)
-
-
-def _read(nodes: Iterable[ast.AST]) -> set[str]:
-    """The names that some statements look up."""
-    parts = (part for node in nodes for part in ast.walk(node))
-    return {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
+def _code_as_of(path: Path, version: tuple[int, ...]) -> str:
+    return _structure(_without_docstrings(ast.parse(path.read_bytes())))
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
@@ -230,10 +175,6 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
             node.body = body[1:]  # type: ignore[attr-defined]
     return tree
-
-
-def _names(node: ast.Assign) -> set[str]:
-    return {target.id for target in node.targets if isinstance(target, ast.Name)}
 
 
 def _structure(node: Any) -> str:

@@ -14,19 +14,21 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from ..contract import config as config_
-from ..contract.experiment import to_float64
-from ..contract.precision import precision, wants_float64
+from ..contract.groups import Group
+from ..contract.precision import KEYS, precision, wants_float64
+from ..contract.tracing import to_float64
 from ..errors import UsageError
 from ..results import states
 from . import checkpoints, memory
-from .plan import Group
-from .programs import Batching, Programs, programs
+from .predictions import of_cells
+from .programs import Batching, Programs, first_of, padded, programs
+from .provenance import cores
 
 _BLOCK_SECONDS = 1.0
 _CHUNK_SECONDS = 0.5
@@ -46,6 +48,7 @@ class Settings(NamedTuple):
     block: int | None = None  # runs in a block
     chunk: int | None = None  # steps in a chunk
     checkpoint_minutes: float = 5.0  # between two checkpoints of a run, and between two writes of finished runs
+    keep: bool = True  # results on disk; False also runs what cannot be told from other code (some host callbacks)
 
     def checked(self) -> Settings:
         """The settings; raises `UsageError` for a value that is not allowed."""
@@ -60,15 +63,25 @@ class Settings(NamedTuple):
         return self
 
 
+# runs with what is predicted conditional on them; that prediction alone; or unconditional predictions of cells
+What = Literal["simulate", "predict", "cells"]
+Saved = checkpoints.Saved | states.Trained
+
+
 class Batch(NamedTuple):
     """What a thread does next: some runs of one group, or the predictions of some of its cells."""
 
     group: int
     cells: np.ndarray  # rows in the group's list of cells
-    seeds: np.ndarray | None  # None: predictions
-    origin: Any  # the source's own note of where the results belong
-    saved: checkpoints.Saved | states.Trained | None = None  # go on from there ...
+    seeds: np.ndarray | None  # None: predictions of cells
+    origin: Any  # the source's own note of where the results belong: parts, and places in them
+    what: What = "simulate"
+    saved: Saved | None = None  # go on from there ...
     rows: list[int] | None = None  # ... with these rows of it
+
+    def rows_of(self, part: Any, places: np.ndarray) -> np.ndarray:
+        """The cells of a part that some places of it belong to."""
+        return places if self.what == "cells" else places // part.shape[1]
 
 
 class Source(Protocol):
@@ -158,7 +171,7 @@ def execute(
                 continue
             try:
                 with room as alone:
-                    results = lane.predict(batch) if batch.seeds is None else lane.simulate(batch, source)
+                    results = of_cells(lane.group, batch.cells) if batch.seeds is None else lane.simulate(batch, source)
             except _SourceError as wrapped:
                 raise wrapped.args[0] from None
             except Exception as error:
@@ -245,7 +258,7 @@ class _Lane:
         self.capacity = self._guess(count)
         self.pace = _Pace(self.capacity if batching == "vmap" else settings.block or 1)
         self.chunk = _Pace(settings.chunk or 1)
-        self.root = jax.random.key(root_seed, impl="threefry2x32")
+        self.root = jax.random.key(root_seed, impl=KEYS)
         rows = [config_.traced_values(config) for config in group.configs]
         self.table = {path: np.asarray([row[path] for row in rows]) for path in rows[0]}
         self.programs: Programs | None = None
@@ -283,9 +296,7 @@ class _Lane:
         """Programs for as many runs as fit: the compiler's count of bytes against the free memory."""
         devices, multiple = jax.local_devices(), self.multiple
         while True:
-            built = programs(
-                self.group.experiment, self.group.config, self.group.steps, self.capacity, self.batching, self.group.digest
-            )
+            built = programs(self.group, self.capacity, self.batching)
             compiled = built.of_runs()
             with ThreadPoolExecutor(len(compiled)) as pool:  # XLA compiles outside Python's lock
                 for future in [pool.submit(program.compile) for program in compiled]:
@@ -316,12 +327,11 @@ class _Lane:
         return self.settings.block or max(1, min(1024, _MAP_BYTES // self._carried()))
 
     def _carried(self) -> int:
-        experiment, config = self.group.experiment, self.group.config
+        functions = self.group.traced().functions
         rows = 1 if self.group.steps is None else max(1, len(self.group.steps))
         kept = rows * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.group.simulated))
-        if experiment.drawn:
-            state = jax.eval_shape(lambda key: experiment.module.init(key, config), jax.random.key(0))
-            kept += sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+        if "init" in functions:
+            kept += sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(functions["init"].out))
         return max(1, kept)
 
     # --- running ---
@@ -336,7 +346,7 @@ class _Lane:
         capacity, began = jax.tree.leaves(built.blank)[0].shape[0], time.monotonic()
         count, steps = np.int32(len(batch.cells)), 0
         floats, wide = (self.floats(batch.cells, capacity, dtype) for dtype in (self.dtype, np.float64))
-        state = built.start(count, self.root, _padded(batch.seeds.astype(np.uint32), capacity), floats)
+        state = built.start(count, self.root, padded(batch.seeds.astype(np.uint32), capacity), floats)
         sides: dict[str, Any] = {}
 
         def predict(drawn: Any) -> None:
@@ -347,6 +357,8 @@ class _Lane:
 
         if not self.group.experiment.training:
             predict(state.state if built.advance else state)
+        if batch.what == "predict":
+            return first_of(sides, len(batch.cells))
         if built.advance:
             state, steps = self._advance(built, state, batch, floats, source)
             if state is None:
@@ -367,7 +379,7 @@ class _Lane:
         sides["simulation"] = jax.device_get(state)
         if self.settings.block is None and self.batching == "map" and steps == self.group.length:
             self.pace.adapt((time.monotonic() - began) / len(batch.cells), _BLOCK_SECONDS)
-        return {side: jax.tree.map(lambda leaf: leaf[: len(batch.cells)], result) for side, result in sides.items()}
+        return first_of(sides, len(batch.cells))
 
     def _keep(self, carry: Any, batch: Batch, source: Source) -> None:
         """Hand over the trained states, if they are small enough to be kept."""
@@ -377,21 +389,6 @@ class _Lane:
             source.too_large(each)
         else:
             source.trained(batch, carry, [leaf[:count] for leaf in leaves])
-
-    def predict(self, batch: Batch) -> dict[str, Any]:
-        """Unconditional predictions of some cells, in float64 on the CPU; at most `capacity` cells a call."""
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            capacity = self._cpu_block()
-            built = programs(
-                self.group.experiment, self.group.config, self.group.steps, capacity, "map", self.group.digest
-            ).unconditional
-            pieces = []
-            for begin in range(0, len(batch.cells), capacity):
-                cells = batch.cells[begin : begin + capacity]
-                floats = self.floats(cells, capacity, np.float64)
-                pieces.append({name: jax.device_get(one(np.int32(len(cells)), floats)) for name, one in built.items()})
-        joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
-        return jax.tree.map(lambda leaf: leaf[: len(batch.cells)], joined)
 
     def _advance(
         self, built: Programs, carry: Any, batch: Batch, floats: dict[str, np.ndarray], source: Source
@@ -439,19 +436,8 @@ class _Lane:
         return np.float64 if self.float64 else np.float32
 
     def floats(self, cells: np.ndarray, capacity: int, dtype: Any) -> dict[str, np.ndarray]:
-        return {path: _padded(column[cells].astype(dtype), capacity) for path, column in self.table.items()}
-
-
-def _padded(values: np.ndarray, capacity: int) -> np.ndarray:
-    return np.concatenate([values, np.broadcast_to(values[:1], capacity - len(values))])
+        return {path: padded(column[cells].astype(dtype), capacity) for path, column in self.table.items()}
 
 
 def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
-
-
-def cores() -> int:
-    """Cores that this process may use: its affinity, and what Slurm has given to the task."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return min(available, int(granted)) if granted.isdigit() and int(granted) > 0 else available

@@ -6,15 +6,17 @@ checked, in a second.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..contract.groups import Group
 from ..contract.request import Plan
 from ..results import store
+from ..results.identities import identified
 from ..results.merge import coordinates, merged
 from . import provenance
-from .plan import Group, make_groups
 
 if TYPE_CHECKING:
     import xarray
@@ -25,15 +27,17 @@ def placeholder(plan: Plan) -> xarray.DataTree:
 
     Raises what `run` raises before it compiles: `UsageError` for a broken contract, and what the experiment's own code raises.
     """
-    groups, failed = make_groups(plan, [True] * len(plan.cells))
-    if failed:
-        raise failed[min(failed)]
+    plan = identified(plan)
+    if plan.broken:
+        raise plan.broken[min(plan.broken)]
     draw = np.random.default_rng(0)
-    pieces = [(_block(plan, group, draw), list(range(len(group.cells))), group.cells) for group in groups]
+    pieces = [
+        (block, list(range(len(group.cells))), group.cells) for group in plan.groups for block in _blocks(plan, group, draw)
+    ]
     return merged(plan, pieces, (), provenance.new(plan, plan.cells[0].config, seconds=0.0))
 
 
-def _block(plan: Plan, group: Group, draw: np.random.Generator) -> store.Block:
+def _blocks(plan: Plan, group: Group, draw: np.random.Generator) -> Iterator[store.Block]:
     cells, seeds, experiment = len(group.cells), len(plan.seeds), group.experiment
     kinds = [(experiment.fields, {name: one for name, one in group.shapes.items() if name != "curves"}, experiment.dynamics)]
     if experiment.curves:
@@ -53,6 +57,5 @@ def _block(plan: Plan, group: Group, draw: np.random.Generator) -> store.Block:
                     variables[side, field] = (*lead, *steps, *declared.axes), values if drawn else values[:, 0]
     variables["simulation", "diverged"] = ("cell", "seed"), np.zeros((cells, seeds), bool)
     names = [plan.cells[cell].name for cell in group.cells]
-    return store.Block(
-        names, plan.seeds, np.ones((cells, seeds), bool), variables, coordinates(variables, group.labels, group.steps), {}
-    )
+    labels = coordinates(variables, group.labels, group.steps)
+    yield store.Block("simulation", names, plan.seeds, np.ones((cells, seeds), bool), variables, labels, {})

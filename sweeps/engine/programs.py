@@ -25,8 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..contract import config as config_
-from ..contract.experiment import Experiment, to_float64
-from ..contract.precision import precision, wants_float64
+from ..contract.groups import Group
+from ..contract.precision import KEYS, precision, wants_float64
+from ..contract.tracing import to_float64
 
 Batching = Literal["map", "vmap"]
 
@@ -102,13 +103,13 @@ class Programs(NamedTuple):
     start: Program  # (count, root key, seeds, floats) -> state, Carry or Result: init, init with an empty history, or simulate
     finish: Program | None  # (count, state or Carry, floats) -> Result; for one shot that draws, and for training
     advance: Program | None  # (carry, count, floats, steps, begin, end, row, row_end) -> Carry; for what has steps
-    predictions: dict[str, Program]  # (count, state, floats) -> Result; conditional ones
-    unconditional: dict[str, Program]  # (count, floats) -> Result; a "run" is a cell here
+    predictions: dict[str, Program | Plain]  # (count, state, floats) -> Result; conditional ones
+    unconditional: dict[str, Program | Plain]  # (count, floats) -> Result; a "run" is a cell here
     blank: Any  # shapes of what `start` returns
 
     def of_runs(self) -> list[Program]:
         """The programs that a block of runs goes through."""
-        return [one for one in (self.start, self.finish, self.advance, *self.predictions.values()) if one is not None]
+        return [one for one in (self.start, self.finish, self.advance, *self.predictions.values()) if isinstance(one, Program)]
 
 
 # Sets of programs that a process keeps, the least recently used going first. A large program holds more than a hundred memory
@@ -118,49 +119,61 @@ _cache: dict[Any, Programs] = {}
 _cache_lock = threading.Lock()
 
 
-def programs(
-    experiment: Experiment, config: Any, steps: np.ndarray | None, capacity: int, batching: Batching, digest: str
-) -> Programs:
-    """The programs for `config`'s static fields; asked for again with the same sources, they are those already compiled."""
-    contract = ("init", "step", "observe", "num_steps", "simulate")
-    functions = tuple(getattr(experiment.module, name, None) for name in contract) + tuple(experiment.predictions.items())
-    # steps enter advance as an argument, but a prediction may use their values
-    key = (functions, config_.static_key(config), steps if steps is None else steps.tobytes(), capacity, batching, digest)
+def programs(group: Group, capacity: int, batching: Batching) -> Programs:
+    """The programs of a group; asked for again for what was traced to the same, they are those already compiled."""
+    identity = group.traced().identity
+    key = (identity.simulation, identity.prediction, config_.static_key(group.config), capacity, batching)
     with _cache_lock:
-        _cache[key] = _cache.pop(key, None) or _build(experiment, config, steps, capacity, batching)
+        _cache[key] = _cache.pop(key, None) or _build(group, capacity, batching)
         while len(_cache) > _KEPT:
             del _cache[next(iter(_cache))]
         return _cache[key]
 
 
-def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capacity: int, batching: Batching) -> Programs:
-    module, float64 = experiment.module, wants_float64(config)
+class Plain(NamedTuple):
+    """A prediction that cannot be traced: called for one run (or cell) after the other with plain numbers and NumPy arrays."""
+
+    group: Group
+    function: Callable
+
+    def __call__(self, count: Any, *arguments: Any) -> Any:
+        *states, floats = arguments
+        tail = (self.group.steps,) if self.group.experiment.dynamics else ()
+        results = []
+        with precision(True):
+            for row in range(int(count)):
+                values = {path: float(column[row]) for path, column in floats.items()}
+                drawn = (jax.tree.map(lambda leaf, row=row: np.asarray(leaf)[row], state) for state in states)
+                result = self.function(*drawn, config_.with_traced(self.group.config, values), *tail)
+                results.append(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), result))
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *results)
+
+
+def _build(group: Group, capacity: int, batching: Batching) -> Programs:
+    experiment, config, steps, traced = group.experiment, group.config, group.steps, group.traced()
+    functions, float64 = traced.functions, wants_float64(config)
     mapped = partial(_over_runs, capacity=capacity, batching=batching)
     rows = 0 if steps is None else len(steps)
-
-    def at(floats):
-        return config_.with_traced(config, floats)
 
     def start(root, seed, floats):
         key = jax.random.fold_in(root, seed)
         if not experiment.drawn:
-            return module.simulate(key, at(floats))
-        state = module.init(key, at(floats))
+            return functions["simulate"](key, floats)
+        state = functions["init"](key, floats)
         if steps is None:
             return state
-        one = jax.eval_shape(lambda s: module.observe(s, at(floats)), state) if rows else ()
+        one = functions["observe"].out if rows else ()
         history = jax.tree.map(lambda leaf: jnp.full((rows, *leaf.shape), jnp.nan, leaf.dtype), one)
         return Carry(state, jnp.asarray(True), history)
 
     def finish(end, floats):
         if not experiment.training:
-            return module.simulate(end, at(floats))
-        result = module.simulate(end.state, at(floats))
+            return functions["simulate"](end, floats)
+        result = functions["simulate"](end.state, floats)
         return jax.tree.map(lambda leaf: jnp.where(end.alive, leaf, jnp.nan).astype(leaf.dtype), result)
 
     def advance(carry, floats, steps, begin, end, row, row_end):
         """From step `begin` to `end`, recording rows `row` to `row_end`; stops early at a NaN where runs go one by one."""
-        config = at(floats)
 
         def unfinished(position):
             carry, now, row = position
@@ -173,25 +186,19 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
             check = (now // _CHECK_EVERY + 1) * _CHECK_EVERY
             record = jnp.where(row < row_end, steps[jnp.minimum(row, rows - 1)], end) if rows else end
             target = jnp.minimum(jnp.minimum(record, check), end)
-            state = jax.lax.fori_loop(now, target, lambda _, s: module.step(s, config), carry.state)
+            state = jax.lax.fori_loop(now, target, lambda _, s: functions["step"](s, floats), carry.state)
             records = (row < row_end) & (target == record)
             alive = carry.alive & ~((records | (target == check)) & _has_nan(state))
 
             def write(history):
-                seen = module.observe(state, config)
+                seen = functions["observe"](state, floats)
                 seen = jax.tree.map(lambda leaf: jnp.where(alive, leaf, jnp.nan).astype(leaf.dtype), seen)
                 return jax.tree.map(lambda all_rows, one: all_rows.at[row].set(one), history, seen)
 
             history = jax.lax.cond(records, write, lambda history: history, carry.history) if rows else ()
-            return Carry(state, alive, history), target, row + records
+            return Carry(state, alive, history), target, row + records.astype(row.dtype)
 
         return jax.lax.while_loop(unfinished, onward, (carry, begin, row))[0]
-
-    def conditional(function, state, floats):
-        return function(state, at(floats), steps) if experiment.dynamics else function(state, at(floats))
-
-    def unconditional(function, floats):
-        return function(at(floats), steps) if experiment.dynamics else function(at(floats))
 
     # shapes of the arguments, and which of them lead with the run axis (those are sharded under vmap)
     def struct(shape, dtype):
@@ -207,7 +214,7 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
         return Program(function, arguments, wide, **options)
 
     number, own = struct((), np.int32), floats_of(np.float64 if float64 else np.float32)
-    root = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
+    root = jax.eval_shape(lambda: jax.random.key(0, impl=KEYS))
 
     def start_all(count, root, seeds, floats):
         return mapped(partial(start, root), count, seeds, floats)
@@ -215,18 +222,20 @@ def _build(experiment: Experiment, config: Any, steps: np.ndarray | None, capaci
     starting = (number, root, struct((capacity,), np.uint32), own)
     with precision(float64):
         blank = jax.eval_shape(start_all, *starting)
-    predictions, unconditionals = {}, {}
-    if experiment.conditional:
-        with precision(True):
-            drawn = jax.eval_shape(to_float64, blank.state if experiment.stepped else blank)
-        for name, function in experiment.predictions.items():
-            one = partial(mapped, partial(conditional, function))
-            predictions[name] = program(one, (False, True, True), number, drawn, floats_of(np.float64), wide=True)
-    else:
-        each = partial(_over_runs, capacity=capacity, batching="map")  # once a cell, on the CPU
-        for name, function in experiment.predictions.items():
-            one = partial(each, partial(unconditional, function))
-            unconditionals[name] = program(one, (False, True), number, floats_of(np.float64), wide=True, on="map")
+    predictions: dict[str, Program | Plain] = {}
+    unconditionals: dict[str, Program | Plain] = {}
+    for name, function in traced.predictions.items():
+        found = predictions if experiment.conditional else unconditionals
+        if function is None:
+            found[name] = Plain(group, experiment.predictions[name])
+        elif experiment.conditional:
+            with precision(True):
+                drawn = jax.eval_shape(to_float64, blank.state if experiment.stepped else blank)
+            one = partial(mapped, function)
+            found[name] = program(one, (False, True, True), number, drawn, floats_of(np.float64), wide=True)
+        else:  # once a cell, on the CPU
+            each = partial(_over_runs, partial(function, ()), capacity=capacity, batching="map")
+            found[name] = program(each, (False, True), number, floats_of(np.float64), wide=True, on="map")
     finishes = experiment.drawn and not experiment.dynamics
     return Programs(
         start=program(start_all, (False, False, True, True), *starting),
@@ -288,10 +297,20 @@ def _over_runs(
 
 def _blank(shape: tuple[int, ...], dtype: Any) -> jax.Array:
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        return jnp.broadcast_to(jax.random.key(0, impl="threefry2x32"), shape)
+        return jnp.broadcast_to(jax.random.key(0, impl=KEYS), shape)
     return jnp.zeros(shape, dtype)
 
 
 def _has_nan(tree: Any) -> jax.Array:
     leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return jnp.any(jnp.stack([jnp.any(jnp.isnan(leaf)) for leaf in leaves])) if leaves else jnp.asarray(False)
+
+
+def padded(values: np.ndarray, capacity: int) -> np.ndarray:
+    """The values of some runs, and for the rest of a block those of the first."""
+    return np.concatenate([values, np.broadcast_to(values[:1], capacity - len(values))])
+
+
+def first_of(sides: dict[str, Any], count: int) -> dict[str, Any]:
+    """The results of the first runs of a block; the rest is padding."""
+    return {side: jax.tree.map(lambda leaf: leaf[:count], result) for side, result in sides.items()}

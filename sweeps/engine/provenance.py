@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
+import os
+import platform
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +20,49 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def new(plan: Plan, config: Any, seconds: float) -> dict[str, Any]:
-    """Everything needed to say where a result came from; `seeds` stand in the file as a coordinate."""
+    """What numbers are: everything but who computed them (see `origin`); seeds stand in the file as a coordinate."""
+    return {
+        "experiment": plan.experiment.name,
+        "config": config_.as_dict(config),
+        "root_seed": plan.root_seed,
+        "sources": plan.sources,
+        **origin(),
+        "seconds": seconds,
+        "when": time.time(),
+        "memory": memory.peak_bytes(),
+    }
+
+
+def origin() -> dict[str, Any]:
+    """This process: what might differ in the last bits of its numbers from those of another."""
     import jax
 
     device = jax.local_devices()[0]
     packages = ("closedform", "jax", "jaxlib", "numpy", "diffrax", "optimistix", "xarray")
     return {
-        "experiment": plan.experiment.name,
-        "config": config_.as_dict(config),
-        "root_seed": plan.root_seed,
-        "digest": plan.digest,
         "git": _git(),
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "device": f"{device.platform}: {device.device_kind}",
-        "seconds": seconds,
-        "memory": memory.peak_bytes(),
+        "processor": _processor(),
+        "cores": cores(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
+
+
+def cores() -> int:
+    """Cores that this process may use: its affinity, and what Slurm has given to the task."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(available, int(granted)) if granted.isdigit() and int(granted) > 0 else available
+
+
+@functools.cache
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 @functools.cache

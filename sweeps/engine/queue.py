@@ -3,7 +3,7 @@
 Several processes may have the same job at the same time, on one machine or many: each locks one part after another and leaves
 alone the parts that another one holds. A part is stored when its last run is done, and its finished runs are stored every few
 minutes; what a killed process leaves (finished runs, checkpoints) is taken up by whoever locks the part next. `Queue.run` calls
-`execution.execute`, whose threads call back: `take` a batch, then `finished`, `failed`, ... (explained at `execution.Source`).
+`executor.execute`, whose threads call back: `take` a batch, then `finished`, `failed`, ... (explained at `executor.Source`).
 """
 
 from __future__ import annotations
@@ -11,30 +11,41 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from ..contract import config as config_
-from ..contract.config import hashed
+from ..contract.groups import Group
 from ..contract.request import Plan
 from ..errors import UsageError
 from ..results import locks, states, store
-from ..results.failures import Failure, failure_of, read_failures
+from ..results.failures import Failure, digest_of, failure_of, read_failures, record
 from ..results.stock import Stock
 from . import checkpoints, memory, provenance
-from .executor import KEPT_BYTES, Batch, Settings, execute
+from .executor import KEPT_BYTES, Batch, Saved, Settings, What, execute
 from .part import Ended, OpenPart
-from .plan import Part, make_groups, make_parts
+from .plan import Part, make_parts
 from .progress import Progress
 
 _POLL_SECONDS = 1.0  # between two looks at parts that another process holds
+_DEATHS = 2  # processes that died at a part before its cells run one at a time
+
+
+class Item(NamedTuple):
+    """Runs of a part that wait to be handed out; of predictions of cells, rows of it."""
+
+    part: OpenPart
+    places: np.ndarray  # in the flattened part
+    what: What = "simulate"
+    saved: Saved | None = None  # go on from there ...
+    rows: list[int] | None = None  # ... with these rows of it
+    alone: bool = False  # one run at a time: one of them has raised
 
 
 class Queue:
@@ -56,38 +67,34 @@ class Queue:
         leaves = config_.leaves(plan.cells[0].config)
         self.static = {leaf.path for leaf in leaves if not leaf.traced}
         self.wanted = np.asarray(missing) & ~np.isin(np.arange(len(missing)), list(failed))
-        self.groups, broken = make_groups(plan, self.wanted.tolist())
-        for cell, error in broken.items():
-            self.failures[cell] = failure_of(error)
-        if broken:
-            name = hashed([plan.cells[cell].name for cell in broken])
-            self._record(plan.home / "failed" / f"{name}.json", list(broken))
+        self.groups: list[Group] = [group for group in plan.groups if self.wanted[group.cells].any()]
         parts = make_parts(plan, self.groups, tasks)
-        have = stock.have.get(plan.digest, np.zeros((len(plan.cells), len(plan.seeds)), bool))
         column = {seed: index for index, seed in enumerate(plan.seeds)}
-        lacks = ~have & self.wanted[:, None]
-        self.runs_of = {
-            part.name: int(lacks[np.ix_(part.cells, [column[seed] for seed in part.seeds])].sum()) for part in parts
-        }
-        self.unopened = collections.deque(part for part in parts if self.runs_of[part.name])
+        by_run = plan.experiment.conditional
+        lacks = ~(stock.have if by_run else stock.simulated) & self.wanted[:, None]
+        lacks_any = ~stock.have & self.wanted[:, None]
+        self.runs_of: dict[str, int] = {}
+        self.unopened: collections.deque[Part] = collections.deque()
+        for part in parts:
+            mine = np.ix_(part.cells, [column[seed] for seed in part.seeds])
+            self.runs_of[part.name] = int(lacks[mine].sum())
+            if lacks_any[mine].any():
+                self.unopened.append(part)
         self.elsewhere: list[Part] = []
         self.files: dict[str, list[store.Header]] = collections.defaultdict(list)  # by cell
         for file in stock.files:
-            if file.digest == plan.digest:
-                for cell in file.cells:
-                    self.files[cell].append(file)
+            for cell in file.cells:
+                self.files[cell].append(file)
         self.row_of = [{cell: row for row, cell in enumerate(group.cells)} for group in self.groups]
         self.left = [0] * len(self.groups)  # runs not yet handed out
         for part in self.unopened:
             self.left[part.group] += self.runs_of[part.name]
         self.total = sum(count * group.length for count, group in zip(self.left, self.groups, strict=True))
         self.open: dict[str, OpenPart] = {}
-        self.predicting: collections.deque[tuple[OpenPart, np.ndarray]] = collections.deque()
-        self.resuming: collections.deque[tuple[OpenPart, checkpoints.Saved | states.Trained, np.ndarray, list[int]]] = (
-            collections.deque()
-        )
-        self.ready: collections.deque[tuple[OpenPart, np.ndarray]] = collections.deque()
-        self.again: collections.deque[Batch] = collections.deque()  # halves of batches that raised
+        self.first: collections.deque[Item] = collections.deque()  # predictions, runs to go on with, runs to be done alone
+        self.ready: collections.deque[Item] = collections.deque()  # runs from their beginning
+        self.suspects: collections.deque[Part] = collections.deque()  # at which processes have died
+        self.alone = False  # these run now, one cell at a time
         self.lock = threading.Lock()
         self.said_large = False
         self.progress = Progress("", 0, show=False)
@@ -104,9 +111,14 @@ class Queue:
             while True:
                 if self.unopened:
                     execute(self.groups, self.left, self, self.plan.root_seed, settings, self.stop)
+                if self.suspects and not self.stop.is_set():  # what processes died at, with nothing beside it
+                    self.alone, self.unopened = True, self.suspects
+                    self.suspects = collections.deque()
+                    execute(self.groups, self.left, self, self.plan.root_seed, settings._replace(threads=1), self.stop)
+                    self.alone = False
                 if self.stop.is_set() or not self.elsewhere or looked == 2:
                     break
-                looked += not wait  # once more before it ends: what was claimed may have been given back
+                looked += not wait  # once more before it ends: what was locked may have been given back
                 if wait and not said:
                     name, count = self.plan.experiment.name, len(self.elsewhere)
                     self.say(f"{name}: another process works on {count} part{'s' if count > 1 else ''}; waiting for it")
@@ -121,31 +133,17 @@ class Queue:
                     ending.callback(self._store, part, final=False)
             self.open.clear()
 
-    # --- what `execute` asks for, from any thread; each is explained at `execution.Source` ---
+    # --- what `execute` asks for, from any thread; each is explained at `executor.Source` ---
 
     def take(self, size: Callable[[int], int], threads: int) -> Batch | None:
         with self.lock:
             while True:
-                if self.again:
-                    batch = self.again.popleft()
-                    for part, _ in batch.origin:
-                        part.in_flight -= 1
-                    return self._away(batch)
-                if self.predicting:
-                    part, rows = self.predicting.popleft()
-                    part.in_flight -= 1  # it flew while it waited, so that the part stayed open
-                    return self._away(self._batch([(part, rows)], predict=True))
-                if self.resuming:
-                    part, saved, places, rows = self.resuming.popleft()
-                    kept = part.waiting.reshape(-1)[places]  # without runs of cells that have failed since
-                    places, rows = places[kept], [row for row, keep in zip(rows, kept, strict=True) if keep]
-                    limit = self._share(part, size, threads)
-                    if len(rows) > limit:
-                        self.resuming.appendleft((part, saved, places[limit:], rows[limit:]))
-                    if rows:
-                        return self._away(self._batch([(part, places[:limit])])._replace(saved=saved, rows=rows[:limit]))
+                if self.first:
+                    batch = self._cut(self.first.popleft(), size, threads)
+                    if batch is not None:
+                        return batch
                 elif self.ready:
-                    pieces = self._gather(self._share(self.ready[0][0], size, threads))
+                    pieces = self._gather(self._share(self.ready[0].part, size, threads))
                     if pieces:
                         return self._away(self._batch(pieces))
                 elif not self._open_next():
@@ -159,12 +157,15 @@ class Queue:
                 begin += len(places)
                 for side, result in results.items():
                     chosen = type(result)(*[None if leaf is None else leaf[mine] for leaf in result])
-                    part.put(side, places, chosen, ("cell",) if batch.seeds is None else ("cell", "seed"))
-                if batch.seeds is None:
+                    part.put(side, places, chosen, ("cell",) if batch.what == "cells" else ("cell", "seed"))
+                if batch.what == "cells":
                     part.predicted[places] = True
                 else:
-                    part.simulated.reshape(-1)[places] = True
-                part.unstored = True
+                    if batch.what == "simulate":
+                        part.simulated.reshape(-1)[places] = True
+                    if part.conditional:
+                        part.predicted.reshape(-1)[places] = True
+                part.unstored |= {"simulation" if side in ("simulation", "curves") else "prediction" for side in results}
                 part.seconds += seconds * len(places) / len(batch.cells)
         self._landed(batch)
 
@@ -174,7 +175,7 @@ class Queue:
             runs = [(part.names[place // part.shape[1]], part.part.seeds[place % part.shape[1]]) for place in places.tolist()]
             mine = [leaf[first : first + len(places)] for leaf in leaves]
             try:
-                checkpoints.save(self._checkpoints(part.part), runs, begin, row, mine, self.plan.digest)
+                checkpoints.save(self._checkpoints(part.part), runs, begin, row, mine, part.digest("simulation"))
             except UsageError:
                 if part.lock.exclusive:
                     raise  # else another process may have finished the part and tidied up
@@ -205,45 +206,16 @@ class Queue:
 
     def returned(self, batch: Batch) -> None:
         with self.lock:
-            first = 0
-            for part, places in batch.origin:
-                part.in_flight -= 1
-                if batch.seeds is None:
-                    part.in_flight += 1
-                    self.predicting.append((part, places))
-                    continue
-                part.waiting.reshape(-1)[places] = True
-                self.left[batch.group] += len(places)
-                if batch.saved is not None and batch.rows is not None:
-                    rows = batch.rows[first : first + len(places)]
-                    self.resuming.append((part, batch.saved, places, rows))
-                else:
-                    self.ready.appendleft((part, places))
-                first += len(places)
+            self._back(batch, alone=False)
+        self._landed(batch)
 
     def failed(self, batch: Batch, error: Exception) -> None:
-        if len(batch.cells) > 1:  # find out which: halves of it, each alone
-            with self.lock:
-                whole, middle = len(batch.cells), len(batch.cells) // 2
-                for first, last in ((0, middle), (middle, whole)):
-                    origin, begin = [], 0
-                    for part, places in batch.origin:
-                        mine = places[max(0, first - begin) : max(0, last - begin)]
-                        begin += len(places)
-                        if len(mine):
-                            origin.append((part, mine))
-                            part.in_flight += 1
-                    smaller = self._batch(origin, predict=batch.seeds is None)
-                    rows = None if batch.rows is None else batch.rows[first:last]
-                    self.again.append(smaller._replace(saved=batch.saved, rows=rows))
-                for part, _ in batch.origin:
-                    part.in_flight -= 1
-                self.left[batch.group] += 0 if batch.seeds is None else len(batch.cells)
-            return
-        part, places = batch.origin[0]
-        row = int(places[0]) if batch.seeds is None else int(places[0]) // part.shape[1]
         with self.lock:
-            self._fail(part, row, error)
+            if len(batch.cells) > 1:  # find out which: one after the other
+                self._back(batch, alone=True)
+            else:
+                part, places = batch.origin[0]
+                self._fail(part, int(batch.rows_of(part, places)[0]), error)
         self._landed(batch)
 
     def refused(self, batch: Batch, error: Exception) -> None:
@@ -255,7 +227,7 @@ class Queue:
                 for row in np.flatnonzero(part.waiting.any(axis=1)):
                     self._fail(part, int(row), error)
             for part, places in batch.origin:
-                for row in np.unique(places // part.shape[1]).tolist():
+                for row in np.unique(batch.rows_of(part, places)).tolist():
                     self._fail(part, row, error)
         self._landed(batch, group)
 
@@ -269,68 +241,106 @@ class Queue:
         while self.unopened:
             part = self.unopened.popleft()
             work = self.runs_of[part.name] * self.groups[part.group].length
-            names = [self.plan.cells[cell].name for cell in part.cells]
-            lock = locks.take(self.plan.home / "locks" / part.name, {"cells": names, "seeds": part.seeds})
+            lock = locks.take(self.plan.home / "locks" / part.name)
             if lock is None:
                 self.elsewhere.append(part)
                 continue
             opened = OpenPart(part, self.plan, self.groups[part.group], lock)
             try:
-                self._take_up(opened)
+                if not self._take_up(opened):
+                    self.suspects.append(part)
+                    lock.release(done=False)
+                    continue
             except BaseException:
                 lock.release(done=False)
                 raise
             self.left[part.group] += int(opened.waiting.sum()) - self.runs_of[part.name]
             self.progress.less(work - int(opened.waiting.sum()) * opened.group.length)
             self.runs_of[part.name] = 0
-            if not opened.waiting.any():  # somebody else has done it in the meantime
+            if opened.done:  # somebody else has done it in the meantime
                 checkpoints.remove(self._checkpoints(part))
+                record(self._failures(part), self.plan, self._failed_in(part))
                 lock.release(done=True)
                 continue
             self.open[part.name] = opened
             return True
         return False
 
-    def _take_up(self, opened: OpenPart) -> None:
-        """Read what is on disk of a part: finished runs, checkpoints, failures; and queue the rest."""
-        part, cells, seeds = opened.part, set(opened.names), set(opened.part.seeds)
-        for cut_off in part.path.parent.glob(f".{part.name}*.tmp") if opened.lock.exclusive else ():
-            cut_off.unlink(missing_ok=True)
-        known = {file.path for name in opened.names for file in self.files[name]}
-        for path in sorted({*known, *(path for path in (part.path, _partial(part)) if path.exists())}):
+    def _take_up(self, opened: OpenPart) -> bool:
+        """Read what is on disk of a part: finished runs, checkpoints, failures; and queue the rest.
+
+        False for one at which processes have died, while others are at work here: it is left for the end.
+        """
+        part = opened.part
+        self._take_stored(opened)
+        self._inherit(opened)
+        saved, messages = checkpoints.find(self._checkpoints(opened.part), tidy=opened.lock.exclusive)
+        if not self._look_for_deaths(opened, sum(one.begin * len(one.runs) for one in saved)):
+            return False
+        for message in messages:
+            self.say(message)
+        for name, (digest, failure) in read_failures(self._failures(part)).items():
+            if name in opened.names:  # another process has met it in the meantime
+                cell = part.cells[opened.names.index(name)]
+                if digest == digest_of(self.plan, cell):
+                    self.failures.setdefault(cell, failure)
+        wanted = np.asarray([self.wanted[cell] and cell not in self.failures for cell in part.cells])
+        done = opened.simulated & opened.predicted if opened.conditional else opened.simulated
+        opened.waiting[:] = wanted[:, None] & ~done
+        if not opened.conditional:
+            opened.lacking[:] = wanted & ~opened.predicted.all(axis=1)
+            if opened.lacking.any():
+                self.first.append(Item(opened, np.flatnonzero(opened.lacking), "cells"))
+        queued = opened.waiting.reshape(-1).copy()
+        again = np.flatnonzero(queued & opened.simulated.reshape(-1))  # of these the predictions alone are missing
+        if again.size and not opened.group.experiment.training:
+            queued[again] = False
+            self.first.append(Item(opened, again, "predict"))
+            self.progress.less(opened.group.length * len(again))
+        self._take_trained(opened, queued)
+        self._take_checkpoints(opened, queued, saved)
+        if queued.any():
+            self.ready.append(Item(opened, np.flatnonzero(queued)))
+        return True
+
+    def _look_for_deaths(self, opened: OpenPart, begun: int) -> bool:
+        """Whether a part can be worked on now, after what the process that held it before has left.
+
+        A process that died counts if it got nowhere: no run was finished and no checkpoint went on. After two of them the
+        cells run one at a time, each named in the lock first, and nothing beside them; the one that a third process died at
+        has failed.
+        """
+        left, reached = opened.lock.left, [int(opened.simulated.sum()), int(opened.predicted.sum()), begun]
+        opened.reached = reached
+        opened.deaths = int(left.get("deaths", 0)) + 1 if left and left.get("reached") == reached else 0
+        if opened.deaths >= _DEATHS:
+            if not self.alone:
+                return False
+            cell = left.get("alone")
+            if cell in opened.names:
+                row = opened.names.index(cell)
+                self._fail(opened, row, RuntimeError(f"{opened.deaths} processes died at this cell, the last at it alone"))
+                opened.deaths = _DEATHS
+        opened.note()
+        return True
+
+    def _take_stored(self, opened: OpenPart) -> None:
+        cells, seeds = set(opened.names), set(opened.part.seeds)
+        for path in (opened.path("simulation"), opened.path("prediction")) if opened.lock.exclusive else ():
+            for cut_off in path.parent.glob(f".{path.stem}*.tmp"):
+                cut_off.unlink(missing_ok=True)
+        kinds: tuple[store.Kind, ...] = ("simulation", "prediction")
+        mine = {kind: opened.digest(kind) for kind in kinds}
+        files = {file.path for name in opened.names for file in self.files[name] if mine[file.kind] == file.digest}
+        own = [opened.path(kind, complete) for kind in kinds for complete in (True, False)]
+        for path in sorted({*files, *(path for path in own if path.exists())}):
             block, message = store.read(path)
             if message:
                 self.say(message)
             if block is not None:
                 opened.take_over(block)
-                if path != part.path and cells.issuperset(block.cells) and seeds.issuperset(block.seeds):
-                    opened.supersedes.append(path)
-        for name, failure in read_failures(self._failures(part), self.plan.digest).items():
-            if name in cells:  # another process has met it in the meantime
-                self.failures.setdefault(part.cells[opened.names.index(name)], failure)
-        wanted = np.asarray([self.wanted[cell] and cell not in self.failures for cell in part.cells])
-        opened.waiting[:] = wanted[:, None] & ~opened.simulated
-        lacking = np.flatnonzero(~opened.predicted & wanted)
-        if lacking.size:
-            opened.in_flight += 1
-            self.predicting.append((opened, lacking))
-        queued = opened.waiting.copy().reshape(-1)
-        self._inherit(part)
-        self._take_trained(opened, queued)
-        saved, messages = checkpoints.find(self._checkpoints(part), tidy=opened.lock.exclusive)
-        for message in messages:
-            self.say(message)
-        runs = itertools.product(opened.names, part.seeds) if saved else ()
-        place_of = {run: place for place, run in enumerate(runs)}
-        for one in saved:
-            rows = [row for row, run in enumerate(one.runs) if run in place_of and queued[place_of[run]]]
-            if rows:
-                mine = np.asarray([place_of[one.runs[row]] for row in rows])
-                queued[mine] = False
-                self.resuming.append((opened, one, mine, rows))
-                self.progress.less(one.begin * len(rows))
-        if queued.any():
-            self.ready.append((opened, np.flatnonzero(queued)))
+                if path != opened.path(block.kind) and cells.issuperset(block.cells) and seeds.issuperset(block.seeds):
+                    opened.supersedes[block.kind].append(path)
 
     def _take_trained(self, opened: OpenPart, queued: np.ndarray) -> None:
         """Queue for measuring alone the runs whose trained states are stored, whatever was measured then."""
@@ -346,19 +356,32 @@ class Queue:
                     mine = np.asarray([place_of[seeds[one]] for one in rows])
                     queued[mine] = False
                     saved = states.Trained(path, seeds, group.end, 0 if group.steps is None else len(group.steps))
-                    self.resuming.append((opened, saved, mine, rows))
+                    self.first.append(Item(opened, mine, "simulate", saved, rows))
                     self.progress.less(group.length * len(rows))
 
-    def _inherit(self, part: Part) -> None:
+    def _take_checkpoints(self, opened: OpenPart, queued: np.ndarray, saved: list[checkpoints.Saved]) -> None:
+        """Queue the runs that a checkpoint holds, to go on from there."""
+        runs = itertools.product(opened.names, opened.part.seeds) if saved else ()
+        place_of = {run: place for place, run in enumerate(runs)}
+        for one in saved:
+            rows = [row for row, run in enumerate(one.runs) if run in place_of and queued[place_of[run]]]
+            if rows and one.digest == opened.digest("simulation"):
+                mine = np.asarray([place_of[one.runs[row]] for row in rows])
+                queued[mine] = False
+                self.first.append(Item(opened, mine, "simulate", one, rows))
+                self.progress.less(one.begin * len(rows))
+
+    def _inherit(self, opened: OpenPart) -> None:
         """Take over checkpoints of this part's runs from parts with other cuts of the seeds, unless somebody works on those."""
+        part = opened.part
         runs = {(self.plan.cells[cell].name, seed) for cell in part.cells for seed in part.seeds}
         own = self._checkpoints(part)
         for other in own.parent.glob(f"{part.name.partition('-')[0]}-*") if len(part.cells) == 1 else ():
-            held = locks.take(self.plan.home / "locks" / other.name, {}) if other != own else None
+            held = locks.take(self.plan.home / "locks" / other.name) if other != own else None
             if held is None:
                 continue
             for one in checkpoints.find(other, tidy=held.exclusive)[0] if held.exclusive else ():
-                if one.digest == self.plan.digest and runs.issuperset(one.runs):
+                if one.digest == opened.digest("simulation") and runs.issuperset(one.runs):
                     own.mkdir(parents=True, exist_ok=True)
                     with contextlib.suppress(OSError):
                         one.path.rename(own / one.path.name)
@@ -366,68 +389,95 @@ class Queue:
                 other.rmdir()  # if it is empty now
             held.release(done=not other.exists())
 
+    def _cut(self, item: Item, size: Callable[[int], int], threads: int) -> Batch | None:
+        """A batch of an item, and what it leaves back in front; None if its cells have failed since."""
+        part, places, rows = item.part, item.places, item.rows
+        kept = (part.lacking if item.what == "cells" else part.waiting.reshape(-1))[places]
+        places, rows = places[kept], None if rows is None else [row for row, keep in zip(rows, kept, strict=True) if keep]
+        limit = 1 if item.alone else len(places) if item.what == "cells" else self._share(part, size, threads)
+        limit = self._one_cell(part, places, item.what, limit)
+        if len(places) > limit:
+            self.first.appendleft(item._replace(places=places[limit:], rows=None if rows is None else rows[limit:]))
+            places, rows = places[:limit], None if rows is None else rows[:limit]
+        if not len(places):
+            return None
+        return self._away(self._batch([(part, places)], item.what)._replace(saved=item.saved, rows=rows))
+
     def _gather(self, limit: int) -> list[tuple[OpenPart, np.ndarray]]:
         """At most `limit` waiting runs of one group, from as many parts as it takes."""
-        group, pieces = self.ready[0][0].part.group, []
+        group, pieces = self.ready[0].part.part.group, []
         while limit > 0:
             if not self.ready and not (self.unopened and self.unopened[0].group == group and self._open_next()):
                 break
             if not self.ready:
                 continue
-            if self.ready[0][0].part.group != group:
+            if self.ready[0].part.part.group != group:
                 break
-            part, places = self.ready.popleft()
+            part, places, *_ = self.ready.popleft()
             places = places[part.waiting.reshape(-1)[places]]  # without those of cells that have failed since
-            if len(places) > limit:
-                self.ready.appendleft((part, places[limit:]))
-                places = places[:limit]
+            mine = self._one_cell(part, places, "simulate", limit)
+            if len(places) > mine:
+                self.ready.appendleft(Item(part, places[mine:]))
+                places = places[:mine]
             if len(places):
                 pieces.append((part, places))
-                limit -= len(places)
+                limit = 0 if self.alone else limit - len(places)
         return pieces
+
+    def _one_cell(self, part: OpenPart, places: np.ndarray, what: What, limit: int) -> int:
+        """As many of these runs as can be handed out together; while cells run alone those of the first, named in the lock."""
+        if not self.alone or not len(places):
+            return limit
+        rows = places if what == "cells" else places // part.shape[1]
+        part.note(alone=part.names[int(rows[0])])
+        return min(limit, int((rows == rows[0]).sum()))
 
     def _share(self, part: OpenPart, size: Callable[[int], int], threads: int) -> int:
         """Runs of the next batch: what suits the device, and leaves something for the other threads."""
         group = part.part.group
         return max(1, min(size(group), -(-self.left[group] // threads)))
 
-    def _batch(self, pieces: list[tuple[OpenPart, np.ndarray]], predict: bool = False) -> Batch:
+    def _batch(self, pieces: list[tuple[OpenPart, np.ndarray]], what: What = "simulate") -> Batch:
         group = pieces[0][0].part.group
+        cells = what == "cells"
         rows = [
             self.row_of[group][part.part.cells[row]]
             for part, places in pieces
-            for row in (places if predict else places // part.shape[1]).tolist()
+            for row in (places if cells else places // part.shape[1]).tolist()
         ]
         seeds = [part.part.seeds[column] for part, places in pieces for column in (places % part.shape[1]).tolist()]
-        return Batch(group, np.asarray(rows), None if predict else np.asarray(seeds, np.int64), pieces)
+        return Batch(group, np.asarray(rows), None if cells else np.asarray(seeds, np.int64), pieces, what)
 
     def _away(self, batch: Batch) -> Batch:
         """Note that a batch is handed out."""
         for part, places in batch.origin:
             part.in_flight += 1
-            if batch.seeds is not None:
-                part.waiting.reshape(-1)[places] = False
-        if batch.seeds is not None:
+            (part.lacking if batch.what == "cells" else part.waiting.reshape(-1))[places] = False
+        if batch.what != "cells":
             self.left[batch.group] -= len(batch.cells)
         config = config_.as_dict(self.groups[batch.group].config)
         self.progress.now(", ".join(f"{path}={config[path]}" for path in self.plan.axes if path in self.static))
         return batch
 
+    def _back(self, batch: Batch, alone: bool) -> None:
+        """Queue a batch again that was not done, without runs of cells that have failed since."""
+        first = 0
+        for part, places in batch.origin:
+            there = np.asarray([part.part.cells[row] not in self.failures for row in batch.rows_of(part, places)])
+            (part.lacking if batch.what == "cells" else part.waiting.reshape(-1))[places[there]] = True
+            rows = None if batch.rows is None else batch.rows[first : first + len(places)]
+            first += len(places)
+            item = Item(part, places, batch.what, batch.saved, rows, alone)
+            if batch.what == "simulate" and batch.saved is None and not alone:
+                self.ready.appendleft(item)
+            else:
+                self.first.appendleft(item)
+            self.left[batch.group] += 0 if batch.what == "cells" else int(there.sum())
+
     def _fail(self, part: OpenPart, row: int, error: Exception) -> None:
         self.failures[part.part.cells[row]] = failure_of(error)
         dropped = int(part.waiting[row].sum())
-        for _ in range(len(self.again)):  # halves of batches that hold runs of it
-            batch = self.again.popleft()
-            origin = []
-            for other, places in batch.origin:
-                rows = places if batch.seeds is None else places // other.shape[1]
-                kept = places[rows != row] if other is part else places
-                other.in_flight -= not len(kept)
-                origin += [(other, kept)] if len(kept) else []
-            if origin:  # a batch from a checkpoint stays whole: its rows are numbered
-                whole = batch.rows is not None or sum(len(places) for _, places in origin) == len(batch.cells)
-                self.again.append(batch if whole else self._batch(origin, predict=batch.seeds is None))
-        part.waiting[row] = False
+        part.waiting[row], part.lacking[row] = False, False
         self.left[part.part.group] -= dropped
         self.progress.less(dropped * part.group.length)
 
@@ -440,7 +490,7 @@ class Queue:
             for part, _ in batch.origin:
                 part.in_flight -= 1
             for part in {part.part.name: part for part in (*others, *(part for part, _ in batch.origin))}.values():
-                if not part.in_flight and not part.waiting.any():
+                if part.done and not part.in_flight:
                     if not part.closing:
                         part.closing = True
                         done.append(part)
@@ -461,25 +511,18 @@ class Queue:
             if part.closed:
                 return
             with self.lock:
-                block = part.block(self.plan) if part.unstored else None
-                part.unstored = False
+                blocks, unstored = list(part.blocks()), set(part.unstored)
+                part.unstored.clear()
             self._store_states(part)
-            partial = _partial(part.part)
-            if block is not None:
-                complete = block.stored.shape == part.shape and bool(block.stored.all())
-                path = part.part.path if complete else partial
-                try:
-                    store.write(path, block)
-                except BaseException:
-                    part.unstored = True
-                    raise
-                for old in part.supersedes:
-                    if old != path:
-                        with contextlib.suppress(FileNotFoundError):
-                            old.unlink()
-                part.supersedes = [partial]
+            try:
+                for block in blocks:
+                    part.write(block)
+                    unstored.discard(block.kind)
+            except BaseException:
+                part.unstored |= unstored
+                raise
             if final:
-                self._record(self._failures(part.part), part.part.cells)
+                record(self._failures(part.part), self.plan, self._failed_in(part.part))
                 checkpoints.remove(self._checkpoints(part.part))
                 part.closed = True
 
@@ -501,23 +544,11 @@ class Queue:
                 part.ended = ended + part.ended
             raise
 
-    def _record(self, path: Path, cells: list[int]) -> None:
-        """Keep the failures among some cells, each text once."""
-        failures = {cell: self.failures[cell] for cell in cells if cell in self.failures}
-        if not failures:
-            path.unlink(missing_ok=True)
-            return
-        texts = list(dict.fromkeys(failure[:2] for failure in failures.values()))
-        names = {self.plan.cells[cell].name: texts.index(failure[:2]) for cell, failure in failures.items()}
-        said = {"digest": self.plan.digest, "errors": texts, "cells": names}
-        store.write_bytes(path, json.dumps(said).encode())
+    def _failed_in(self, part: Part) -> dict[int, Failure]:
+        return {cell: self.failures[cell] for cell in part.cells if cell in self.failures}
 
     def _checkpoints(self, part: Part) -> Path:
         return self.plan.home / "checkpoints" / part.name
 
     def _failures(self, part: Part) -> Path:
         return self.plan.home / "failed" / f"{part.name}.json"
-
-
-def _partial(part: Part) -> Path:
-    return part.path.with_suffix(".partial.nc")

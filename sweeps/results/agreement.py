@@ -140,7 +140,7 @@ class _Cell(NamedTuple):
 def _row(cell: _Cell, seeds: np.ndarray, diverged: np.ndarray, failed: bool) -> Row:
     kept, lost = np.flatnonzero(~diverged), tuple(int(seed) for seed in seeds[diverged])
     simulated, predicted = cell.simulated[kept].astype(np.float64), cell.predicted.astype(np.float64)
-    tolerance = cell.experiment.tolerance[cell.field]
+    tolerance = cell.experiment.tolerance.get(cell.field, Tolerance())
     if failed:
         nan, why = math.nan, "no verdict (failed)"
         return Row(cell.experiment.name, cell.text, cell.field, "", nan, nan, nan, nan, 0, 0, 0, lost, why, tolerance)

@@ -8,19 +8,21 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from ..contract import config as config_
 from ..contract.experiment import ENGINE_FIELDS, Experiment, Field, find, names
-from ..contract.request import Plan, cells_asked
-from ..contract.sources import source_digest
+from ..contract.request import Plan, Request, cells_asked
+from ..contract.tracing import Identity
 from ..errors import UsageError
 from . import locks, store
-from .failures import Failure, recorded_failures
+from .failures import Failure, all_failures
+from .identities import identified
 from .loading import load_plan
-from .stock import tables
+from .notes import digests_asked, digests_of
+from .stock import table
 
 if TYPE_CHECKING:
     import xarray
@@ -61,17 +63,18 @@ def sweeps_of(results: Path, experiment: str | None = None) -> Iterator[SweepSta
 
 def _status(path: Path) -> SweepStatus:
     asked, home = json.loads(path.read_text()), path.parent.parent
-    grid = cells_asked(asked)
-    names = [cell.name for cell in grid]
-    files, seeds = store.headers(home, names, aside=False)[0], asked["seeds"]
-    have = tables(files, names, seeds).get(asked["digest"], np.zeros((len(names), len(seeds)), bool))
-    running = _running(home)
-    failed = recorded_failures(home, asked["digest"])
-    done = have.sum(axis=1)
-    cells = [
-        _cell(cell.at, int(done[index]), len(seeds), running.get(cell.name), failed.get(cell.name))
-        for index, cell in enumerate(grid)
-    ]
+    grid, seeds = cells_asked(asked), asked["seeds"]
+    names, digests = [cell.name for cell in grid], digests_asked(asked, len(grid))
+    files = store.headers(home, names, aside=False)[0]
+    done = np.ones((len(names), len(seeds)), bool)
+    for place, kind in enumerate(("simulation", "prediction")):
+        done &= table(files, kind, names, seeds, [pair[place] for pair in digests])
+    running, failed = _running(home), all_failures(home)
+    cells = []
+    for cell, count, pair in zip(grid, done.sum(axis=1).tolist(), digests, strict=True):
+        digest, failure = failed.get(cell.name, ("", None))
+        mine = failure if digest == (" ".join(pair) if pair[0] else "") else None
+        cells.append(_cell(cell.at, count, len(seeds), running.get(cell.name), mine))
     return SweepStatus(path, asked, cells)
 
 
@@ -92,14 +95,17 @@ def _running(home: Path) -> dict[str, str]:
     return dict(itertools.chain.from_iterable(((cell, where) for cell in cells) for where, cells in named))
 
 
+State = Literal["current", "stale", "not checked"]  # by what the code computes now; of a user's own code that is not known
+
+
 class Stored(NamedTuple):
     """One result as it was asked for."""
 
     experiment: Experiment  # of a function or a file of the user's: what its result shows of it
-    asked: dict[str, Any]  # experiment, config, over, zipped, seeds, root_seed, digest
+    asked: dict[str, Any]  # experiment, config, over, zipped, seeds, root_seed, digests
     result: xarray.DataTree | None  # over the seeds that all cells have; None if there are none
     failed: Mapping[str, int]  # {error: cells}
-    stale: bool  # computed by an earlier version of the code
+    state: State
 
     @property
     def known(self) -> bool:
@@ -116,7 +122,7 @@ def stored_results(results: Path, experiment: str | None = None) -> Iterator[Sto
     requests: dict[str, SweepStatus] = {}  # that differ in more than seeds: of one sweep all seeds are shown
     for sweep in sweeps_of(results, experiment):
         _check_home(results, sweep.path.parent.parent, sweep.asked["experiment"])
-        same = {key: value for key, value in sweep.asked.items() if key not in ("seeds", "digest", "tasks")}
+        same = {key: value for key, value in sweep.asked.items() if key not in ("seeds", "digests", "files", "tasks")}
         requests[json.dumps(same)] = sweep
     for sweep in requests.values():
         plan = _plan(results, sweep.asked)
@@ -137,9 +143,10 @@ def _check_home(results: Path, home: Path, name: str) -> None:
 def _plan(results: Path, asked: dict[str, Any]) -> Plan:
     """The plan of a request, made of its plain values: no experiment is imported, no value is checked again."""
     name, axes = asked["experiment"], {path: tuple(map(_plain, values)) for path, values in asked["over"].items()}
-    nobody = Experiment(name, ModuleType(name), {}, dynamics=False, drawn=False, conditional=False)
-    folder = results.absolute()
-    return Plan(nobody, cells_asked(asked), asked["seeds"], asked["root_seed"], axes, asked["zipped"], folder, asked["digest"])
+    cells = cells_asked(asked)
+    identities = [Identity(pair[0], pair[1]) for pair in digests_asked(asked, len(cells))]
+    folder, seeds, root_seed = results.absolute(), asked["seeds"], asked["root_seed"]
+    return Plan(Experiment(name), cells, seeds, root_seed, axes, asked["zipped"], folder, identities=identities)
 
 
 def _plain(value: Any) -> Any:
@@ -147,41 +154,53 @@ def _plain(value: Any) -> Any:
 
 
 def _single_runs(results: Path, experiment: str | None, covered: set[str]) -> Iterator[dict[str, Any]]:
-    """What was asked by every run of one cell that is no part of a sweep; of one cell's sources the last that ran."""
-    newest: dict[str, tuple[float, dict[str, Any]]] = {}
+    """What was asked by every run of one cell that is no part of a sweep; of one cell's versions the last that was written."""
+    newest: dict[str, dict[store.Kind, dict[str, Any]]] = {}
     for path in store.files_below(results, "[0-9a-f][0-9a-f]/*.nc"):
         header, _ = store.header(path, aside=False)
         if header is None or path.parent.parent.name == "blocks" or header.cells[0] in covered:
             continue
         tree, _ = store.read_tree(path)
-        said = {} if tree is None else store.provenance(tree)
-        name = said.get("experiment", "")
-        if tree is not None:
-            _check_home(results, path.parent.parent, name)
-        if experiment not in (None, name, name.split("/")[0]):
+        if tree is None:
             continue
-        asked = {key: said[key] for key in ("experiment", "config", "root_seed", "digest") if key in said}
-        asked |= {"over": {}, "zipped": False, "seeds": header.seeds}
-        when = path.stat().st_mtime
-        if tree is not None and when > newest.get(header.cells[0], (0.0, {}))[0]:
-            newest[header.cells[0]] = when, asked
-    found = sorted(
-        (asked for _, asked in newest.values()), key=lambda asked: (asked["experiment"], json.dumps(asked["config"]))
-    )
-    yield from found
+        said: dict[str, Any] = {**store.provenance(tree), "seeds": header.seeds}
+        home = path.parent.parent.parent if header.kind == "prediction" else path.parent.parent
+        _check_home(results, home, said["experiment"])
+        if experiment in (None, said["experiment"], said["experiment"].split("/")[0]):
+            kinds = newest.setdefault(header.cells[0], {})
+            if header.kind not in kinds or said["when"] > kinds[header.kind]["when"]:
+                kinds[header.kind] = said
+    found = []
+    for kinds in newest.values():
+        if "simulation" in kinds:
+            said = kinds["simulation"]
+            digests = [[said["digest"], kinds["prediction"]["digest"] if "prediction" in kinds else ""]]
+            asked = {key: said[key] for key in ("experiment", "config", "root_seed", "seeds")}
+            found.append(asked | {"over": {}, "zipped": False, "digests": digests})
+    yield from sorted(found, key=lambda asked: (asked["experiment"], json.dumps(asked["config"])))
 
 
 def _stored(plan: Plan, asked: dict[str, Any], failed: Mapping[str, int]) -> Stored:
     result = load_plan(plan, say=lambda message: None)
-    experiment, stale = plan.experiment, False
+    experiment, state = plan.experiment, "not checked"
     if experiment.name in names():
         experiment = find(experiment.name)
-        stale = result is not None and store.provenance(result)["digest"] != source_digest(experiment.module)
-    if result is not None and (stale or not experiment.fields):
+        state = "current" if result is None or _is_current(experiment, plan, asked) else "stale"
+    if result is not None and (state == "stale" or not experiment.fields):
         experiment = experiment._replace(fields=_fields(result, set(plan.axes)))
     if result is not None:
         asked = {**asked, "seeds": store.group(result, "simulation")["seed"].values.tolist()}
-    return Stored(experiment, asked, result, failed, stale)
+    return Stored(experiment, asked, result, failed, state)
+
+
+def _is_current(experiment: Experiment, plan: Plan, asked: dict[str, Any]) -> bool:
+    """Whether the code as it is now computes what was stored."""
+    try:
+        config = config_.build(experiment.Config, asked["config"])
+        now = Request(experiment, config, plan.axes, plan.zipped, plan.seeds, plan.root_seed, plan.folder).plan()
+        return digests_of(identified(now)) == digests_of(plan)
+    except (UsageError, KeyError, TypeError, ValueError):  # the request is none any more
+        return False
 
 
 def _fields(result: xarray.DataTree, swept: set[str]) -> dict[str, Field]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from ..contract.config import hashed
 from ..contract.request import Plan
 from ..errors import UsageError
 from . import store
+from .stock import own_version
 
 
 class Failure(NamedTuple):
@@ -22,35 +25,70 @@ class Failure(NamedTuple):
 
 
 def failure_of(error: Exception) -> Failure:
+    """What is kept of an error."""
     message = str(error).strip().split("\n")
     raised_by_callback = "Traceback (most recent call last)" in str(error)  # that is the message then, and its end the reason
     line = message[-1] if raised_by_callback else f"{type(error).__name__}: {message[0]}"
     return Failure(line, "".join(traceback.format_exception(error)), error)
 
 
-def read_failures(path: Path, digest: str | None) -> dict[str, Failure]:
-    """The cells that a file says have raised, by name; those of other sources do not count (None: all do)."""
-    with contextlib.suppress(OSError, ValueError, KeyError, IndexError):
+def read_failures(path: Path) -> dict[str, tuple[str, Failure]]:
+    """The cells that a file says have raised, by name, with the digest of what raised."""
+    with contextlib.suppress(OSError, ValueError, KeyError, IndexError, TypeError):
         said = json.loads(path.read_text())
-        if digest in (None, said["digest"]):
-            return {cell: Failure(*said["errors"][index]) for cell, index in said["cells"].items()}
+        return {cell: (digest, Failure(*said["errors"][index])) for cell, (index, digest) in said["cells"].items()}
     return {}
 
 
-def recorded_failures(home: Path, digest: str | None) -> dict[str, Failure]:
+def all_failures(home: Path) -> dict[str, tuple[str, Failure]]:
     """All cells of an experiment that have raised, by name."""
-    found: dict[str, Failure] = {}
+    found: dict[str, tuple[str, Failure]] = {}
     for path in sorted((home / "failed").glob("*.json")):
-        found |= read_failures(path, digest)
+        found |= read_failures(path)
     return found
+
+
+def recorded_failures(plan: Plan) -> dict[int, Failure]:
+    """The cells of a plan that have raised under what they are now; what raised when it was traced is tried each time."""
+    known = all_failures(plan.home)
+    found = {index: failure_of(error) for index, error in plan.broken.items()}
+    for index, cell in enumerate(plan.cells) if known else ():
+        digest, failure = known.get(cell.name, ("", None))
+        if failure is not None and digest and digest == digest_of(plan, index):
+            found[index] = failure
+    return found
+
+
+def digest_of(plan: Plan, cell: int) -> str:
+    """What a failure of a cell belongs to: its simulation and its prediction as they are now; "" if it cannot be traced."""
+    return "" if plan.identities[cell] is None else " ".join(own_version(plan, cell))
+
+
+def record(path: Path, plan: Plan, failures: Mapping[int, Failure]) -> None:
+    """Keep the failures of some cells in one file, each text once; without any the file goes."""
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    texts = list(dict.fromkeys(failure[:2] for failure in failures.values()))
+    cells = {plan.cells[cell].name: [texts.index(failure[:2]), digest_of(plan, cell)] for cell, failure in failures.items()}
+    store.write_bytes(path, json.dumps({"errors": texts, "cells": cells}).encode())
+
+
+def record_broken(plan: Plan) -> None:
+    """Keep the failures of the cells whose code raised when it was traced; in a folder that cannot be written nothing is."""
+    if plan.broken:
+        name = hashed([plan.cells[cell].name for cell in plan.broken])
+        with contextlib.suppress(UsageError):
+            failures = {cell: failure_of(error) for cell, error in plan.broken.items()}
+            record(plan.home / "failed" / f"{name}.json", plan, failures)
 
 
 def forget_failures(plan: Plan) -> None:
     """Let the cells of a plan be tried again."""
     names = {cell.name for cell in plan.cells}
     for path in (plan.home / "failed").glob("*.json"):
-        if not names.isdisjoint(read_failures(path, None)):
+        if not names.isdisjoint(read_failures(path)):
             said = json.loads(path.read_text())
-            said["cells"] = {cell: index for cell, index in said["cells"].items() if cell not in names}
+            said["cells"] = {cell: why for cell, why in said["cells"].items() if cell not in names}
             with contextlib.suppress(UsageError):  # a folder that cannot be written is not computed in either
                 store.write_bytes(path, json.dumps(said).encode())

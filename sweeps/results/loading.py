@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from ..errors import on_stderr
 from . import store
 from .failures import recorded_failures
 from .merge import assemble
-from .stock import Stock, tables, take_stock
+from .stock import Stock, Version, own_version, table, take_stock
 
 if TYPE_CHECKING:
     import xarray
@@ -24,39 +25,56 @@ def load_plan(plan: Plan, say: Callable[[str], None] = on_stderr) -> xarray.Data
     """`load` of a request that is checked already."""
     for _ in range(PASSES):
         files, messages = store.headers(plan.home, [cell.name for cell in plan.cells])
-        failed = recorded_failures(plan.home, plan.digest)
-        common = _common_seeds(plan, files, failed)
         for message in messages:
             say(message)
+        common = _common_seeds(plan, files, recorded_failures(plan))
         if not common:
             return None
         plan = plan._replace(seeds=common)
         stock = take_stock(plan)
-        sources = stock.sources(plan)
-        lost = [index for index, source in enumerate(sources) if source is None]
-        tree, damaged = assemble(plan, stock, [source or plan.digest for source in sources], lost)
+        shown = stock.versions(plan)
+        whole: list[bool] = [bool(row.all()) for row in stock.simulated]
+        lost = [index for index, version in enumerate(shown) if version is None and not whole[index]]
+        tree, damaged = assemble(plan, stock, shown, lost)
         for message in damaged:
             say(message)
-        if not damaged:
-            say_stale(plan, stock, sources, say)
+        if tree is not None and not damaged:
+            mark_stale(tree, plan, stock, shown, say)
             return tree
     return None
 
 
-def _common_seeds(plan: Plan, files: Sequence[store.Header], failed: Collection[str]) -> list[int]:
+def _common_seeds(plan: Plan, files: Sequence[store.Header], failed: Collection[int]) -> list[int]:
     """Seeds that every cell has, failed cells aside: of the current code if there are any, else of one earlier version."""
-    others = [] if hasattr(plan.experiment.module, "FUNCTIONS") else sorted({file.digest for file in files} - {plan.digest})
+    names = [cell.name for cell in plan.cells]
     seeds = sorted({seed for file in files for seed in file.seeds})
-    have = tables(files, [cell.name for cell in plan.cells], seeds)
-    for digest in [plan.digest, *others]:
-        lost = [digest == plan.digest and cell.name in failed for cell in plan.cells]
-        rows = [index for index, gone in enumerate(lost) if not gone or all(lost)]
-        if digest in have and (common := np.flatnonzero(have[digest][rows].all(axis=0))).size:
-            return [seeds[column] for column in common]
-    return []
+    own = [own_version(plan, cell).simulation for cell in range(len(names))]
+    rows = [index for index in range(len(names)) if index not in failed]
+    if not rows:
+        rows = list(range(len(names)))
+    found = _common(table(files, "simulation", names, seeds, own)[rows])
+    for version in sorted({file.version for file in files}) if not found and not plan.experiment.plain else ():
+        mine = [file for file in files if file.version == version and file.kind == "simulation"]
+        digests = {name: file.digest for file in mine for name in file.cells}
+        found = _common(table(mine, "simulation", names, seeds, [digests.get(name, "") for name in names]))
+        if found:
+            break
+    return [seeds[column] for column in found]
 
 
-def say_stale(plan: Plan, stock: Stock, sources: Sequence[str | None], say: Callable[[str], None]) -> None:
-    """Tell that what is shown was computed by an earlier version of the code."""
-    if any(source not in (None, plan.digest) for source in sources):
-        say(f"{plan.experiment.name}: stale, computed by an earlier version of the code; --refresh computes it again")
+def _common(have: np.ndarray) -> list[int]:
+    return np.flatnonzero(have.all(axis=0)).tolist() if have.size else []
+
+
+def mark_stale(
+    tree: xarray.DataTree, plan: Plan, stock: Stock, shown: Sequence[Version | None], say: Callable[[str], None]
+) -> None:
+    """Tell that what is shown was computed by an earlier version of the code or of jax, and note it as `stale`."""
+    if not any(version not in (None, own_version(plan, cell)) for cell, version in enumerate(shown)):
+        return
+    digests = {version.simulation for version in shown if version is not None}
+    sources, jax = next(file.version for file in stock.files if file.digest in digests).split(" ")
+    same = bool(sources) and sources == plan.sources
+    why = f"computed under jax {jax}, the sources are the same" if same else "computed by an earlier version of the code"
+    tree.attrs["closedform"] = json.dumps(store.provenance(tree) | {"stale": why})
+    say(f"{plan.experiment.name}: stale, {why}; --refresh computes it again")

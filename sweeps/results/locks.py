@@ -28,24 +28,36 @@ _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
 class Lock:
-    """A held lock; `release` or the end of the process gives it back. Not `exclusive` where the file system has no locks."""
+    """A held lock; `release` or the end of the process gives it back. Not `exclusive` where the file system has no locks.
+
+    Its text says who holds it, since `note`. An orderly end empties it, so what stands in a free lock is of a holder that died.
+    """
 
     def __init__(self, path: Path, descriptor: int, exclusive: bool):
         self._path, self._descriptor, self.exclusive = path, descriptor, exclusive
+        self.left = _text(descriptor) if exclusive else {}  # what a holder that died has said of itself; {} if none did
+        self._noted = False
+
+    def note(self, about: dict[str, Any]) -> None:
+        """Tell others who holds it, and what for."""
+        text = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), **about}).encode()
+        self._noted = True
+        with contextlib.suppress(OSError):  # a full disk: then nobody is told
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, text, 0)
 
     def release(self, done: bool) -> None:
         """Give it back; with `done` nobody needs the file any more."""
-        if done:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if done:
                 self._path.unlink()
+            elif self._noted:
+                os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
 
-def take(path: Path, about: dict[str, Any]) -> Lock | None:
-    """Take the lock, or None where another process holds it. `about` is what `holder` tells others.
-
-    Raises `UsageError` where the folder cannot be written.
-    """
+def take(path: Path) -> Lock | None:
+    """Take the lock, or None where another process holds it. Raises `UsageError` where the folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -59,11 +71,14 @@ def take(path: Path, about: dict[str, Any]) -> Lock | None:
     else:
         os.close(descriptor)
         return None
-    text = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), **about}).encode()
-    with contextlib.suppress(OSError):  # a full disk: then nobody is told who holds it
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text, 0)
     return Lock(path, descriptor, exclusive=held is True)
+
+
+def _text(descriptor: int) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        said = json.loads(os.pread(descriptor, 1 << 24, 0))
+        return said if isinstance(said, dict) else {}
+    return {}
 
 
 def holder(path: Path) -> dict[str, Any] | None:
@@ -75,9 +90,7 @@ def holder(path: Path) -> dict[str, Any] | None:
     try:
         if _lock(descriptor) is not False:
             return None
-        return json.loads(os.pread(descriptor, 1 << 24, 0) or b"{}")
-    except ValueError:
-        return {}
+        return _text(descriptor)
     finally:
         os.close(descriptor)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..contract.request import Plan
 from . import store
-from .stock import Stock, meeting
+from .stock import Stock, Version, meeting, own_version
 
 if TYPE_CHECKING:
     import xarray
@@ -19,17 +19,20 @@ POINT = "point"  # the axis of a grid whose fields are swept together
 
 
 def assemble(
-    plan: Plan, stock: Stock, sources: Sequence[str | None], failed: Collection[int] = ()
+    plan: Plan, stock: Stock, shown: Sequence[Version | None], failed: Collection[int] = ()
 ) -> tuple[xarray.DataTree | None, list[str]]:
     """One result of all cells, or None and messages where a file turned out to be damaged (it is kept aside).
 
-    The swept fields are axes; where cells have axes of unequal length (a grid over sizes), the short ones end in NaN.
+    `shown` says of each cell whose numbers to take; of None what there is under its own names, runs that are not there being
+    NaN. The swept fields are axes; where cells have axes of unequal length (a grid over sizes), the short ones end in NaN.
     """
     place = {cell.name: index for index, cell in enumerate(plan.cells)}
-    blocks, damaged, first, took, trained = [], [], None, [], {}
+    wanted = [own_version(plan, cell) if version is None else version for cell, version in enumerate(shown)]
+    pieces, damaged, first, took, trained = [], [], None, [], {}
+    origins: dict[str, set[int]] = {}
     for file in stock.files:
-        rows, at = meeting(file.cells, place)
-        kept = [(row, index) for row, index in zip(rows, at, strict=True) if sources[index] == file.digest]
+        pairs = zip(*meeting(file.cells, place), strict=True)
+        kept = [(row, index) for row, index in pairs if getattr(wanted[index], file.kind) == file.digest]
         if not kept:
             continue
         block, message = store.read(file.path)
@@ -37,18 +40,25 @@ def assemble(
             damaged.append(message or f"{file.path} has gone; looking again")
             continue
         rows, at = [row for row, _ in kept], [index for _, index in kept]
-        blocks.append((block, rows, at))
-        trained |= block.provenance.get("trained", {})
-        took.append((block.provenance["seconds"], block.provenance.get("memory", 0)))
-        if first is None or at[0] < first[0]:
-            first = (at[0], block.provenance)
+        pieces.append((block, rows, at))
+        said = block.provenance
+        took.append((said["seconds"], said.get("memory", 0)))
+        if file.kind == "simulation":
+            trained |= said.get("trained", {})
+            for origin, seeds in block.origins():
+                origins.setdefault(json.dumps(origin), set()).update(seeds)
+            if first is None or at[0] < first[0]:
+                first = (at[0], said)
     if damaged:
         return None, damaged
     if first is None:
         return None, []
     seconds, memory = zip(*took, strict=True)
     said = {**first[1], "seconds": sum(seconds), "memory": max(memory), **({"trained": trained} if trained else {})}
-    return merged(plan, blocks, failed, said), []
+    mine = {origin: sorted(seeds.intersection(plan.seeds)) for origin, seeds in origins.items()}
+    said["origins"] = [json.loads(origin) | {"seeds": seeds} for origin, seeds in mine.items() if seeds]
+    said.pop("kind")
+    return merged(plan, pieces, failed, said), []
 
 
 Piece = tuple[store.Block, list[int], list[int]]  # a block, rows of it, and the cells of the plan that these are
@@ -122,7 +132,7 @@ def _labelled(
     swept: dict[str, Any] = {path: (POINT if plan.zipped else path, _coordinate(values)) for path, values in plan.axes.items()}
     if plan.zipped:
         swept[POINT] = np.arange(*plan.shape)
-    if plan.axes:
+    if plan.axes and any(side == "simulation" for side, _ in whole):
         whole["simulation", "failed"] = ("cell",), np.asarray([index in failed for index in range(len(plan.cells))])
     groups: dict[str, dict[str, Any]] = {}
     for (side, name), (axes, array) in whole.items():

@@ -12,6 +12,7 @@ from ..contract.config import hashed
 from ..contract.request import Plan
 from ..errors import UsageError
 from . import store
+from .stock import own_version
 
 if TYPE_CHECKING:
     import xarray
@@ -28,13 +29,26 @@ def manifest(plan: Plan) -> dict[str, Any]:
         "zipped": plan.zipped,
         "seeds": plan.seeds,
         "root_seed": plan.root_seed,
-        "digest": plan.digest,
+        "digests": digests_of(plan),
+        "files": [str(path) for path in plan.experiment.files],
     }
+
+
+def digests_of(plan: Plan) -> list[list[str]]:
+    """[simulation, prediction] of each cell; one pair where all cells have the same."""
+    found = [list(own_version(plan, cell)) for cell in range(len(plan.cells))]
+    return found[:1] if all(one == found[0] for one in found) else found
+
+
+def digests_asked(asked: dict[str, Any], count: int) -> list[list[str]]:
+    """[simulation, prediction] of each of `count` cells of a request that was noted."""
+    digests = asked["digests"]
+    return digests * count if len(digests) == 1 else digests
 
 
 def manifest_path(plan: Plan) -> Path:
     """Where the request is noted: one file a request, whatever the version of the code."""
-    return plan.home / "sweeps" / f"{hashed({**manifest(plan), 'digest': None})}.json"
+    return plan.home / "sweeps" / f"{hashed({**manifest(plan), 'digests': None, 'files': None})}.json"
 
 
 def tasks_of(plan: Plan) -> int:

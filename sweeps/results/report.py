@@ -154,7 +154,7 @@ def status_lines(sweep: SweepStatus) -> list[str]:
 
 def stored_config(experiment: Experiment, result: xarray.DataTree) -> Any:
     """The config that a result was computed at; for a grid the config of its first cell."""
-    return config.build(experiment.module.Config, provenance(result)["config"])
+    return config.build(experiment.Config, provenance(result)["config"])
 
 
 def save_figure(name: str, result: xarray.DataTree, stem: Path) -> list[Path]:

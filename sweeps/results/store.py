@@ -1,18 +1,20 @@
 """Results on disk: netCDF files, each the runs of one part, named by what they hold, complete or absent.
 
-A file is an xarray `DataTree` with the groups `simulation`, `prediction` (and `prediction_<rival>`), whose axes carry the
-names that the experiment gave them, plus `seed` and `step` (and `cell`, where a file holds several cells of a large grid); the
-attribute `closedform` is one JSON text of provenance. It is written to memory, then to a temporary name, and renamed: a reader
-meets a whole file or none. The final file of a part is never changed: two processes that store the same runs write the same
-numbers, and one that stores more writes another file, then removes what that supersedes. Nothing in a file is ever executed
-(netCDF and JSON, no pickle).
+A file is an xarray `DataTree`: of a simulation with the group `simulation`, of predictions with `prediction` (and
+`prediction_<rival>`). Their axes carry the names that the experiment gave them, plus `seed` and `step` (and `cell`, where a
+file holds several cells of a large grid). The group `runs` says which runs it holds; the attribute `closedform` is one JSON
+text of provenance. A file is written to memory, then to a temporary name, and renamed: a reader meets a whole file or none.
+The final file of a part is never changed: two processes that store the same runs write the same numbers, and one that stores
+more writes another file, then removes what that supersedes. Nothing in a file is ever executed (netCDF and JSON, no pickle).
 
     <results>/<experiment>/<2 digits>/<cell>-<...>.nc     one cell (a folder for each first byte: none grows large)
                            blocks/<2 digits>/<...>.nc     several cells
+                           predictions/...                the same again for predictions, which have a digest of their own
                            *.partial.nc                   finished runs of a part that is not complete, replaced by more
                            states/<2 digits>/<...>.nc     what runs were trained to (see states.py)
                            checkpoints/<part>/            of runs in progress
-                           claims/<part>                  held by the process that works on it
+                           programs/<...>.json            what sources were traced to (see identities.py)
+                           locks/<part>                   held by the process that works on it
                            failed/<hash>.json             cells that raised
                            sweeps/<sweep>.json, .nc       what was asked; of `closedform sweep` also its result as one file
                            jobs/<sweep>/                  of the launcher
@@ -28,9 +30,9 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -39,25 +41,38 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     import xarray
 
-SCHEMA = 2
+SCHEMA = 3
+
+
+Kind = Literal["simulation", "prediction"]
 
 
 class Block(NamedTuple):
     """The content of a file: a rectangle of cells and seeds, and which of its runs are there."""
 
+    kind: Kind
     cells: list[str]
     seeds: list[int]
     stored: np.ndarray  # bool (cell, seed)
     variables: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]]  # {(group, field): (axes, array)}, first axis: cell
     coordinates: dict[str, np.ndarray]  # {axis: labels}, those of cell and seed aside
     provenance: dict[str, Any]
+    origin: np.ndarray | None = None  # int (cell, seed): which of the provenance's `origins` computed the run
+
+    def origins(self) -> Iterator[tuple[dict[str, Any], list[int]]]:
+        """Each process that computed some of these runs, and their seeds."""
+        for number, origin in enumerate(self.provenance["origins"]):
+            columns = (self.stored & (self.origin == number)).any(axis=0) if self.origin is not None else []
+            yield origin, [seed for seed, mine in zip(self.seeds, columns, strict=False) if mine]
 
 
 class Header(NamedTuple):
     """What a file holds, without its numbers."""
 
     path: Path
-    digest: str
+    kind: Kind
+    digest: str  # of the traced programs
+    version: str  # of the sources and of jax, as information
     cells: list[str]
     seeds: list[int]
     stored: np.ndarray  # bool (cell, seed)
@@ -170,11 +185,14 @@ def write(path: Path, block: Block) -> None:
     groups: dict[str, dict[str, Any]] = {}
     for (side, name), (axes, array) in block.variables.items():
         groups.setdefault(side, {})[name] = (axes, array)
-    groups["simulation"].pop("diverged", None)
-    shown = (array for _, array in groups["simulation"].values())
-    finite = [np.isfinite(array).all(axis=tuple(range(2, array.ndim))) for array in shown]
-    diverged = block.stored & ~np.logical_and.reduce(finite)
-    groups["simulation"] |= {"diverged": (("cell", "seed"), diverged), "stored": (("cell", "seed"), block.stored)}
+    if block.kind == "simulation":
+        groups["simulation"].pop("diverged", None)
+        shown = (array for _, array in groups["simulation"].values())
+        finite = [np.isfinite(array).all(axis=tuple(range(2, array.ndim))) for array in shown]
+        groups["simulation"]["diverged"] = ("cell", "seed"), block.stored & ~np.logical_and.reduce(finite)
+    groups["runs"] = {"stored": (("cell", "seed"), block.stored)}
+    if block.origin is not None:
+        groups["runs"]["origin"] = ("cell", "seed"), block.origin.astype(np.int16)
     labels = {
         **block.coordinates,
         "cell": np.asarray([int(cell, 16) for cell in block.cells], np.uint64),
@@ -186,7 +204,7 @@ def write(path: Path, block: Block) -> None:
         dataset = xarray.Dataset(variables, {axis: labels[axis] for axis in labels if axis in used})
         datasets[side] = dataset.isel(cell=0) if len(block.cells) == 1 else dataset
     tree = xarray.DataTree.from_dict(datasets)
-    tree.attrs["closedform"] = json.dumps(block.provenance)
+    tree.attrs["closedform"] = json.dumps(block.provenance | {"kind": block.kind})
     write_tree(path, tree)
 
 
@@ -204,8 +222,10 @@ def read(path: Path) -> tuple[Block | None, str]:
         coordinates |= {str(axis): _plain(dataset[axis].values) for axis in dataset.dims}
     cells = [f"{cell:016x}" for cell in coordinates.pop("cell").tolist()]
     seeds = coordinates.pop("seed").tolist()
-    stored = variables.pop(("simulation", "stored"))[1]
-    return Block(cells, seeds, stored, variables, coordinates, provenance(tree)), ""
+    stored = variables.pop(("runs", "stored"))[1]
+    _, origin = variables.pop(("runs", "origin"), ((), None))
+    said = provenance(tree)
+    return Block(said["kind"], cells, seeds, stored, variables, coordinates, said, origin), ""
 
 
 def _plain(labels: np.ndarray) -> np.ndarray:
@@ -222,11 +242,12 @@ def header(path: Path, aside: bool = True) -> tuple[Header | None, str]:
             said = json.loads(str(file.attrs["closedform"]))
             if said["schema"] != SCHEMA:
                 return None, _other_schema(path, said["schema"]) if aside else ""
-            simulation = file["simulation"]
-            cells = np.atleast_1d(simulation["cell"][()])  # type: ignore[index]
-            seeds = simulation["seed"][()].tolist()  # type: ignore[index,union-attr]
-            stored = np.reshape(simulation["stored"][()], (len(cells), len(seeds))).astype(bool)  # type: ignore[index]
-            return Header(path, said["digest"], [f"{cell:016x}" for cell in cells.tolist()], seeds, stored), ""
+            runs = file["runs"]
+            cells = np.atleast_1d(runs["cell"][()])  # type: ignore[index]
+            seeds = runs["seed"][()].tolist()  # type: ignore[index,union-attr]
+            stored = np.reshape(runs["stored"][()], (len(cells), len(seeds))).astype(bool)  # type: ignore[index]
+            names, version = [f"{cell:016x}" for cell in cells.tolist()], version_of(said)
+            return Header(path, said["kind"], said["digest"], version, names, seeds, stored), ""
     except FileNotFoundError:
         return None, ""
     except MemoryError:
@@ -249,13 +270,11 @@ def headers(home: Path, cells: Iterable[str], aside: bool = True) -> tuple[list[
     A file that cannot be trusted is kept `aside` under another name, or only left out.
     """
     wanted = set(cells)
-    paths = [
-        path
-        for shard in sorted({cell[:2] for cell in wanted})
-        for path in sorted((home / shard).glob("*.nc"))
-        if path.name.partition("-")[0] in wanted
-    ]
-    paths += sorted((home / "blocks").glob("*/*.nc"))
+    paths = []
+    for folder in (home, home / "predictions"):
+        for shard in sorted({cell[:2] for cell in wanted}):
+            paths += [path for path in sorted((folder / shard).glob("*.nc")) if path.name.partition("-")[0] in wanted]
+        paths += sorted((folder / "blocks").glob("*/*.nc"))
     found, messages = [], []
     for path in paths:
         one, message = header(path, aside)
@@ -275,3 +294,8 @@ def provenance(tree: xarray.DataTree) -> dict[str, Any]:
     `seconds` are those of all threads together, compiling included; `memory` the most bytes that a computing process held.
     """
     return json.loads(tree.attrs["closedform"])
+
+
+def version_of(said: dict[str, Any]) -> str:
+    """The sources, and the jax that traced them: results of one version belong together."""
+    return f"{said['sources']} {said['versions']['jax']}"

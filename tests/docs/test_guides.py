@@ -194,7 +194,7 @@ def test_reproduce(tmp_path):
     assert [path.read_bytes() for path in figures] == drawn
     assert stored.stat().st_mtime_ns == written
 
-    text = program("reproduce").replace('run("xor/phases")', f'run("xor/phases", {find("xor/phases").module.QUICK})')
+    text = program("reproduce").replace('run("xor/phases")', f'run("xor/phases", {find("xor/phases").presets["quick"]})')
     (tmp_path / "read.py").write_text(text)
     mean, error, predicted = numbers(call(sys.executable, "read.py", folder=tmp_path).stdout)
     assert abs(mean - predicted) < 5 * error + 0.02 * predicted
@@ -218,7 +218,7 @@ def test_reproduce(tmp_path):
     assert said == printed_on("reproduce", "closedform: unknown")[0]
     assert preset[2:] == quick
 
-    small = find("xor/samples").module.QUICK
+    small = find("xor/samples").presets["quick"]
     overrides = [word for path, value in small.items() for word in (f"--config.{path}", str(value)) if path != "batch_noise"]
     sizes = closedform(*noisy, *overrides, "--seeds", "2", folder=tmp_path)
     assert "no verdict" not in sizes.stdout

@@ -14,8 +14,8 @@ def simulate(name, folder, changes=None, over=None, seeds=None):
     settings = config.replace(experiment.default_config(), changes or {})
     options = dict(seeds=seeds or experiment.seeds, results=folder, progress=False)
     if over is None:
-        return experiment, run(experiment.module, settings, **options)
-    return experiment, sweep(experiment.module, settings, over=over, **options)
+        return experiment, run(experiment, settings, **options)
+    return experiment, sweep(experiment, settings, over=over, **options)
 
 
 def swapped(result, side):
@@ -84,9 +84,9 @@ def test_b3_weight_decay_thresholds_the_eigenvalues(tmp_path):
 
 
 def test_b3_its_grid_keeps_off_the_points_where_a_mode_vanishes():
-    module = find("bilinear/weight_decay").module
-    target = np.array(module.Config().spectrum)
-    for decay in module.GRID["weight_decay"]:
+    experiment = find("bilinear/weight_decay")
+    target = np.array(experiment.default_config().spectrum)
+    for decay in experiment.grid["weight_decay"]:
         trace = float(np.sum(weight_decay_optimum(target, decay))) - target.sum()
         assert np.min(np.abs(4 * np.abs(target - trace / 2) - decay)) > 0.02
 

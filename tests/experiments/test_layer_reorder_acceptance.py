@@ -88,7 +88,7 @@ def test_random_orders_keep_what_is_outside_of_their_window():
 def test_random_orders_cost_what_inverted_pairs_do(tmp_path):
     experiment = find("layer_reorder/windows")
     settings = config.replace(experiment.default_config(), {"model.num_layers": 32, "windows": (2, 4, 8)})
-    result = run(experiment.module, settings, seeds=256, results=tmp_path, progress=False)
+    result = run(experiment, settings, seeds=256, results=tmp_path, progress=False)
     assert agrees(compare(experiment, result))
     # with all pairs inverted, or K^2/4 of them
     pairs = np.array([2, 4, 8]) / (np.array([2, 4, 8]) - 1)
@@ -101,7 +101,7 @@ def test_random_orders_cost_what_inverted_pairs_do(tmp_path):
 def test_changes_and_slopes(tmp_path):
     experiment = find("layer_reorder/slopes")
     settings = config.replace(experiment.default_config(), {"num_doublings": 2, "num_test": 20})
-    result = run(experiment.module, settings, seeds=16, results=tmp_path, progress=False)
+    result = run(experiment, settings, seeds=16, results=tmp_path, progress=False)
     assert agrees(compare(experiment, result))
     right = result["prediction"]
     swap, pair = slopes.KINDS.index("swap"), slopes.KINDS.index("parallel pair")

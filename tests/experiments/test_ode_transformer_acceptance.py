@@ -18,7 +18,7 @@ SCHEMES = ("parallel", "sequential", "lie", "strang", "macaron", "midpoint", "he
 def sines(tmp_path_factory):
     experiment = find("ode_transformer/orders")
     settings = config.replace(experiment.default_config(), {"problem": "sines"})
-    return experiment, run(experiment.module, settings, seeds=2, results=tmp_path_factory.mktemp("orders"), progress=False)
+    return experiment, run(experiment, settings, seeds=2, results=tmp_path_factory.mktemp("orders"), progress=False)
 
 
 @pytest.mark.slow
@@ -63,7 +63,7 @@ def test_rivals_are_rejected(sines):
 def test_a_refined_stack_of_the_right_order_is_another_network(tmp_path):
     """Real digits, a trained stack of shared layers: what theory says of its refinement, and what that does to accuracy."""
     experiment = find("ode_transformer/refinement")
-    result = run(experiment.module, experiment.default_config(), seeds=4, results=tmp_path, progress=False)
+    result = run(experiment, experiment.default_config(), seeds=4, results=tmp_path, progress=False)
     assert agrees(compare(experiment, result))
     accuracy = result["simulation"]["accuracy"].mean("seed").values
     assert accuracy[0] > 0.88
@@ -80,7 +80,7 @@ def test_digits_are_learned_and_counts_are_what_they_should_be(tmp_path):
     for scheme, num_blocks, sublayers, num_steps in (("parallel", 3, 6, 500), ("midpoint", 1, 12, 5)):
         changes = {"model.stack.scheme": scheme, "model.stack.num_blocks": num_blocks, "training.num_steps": num_steps}
         settings = config.replace(base, changes)
-        result = run(experiment.module, settings, seeds=2, results=tmp_path, progress=False)["simulation"]
+        result = run(experiment, settings, seeds=2, results=tmp_path, progress=False)["simulation"]
         assert (float(result["accuracy"].mean()) > 0.85) == (num_steps == 500)
         assert np.unique(result["num_sublayers"]).tolist() == [sublayers]
         block = 4 * 16**2 + 2 * 16 * 32 + 32 + 16

@@ -10,7 +10,7 @@ from closedform.sweeps.contract import config
 def simulate(name, folder, changes, seeds):
     experiment = find(f"random_feature_attention/{name}")
     settings = config.replace(experiment.default_config(), changes)
-    result = run(experiment.module, settings, seeds=seeds, results=folder, progress=False)
+    result = run(experiment, settings, seeds=seeds, results=folder, progress=False)
     return experiment, result
 
 

@@ -12,7 +12,7 @@ from zoo.checks import changed
 def simulate(name, folder, changes, seeds=8):
     experiment = find(f"token_clustering/{name}")
     settings = config.replace(experiment.default_config(), changes)
-    return experiment, run(experiment.module, settings, seeds=seeds, results=folder, progress=False)
+    return experiment, run(experiment, settings, seeds=seeds, results=folder, progress=False)
 
 
 def flows_swapped(values):

@@ -9,7 +9,7 @@ from zoo.checks import changed
 def simulate(name, folder, changes):
     experiment = find(f"voting_networks/{name}")
     settings = config.replace(experiment.default_config(), {"num_questions": 5000, **changes})
-    return experiment, run(experiment.module, settings, seeds=16, results=folder, progress=False)
+    return experiment, run(experiment, settings, seeds=16, results=folder, progress=False)
 
 
 def test_width(tmp_path):

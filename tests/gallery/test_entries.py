@@ -3,13 +3,14 @@
 import dataclasses
 import re
 
+import jax
 import numpy as np
 import pytest
 
 from closedform.__main__ import main
 from closedform.figures import _generic
 from closedform.gallery import collection, entries, pages
-from closedform.sweeps import UsageError, api, compare, find, sweep
+from closedform.sweeps import UsageError, compare, find, sweep
 from closedform.sweeps.contract import config
 from closedform.sweeps.results.catalogue import Stored, stored_results
 from zoo.labels import collisions
@@ -93,9 +94,7 @@ def test_a_figure_that_cannot_draw_a_result_gives_way_to_the_generic_one(tmp_pat
         raise KeyError("cluster")
 
     experiment = find("convex_relu/whitened")
-    sweep(
-        experiment.module, experiment.default_config("quick"), seeds=2, over=experiment.grid, results=tmp_path, progress=False
-    )
+    sweep(experiment, experiment.default_config("quick"), seeds=2, over=experiment.grid, results=tmp_path, progress=False)
     (found,) = stored_results(tmp_path)
     assert entries.entry(found).notes == []
     monkeypatch.setattr(entries, "find_figure", lambda name: broken)
@@ -117,7 +116,7 @@ def test_a_result_of_numbers_alone_has_no_figure(tmp_path):
 
 
 def test_meanings_are_the_comments_of_the_config_and_of_those_nested_in_it():
-    told = entries.meanings(find("xor/phases").module.Config)
+    told = entries.meanings(find("xor/phases").Config)
     assert told["model.dim"] == "input dimension, paper d"
     assert told["batch_size"].startswith("fresh samples per step")
     assert all(told.values())
@@ -126,7 +125,7 @@ def test_meanings_are_the_comments_of_the_config_and_of_those_nested_in_it():
 def test_what_was_asked_tells_results_of_one_experiment_apart(tmp_path):
     experiment = find("convex_relu/whitened")
     (path, values), *_ = experiment.grid.items()
-    own = experiment.module.Config()
+    own = experiment.Config()
     asked = {"config": config.as_dict(own), "over": {}, "root_seed": 0, "seeds": [0], "zipped": False}
     one = Stored(experiment, asked, None, {}, False)
     assert entries.entry(one).asked == ""
@@ -167,15 +166,16 @@ def test_what_cannot_be_reported_is_told_in_a_line(words, said, tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_results_of_other_sources_are_stale_and_not_green(tmp_path, monkeypatch):
+def test_results_of_other_code_are_stale_and_not_green(tmp_path):
     experiment = find("convex_relu/whitened")
     options = dict(seeds=2, over=collection.small_grid(experiment), results=tmp_path, progress=False, say=lambda _: None)
-    with monkeypatch.context() as other:
-        other.setattr(api, "source_digest", lambda module: "0123456789abcdef")
-        sweep(experiment.module, experiment.default_config("quick"), **options)
-    sweep(experiment.module, experiment.default_config("quick"), **options)  # shows the old ones, and notes the request anew
+    simulate = experiment.functions["simulate"]
+    wrong = {"simulate": lambda state, config: jax.tree.map(lambda leaf: 1.5 * leaf, simulate(state, config))}
+    earlier = experiment._replace(functions={**experiment.functions, **wrong})
+    sweep(earlier, experiment.default_config("quick"), **options)
+    sweep(experiment, experiment.default_config("quick"), **options)  # shows the old ones, and notes the request anew
     (found,) = stored_results(tmp_path)
-    assert found.stale
+    assert found.state == "stale"
     one = entries.entry(found)
     assert one.verdict == "stale"
     assert "an earlier version of the code" in one.notes[-1]
@@ -261,7 +261,7 @@ def test_a_stored_result_of_the_experiments_own_sizes_comes_first(tmp_path):
     experiment = find("convex_relu/whitened")
     options = dict(seeds=8, results=tmp_path, progress=False, say=lambda _: None)
     assert collection.stored_sizes("convex_relu/whitened", tmp_path, small=True) is None
-    sweep(experiment.module, experiment.default_config("quick"), over=collection.small_grid(experiment), **options)
+    sweep(experiment, experiment.default_config("quick"), over=collection.small_grid(experiment), **options)
     kept = collection.stored_sizes("convex_relu/whitened", tmp_path, small=True)
     assert kept.asked["seeds"] == list(range(8))
     assert compare(kept.experiment, kept.result)

@@ -29,10 +29,7 @@ def result_of(simulated, predicted, axes=(), diverged=None):
 
 
 def experiment(tolerance=NONE, axes=()):
-    class Stated:
-        TOLERANCE = {"mean": tolerance}  # noqa: RUF012
-
-    return find(estimate)._replace(module=Stated, fields={"mean": Field(axes, predicted=True)})
+    return find(estimate)._replace(tolerance={"mean": tolerance}, fields={"mean": Field(axes, predicted=True)})
 
 
 def row_of(*arguments, tolerance=NONE, axes=(), **options):

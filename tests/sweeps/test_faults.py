@@ -507,7 +507,7 @@ def test_a_terminated_command_stores_what_it_has_and_goes_on(tmp_path):
     command = [sys.executable, "-m", "closedform", "sweep", marathon.__file__, "--over", "rate=3.8,3.9", "--seeds", "3"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     home = tmp_path / "results" / "marathon"
-    while not list(home.glob("claims/*")) and process.poll() is None:
+    while not list(home.glob("locks/*")) and process.poll() is None:
         time.sleep(0.05)
     time.sleep(1)  # into the work; it may also be done by now, or not have begun
     with contextlib.suppress(ProcessLookupError):

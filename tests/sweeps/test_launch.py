@@ -14,7 +14,8 @@ import pytest
 
 from closedform.sweeps import Launcher, Settings, UsageError, submit, sweep
 from closedform.sweeps import cluster as cluster_module
-from closedform.sweeps.api import request
+from closedform.sweeps.api import ask
+from closedform.sweeps.contract.request import Request
 from closedform.sweeps.results.catalogue import sweeps_of
 from closedform.sweeps.results.notes import manifest_path, note_request
 from zoo import decay, fragile, marathon
@@ -50,7 +51,7 @@ def same(left, right):
 def test_local_processes_share_the_work_and_the_first_to_see_it_complete_assembles(expected, tmp_path):
     jobs = submit(MARATHON, launcher=Launcher("local", nodes=2), results=tmp_path, **OPTIONS)
     assert [job.result() for job in jobs] == [{"failed": 0}] * 2
-    whole = manifest_path(request(MARATHON, None, zipped=False, root_seed=0, results=tmp_path, predict=None, **OPTIONS))
+    whole = manifest_path(ask(Request(MARATHON, results=tmp_path, **OPTIONS)))
     assert whole.with_suffix(".nc").exists()
     (status,) = sweeps_of(tmp_path)
     assert status.counts()["done"] == 3
@@ -120,16 +121,8 @@ def test_a_task_that_is_warned_stores_what_it_has_and_comes_back(expected, tmp_p
         self.stop.wait()
 
     monkeypatch.setattr(Queue, "advanced", until)
-    asked = {
-        "experiment": MARATHON,
-        "config": {"values": {}},
-        "zipped": False,
-        "root_seed": 0,
-        "results": tmp_path,
-        "predict": None,
-        **OPTIONS,
-    }
-    note_request(request(**{**asked, "config": None}))
+    asked = Request(MARATHON, {"values": {}}, results=tmp_path, **OPTIONS)
+    note_request(ask(asked._replace(config=None)))
     task = cluster_module.Task(asked, 1, False, Settings(chunk=50))
     results = []
     worker = threading.Thread(target=lambda: results.append(task(0)))

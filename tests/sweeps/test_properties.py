@@ -3,6 +3,7 @@
 import itertools
 import json
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Annotated, Literal
 
 import jax
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from closedform.contract import Count, Fraction, NonNegative, Positive, Static, check
 from closedform.sweeps.contract import config as config_
 from closedform.sweeps.contract.request import make_plan
-from closedform.sweeps.engine.plan import Group, make_parts
+from closedform.sweeps.contract.tracing import Identity
+from closedform.sweeps.engine.plan import make_parts
 from closedform.sweeps.results import store
 from closedform.sweeps.results.merge import merged
 from closedform.theory.kernels import deep_kernels
@@ -76,8 +78,7 @@ def test_a_config_survives_the_file_the_grid_and_the_command_line(config):
 def test_parts_hold_every_run_once(num_cells, num_seeds, tasks, size):
     """Whatever the number of processes and the size of a result."""
     plan = made(num_cells, num_seeds)
-    shapes = {"simulation": jax.ShapeDtypeStruct((size,), np.float32)}
-    group = Group(plan.experiment, list(range(num_cells)), [], None, 1, {}, shapes, plan.digest, ("", []))
+    group = SimpleNamespace(cells=list(range(num_cells)), identity=Identity("one", "two"), result_bytes=lambda: size)
     parts = make_parts(plan, [group], tasks)
     runs = [run for part in parts for run in itertools.product(part.cells, part.seeds)]
     assert sorted(runs) == list(itertools.product(range(num_cells), range(num_seeds)))
@@ -99,7 +100,7 @@ def test_pieces_of_a_sweep_make_the_whole_in_any_cut_and_order(data):
         array = np.where(stored[..., None], whole[np.ix_(cells, seeds)], np.nan)
         variables = {("simulation", "x"): (("cell", "seed", "side"), array)}
         names = [plan.cells[cell].name for cell in cells]
-        block = store.Block(names, seeds, stored, variables, {"side": np.array(["left", "right"])}, {})
+        block = store.Block("simulation", names, seeds, stored, variables, {"side": np.array(["left", "right"])}, {})
         pieces.append((block, list(range(len(cells))), cells))
     tree = merged(plan, data.draw(st.permutations(pieces)), (), {})
     np.testing.assert_array_equal(tree["simulation"]["x"].values, whole)
@@ -112,7 +113,7 @@ def made(num_cells, num_seeds):
     from closedform.sweeps import find
 
     rates = np.linspace(0.1, 1.9, num_cells).tolist()
-    return make_plan(find(decay), Decay(), {"rate": rates}, False, num_seeds, 0, Path("nowhere"), "digest")
+    return make_plan(find(decay), Decay(), {"rate": rates}, False, num_seeds, 0, Path("nowhere"))
 
 
 vectors = st.lists(st.lists(st.floats(-3, 3), min_size=3, max_size=3), min_size=4, max_size=4)

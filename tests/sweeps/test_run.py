@@ -9,7 +9,6 @@ import pytest
 
 from closedform.contract import Tolerance
 from closedform.sweeps import Settings, UsageError, compare, find, load, provenance, run, sweep
-from closedform.sweeps import api as api_module
 from closedform.sweeps.contract import sources as sources_module
 from closedform.sweeps.engine import programs as programs_module
 from closedform.sweeps.engine import queue as queue_module
@@ -145,7 +144,7 @@ def test_provenance_says_what_the_result_is(quiet):
 
 
 def the_file(quiet):
-    (path,) = quiet[0]["results"].rglob("*.nc")
+    (path,) = quiet[0]["results"].glob("zoo/decay/??/*.nc")
     return path
 
 
@@ -155,7 +154,7 @@ def test_a_damaged_or_old_file_is_kept_aside_and_recomputed(damage, quiet, monke
     path = the_file(quiet)
     if damage == "flip":  # one bit inside the stored numbers
         content = bytearray(path.read_bytes())
-        place = content.index(first["prediction"]["total"].values[0].tobytes())
+        place = content.index(first["simulation"]["total"].values[0].tobytes())
         content[place] ^= 1
         path.write_bytes(content)
     elif damage == "schema":
@@ -174,42 +173,38 @@ def test_a_damaged_or_old_file_is_kept_aside_and_recomputed(damage, quiet, monke
 
 
 def test_a_result_of_other_sources_is_shown_as_stale_and_never_mixed(quiet, monkeypatch):
+    def version(factor):
+        return copy_of(decay, step=lambda state, config: decay.step(state._replace(x=factor * state.x), config))
+
     first = run(decay, seeds=2, **quiet[0])
-    monkeypatch.setattr(api_module, "source_digest", lambda module: "another")
-    same(first, run(decay, seeds=2, **quiet[0]))
+    old = provenance(first)["digest"]
+    shown = run(version(2.0), seeds=2, **quiet[0])
+    same(first, shown)
     assert "stale" in quiet[1].pop()
-    assert provenance(load(decay, results=quiet[0]["results"], say=str))["digest"] != "another"
-    grown = run(decay, seeds=3, **quiet[0])  # a third seed would mix digests: all three are computed by the new sources
-    assert provenance(grown)["digest"] == "another"
+    assert (provenance(shown)["digest"], "stale" in provenance(shown)) == (old, True)
+    assert provenance(load(version(2.0), results=quiet[0]["results"], say=str))["digest"] == old
+    grown = run(version(2.0), seeds=3, **quiet[0])  # a third seed would mix digests: all three are computed by the new code
+    assert provenance(grown)["digest"] != old
+    assert "stale" not in provenance(grown)
     assert quiet[1] == []
-    monkeypatch.setattr(api_module, "source_digest", lambda module: "third")
-    assert provenance(run(decay, seeds=3, refresh=True, **quiet[0]))["digest"] == "third"
-    assert provenance(run(decay, seeds=2, **quiet[0]))["digest"] == "third"
-    assert len({path.name for path in quiet[0]["results"].rglob("*.nc")}) == 3  # each kept in its own file
+    third = run(version(3.0), seeds=3, refresh=True, **quiet[0])
+    digests = {provenance(one)["digest"] for one in (first, grown, third, run(version(3.0), seeds=2, **quiet[0]))}
+    assert len(digests) == 3
+    assert len({path.name for path in quiet[0]["results"].glob("zoo/decay/??/*.nc")}) == 3  # each kept in its own file
 
 
-def test_digest_ignores_comments_docstrings_and_tolerances(tmp_path):
+def test_the_digest_of_sources_ignores_comments_and_docstrings_and_follows_imports(tmp_path):
+    path = tmp_path / "module.py"
+
     def digest(text):
-        path = tmp_path / "module.py"
         path.write_text(text)
-        module = types.ModuleType("module")
-        module.__file__ = str(path)
-        return sources_module.source_digest(module)
+        return sources_module.digest(path)
 
-    plain = digest('"""One."""\nTOLERANCE = {"x": 1}\ndef f(x):\n    """Doc."""\n    return x + 1\n')
-    assert plain == digest('"""Two."""\nTOLERANCE = {"x": 2}\n\n\ndef f(x):\n    # why\n    return (x + 1)\n')
+    plain = digest('"""One."""\ndef f(x):\n    """Doc."""\n    return x + 1\n')
+    assert plain == digest('"""Two."""\n\n\ndef f(x):\n    # why\n    return (x + 1)\n')
     assert plain != digest("def f(x):\n    return x + 2\n")
-    # nor does a constant that only a tolerance reads, whatever its own constants are
-    reasoned = "A = {}\nWHY = f'{{A}}!'\nTOLERANCE = {{'x': WHY}}\ndef f(x):\n    return x + 1{}\n"
-    assert digest(reasoned.format("'a'", "")) == digest(reasoned.format("'b'", "")) == plain
-    assert digest(reasoned.format(1, " + A")) != digest(reasoned.format(2, " + A"))
-
-
-def test_digest_follows_imports_inside_the_package():
-    module = find("xor/phases").module
     imported = {path.name for path in sources_module.imported_files(sources_module._ROOT / "experiments/xor/phases.py")}
     assert {"phases.py", "_training.py", "two_layer.py", "xor_mean_field.py", "xor.py"} <= imported
-    assert len(sources_module.source_digest(module)) == 16
 
 
 def test_unwritable_folder_is_said_before_anything_runs(tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from closedform.sweeps import Settings, UsageError, agrees, compare, find, load, run, sweep
-from closedform.sweeps.contract.digest import program_digest
+from closedform.sweeps.contract.experiment import last_step, recorded_steps
+from closedform.sweeps.contract.tracing import trace
 from closedform.sweeps.engine import checkpoints
 from closedform.sweeps.engine import executor as executor_module
 from closedform.sweeps.engine import queue as queue_module
@@ -194,10 +195,19 @@ def test_what_breaks_the_contract_is_named(tmp_path, names, message):
 
 def test_the_digest_tells_which_value_a_function_uses():
     """Two functions that use one value each, and the same two with the values exchanged."""
-    values = {"a": 1.0, "b": 2.0}
-    by = {name: lambda x, values, name=name: x * values[name] for name in values}
-    one = program_digest((by["a"], 3.0, values), (by["b"], 3.0, values))
-    other = program_digest((by["b"], 3.0, values), (by["a"], 3.0, values))
-    assert one[1] == other[1] == ["a", "b"]
-    assert one[0] != other[0]
-    assert program_digest((by["a"], 3.0, values)) == program_digest((by["a"], 3.0, {**values, "c": 1.0}))
+
+    def identity(at_first, at_each):
+        def init(key, config):
+            state = regression.init(key, config)
+            return state._replace(target=getattr(config, at_first) * state.target)
+
+        def step(state, config):
+            return state._replace(target=getattr(config, at_each) * state.target)
+
+        experiment, config = find(changed(init=init, step=step)), regression.Config()
+        steps = recorded_steps(experiment, config)
+        return trace(experiment, config, steps, last_step(experiment, config, steps)).identity
+
+    one, other = identity("learning_rate", "scale"), identity("scale", "learning_rate")
+    assert one.trained_by == other.trained_by == ("learning_rate", "scale")
+    assert one.training != other.training

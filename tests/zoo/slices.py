@@ -6,12 +6,11 @@ theory if an equation that it needs was written in a call that passed through th
 
 from pathlib import Path
 
-import jax
 from jax.extend import core
 
 import closedform
-from closedform.sweeps.contract import config as config_
-from closedform.sweeps.contract.precision import precision, wants_float64
+from closedform.sweeps.contract.experiment import last_step, recorded_steps
+from closedform.sweeps.contract.tracing import trace
 
 THEORY = str(Path(closedform.__file__).resolve().parent / "theory")
 NO_LAW = f"{THEORY}/numerics"
@@ -20,30 +19,17 @@ _INLINED = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", 
 
 def fields_that_use_theory(experiment, settings):
     """{field: functions of theory that its simulated side calls}, of the fields that have a prediction."""
-    module, floats = experiment.module, config_.traced_values(settings)
-
-    def at(values):
-        return config_.with_traced(settings, values)
-
-    with precision(wants_float64(settings)):
-        key = jax.eval_shape(lambda: jax.random.key(0))
-        if not experiment.drawn:
-            closed = jax.make_jaxpr(lambda key, values: module.simulate(key, at(values)))(key, floats)
-            before = set()
-        else:
-            state = jax.eval_shape(lambda key, values: module.init(key, at(values)), key, floats)
-            made = [jax.make_jaxpr(lambda key, values: module.init(key, at(values)))(key, floats)]
-            if experiment.stepped:
-                made.append(jax.make_jaxpr(lambda state, values: module.step(state, at(values)))(state, floats))
-            # a state is one thing: what any part of it owes to theory, every field owes
-            before = set().union(*(_reached(one.jaxpr, [True] * len(one.jaxpr.outvars))[0] for one in made))
-            measure = module.observe if experiment.dynamics else module.simulate
-            closed = jax.make_jaxpr(lambda state, values: measure(state, at(values)))(state, floats)
-        found = {}
-        for place, (field, declared) in enumerate(experiment.fields.items()):
-            if declared.predicted:
-                wanted = [index == place for index in range(len(closed.jaxpr.outvars))]
-                found[field] = before | _reached(closed.jaxpr, wanted)[0]
+    steps = recorded_steps(experiment, settings)
+    functions = trace(experiment, settings, steps, last_step(experiment, settings, steps)).functions
+    # a state is one thing: what any part of it owes to theory, every field owes
+    made = [functions[name].closed.jaxpr for name in ("init", "step") if name in functions]
+    before = set().union(*(_reached(one, [True] * len(one.outvars))[0] for one in made))
+    measure = functions["observe" if experiment.dynamics else "simulate"].closed.jaxpr
+    found = {}
+    for place, (field, declared) in enumerate(experiment.fields.items()):
+        if declared.predicted:
+            wanted = [index == place for index in range(len(measure.outvars))]
+            found[field] = before | _reached(measure, wanted)[0]
     return {field: sorted(functions) for field, functions in found.items() if functions}
 
 

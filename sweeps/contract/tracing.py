@@ -1,0 +1,258 @@
+"""An experiment at one static config as traced programs: what is checked, what is compiled, and what its digest is of.
+
+Every function of the contract is traced once for the shapes of one run. Constants are inside of what was traced, so that a
+change between tracing and running (an array changed in place) cannot mix two versions.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.extend import core
+
+from ..errors import UsageError
+from . import config as config_
+from .digest import Undigested, hash_of, program_text, reads
+from .experiment import Experiment, Field, labels_of
+from .precision import KEYS, precision, wants_float64
+
+_ENGINE = 1  # raised when the engine makes other numbers of the same programs
+# jax keeps what it has traced, by function and context; in a context of its own all is traced again
+_context = jax.make_user_context(0)
+_count = itertools.count(1)
+
+
+class Function(NamedTuple):
+    """A function of arrays as it was traced."""
+
+    closed: core.ClosedJaxpr
+    out: Any  # what it returns, leaves as shapes
+
+    def __call__(self, *arguments: Any) -> Any:
+        leaves = core.jaxpr_as_fun(self.closed)(*jax.tree.leaves(arguments))
+        return jax.tree.unflatten(jax.tree.structure(self.out), leaves)
+
+
+class Identity(NamedTuple):
+    """By what the results of a static config are named."""
+
+    simulation: str  # a digest of the traced programs of the simulation
+    prediction: str  # of those of the predictions, or of the sources of one that cannot be traced; "" without any
+    training: str = ""  # of init, step and what is observed on the way, whatever is measured at the end
+    trained_by: tuple[str, ...] = ()  # the traced fields that those read
+    seedless: bool = False  # no program reads the key
+
+
+class Traced(NamedTuple):
+    """All programs of an experiment at a static config."""
+
+    functions: dict[str, Function]  # simulate, or init and what follows
+    predictions: dict[str, Function | None]  # by side; None: it cannot be traced, and is called with plain numbers
+    shapes: dict[str, Any]  # of one run, by side: "simulation" and "curves" at one step, predictions at all
+    identity: Identity
+
+
+def trace(experiment: Experiment, config: Any, steps: np.ndarray | None, end: int, keep: bool = True) -> Traced:
+    """Trace every function at this static config, all anew, and check its axes. Nothing is computed or compiled.
+
+    Raises `UsageError` for axes that do not match the annotations, or for a traced field that is used where a plain number is
+    needed.
+    """
+    float64 = wants_float64(config)
+    with _context(next(_count)):
+        try:
+            with precision(float64):
+                functions = _simulation(experiment, config)
+            shapes = _shapes(experiment, functions)
+            sizes = {axis: len(values) for axis, values in labels_of(experiment, config).items()}
+            if "curves" in shapes:
+                _check_result(experiment, "simulation", shapes["curves"], sizes, of=experiment.curves)
+            _check_result(experiment, "simulation", shapes["simulation"], sizes)
+        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+            floats = ", ".join(config_.traced_values(config)) or "none"
+            where = str(error).split("\n")[0].rstrip(".")
+            raise UsageError(
+                f"{experiment.name}: a traced field ({floats}) is used where a plain number is needed; a float that fixes a "
+                f"shape or a branch is declared Annotated[float, Static]. ({where})"
+            ) from error
+        predictions: dict[str, Function | None] = {}
+        for side, function in experiment.predictions.items():
+            predictions[side], shapes[side] = _prediction(experiment, config, steps, function, functions)
+            _check_result(experiment, side, shapes[side], sizes, lead=int(experiment.dynamics))
+        try:
+            with precision(float64):
+                identity = _identity(experiment, config, steps, end, functions, predictions)
+        except Undigested:
+            if keep:
+                raise
+            identity = Identity("not kept", "not kept", "not kept")
+    return Traced(functions, predictions, shapes, identity)
+
+
+def to_float64(tree: Any) -> Any:
+    """The same arrays with floating-point leaves in float64: what a conditional prediction is given."""
+    return jax.tree.map(lambda leaf: leaf.astype(np.float64) if jax.numpy.issubdtype(leaf.dtype, np.floating) else leaf, tree)
+
+
+# --- tracing --------------------------------------------------------------------------------------------------------------
+
+
+def _traced(function: Callable, *arguments: Any) -> Function:
+    closed, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
+    return Function(closed, out)
+
+
+def _simulation(experiment: Experiment, config: Any) -> dict[str, Function]:
+    floats = config_.traced_values(config)
+
+    def at_config(name: str, argument: Any) -> Function:
+        function = experiment.functions[name]
+        return _traced(lambda argument, values: function(argument, config_.with_traced(config, values)), argument, floats)
+
+    key = jax.eval_shape(lambda: jax.random.key(0, impl=KEYS))
+    if not experiment.drawn:
+        return {"simulate": at_config("simulate", key)}
+    functions = {"init": at_config("init", key)}
+    state = functions["init"].out
+    if experiment.stepped:
+        functions["step"] = at_config("step", state)
+        _check_same(experiment, state, functions["step"].out)
+    if experiment.dynamics or experiment.curves:
+        functions["observe"] = at_config("observe", state)
+    if not experiment.dynamics:
+        functions["simulate"] = at_config("simulate", state)
+    return functions
+
+
+def _shapes(experiment: Experiment, functions: Mapping[str, Function]) -> dict[str, Any]:
+    shapes = {"simulation": functions["observe" if experiment.dynamics else "simulate"].out}
+    return {**shapes, "curves": functions["observe"].out} if experiment.curves else shapes
+
+
+def _prediction(
+    experiment: Experiment, config: Any, steps: np.ndarray | None, function: Callable, functions: Mapping[str, Function]
+) -> tuple[Function | None, Any]:
+    """A prediction as a program in float64 and its shapes; no program where it wants plain numbers (numpy, scipy, mpmath)."""
+    tail = (steps,) if experiment.dynamics else ()
+    floats = config_.traced_values(config)
+
+    def at(state: Any, values: dict[str, Any]) -> Any:
+        given = (state,) if experiment.conditional else ()
+        return function(*given, config_.with_traced(config, values), *tail)
+
+    state = functions["init"].out if experiment.conditional else ()
+    with precision(True):
+        try:
+            traced = _traced(at, jax.eval_shape(to_float64, state), floats)
+        except Exception as error:
+            try:
+                return None, _called(function, config, tail, state if experiment.conditional else None)
+            except Exception:
+                raise error from None
+    return traced, traced.out
+
+
+def _called(function: Callable, config: Any, tail: tuple[Any, ...], state: Any) -> Any:
+    """The shapes of a prediction that is computed by plain numbers."""
+    blank = () if state is None else (to_float64(jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), state)),)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), np.float64), function(*blank, config, *tail))
+
+
+# --- names ----------------------------------------------------------------------------------------------------------------
+
+
+def _identity(
+    experiment: Experiment,
+    config: Any,
+    steps: np.ndarray | None,
+    end: int,
+    functions: Mapping[str, Function],
+    predictions: Mapping[str, Function | None],
+) -> Identity:
+    """A file holds numbers under names (fields, axes, labels, steps), so these belong to what was computed."""
+    floats = sorted(config_.traced_values(config))
+    rows = [] if steps is None else steps.tolist()
+    common = [_ENGINE, KEYS, "float64" if wants_float64(config) else "float32"]
+    said = [rows, labels_of(experiment, config)]
+    loop = [*common, end, experiment.dynamics]
+
+    def texts(*about: Any) -> list[str]:
+        return [json.dumps(about)]
+
+    def of(name: str) -> list[str]:
+        return [name, *program_text(functions[name].closed)]
+
+    fields = {name: field.axes for name, field in experiment.fields.items()}
+    curves = {name: field.axes for name, field in experiment.curves.items()}
+    simulation = hash_of([*texts(*loop, *said, fields, curves, floats), *itertools.chain.from_iterable(map(of, functions))])
+    key = functions.get("init", functions.get("simulate"))
+    assert key is not None
+    seedless = 0 not in reads(key.closed)
+    prediction = ""
+    if predictions:
+        prediction = hash_of([*texts(*said, fields, floats), *_texts_of_predictions(experiment, predictions)])
+    if not experiment.training:
+        return Identity(simulation, prediction, seedless=seedless)
+    own = [functions[name] for name in ("init", "step", "observe") if name in functions]
+    used, parts = set(), texts(*loop, rows, curves)
+    for one in own:
+        first, read = len(one.closed.jaxpr.invars) - len(floats), reads(one.closed)
+        mine = [name for place, name in enumerate(floats, first) if place in read]
+        used |= set(mine)
+        parts += [json.dumps(mine), *program_text(one.closed, set(range(first, first + len(floats))) - read)]
+    return Identity(simulation, prediction, hash_of(parts), tuple(sorted(used)), seedless)
+
+
+def _texts_of_predictions(experiment: Experiment, predictions: Mapping[str, Function | None]) -> list[str]:
+    texts = []
+    for side, traced in sorted(predictions.items()):
+        texts.append(side)
+        texts += [experiment.sources_of_prediction(side)] if traced is None else program_text(traced.closed)
+    return texts
+
+
+# --- checks ---------------------------------------------------------------------------------------------------------------
+
+
+def _check_same(experiment: Experiment, state: Any, stepped: Any) -> None:
+    before, after = (
+        [(jax.tree_util.keystr(path), leaf.shape, str(leaf.dtype)) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+        for tree in (state, stepped)
+    )
+    if before != after:
+        changes = [f"{old} -> {new}" for old, new in zip(before, after, strict=False) if old != new]
+        raise UsageError(f"{experiment.name}: step changes the state: {'; '.join(changes) or 'other leaves'}")
+
+
+def _check_result(
+    experiment: Experiment,
+    side: str,
+    shapes: Any,
+    sizes: dict[str, int],
+    lead: int = 0,
+    of: Mapping[str, Field] | None = None,
+) -> None:
+    """Check one side's `Result` shapes against the annotations; `sizes` collects each axis length over both sides.
+
+    `lead` counts leading axes that the engine owns (the step axis of a prediction).
+    """
+    for name, field in (experiment.fields if of is None else of).items():
+        leaf = getattr(shapes, name)
+        where = f"{experiment.name}: {side}.{name}"
+        if leaf is None:
+            if side == "simulation" or (side == "prediction" and field.predicted):
+                raise UsageError(f"{where} is None; write `| None = None` if it has no prediction")
+            continue
+        if not np.issubdtype(leaf.dtype, np.floating):
+            raise UsageError(f"{where} has dtype {leaf.dtype}; a Result holds floating-point arrays")
+        shape = leaf.shape[lead:]
+        if len(shape) != len(field.axes):
+            raise UsageError(f"{where} has shape {shape}; its annotation names the axes {field.axes}")
+        for axis, size in zip(field.axes, shape, strict=True):
+            if sizes.setdefault(axis, size) != size:
+                raise UsageError(f"{where}: axis {axis} has length {size} here and {sizes[axis]} elsewhere")
