@@ -1,4 +1,4 @@
-"""The command line: `closedform list | run | sweep | status | reproduce | agree | report | cite`."""
+"""The command line: `closedform list | run | sweep | predict | status | reproduce | agree | report | cite`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ _COMMANDS = """usage: closedform COMMAND ...
   run EXPERIMENT [options]    simulate and predict one experiment at any config; print where they agree
   sweep EXPERIMENT --over FIELD=V1,V2 ...
                               the same over a grid, here or on a cluster; goes on where it was stopped
+  predict EXPERIMENT --over FIELD=V1,V2 ...
+                              theory alone over a grid, without simulating: a table, and a file if --output names one
   status [EXPERIMENT]         every sweep of the results folder: what is done, running, waiting, failed
   reproduce PAPER [options]   run what is missing, draw every figure, print the agreement table
   agree PAPER [options]       the agreement table alone, from what is stored; exit code 1 on a disagreement
@@ -138,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "list": _list,
         "run": _run,
         "sweep": _sweep,
+        "predict": _predict,
         "status": _status,
         "reproduce": _reproduce,
         "agree": _agree,
@@ -263,6 +266,35 @@ def _sweep(words: list[str]) -> int:
         files += save_figure(found.name, result, path.with_suffix(""))
     code = _verdict(compare(found, result), files)
     return min(100 + len(failed), 125) if failed else code
+
+
+def _predict(words: list[str]) -> int:
+    from .sweeps import predict
+    from .sweeps.results.report import prediction_table
+    from .sweeps.results.store import write_tree
+
+    @dataclasses.dataclass
+    class Predict:
+        """The predictions of an experiment alone, over a grid: a table of their values."""
+
+        preset: str | None = None
+        """Sizes to start from; see PRESETS in the module. Fields given by --config change them."""
+        over: tyro.conf.UseAppendAction[list[str]] = dataclasses.field(default_factory=list)
+        """FIELD=V1,V2,...: one axis of the grid; repeat it for more."""
+        zip: bool = False
+        """Walk the lists side by side instead of all combinations."""
+        output: Path | None = None
+        """Also write them as a netCDF file, with labelled axes."""
+
+    found, chosen = _experiment(words, "predict", Predict)
+    if found is None:
+        return chosen
+    result = predict(found, chosen.config, over=_axes(chosen.over, found, chosen.config), zipped=chosen.zip)
+    _show(prediction_table(result))
+    if chosen.output is not None:
+        write_tree(chosen.output, result)
+        print(_shown(chosen.output))
+    return 0
 
 
 def _status(words: list[str]) -> int:

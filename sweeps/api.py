@@ -166,7 +166,7 @@ def predict(
 
     Raises `UsageError` where nothing is predicted, or where the prediction depends on the draw or on a trained network.
     """
-    plan = ask(Request(experiment, config, over, zipped, seeds=1))
+    plan = ask(Request(experiment, config, over, zipped, seeds=1), keep=False)
     name = plan.experiment.name
     if not plan.experiment.predictions:
         raise UsageError(f"{name}: has no prediction")
@@ -177,7 +177,8 @@ def predict(
     if plan.broken:
         raise plan.broken[min(plan.broken)]
     pieces = [(block_of(plan, group), list(range(len(group.cells))), group.cells) for group in plan.groups]
-    return merged(plan, pieces, (), provenance.new(plan, plan.cells[0].config, 0.0))
+    swept = ["point"] if plan.zipped else list(plan.axes)
+    return merged(plan, pieces, (), provenance.new(plan, plan.cells[0].config, 0.0) | {"swept": swept})
 
 
 def ask(request: Request, keep: bool = True) -> Plan:

@@ -33,7 +33,7 @@ def identified(plan: Plan, keep: bool = True) -> Plan:
     kept = []
     for group in groups:
         try:
-            group.identity = _identity(plan, group)
+            group.identity = _identity(plan, group, keep)
         except UsageError:
             raise
         except (Exception, SystemExit) as error:
@@ -45,14 +45,14 @@ def identified(plan: Plan, keep: bool = True) -> Plan:
     return plan._replace(sources=plan.experiment.sources(), groups=kept, identities=found, broken=broken)
 
 
-def _identity(plan: Plan, group: Group) -> Identity:
+def _identity(plan: Plan, group: Group, keep: bool) -> Identity:
     by_name = plan.experiment.asked_by_name
     known = _look_up(plan.home, group) if by_name else None
     if known is not None:
         return known
     with sources.watched():
         identity = group.traced().identity
-    if by_name:
+    if by_name and keep:
         _note(plan.home, group, identity, sources.opened())
     return identity
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...contract import Tolerance
 from ..contract import config
 from ..contract.experiment import Experiment, constant, docstring, find, find_figure, names, read_about
@@ -71,6 +73,37 @@ def agreement_table(rows: Sequence[Row]) -> rich.table.Table:
             f"[{style}]{row.verdict}[/]",
         )
         last = name
+    return table
+
+
+_LINES_SHOWN = 40  # of a table of predictions
+
+
+def prediction_table(result: xarray.DataTree) -> rich.table.Table:
+    """One line a cell and field of what `sweeps.predict` gives: its value, or of an axis its first and last."""
+    import rich.box
+    import rich.table
+
+    swept = provenance(result)["swept"]
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    for heading in (*swept, "field"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("predicted", justify="right")
+    for side in result.children:
+        rival = side.removeprefix("prediction").lstrip("_")
+        for name, array in result[side].data_vars.items():
+            shape = [array.sizes[axis] for axis in swept]
+            for index in list(np.ndindex(*shape)):
+                if table.row_count == _LINES_SHOWN:
+                    table.caption = f"the first {_LINES_SHOWN} lines; --output FILE.nc keeps them all"
+                    return table
+                one = array.isel(dict(zip(swept, index, strict=True)))
+                values = one.values.ravel().tolist()
+                text = (
+                    number(values[0]) if len(values) == 1 else f"{number(values[0])} ... {number(values[-1])} ({len(values)})"
+                )
+                at = [str(one[axis].item()) for axis in swept]
+                table.add_row(*at, f"{name} ({rival})" if rival else str(name), text)
     return table
 
 
