@@ -74,7 +74,7 @@ from jax.scipy.special import erf
 from jaxtyping import Array, Float, Real
 
 from ..numerics.arguments import FINITE, ArrayLike, above, at_least, between, each, takes
-from ..numerics.normal import standardize
+from ..numerics.normal import pdf_difference, standardize
 from ..numerics.roots import square_root
 
 Number = Real[ArrayLike, ""]
@@ -142,7 +142,7 @@ def drift(neuron: Neuron, batch_noise: Numbers = 0.0) -> Neuron:
     alpha, beta, s, a, kappa = jnp.broadcast_arrays(*neuron, batch_noise)
     u, v = standardize(alpha, s), standardize(beta, s)
     on_alpha, on_beta = erf(u / math.sqrt(2)), erf(v / math.sqrt(2))
-    gap = _LAMBDA * (jnp.expm1(-(u**2) / 2) - jnp.expm1(-(v**2) / 2))  # phi(u) - phi(v), with its digits near 0
+    gap = pdf_difference(u, v)
     # Held where its square would underflow: without noise, 0 times the slope of 1/s must stay 0.
     unit = jnp.where(a == 0, 1, jnp.abs(a))
     ratio = jnp.maximum(s / unit, 4 * math.sqrt(jnp.finfo(s.dtype).tiny))

@@ -266,14 +266,19 @@ def exact_drift(alpha, beta, s, a, kappa):
         return [float(x) for x in (a / 2 * erf(alpha), -a / 2 * erf(beta), a / 2 * gap + kappa * a**2 / (2 * s), readout)]
 
 
+def assert_drift_is_exact(batch_noise, dtype, rtol, y):
+    rounded = [float(np.dtype(dtype).type(x)) for x in y]
+    rate = xor.drift(Neuron(*jnp.asarray(rounded, dtype)), jnp.asarray(batch_noise, dtype))
+    np.testing.assert_allclose(np.stack(rate), exact_drift(*rounded, batch_noise), rtol=rtol)
+
+
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-14), ("float32", 1e-5)])
 @pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
 def test_drift_keeps_its_digits_at_every_size(dtype, rtol, size):
     """No absolute floor, and no difference of numbers of order s where alpha and beta are far below it, or far above."""
     for y in ([1e-3, 3e-5, 1.0, 0.7], [0.4, -0.2, 1.0, -1.3], [1e-6, 1e-5, 1.0, 1.0], [5.0, 0.1, 1e-4, 2.0], [0, 0.3, 0.3, 0]):
-        rounded = [float(np.dtype(dtype).type(size * x)) for x in y]
-        rate = xor.drift(Neuron(*jnp.asarray(rounded, dtype)), jnp.asarray(0.25, dtype))
-        np.testing.assert_allclose(np.stack(rate), exact_drift(*rounded, 0.25), rtol=rtol)
+        assert_drift_is_exact(0.25, dtype, rtol, [size * x for x in y])
+    assert_drift_is_exact(0.0, dtype, 4 * rtol, [size * x for x in (1.2, -1.5, 0.25, 0.7)])  # s' = a (phi(4.8) - phi(6))/2
 
 
 def test_noise_is_infinite_at_s_0_unless_there_is_none():
