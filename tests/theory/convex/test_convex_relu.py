@@ -462,7 +462,7 @@ def test_the_arrays_of_waves_and_lists_are_numbers():
 
 
 def test_direction_is_that_of_the_maximum_where_an_edge_is_near():
-    """u = (0, 1); the next cone's nearest point is on the edge (4e-5, 1), where N is lower by 8e-10, below float32's rounding."""
+    """u = (0, 1); the next cone is nearest on the edge (4e-5, 1), where N is lower by 8e-10, below the rounding of float32."""
     nu, x = np.float32([1.0, -0.2]), np.float32([[0, 1], [1, -4e-5]])
     patterns = enumerate_patterns(x)
     for ordered in (patterns, patterns[:, ::-1]):
@@ -504,7 +504,7 @@ SLOPES = np.random.default_rng(0).normal(size=(6, 2))
 
 
 def drawn(**targets):
-    """Entries over four decades, and the patterns of these data: where no u has a pattern, its cone is {0} or thin as rounding."""
+    """Entries over four decades, and the patterns of these data: the cone of a pattern that no u has is {0}, or an edge."""
 
     def draw(rng):
         entries = {name: value * 10 ** rng.uniform(-2, 2, value.shape) for name, value in {"x": X, **targets}.items()}
