@@ -273,8 +273,8 @@ def _slopes(y: Float[Array, "2"], outputs: Float[Array, "4"], across: Float[Arra
     z = -y[None] * f
     return _Slopes(
         values=2 * jax.nn.sigmoid(z),
-        opposite=2 * _sigmoid_difference(*z, -y * across),
-        labels=jnp.sum(_sigmoid_difference(*z.T, -f[:, 0] - f[:, 1])),
+        opposite=2 * _sigmoid_difference(z[0], z[1], -y * across),
+        labels=jnp.sum(_sigmoid_difference(z[:, 0], z[:, 1], -f[:, 0] - f[:, 1])),
     )
 
 
