@@ -118,6 +118,9 @@ def dual_direction(nu: Samples, x: Points, patterns: Patterns) -> DualMaximum:
     N(nu) = max_{i,s} |Proj_{K_i}(s x' D_i nu)|. Direction and sign carry no derivative; the value has, by the envelope
     theorem, that of the Lagrangian s nu.(D_i x u) + lambda.(G_i u): the multipliers count where u lies on an edge of K_i,
     as it moves with x there.
+
+    Of maxima that tie to rounding it is any one, but no edge beside a maximum inside a cone. `patterns` must be patterns of x:
+    any other has the cone {0}, or an edge, and its point is 0 up to rounding, with a direction of no meaning.
     """
     require_not_empty(x=x, patterns=patterns)
     return _dual_direction(nu, x, patterns)
@@ -134,7 +137,11 @@ def _dual_direction(
     q = (active * reduced[None]) @ rows
     over_patterns = jax.vmap(project, (0, None, 0, None))
     pieces = jax.vmap(over_patterns, (0, None, None, None))(jnp.stack([q, -q]), rows, signs, no_face(rows))
-    best = jnp.argmax(jnp.sum(pieces.point**2, axis=-1))
+    squares = jnp.sum(pieces.point**2, axis=-1)
+    # Within rounding of the largest: a maximum inside its cone ties with the point of the next cone on the edge that is near.
+    tied = squares >= (1 - 8 * float(jnp.finfo(x.dtype).eps)) * jnp.max(squares)
+    held = pieces.multipliers @ length(rows)
+    best = jnp.argmin(jnp.where(tied, held, jnp.inf))
     which, i = jnp.divmod(best, len(active))
     point, multipliers = pieces.point[which, i], size * pieces.multipliers[which, i]
     direction, sign = point / nonzero(length(point)), (1 - 2 * which).astype(x.dtype)

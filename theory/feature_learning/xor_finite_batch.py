@@ -325,7 +325,7 @@ def _update(key: PRNGKeyArray, state: State, learning_rate: Number, dim: Number,
     X = X * (1 + eta * radial) - eta * pull @ B
 
     RF = F * jnp.sign(a) * square_root(jnp.sum(state.shared**2, axis=1, keepdims=True)) / s
-    own_on = jnp.maximum(P - P**2 - RF**2, 0)
+    own_on = P * ndtr(-u) - RF**2  # P - P^2 - .., with the digits and slopes of 1 - P
     q = (d - 2) * eta**2 / (4 * m)
     gained = eta * square_root((d - 2) / (4 * m)) * jnp.abs(a) * square_root(K * (P**2 + RF**2))
     kick = _kick(key, y * G * P, square_root(K) * RF, K * own_on) / jnp.sqrt(4 * m)

@@ -72,13 +72,14 @@ from jaxtyping import Array, Float, Int, Real
 
 from ..gaussian.relu_moments import relu_mean
 from ..numerics.arguments import FINITE, ArrayLike, at_least, each, takes
-from ..numerics.normal import normal_pdf, standardize
+from ..numerics.normal import pdf, pdf_difference, signed_mass, standardize
 from ..numerics.recording import recorded
 from ..numerics.roots import square_root
 from .xor import typical_start
 
 Number = Real[ArrayLike, ""]
 Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together
+Floats = Float[Array, "*shape"]
 
 CLUSTERS: Float[np.ndarray, "4 2"] = np.array([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0], [-1.0, -1.0]])
 LABELS: Float[np.ndarray, "4"] = np.array([1.0, 1.0, -1.0, -1.0])  # y = -x_1 x_2
@@ -119,16 +120,18 @@ def drift(
     neurons: Neurons, *, train_weights: bool = True, train_readout: bool = True, negligible_output: bool = False
 ) -> Neurons:
     """Velocity of the state, 0 for weights that are not trained; `negligible_output` puts g = 1, the gradient at f = 0."""
-    labels = jnp.asarray(LABELS, neurons.a.dtype)
-    projection, std = _projections(neurons)
-    ratio = standardize(projection, std)
-    g = jnp.ones_like(labels) if negligible_output else 2 * jax.nn.sigmoid(-margins(neurons))
-    force = labels * g / 4
+    mu, y = jnp.asarray(CLUSTERS[::2], neurons.w.dtype), jnp.asarray(LABELS[::2], neurons.w.dtype)
+    h = neurons.w @ mu.T
+    ratio = standardize(h, neurons.s[:, None])
+    g = _constant_slopes(y) if negligible_output else _slopes(y, outputs(neurons), jnp.mean(neurons.a[:, None] * h, axis=0))
+    # The clusters cancel where w.mu is far below s. sum y g Phi over mu and -mu, and half the sum of y g phi over all four:
+    side = y[None] * _difference(g.values[:, None], ndtr(jnp.stack([ratio, -ratio])), g.opposite[None], signed_mass(ratio))
+    pull = _difference(jnp.mean(g.values, axis=0), pdf(ratio).T, g.labels, pdf_difference(*ratio.T))
     weights, readout = float(train_weights), float(train_readout)
     return Neurons(
-        w=weights * neurons.a[:, None] * (ndtr(ratio) @ (force[:, None] * jnp.asarray(CLUSTERS, neurons.w.dtype))),
-        s=weights * neurons.a * (normal_pdf(ratio) @ force),
-        a=readout * (relu_mean(projection, std) @ force),
+        w=weights * neurons.a[:, None] / 4 * (side @ mu),
+        s=weights * neurons.a / 2 * pull,
+        a=readout * (jnp.sum(h * side, axis=1) / 4 + neurons.s / 2 * pull),  # psi(h, s) = h Phi(h/s) + s phi(h/s)
     )
 
 
@@ -250,6 +253,40 @@ def _scaled_expi(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     for k in range(20, 0, -1):  # (1/x) (1 + 1/x (1 + 2/x (1 + 3/x (1 + ...
         series = 1 + k * inverse * series
     return jnp.where(x < _FAR, jnp.exp(-near) * expi(near), inverse * series)
+
+
+class _Slopes(NamedTuple):
+    """g, and differences that do not cancel."""
+
+    values: Float[Array, "2 2"]  # at mu (row 0) and -mu (row 1), for mu_1 and mu_2
+    opposite: Float[Array, "2"]  # of mu and -mu
+    labels: Float[Array, ""]  # of the means over the clusters of the two labels
+
+
+def _constant_slopes(y: Float[Array, "2"]) -> _Slopes:
+    return _Slopes(jnp.ones((2, 2), y.dtype), jnp.zeros_like(y), jnp.zeros_like(y[0]))
+
+
+def _slopes(y: Float[Array, "2"], outputs: Float[Array, "4"], across: Float[Array, "2"]) -> _Slopes:
+    """From the outputs and f(mu) - f(-mu) = mean a h, as psi(h, s) - psi(-h, s) = h."""
+    f = outputs.reshape(2, 2).T
+    z = -y[None] * f
+    return _Slopes(
+        values=2 * jax.nn.sigmoid(z),
+        opposite=2 * _sigmoid_difference(z[0], z[1], -y * across),
+        labels=jnp.sum(_sigmoid_difference(z[:, 0], z[:, 1], -f[:, 0] - f[:, 1])),
+    )
+
+
+def _sigmoid_difference(x: Floats, y: Floats, gap: Floats) -> Floats:
+    """sigmoid(x) - sigmoid(y), from x - y."""
+    (on, off), (other_on, other_off) = ((jax.nn.sigmoid(z), jax.nn.sigmoid(-z)) for z in (x, y))
+    return jnp.tanh(gap / 2) * (on * other_off + off * other_on)
+
+
+def _difference(x: Float[Array, "2 ..."], y: Float[Array, "2 ..."], x_gap: Float[Array, "..."], y_gap: Floats) -> Floats:
+    """x[0] y[0] - x[1] y[1] of positive numbers, from x[0] - x[1] and y[0] - y[1]: no term exceeds x[0] y[0] or x[1] y[1]."""
+    return jnp.where(y_gap > 0, x[0] * y_gap + x_gap * y[1], x[1] * y_gap + x_gap * y[0])
 
 
 def _projections(neurons: Neurons) -> tuple[Float[Array, "neuron 4"], Float[Array, "neuron 1"]]:

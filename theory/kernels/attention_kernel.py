@@ -96,7 +96,8 @@ def kernel(x: Tokens, y: OtherTokens, weight_std: Number = 1.0, augment: bool = 
     """K(x, y) of two examples for heads of mean zero; row 0 is the query. The examples may differ in the number of keys.
 
     Differentiable. Where a query is 0, and not augmented, K has a kink: the slope returned there is the mean of the two
-    one-sided slopes.
+    one-sided slopes. The error is some eps of the mean of s_i s'_j |<u_i, u'_j>| over the pairs of keys, s being standard
+    deviations: little is left of the part of a pair whose pre-activations are nearly opposite, which no head passes both of.
     """
     return jnp.sum(_centred_parts(x, y, weight_std, augment))
 

@@ -49,6 +49,25 @@ def pdf(x: Floats) -> Floats:
     return jnp.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
 
 
+@jax.custom_jvp
+def pdf_difference(x: Floats, y: Floats) -> Floats:
+    """phi(x) - phi(y), with its digits where they are close, near 0 as in the tails.
+
+    >>> round(float(1e10 * pdf_difference(jnp.array(1e-5), jnp.array(2e-5))), 6)  # 3/2 phi(0)
+    0.598413
+    """
+    nearer = jnp.abs(x) <= jnp.abs(y)
+    near, far = jnp.where(nearer, x, y), jnp.where(nearer, y, x)
+    difference = -pdf(near) * jnp.expm1((near - far) * (near + far) / 2)
+    return jnp.where(nearer, difference, -difference)
+
+
+@pdf_difference.defjvp
+def _pdf_difference_jvp(primals, tangents):
+    x, y = primals
+    return pdf_difference(x, y), y * pdf(y) * tangents[1] - x * pdf(x) * tangents[0]
+
+
 def cdf(x: Floats) -> Floats:
     """Phi(x), to absolute precision.
 

@@ -169,7 +169,8 @@ def hitting_time(
 ) -> Float[Array, "*shape"]:
     """The time at which gamma is `level`, from initial <= level; infinite at level 1, and 0 at level = initial.
 
-    SA: it is of order e^beta/beta, infinite from beta = 88 (float32) or 709 on; see log_hitting_time.
+    SA: it is of order e^beta/beta, infinite from beta = 88 (float32) or 709 on, and its slopes overflow, or are NaN, a little
+    before; see log_hitting_time.
 
     >>> round(float(hitting_time(0.9, 4, 0.0)), 6), round(float(hitting_time(0.9, 4, 4.0)), 3)  # ln(37)/2 at beta = 0
     (1.805459, 7.094)

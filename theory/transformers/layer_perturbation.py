@@ -42,7 +42,7 @@ arXiv 2406.15786 (numbers recalled, abstracts read). Every prediction is derived
 
 Finite size. Relative error $O(h)$: for tanh layers of 8 units, i.i.d. weights, one swap in the middle, a few percent at $L = 8$
 and half a percent at $L = 64$. High similarity of input and output says that $h$ is small, not that the layer can be removed:
-that depends on $J$.
+that depends on $J$. Rounding is of the size of the two terms of a bracket: layers that nearly commute leave few digits of it.
 
 Example. A linear layer that rotates and one that stretches do not commute: the predicted change of a swap, and the change
 itself.

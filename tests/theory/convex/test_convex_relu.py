@@ -461,6 +461,16 @@ def test_the_arrays_of_waves_and_lists_are_numbers():
     assert float(convex_relu.dual_norm([3, -4], [[1, 0], [0, 1]], [[True, True], [True, False]])) == 4
 
 
+def test_direction_is_that_of_the_maximum_where_an_edge_is_near():
+    """u = (0, 1); the next cone is nearest on the edge (4e-5, 1), where N is lower by 8e-10, below the rounding of float32."""
+    nu, x = np.float32([1.0, -0.2]), np.float32([[0, 1], [1, -4e-5]])
+    patterns = enumerate_patterns(x)
+    for ordered in (patterns, patterns[:, ::-1]):
+        found = dual_direction(nu, x, ordered == 1)
+        np.testing.assert_allclose(found.direction, [0, 1], atol=1e-7)
+        assert (float(found.value), float(found.sign)) == (1, 1)
+
+
 def test_dual_norm_does_not_hang_on_units():
     """N(s nu, t x) = s t N(nu, x), where the squares of s t are out of the range of float32."""
     x, y = (jnp.asarray(part, jnp.float32) for part in formula_data(6, 2))
@@ -493,13 +503,23 @@ LABELS = np.sign(Y)
 SLOPES = np.random.default_rng(0).normal(size=(6, 2))
 
 
+def drawn(**targets):
+    """Entries over four decades, and the patterns of these data: the cone of a pattern that no u has is {0}, or an edge."""
+
+    def draw(rng):
+        entries = {name: value * 10 ** rng.uniform(-2, 2, value.shape) for name, value in {"x": X, **targets}.items()}
+        return {**entries, "patterns": enumerate_patterns(entries["x"])}
+
+    return draw
+
+
 CALLS = [
     Call(convex_relu.dual_norm, {"nu": Y, "x": X, "patterns": PATTERNS}, scaling={"nu": 1, "x": 1}, degree=2,
          cases=[{"nu": 0 * Y}, {"x": 0 * X}, {"x": X * [1, 0]}, {"x": X[[0, 0, 2, 2, 4, 4]]}],
-         kinks=("case 0", "case 1")),  # a norm at 0
+         kinks=("case 0", "case 1"), draw=drawn(nu=Y)),  # a norm at 0
     # direction and sign carry no derivative; the value is that of dual_norm, as is weight_decay_max
-    Call(convex_relu.dual_direction, {"nu": Y, "x": X, "patterns": PATTERNS}, differentiable=False),
-    Call(convex_relu.weight_decay_max, {"x": X, "y": Y, "patterns": PATTERNS}, differentiable=False),
+    Call(convex_relu.dual_direction, {"nu": Y, "x": X, "patterns": PATTERNS}, differentiable=False, draw=drawn(nu=Y)),
+    Call(convex_relu.weight_decay_max, {"x": X, "y": Y, "patterns": PATTERNS}, differentiable=False, draw=drawn(y=Y)),
     Call(convex_relu.dual_value, {"nu": Y, "y": SLOPES[:, 0]}, scaling={"nu": 1, "y": 1}, degree=2),
     Call(convex_relu.duality_gap, {"objective": 9.0, "residual": Y, "y": Y, "weight_decay": 0.3, "norm": 1.7},
          scaling={"objective": 2, "residual": 1, "y": 1, "weight_decay": 1, "norm": 1}, degree=2,

@@ -266,14 +266,19 @@ def exact_drift(alpha, beta, s, a, kappa):
         return [float(x) for x in (a / 2 * erf(alpha), -a / 2 * erf(beta), a / 2 * gap + kappa * a**2 / (2 * s), readout)]
 
 
+def assert_drift_is_exact(batch_noise, dtype, rtol, y):
+    rounded = [float(np.dtype(dtype).type(x)) for x in y]
+    rate = xor.drift(Neuron(*jnp.asarray(rounded, dtype)), jnp.asarray(batch_noise, dtype))
+    np.testing.assert_allclose(np.stack(rate), exact_drift(*rounded, batch_noise), rtol=rtol)
+
+
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-14), ("float32", 1e-5)])
 @pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
 def test_drift_keeps_its_digits_at_every_size(dtype, rtol, size):
     """No absolute floor, and no difference of numbers of order s where alpha and beta are far below it, or far above."""
     for y in ([1e-3, 3e-5, 1.0, 0.7], [0.4, -0.2, 1.0, -1.3], [1e-6, 1e-5, 1.0, 1.0], [5.0, 0.1, 1e-4, 2.0], [0, 0.3, 0.3, 0]):
-        rounded = [float(np.dtype(dtype).type(size * x)) for x in y]
-        rate = xor.drift(Neuron(*jnp.asarray(rounded, dtype)), jnp.asarray(0.25, dtype))
-        np.testing.assert_allclose(np.stack(rate), exact_drift(*rounded, 0.25), rtol=rtol)
+        assert_drift_is_exact(0.25, dtype, rtol, [size * x for x in y])
+    assert_drift_is_exact(0.0, dtype, 4 * rtol, [size * x for x in (1.2, -1.5, 0.25, 0.7)])  # s' = a (phi(4.8) - phi(6))/2
 
 
 def test_noise_is_infinite_at_s_0_unless_there_is_none():
@@ -349,6 +354,15 @@ def test_trajectory_keeps_the_balance():
     np.testing.assert_allclose(balance / a**2, balance[:, :1] / a**2, atol=1e-8, rtol=0)
 
 
+def test_trajectory_of_a_small_signal_keeps_its_digits_in_float32():
+    """From a thousandth of s it grows to the largest component, and its error with it."""
+    times, start, noise = (np.float32(x) for x in ([15.0, 30.0], typical(1e6), 0.1))
+    exact = scipy_trajectory(times, start.astype(float), float(noise))
+    solved = np.stack(jit(xor.trajectory)(times, Neuron(*start), noise), axis=-1)
+    assert solved.dtype == np.float32
+    assert np.all(np.abs(solved - exact) <= 5e-4 * np.max(np.abs(exact), axis=1, keepdims=True))
+
+
 def test_trajectory_over_times_equals_a_loop_in_any_order():
     times = np.array([3.0, 0.0, 12.0, 7.892, 3.0])
     together = trajectories(times, STARTS, [0.0, 0.01, 1e-6])
@@ -400,7 +414,8 @@ def test_slope_in_time_at_0_is_the_drift():
     times, noises = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.1, 1e-3])
     in_time = trajectories(times, STARTS, noises, along=(1, 0, 0))
     for start, batch_noise, slope in zip(STARTS, noises, in_time, strict=True):
-        np.testing.assert_allclose(slope[[0, 2]], [velocity(xor.drift, start, batch_noise + 1e-12)] * 2, rtol=1e-10)
+        expected = [velocity(xor.drift, start, batch_noise + 1e-12)] * 2
+        np.testing.assert_allclose(slope[[0, 2]], expected, rtol=1e-10, atol=1e-17)  # a' = 0 where alpha = beta
     np.testing.assert_allclose(in_time[0, 0, 0], 0.0568, atol=5e-5)
 
 

@@ -216,6 +216,30 @@ def test_drift_of_one_layer():
     assert not any(np.any(rest) for rest in (weights.a, readout.w, readout.s))
 
 
+def exact_velocity(neurons):
+    """The sums over the clusters as they stand, to 50 digits."""
+    with mpmath.workdps(50):
+        w, s, a = (np.vectorize(mpmath.mpf)(np.asarray(x, float)) for x in neurons)
+        h = w @ CLUSTERS.T
+        on, density = np.vectorize(mpmath.ncdf)(h / s[:, None]), np.vectorize(mpmath.npdf)(h / s[:, None])
+        psi = h * on + s[:, None] * density
+        force = LABELS / (1 + np.vectorize(mpmath.exp)(LABELS * np.mean(a[:, None] * psi, axis=0))) / 2
+        velocity = a[:, None] * ((on * force) @ CLUSTERS), a * (density @ force), psi @ force
+        return [part.astype(float) for part in velocity]
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 3e-6), (np.float64, 1e-14)])
+@pytest.mark.parametrize("ratio", [1e-6, 1e-2, 1.0, 30.0])
+@pytest.mark.parametrize("readout", [1e-9, 1.0, 20.0])
+def test_drift_keeps_its_digits(ratio, readout, dtype, rtol):
+    """Where w.mu is far below s the four clusters cancel; the outputs are negligible, of order 1 and large."""
+    neurons = random_neurons()
+    neurons = Neurons(*(np.asarray(x, dtype) for x in (neurons.w * ratio, neurons.s, neurons.a * readout)))
+    rtol *= max(1, ratio) ** 2  # that of phi(ratio) in its argument
+    for ours, exact in zip(drift(neurons), exact_velocity(neurons), strict=True):
+        np.testing.assert_allclose(ours, exact, rtol=rtol, atol=rtol * np.max(np.abs(exact)))
+
+
 # ------------------------------------------------------------------------------------------------------ Euler's method
 
 

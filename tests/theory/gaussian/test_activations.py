@@ -268,6 +268,8 @@ CALLS = [
         of=gaussian.by_quadrature,
         edges=NO_EDGES,
         draw=drawn_pair(-12, 1.5),  # the rule resolves cos(s z) up to s = 6
+        # the sum has no more digits than E |f(A) f(B)|, and beyond this K, which falls as exp(-(v_1 + v_2)/2), has few left
+        single=lambda pair: pair["variance_1"] + pair["variance_2"] < 16,
         cases=(ALONE, dict.fromkeys(PAIR, 0.0)),
     ),
 ]

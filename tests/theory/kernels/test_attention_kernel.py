@@ -335,8 +335,19 @@ def drawn(rng):
     return {**parts, "weight_std": std, "mean_strength": std * rng.uniform(-0.7, 0.7)}
 
 
+def kept(arguments):
+    """Not where K is below 1e-3 of what sets its rounding: pairs of nearly opposite pre-activations, or parts that cancel."""
+    x, y = arguments["x"], arguments["y"]
+    covariances, products = (x[0] @ y[0]) * (x[1:] @ y[1:].T), x[1:] @ y[1:].T
+    sizes = np.multiply.outer(*(np.linalg.norm(part[0]) * np.linalg.norm(part[1:], axis=1) for part in (x, y)))
+    rho = np.clip(covariances / np.where(sizes > 0, sizes, 1), -1, 1)
+    parts = sizes * products
+    mean = np.mean(parts * (np.sqrt(1 - rho**2) + (np.pi - np.arccos(rho)) * rho)) / (2 * np.pi)
+    return np.mean(np.abs(parts)) <= 1e3 * np.abs(mean)
+
+
 CALLS = [
-    Call(attention_kernel.kernel, {**PAIR, "augment": False}, edges=EDGES, scaling={"x": 1}, degree=3),
+    Call(attention_kernel.kernel, {**PAIR, "augment": False}, edges=EDGES, scaling={"x": 1}, degree=3, single=kept),
     Call(attention_kernel.kernel, {**PAIR, "augment": True}, label="augmented", edges=EDGES),
     Call(attention_kernel.kernel_parts, {**PAIR, "augment": True}, edges=EDGES, scaling={"weight_std": 1}, degree=2),
     Call(attention_kernel.biased_kernel, {**BIASED, "augment": False}, edges=EDGES, draw=drawn, scaling={"x": 1}, degree=3),

@@ -442,6 +442,12 @@ def largest_cosine(x, y):
     return np.max(np.abs(x @ y.T) / np.where(norms == 0, 1, norms))
 
 
+def apart(arguments):
+    """Not where the bias outweighs the inputs: correlations near 1, of which the NTK keeps half the digits."""
+    v1, v2, c = (arguments["weight_variance"] * arguments[name] + arguments["bias_variance"] for name in PAIR)
+    return c < (1 - 1e-5) * math.sqrt(v1) * math.sqrt(v2) or c == v1 == v2
+
+
 POINTS = np.array([[1.0, 0.2, -0.6], [0.3, 0.9, 0.5], [-0.4, 0.8, 0.1]])
 PAIR = {"variance_1": 1.3, "variance_2": 0.6, "covariance": -0.4}
 CALLS = [
@@ -461,5 +467,6 @@ CALLS = [
         {**PAIR, "depth": 2, **VARIANCES},
         edges={**dict.fromkeys(PAIR, ()), "weight_variance": (0.0, 1e-3), "bias_variance": (0.0, 1e3)},
         draw=drawn,
+        single=apart,
     ),
 ]

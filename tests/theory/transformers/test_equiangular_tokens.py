@@ -500,8 +500,15 @@ def some_level(rng):
     return values | {"level": 1 - (1 - values["initial"]) * (rest if rng.uniform() < 0.5 else 1 - rest / 2)}
 
 
-def some_delta(rng):
+def some_passage(rng):
+    """Not where the time is in the range of float64, but e^(beta (1 - start)), its slope in the level and the start, is not."""
     values = some_level(rng)
+    barrier = values["beta"] * (1 - values["initial"])
+    return values | {"beta": values["beta"] * (2 if 680 < barrier < 750 else 1)}
+
+
+def some_delta(rng):
+    values = some_passage(rng)
     return {name: value for name, value in values.items() if name != "level"} | {"delta": 1 - values["level"]}
 
 
@@ -546,7 +553,7 @@ CALLS = [
         theory.hitting_time,
         {"level": 0.7, **MANY, "initial": 0.1},
         edges={"level": (0.1, 0.1 + 1e-9, 1 - 1e-9, 1.0), "initial": (*NEAR_ENDS[:2], 0.7)},
-        draw=some_level,
+        draw=some_passage,
     ),
     Call(
         theory.log_hitting_time,
