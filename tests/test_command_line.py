@@ -102,7 +102,7 @@ def test_run_prints_the_table_and_the_files(capsys, tmp_path):
     shown = capsys.readouterr().out
     assert "predicted" in shown
     paths = [line for line in shown.split("\n") if line.startswith("results")]
-    assert [path.rsplit(".", 1)[1] for path in paths] == ["nc", "png", "pdf"]
+    assert [path.rsplit(".", 1)[1] for path in paths] == ["nc", "nc", "png", "pdf"]  # simulation and prediction
     assert all((tmp_path / path).stat().st_size > 1000 for path in paths)
     tree, _ = read_tree(tmp_path / paths[0])
     assert json.loads(tree.attrs["closedform"])["config"]["num_steps"] == 10

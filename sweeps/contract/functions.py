@@ -157,11 +157,12 @@ def _experiment(simulate: Callable, predict: Callable | None, kind: type, defaul
     predictions: dict[str, Callable] = {}
     if predict is not None:
         predictions["prediction"] = functools.wraps(predict)(lambda config: as_result(predict, predict(unwrap(config))))
-    fields = fields_of(_name(simulate), result)
+    name = _name(simulate).replace(".", "/")
+    fields = fields_of(name, result)
     files = [file for part in (simulate, predict, kind) if part is not None and (file := source_file(part)) is not None]
     return checked(
         Experiment(
-            name=_name(simulate),
+            name=name,
             Config=kind,
             functions={"simulate": lambda key, config: as_result(simulate, simulate(key, unwrap(config)))},
             predictions=predictions,

@@ -90,7 +90,7 @@ def trace(experiment: Experiment, config: Any, steps: np.ndarray | None, end: in
         except Undigested:
             if keep:
                 raise
-            identity = Identity("not kept", "not kept", "not kept")
+            identity = Identity("not kept", "not kept" if predictions else "", "not kept")
     return Traced(functions, predictions, shapes, identity)
 
 

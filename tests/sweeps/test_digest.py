@@ -229,7 +229,7 @@ def test_digests_are_equal_in_five_processes_of_any_kind(tmp_path):
 )
 def test_a_program_that_is_another_one_each_time_is_refused(text, folder):
     simulate = simulating(text, folder)
-    with pytest.raises(UsageError, match=r"mine.simulate: its simulation is another program each time it is traced"):
+    with pytest.raises(UsageError, match=r"mine/simulate: its simulation is another program each time it is traced"):
         run(simulate, {"a": 1.0}, seeds=2, results=folder / "results", progress=False)
     assert not list((folder / "results").rglob("*.nc"))
 

@@ -68,7 +68,7 @@ def contents(folder):
     for path in sorted(Path(folder).rglob("*.nc")):
         block, message = store.read(path)
         assert message == ""
-        said = {name: value for name, value in block.provenance.items() if name not in ("seconds", "memory", "content")}
+        said = {name: value for name, value in block.provenance.items() if name not in ("seconds", "memory", "content", "when")}
         numbers = {key: (axes, array.tobytes()) for key, (axes, array) in block.variables.items()}
         found[path.relative_to(folder).as_posix()] = (block.cells, block.seeds, block.stored.tobytes(), numbers, said)
     return found
