@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import json
 import re
 import shutil
 import signal
@@ -304,6 +303,7 @@ def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
     if default is None or preset is not None:
         default = found.default_config(preset)
     known = {leaf.path: leaf for leaf in leaves(default)}
+    words = _joined(words, known)
     values = {}
     for flag, text in zip(words, [*words[1:], ""], strict=True):
         if flag.startswith("--config."):  # checked here first: tyro's messages are boxes, ours one line
@@ -320,7 +320,7 @@ def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
     if {"-h", "--help"} & set(words):
         from .gallery.entries import meanings
 
-        comments = meanings(type(default))
+        comments = meanings(default)
     shown = _with_ranges(default, "", comments)
     options = dataclasses.make_dataclass(
         command,
@@ -336,33 +336,46 @@ def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
     return found, chosen
 
 
+def _joined(words: list[str], known: dict[str, Any]) -> list[str]:
+    """The words with `--config.x -1e-3` as `--config.x=-1e-3`: else what begins with a minus would be taken for a flag."""
+    joined: list[str] = []
+    for word in words:
+        leaf = known.get(joined[-1].removeprefix("--config.").replace("-", "_")) if joined else None
+        if leaf is not None and get_origin(unwrapped(leaf.annotation)[0]) is not tuple and re.match(r"-[.\di]", word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
 def _with_ranges(config: Any, prefix: str, comments: dict[str, str]) -> Any:
     """The config as an object that tyro shows with its comments and ranges: "(a whole number of at least 1; default: 64)"."""
-    fields = []
+    from .sweeps.contract.functions import record
+
+    kinds, values = {}, {}
     for name, annotation in annotations(type(config)).items():
-        path, value = prefix + name, getattr(config, name)
-        if dataclasses.is_dataclass(value):
-            nested = _with_ranges(value, f"{path}.", comments)
-            fields.append((name, type(nested), dataclasses.field(default=nested)))
+        path, values[name] = prefix + name, getattr(config, name)
+        if dataclasses.is_dataclass(values[name]):
+            values[name] = _with_ranges(values[name], f"{path}.", comments)
+            kinds[name] = type(values[name])
             continue
         hint = partial("({}; default: {})".format, describe(annotation))
-        shown = tyro.conf.arg(help=comments.get(path, ""), help_behavior_hint=hint)
-        fields.append((name, Annotated[annotation, shown], dataclasses.field(default=value)))
-    return dataclasses.make_dataclass(type(config).__name__, fields, frozen=True)()
+        kinds[name] = Annotated[annotation, tyro.conf.arg(help=comments.get(path, ""), help_behavior_hint=hint)]
+    return record(type(config).__name__, kinds, values)()
 
 
 def _beside(text: str, what: str) -> Any:
     """For a function in a file, file.py:simulate: the object that the file calls `config` or `predict`, or None."""
-    from .sweeps.contract.functions import from_file
+    from .sweeps.contract.functions import from_file, parts
 
-    name, colon, _ = text.partition(":")
-    return getattr(from_file(name), what, None) if colon else None
+    name, function = parts(text)
+    return getattr(from_file(name), what, None) if function else None
 
 
 def _axes(texts: list[str], found: Any, config: Any) -> dict[str, tuple]:
-    """The grid that `--over FIELD=V1,V2` spells; values are JSON (so a list can be one) or plain words."""
+    """The grid that `--over FIELD=V1,V2` spells; a value may be a list, [1, 2], and a text in quotes may hold a comma."""
     from .sweeps import UsageError
-    from .sweeps.contract.config import leaves, parse
+    from .sweeps.contract.config import leaves, parse, split, unquoted
     from .sweeps.errors import unknown
 
     known = {leaf.path: leaf for leaf in leaves(config)}
@@ -376,12 +389,7 @@ def _axes(texts: list[str], found: Any, config: Any) -> dict[str, tuple]:
             raise unknown(f"field of {found.name}", path, known)
         if path in axes:
             raise UsageError(f"over: {path} is given twice; allowed: one list of values a field")
-        words = [word.strip() for word in listed.split(",")]
-        with contextlib.suppress(json.JSONDecodeError):  # a list may be a value, and a quoted text may hold a comma
-            entries = json.loads(f"[{listed}]")
-            if unwrapped(known[path].annotation)[0] is not str or all(isinstance(entry, str) for entry in entries):
-                words = [entry if isinstance(entry, str) else json.dumps(entry) for entry in entries]
-        axes[path] = tuple(parse(path, word, known[path].annotation) for word in words)
+        axes[path] = tuple(parse(path, unquoted(word), known[path].annotation) for word in split(listed))
     return axes
 
 
@@ -470,9 +478,10 @@ def _report(words: list[str]) -> int:
 
 
 def _kept_as(experiment: str | None) -> str | None:
-    """The name under which results are kept: of a function mine.py:simulate it is mine/simulate."""
-    file, colon, function = (experiment or "").partition(":")
-    return f"{Path(file).stem}/{function}" if colon else experiment
+    """The name under which the results are kept of what was typed, or None for everything."""
+    from .sweeps.contract.functions import kept_as
+
+    return None if experiment is None else kept_as(experiment)
 
 
 def _cite(words: list[str]) -> int:

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .contract.experiment import Experiment, find
-from .contract.functions import as_module, from_file
+from .contract.functions import as_module, from_file, parts
 from .contract.request import Plan, make_plan
 from .contract.sources import source_digest
 from .engine.executor import Settings, enable_compilation_cache
@@ -173,7 +173,9 @@ def resolve(
     experiment: Experimental, config: Any = None, predict: Callable[[Any], Any] | None = None
 ) -> tuple[Experiment, Any]:
     """The experiment that was named, and the config for it (None: the experiment's own)."""
-    target = from_file(experiment) if isinstance(experiment, str) and ".py" in experiment else experiment
+    target = experiment
+    if isinstance(experiment, str) and parts(experiment)[0].endswith(".py"):
+        target = from_file(experiment)
     if isinstance(target, str | ModuleType):
         if predict is not None:
             raise UsageError("predict: only for a function; an experiment's prediction stands in its module")

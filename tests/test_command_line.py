@@ -171,6 +171,45 @@ def test_flags_in_either_spelling(capsys, tmp_path):
     assert "unknown preset of xor/phases 'huge'" in capsys.readouterr().err
 
 
+NAMED = """
+import enum
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+config = {"lambda": 0.1, "colour": Colour.RED, "note": None, "levels": (1, 2.5), "size": 2}
+
+def simulate(key, config):
+    return config["lambda"] * config["colour"].value * config["size"] * sum(config["levels"])
+
+def predict(config):
+    return simulate(None, config)
+"""
+
+
+def test_what_is_typed_for_sweep_is_typed_for_status_and_report(tmp_path, capsys, monkeypatch):
+    """One name for all commands, in a file with dots and behind a tilde; and every kind of value, as a person spells it."""
+    (tmp_path / "my.own.py").write_text(NAMED)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    name = "~/my.own.py:simulate"
+    values = "--config.lambda -.5e3 --config.colour BLUE --config.note why --config.levels -1. +2 --config.size +4"
+    assert closedform(f"run {name} {values} --seeds 2") == 0
+    shown = capsys.readouterr().out
+    assert "my/own/simulate" in shown
+    assert "-4000" in shown
+    assert closedform(f"sweep {name} --over lambda=1000001,+1000002. --over colour=RED,BLUE --over note=None,.5 --seeds 2") == 0
+    shown = capsys.readouterr().out
+    assert [f"lambda={value}, colour=RED, note=None" in " ".join(shown.split()) for value in (1000001, 1000002)] == [True, True]
+    assert closedform(f"status {name}") == 0
+    assert "lambda=1000002.0, colour=BLUE, note=0.5: done" in capsys.readouterr().out
+    assert closedform(f"report {name}") == 0
+    assert capsys.readouterr().out.count("my/own/simulate: agrees") == 2
+    with pytest.raises(SystemExit):
+        closedform(f"run {name} --help")
+    assert "RED or BLUE; default: RED" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_large_agreement_table_shows_its_worst(capsys, monkeypatch):
     monkeypatch.setattr(command_line, "_ROWS_SHOWN", 3)
     assert closedform("sweep xor/phases --preset quick --seeds 2 --over learning_rate=0.05,0.1") in (0, 1)

@@ -23,9 +23,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ...contract import Tolerance
+from ...contract import Tolerance, plain
 from ..errors import UsageError, unknown
 from . import config as config_
+from .functions import kept_as
 
 ENGINE_FIELDS = ("diverged", "failed", "stored")  # that the engine adds to what an experiment measures
 _PACKAGE = __name__.split(".")[0]
@@ -84,7 +85,8 @@ class Experiment(NamedTuple):
 
     def labels(self, config: Any) -> dict[str, tuple]:
         """`{axis: values}`, numbers or words, that label the points of an axis; without labels points are counted."""
-        return {axis: tuple(values) for axis, values in getattr(self.module, "labels", lambda config: {})(config).items()}
+        stated = getattr(self.module, "labels", lambda config: {})(config)
+        return {axis: tuple(map(plain, values)) for axis, values in stated.items()}
 
     @property
     def grid(self) -> dict[str, tuple]:
@@ -169,8 +171,7 @@ def find(experiment: str | ModuleType) -> Experiment:
     Raises `UsageError` for an unknown name (with the nearest ones) and for a module that breaks the contract.
     """
     if isinstance(experiment, ModuleType):
-        module = experiment
-        name = module.__name__.removeprefix(f"{_PACKAGE}.experiments.").replace(".", "/")
+        module, name = experiment, kept_as(experiment)
     else:
         if experiment not in names():
             raise unknown("experiment", experiment, names())
@@ -283,7 +284,7 @@ def labels_of(experiment: Experiment, config: Any) -> dict[str, tuple]:
         raise unknown(f"axis in {experiment.name}.labels", min(strangers), axes)
     for axis, values in labels.items():
         words = all(isinstance(value, str) for value in values)
-        numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+        numbers = all(isinstance(value, int | float) and abs(value) < 2**63 for value in values)
         if not (words or numbers) or len(set(values)) < len(values):
             raise UsageError(f"{experiment.name}: labels of {axis}: got {values!r}; allowed: distinct numbers or words")
     return labels
@@ -340,6 +341,18 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> dict
     return shapes
 
 
+def stored_dtype(dtype: Any) -> np.dtype:
+    """The type in which results are kept: floating-point, and of whole numbers one that holds each of them exactly.
+
+    That is float32 for what has at most 16 bits, and float64 for more, whatever the precision of the simulation: these are
+    converted when they have left the program.
+    """
+    if dtype in (np.float32, np.float64):
+        return np.dtype(dtype)
+    narrow = dtype == np.bool_ or jax.numpy.issubdtype(dtype, np.floating) or jax.numpy.iinfo(dtype).bits <= 16
+    return np.dtype(np.float32 if narrow else np.float64)
+
+
 def to_float64(tree: Any) -> Any:
     """The same arrays with floating-point leaves in float64: what a conditional prediction is given."""
     return jax.tree.map(lambda leaf: leaf.astype(np.float64) if jax.numpy.issubdtype(leaf.dtype, np.floating) else leaf, tree)
@@ -374,7 +387,8 @@ def _check_result(
             if side == "simulation" or (side == "prediction" and field.predicted):
                 raise UsageError(f"{where} is None; write `| None = None` if it has no prediction")
             continue
-        if not np.issubdtype(leaf.dtype, np.floating):
+        of_a_function = hasattr(experiment.module, "FUNCTIONS")  # which may return whole numbers: see stored_dtype
+        if not (np.issubdtype(leaf.dtype, np.floating) or of_a_function):
             raise UsageError(f"{where} has dtype {leaf.dtype}; a Result holds floating-point arrays")
         shape = leaf.shape[lead:]
         if len(shape) != len(field.axes):

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...contract import plain
 from ..errors import UsageError
 from . import config as config_
 from .config import hashed
 from .experiment import ENGINE_FIELDS, Experiment
+from .precision import wants_float64
 
 
 class Cell(NamedTuple):
@@ -70,7 +72,7 @@ def make_plan(
         config = config_.replace(experiment.module.Config(), config or {})
     if not isinstance(config, experiment.module.Config):
         raise UsageError(f"config: got {config!r}; allowed: an instance of {experiment.name}'s Config, or {{field: value}}")
-    config_.validate(config)
+    config = config_.validate(config)
     axes = {path: _axis(path, values, zipped) for path, values in (over or {}).items()}
     lengths = {path: len(values) for path, values in axes.items()}
     if zipped and len(set(lengths.values())) > 1:
@@ -85,6 +87,8 @@ def make_plan(
     cells = []
     for point in points(axes, zipped):
         one = config_.replace(config, point)
+        if not wants_float64(one):
+            config_.check_float32(one)
         values = config_.as_dict(one)
         name = cell_name(experiment.name, root_seed, values)
         cells.append(Cell({path: values[path] for path in axes}, one, name))
@@ -99,8 +103,7 @@ def make_plan(
 def _axis(path: str, values: Iterable[Any], zipped: bool) -> tuple:
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise UsageError(f"{path}: got {values!r}; allowed: a list of values")
-    # numbers out of numpy are plain numbers; each entry is checked against the field's type with the configs
-    listed = tuple(value.item() if isinstance(value, np.generic) else value for value in values)
+    listed = tuple(map(plain, values))  # each entry is checked against the field's type with the configs
     keys = [json.dumps(value, default=repr) for value in listed]
     if not listed or (not zipped and len(set(keys)) < len(keys)):
         raise UsageError(f"{path}: got {values!r}; allowed: one or more distinct values")

@@ -18,7 +18,7 @@ import numpy as np
 from ..contract import config as config_
 from ..contract.config import hashed
 from ..contract.digest import program_digest
-from ..contract.experiment import Experiment, check, labels_of, last_step, recorded_steps
+from ..contract.experiment import Experiment, check, labels_of, last_step, recorded_steps, stored_dtype
 from ..contract.precision import precision, wants_float64
 from ..contract.request import Plan
 from ..errors import UsageError
@@ -176,5 +176,5 @@ def result_bytes(group: Group) -> int:
     rows = 1 if group.steps is None else max(1, len(group.steps))
     numbers = rows * sum(leaf.size for leaf in jax.tree.leaves(group.simulated))
     sides = len(group.experiment.predictions) if group.experiment.conditional else 0
-    itemsize = max((leaf.dtype.itemsize for leaf in jax.tree.leaves(group.simulated)), default=4)
+    itemsize = max((stored_dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(group.simulated)), default=4)
     return max(1, numbers * (itemsize + 8 * sides))
