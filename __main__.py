@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
-import tyro
-
+from . import console
 from .contract import annotations, describe, unwrapped
+
+with console.leaving_quietly():
+    import tyro
 
 _COMMANDS = """usage: closedform COMMAND ...
 
@@ -32,7 +34,8 @@ _COMMANDS = """usage: closedform COMMAND ...
 
 closedform COMMAND --help says more. PAPER is a paper (xor) or one of its experiments (xor/phases). EXPERIMENT is one
 experiment, a file of your own (my_paper.py), or a function of it (my_model.py:simulate); status and report take a paper too.
-Results are kept in ./results (--results FOLDER): running a command again computes only what is missing."""
+Results are kept in ./results (--results FOLDER): running a command again computes only what is missing.
+Exit codes: 0 agrees, 1 disagrees, 2 wrong request, 3 failed cells, 4 stale, 70 internal error, 130 interrupted."""
 
 _ROWS_SHOWN = 200  # of an agreement table
 
@@ -124,15 +127,18 @@ class Cite:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code.
+    """Run one command; returns the exit code. Where several apply, the first of 130, 70, 2, 3, 1, 4 counts.
 
-    0; 1 (a row disagrees, or has nothing left to compare); 2 (bad request); 100 + the number of failed cells, at most 125; 130
-    (interrupted). `reproduce` counts failed cells only where all of an experiment failed.
+    0: it agrees; 1: a row disagrees, or has nothing left to compare; 2: a wrong request; 3: cells failed; 4: what is shown was
+    computed by an earlier version of the code; 130: interrupted; 70: an internal error, its traceback in a file.
     """
-    from .sweeps import UsageError
-    from .sweeps.errors import EveryCellFailed
-
     words = list(sys.argv[1:] if arguments is None else arguments)
+    return console.guarded(lambda: _command(words))
+
+
+def _command(words: list[str]) -> int:
+    with contextlib.suppress(ValueError):  # not in the main thread: nothing to hear
+        signal.signal(signal.SIGTERM, _terminated)  # what a cluster or a shutting down machine sends first
     commands: dict[str, Callable[[list[str]], int]] = {
         "list": _list,
         "run": _run,
@@ -143,29 +149,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "report": _report,
         "cite": _cite,
     }
-    try:
-        with contextlib.suppress(ValueError):  # not in the main thread: nothing to hear
-            signal.signal(signal.SIGTERM, _terminated)  # what a cluster or a shutting down machine sends first
-        if not words or words[0] in ("-h", "--help"):
-            print(_COMMANDS)
-            return 0 if words else 2
-        if words[0] not in commands:
-            from .sweeps.errors import unknown
+    if not words or words[0] in ("-h", "--help"):
+        print(_COMMANDS)
+        return 0 if words else console.REFUSED
+    if words[0] not in commands:
+        from .sweeps.errors import unknown
 
-            raise unknown("command", words[0], commands)
-        return commands[words[0]](words[1:])
-    except EveryCellFailed as error:
-        print(f"closedform: {error}", file=sys.stderr)
-        return min(100 + error.count, 125)
-    except UsageError as error:
-        print(f"closedform: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("closedform: interrupted; finished seeds are kept, the same command goes on from there", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # closedform list | head
-        sys.stderr.close()
-        return 0
+        raise unknown("command", words[0], commands)
+    return commands[words[0]](words[1:])
 
 
 def _terminated(number: int, frame: Any) -> None:
@@ -188,9 +179,10 @@ def _list(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from .sweeps import UsageError, compare, run
-    from .sweeps.api import files, request
+    from .sweeps import compare, run
+    from .sweeps.api import failures, files, request
     from .sweeps.errors import EveryCellFailed
+    from .sweeps.results.failures import failure_of
     from .sweeps.results.report import save_figure
 
     found, chosen = _experiment(words, "run", _Executed)
@@ -198,16 +190,18 @@ def _run(words: list[str]) -> int:
         return chosen
     options: dict[str, Any] = {"results": chosen.results, "root_seed": chosen.root_seed}
     how = {"seeds": chosen.seeds, "refresh": chosen.refresh, "settings": _settings(chosen)}
+    plan = request(found.module, chosen.config, None, False, chosen.seeds, predict=None, **options)
     try:
         result = run(found.module, chosen.config, **how, **options)
-    except UsageError:
-        raise
     except Exception as error:
-        where = f"its traceback is kept in {_shown(Path(chosen.results).absolute() / found.name / 'failed')}"
-        raise EveryCellFailed(f"{found.name} failed: {type(error).__name__}: {error}; {where}", 1) from error
-    stored = files(request(found.module, chosen.config, None, False, chosen.seeds, predict=None, **options))
+        line = failure_of(error).line
+        if all(failure.line != line for failure in failures(plan).values()):
+            raise  # not of the cell
+        where = f"its traceback is kept in {_shown(plan.home / 'failed')}"
+        raise EveryCellFailed(f"{found.name} failed: {line}; {where}", 1) from error
+    stored = files(plan)
     figures = [] if found.grid or not stored else save_figure(found.name, result, stored[0].with_suffix(""))
-    return _verdict(compare(found, result), [*stored, *figures])
+    return _verdict(compare(found, result), [*stored, *figures], _is_stale(result))
 
 
 def _sweep(words: list[str]) -> int:
@@ -258,8 +252,7 @@ def _sweep(words: list[str]) -> int:
     files = [] if path is None else [path]
     if path is not None and found.grid and set(found.grid) == set(asked["over"]):
         files += save_figure(found.name, result, path.with_suffix(""))
-    code = _verdict(compare(found, result), files)
-    return min(100 + len(failed), 125) if failed else code
+    return _verdict(compare(found, result), files, _is_stale(result), len(failed))
 
 
 def _status(words: list[str]) -> int:
@@ -290,14 +283,24 @@ def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
     """The experiment that was named and the options for it, `config` among them; or (None, exit code)."""
     from .sweeps.api import resolve
     from .sweeps.contract.config import as_dict, leaves, parse, replace
-    from .sweeps.errors import unknown
+    from .sweeps.contract.functions import kept_as, parts
+    from .sweeps.errors import EveryCellFailed, UsageError, unknown
+    from .sweeps.results.failures import failure_of
 
     if not words or words[0].startswith("-"):
         over = " --over FIELD=V1,V2,..." if command == "sweep" else ""
         print(f"usage: closedform {command} EXPERIMENT{over} [--seeds N] [--preset NAME] [--config.FIELD VALUE ...]\n")
         print(f"closedform list shows the experiments; closedform {command} EXPERIMENT --help shows its fields.")
         return None, 0 if set(words) & {"-h", "--help"} else 2
-    found, default = resolve(words[0], _beside(words[0], "config"), _beside(words[0], "predict"))
+    try:
+        found, default = resolve(words[0], _beside(words[0], "config"), _beside(words[0], "predict"))
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:  # a function is traced here, to see what it returns
+        if not parts(words[0])[1]:
+            raise
+        why = f"{failure_of(error).line}; {console.kept(error)}"
+        raise EveryCellFailed(f"{kept_as(words[0])} failed: {why}", 1) from error
     spread = [part for word in words for part in (word.split("=", 1) if word.startswith("--preset=") else [word])]
     preset = next((spread[i + 1] for i, word in enumerate(spread[:-1]) if word == "--preset"), None)
     if default is None or preset is not None:
@@ -402,41 +405,45 @@ def _settings(chosen: _Executed) -> Any:
 
 
 def _reproduce(words: list[str]) -> int:
-    from .sweeps import compare, find, names, sweep
+    from .sweeps import Settings, compare, find, names
+    from .sweeps.api import request, sweep_plan
     from .sweeps.results.report import save_figure
 
     chosen = _parse(Reproduce, words, "reproduce")
-    rows, files = [], []
+    rows, files, stale, lost = [], [], False, 0
     for experiment in map(find, names(chosen.paper)):
-        result = sweep(
-            experiment.module,
-            experiment.default_config(_offered(experiment, chosen)),
-            seeds=chosen.seeds,
-            over=experiment.grid,
-            root_seed=chosen.root_seed,
-            results=chosen.results,
-            refresh=chosen.refresh,
-        )
+        config = experiment.default_config(_offered(experiment, chosen))
+        asked = (config, experiment.grid, False, chosen.seeds, chosen.root_seed, chosen.results, None)
+        result, failed = sweep_plan(request(experiment.module, *asked), chosen.refresh, False, Settings())
+        lost += len(failed)
+        stale |= _is_stale(result)
         rows += compare(experiment, result)
         stem = chosen.results / (experiment.name + (f"-{chosen.preset}" if chosen.preset else ""))
         files += save_figure(experiment.name, result, stem)
-    return _verdict(rows, files)
+    return _verdict(rows, files, stale, lost)
 
 
 def _agree(words: list[str]) -> int:
     from .sweeps import UsageError, compare, find, load, names
+    from .sweeps.api import failures, request
+    from .sweeps.errors import EveryCellFailed
 
     chosen = _parse(Agree, words, "agree")
-    rows = []
+    rows, stale = [], False
     for experiment in map(find, names(chosen.paper)):
         config = experiment.default_config(_offered(experiment, chosen))
         result = load(experiment.module, config, over=experiment.grid, root_seed=chosen.root_seed, results=chosen.results)
         if result is None:
+            plan = request(experiment.module, config, experiment.grid, False, None, chosen.root_seed, chosen.results, None)
+            failed = failures(plan)
+            if len(failed) == len(plan.cells):
+                raise EveryCellFailed(f"{experiment.name}: every cell failed; the first: {failed[0].line}", len(failed))
             raise UsageError(
                 f"{experiment.name}: not (all) computed in {chosen.results}; first: closedform reproduce {chosen.paper}"
             )
+        stale |= _is_stale(result)
         rows += compare(experiment, result)
-    return _verdict(rows, [])
+    return _verdict(rows, [], stale)
 
 
 def _report(words: list[str]) -> int:
@@ -460,21 +467,22 @@ def _report(words: list[str]) -> int:
     chosen = _parse(Report, words, "report")
     if not chosen.results.is_dir():
         raise UsageError(f"results: no folder {chosen.results}; first: closedform reproduce xor")
-    entries = []
+    entries, code = [], 0
     for stored in sorted(
         stored_results(chosen.results, _kept_as(chosen.experiment)), key=lambda stored: stored.experiment.name
     ):
         try:
             entries.append(entry(stored))
         except Exception as error:  # one result that cannot be shown must not hide the others
-            print(f"closedform: {stored.experiment.name} cannot be shown: {type(error).__name__}: {error}", file=sys.stderr)
+            code, why = console.INTERNAL, f"{type(error).__name__}: {error}; {console.kept(error)}"
+            print(f"closedform: {stored.experiment.name} cannot be shown: {why}", file=sys.stderr)
             continue
         print(f"{entries[-1].name}: {entries[-1].verdict}")
-    if not entries:
+    if not entries and not code:
         raise UsageError(f"no results in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
     write_bytes(chosen.output, report(entries, _shown(chosen.results)).encode())
     print(_shown(chosen.output))
-    return 0
+    return code
 
 
 def _kept_as(experiment: str | None) -> str | None:
@@ -517,8 +525,17 @@ def _offered(experiment: Any, chosen: Reproduce | Agree) -> str | None:
     return chosen.preset if chosen.preset in offers[experiment.name] else None
 
 
-def _verdict(rows: list[Any], files: list[Path]) -> int:
+def _is_stale(result: Any) -> bool:
+    """Whether a result was computed by an earlier version of the code."""
+    from .sweeps import provenance
+
+    return bool(getattr(result, "attrs", None)) and provenance(result).get("stale", False)
+
+
+def _verdict(rows: list[Any], files: list[Path], stale: bool, failed: int = 0) -> int:
+    """Print the table and the files; the exit code that they come to."""
     from .sweeps import agrees
+    from .sweeps.results.agreement import FAILED
     from .sweeps.results.report import agreement_table, diverged_lines, worst_first
 
     shown = worst_first(rows)[:_ROWS_SHOWN] if len(rows) > _ROWS_SHOWN else rows
@@ -528,7 +545,12 @@ def _verdict(rows: list[Any], files: list[Path]) -> int:
         print(f"{agreeing} of {len(rows)} rows agree; shown are the {len(shown)} that are worst relative to their allowance")
     for line in [*diverged_lines(rows), *map(_shown, files)]:
         print(line)
-    return 0 if agrees(rows) else 1
+    codes = {
+        console.FAILED: failed > 0 or any(row.verdict == FAILED for row in rows),
+        console.DISAGREES: not agrees(rows),
+        console.STALE: stale,
+    }
+    return console.gravest(code for code, holds in codes.items() if holds)
 
 
 def _shown(path: Path) -> str:
@@ -546,7 +568,7 @@ def _parse(kind: type, words: list[str], command: str) -> Any:
             return tyro.cli(kind, args=words, prog=f"closedform {command}")
     except SystemExit as end:
         if not end.code:
-            raise
+            raise console.HelpShown from None
         inside = [re.sub(r"[│╭╮╰╯]", "", line).strip() for line in box.getvalue().split("\n")]
         inside = inside[1:] if inside and "─" in inside[0] else inside
         message = " ".join(line for line in inside[: next((i for i, line in enumerate(inside) if "──" in line), None)] if line)

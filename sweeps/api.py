@@ -53,7 +53,7 @@ def run(
     failed: dict[int, Failure] = {}
     tree = _complete(plan, refresh, settings, progress, say, failed)
     if tree is None or failed:
-        raise failed[0].error or UsageError(f"{plan.experiment.name}: {failed[0].line}")
+        raise failed[0].error or EveryCellFailed(f"{plan.experiment.name}: {failed[0].line}", 1)
     return tree
 
 
@@ -211,7 +211,7 @@ def _complete(
         for message in damaged:
             say(message)
         if not damaged:
-            say_stale(plan, stock, sources, say)
+            say_stale(plan, tree, sources, say)
             return tree
     raise UsageError(f"{plan.home}: files vanish or are damaged again and again; is something else at work in this folder?")
 

@@ -181,7 +181,7 @@ def _version(path: Path) -> tuple[int, ...]:
 
 @functools.cache  # experiments import the same files; one that was edited meanwhile is read again
 def _all_targets(path: Path, version: tuple[int, ...]) -> list[Path]:
-    return [target for node in ast.walk(ast.parse(path.read_text())) for target in import_targets(path, node)]
+    return [target for node in ast.walk(ast.parse(path.read_bytes())) for target in import_targets(path, node)]
 
 
 def import_targets(path: Path, node: ast.AST) -> Iterable[Path]:
@@ -209,7 +209,7 @@ def _code(path: Path, skip: frozenset[str] = frozenset()) -> str:
 
 @functools.cache
 def _code_as_of(path: Path, version: tuple[int, ...], skip: frozenset[str]) -> str:
-    tree = _without_docstrings(ast.parse(path.read_text()))
+    tree = _without_docstrings(ast.parse(path.read_bytes()))
     gone = [node for node in tree.body if isinstance(node, ast.Assign) and _names(node) & skip]
     kept = [node for node in tree.body if node not in gone]
     while only := [n for n in kept if isinstance(n, ast.Assign) and _names(n) and _names(n) <= _read(gone) - _read(kept)]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import xarray
 
 Z_NUMBER, Z_CURVE = 4.0, 5.0
-_NOTHING_LEFT = ("no verdict (0 seeds)", "no verdict (failed)")
+FAILED = "no verdict (failed)"
+_NOTHING_LEFT = ("no verdict (0 seeds)", FAILED)
 
 
 class Row(NamedTuple):
@@ -142,8 +143,8 @@ def _row(cell: _Cell, seeds: np.ndarray, diverged: np.ndarray, failed: bool) -> 
     simulated, predicted = cell.simulated[kept].astype(np.float64), cell.predicted.astype(np.float64)
     tolerance = cell.experiment.tolerance[cell.field]
     if failed:
-        nan, why = math.nan, "no verdict (failed)"
-        return Row(cell.experiment.name, cell.text, cell.field, "", nan, nan, nan, nan, 0, 0, 0, lost, why, tolerance)
+        nan = math.nan
+        return Row(cell.experiment.name, cell.text, cell.field, "", nan, nan, nan, nan, 0, 0, 0, lost, FAILED, tolerance)
     if cell.paired:
         paired = predicted[kept]
         predicted = _mean_and_error(paired)[0]

@@ -12,7 +12,7 @@ from ..errors import on_stderr
 from . import store
 from .failures import recorded_failures
 from .merge import assemble
-from .stock import Stock, tables, take_stock
+from .stock import tables, take_stock
 
 if TYPE_CHECKING:
     import xarray
@@ -38,7 +38,7 @@ def load_plan(plan: Plan, say: Callable[[str], None] = on_stderr) -> xarray.Data
         for message in damaged:
             say(message)
         if not damaged:
-            say_stale(plan, stock, sources, say)
+            say_stale(plan, tree, sources, say)
             return tree
     return None
 
@@ -56,7 +56,8 @@ def _common_seeds(plan: Plan, files: Sequence[store.Header], failed: Collection[
     return []
 
 
-def say_stale(plan: Plan, stock: Stock, sources: Sequence[str | None], say: Callable[[str], None]) -> None:
-    """Tell that what is shown was computed by an earlier version of the code."""
-    if any(source not in (None, plan.digest) for source in sources):
+def say_stale(plan: Plan, tree: xarray.DataTree | None, sources: Sequence[str | None], say: Callable[[str], None]) -> None:
+    """Tell that what is shown was computed by an earlier version of the code, and mark it: `provenance(tree)["stale"]`."""
+    if tree is not None and any(source not in (None, plan.digest) for source in sources):
+        store.mark_stale(tree)
         say(f"{plan.experiment.name}: stale, computed by an earlier version of the code; --refresh computes it again")

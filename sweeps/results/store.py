@@ -275,3 +275,8 @@ def provenance(tree: xarray.DataTree) -> dict[str, Any]:
     `seconds` are those of all threads together, compiling included; `memory` the most bytes that a computing process held.
     """
     return json.loads(tree.attrs["closedform"])
+
+
+def mark_stale(tree: xarray.DataTree) -> None:
+    """Note in a result that it was computed by an earlier version of the code."""
+    tree.attrs["closedform"] = json.dumps({**provenance(tree), "stale": True})
