@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .contract.experiment import Experiment, find
 from .contract.functions import as_module, from_file, parts
+from .contract.precision import check_environment
 from .contract.request import Plan, make_plan
 from .contract.sources import source_digest
 from .engine.executor import Settings, enable_compilation_cache
@@ -230,6 +231,7 @@ def work(
 ) -> None:
     """Compute what a plan lacks, as one of `tasks` processes; `failed` receives the cells that raised, now or before."""
     store.check_writable(plan.folder)
+    check_environment()
     enable_compilation_cache()
     missing = [source is None for source in stock.sources(plan, refresh)]
     job = Queue(plan, stock, missing, failed, tasks, say)

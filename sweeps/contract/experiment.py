@@ -27,6 +27,7 @@ from ...contract import Tolerance, plain
 from ..errors import UsageError, unknown
 from . import config as config_
 from .functions import kept_as
+from .precision import KEYS
 
 ENGINE_FIELDS = ("diverged", "failed", "stored")  # that the engine adds to what an experiment measures
 _PACKAGE = __name__.split(".")[0]
@@ -299,7 +300,7 @@ def check(experiment: Experiment, config: Any, steps: np.ndarray | None) -> dict
     Nothing is computed or compiled. Raises `UsageError` for axes that do not match the annotations, or for a traced field
     that is used where a plain number is needed.
     """
-    module, floats, key = experiment.module, config_.traced_values(config), jax.random.key(0)
+    module, floats, key = experiment.module, config_.traced_values(config), jax.random.key(0, impl=KEYS)
 
     def at(values: dict[str, Any]) -> Any:
         return config_.with_traced(config, values)

@@ -207,7 +207,7 @@ def _module(simulate: Callable, predict: Callable | None, kind: type, default: A
         with precision(float64):
             return {name: leaf.ndim for name, leaf in jax.eval_shape(named, *lead, floats).items()}
 
-    key = jax.random.key(0, impl=KEYS)
+    key = jax.eval_shape(lambda: jax.random.key(0, impl=KEYS))
     ranks = tuple(sorted(shapes(simulate, wants_float64(default), key).items()))
     predicted = None if predict is None else frozenset(shapes(predict, True))
     if predicted is not None and not predicted <= {name for name, _ in ranks}:

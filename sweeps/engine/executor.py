@@ -21,7 +21,7 @@ import numpy as np
 
 from ..contract import config as config_
 from ..contract.experiment import to_float64
-from ..contract.precision import precision, wants_float64
+from ..contract.precision import KEYS, environment, precision, wants_float64
 from ..errors import UsageError
 from ..results import states
 from . import checkpoints, memory
@@ -171,7 +171,7 @@ def execute(
                 source.finished(batch, results, time.monotonic() - began)
 
     with ThreadPoolExecutor(threads) as pool:
-        futures = {pool.submit(worker) for _ in range(threads)}
+        futures = {pool.submit(environment()(worker)) for _ in range(threads)}
         try:
             while futures:
                 done, futures = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -245,7 +245,7 @@ class _Lane:
         self.capacity = self._guess(count)
         self.pace = _Pace(self.capacity if batching == "vmap" else settings.block or 1)
         self.chunk = _Pace(settings.chunk or 1)
-        self.root = jax.random.key(root_seed, impl="threefry2x32")
+        self.root = jax.random.key(root_seed, impl=KEYS)
         rows = [config_.traced_values(config) for config in group.configs]
         self.table = {path: np.asarray([row[path] for row in rows]) for path in rows[0]}
         self.programs: Programs | None = None
@@ -320,7 +320,9 @@ class _Lane:
         rows = 1 if self.group.steps is None else max(1, len(self.group.steps))
         kept = rows * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.group.simulated))
         if experiment.drawn:
-            state = jax.eval_shape(lambda key: experiment.module.init(key, config), jax.random.key(0))
+            with precision(self.float64):
+                key = jax.random.key(0, impl=KEYS)
+                state = jax.eval_shape(lambda key: experiment.module.init(key, config), key)
             kept += sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
         return max(1, kept)
 
