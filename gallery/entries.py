@@ -256,7 +256,7 @@ def _origin(said: dict[str, Any], asked: dict[str, Any]) -> list[tuple[str, str]
         lines += [
             ("time", f"{_time(said['seconds'])} of its threads, added up, compiling included"),
             ("memory", bytes_text(said["memory"]) + " at most in the process" if said.get("memory") else "not recorded"),
-            ("device", said["device"]),
+            ("device", ", ".join(filter(None, (said["device"], said.get("processor"), _cores(said), said.get("flags"))))),
             (
                 "sources",
                 said["digest"] + (f", commit {git['commit'][:10]}{' with changes' if git['dirty'] else ''}" if git else ""),
@@ -264,6 +264,11 @@ def _origin(said: dict[str, Any], asked: dict[str, Any]) -> list[tuple[str, str]
             ("versions", ", ".join(f"{name} {version}" for name, version in said["versions"].items())),
         ]
     return lines
+
+
+def _cores(said: dict[str, Any]) -> str:
+    count = said.get("cores", 0)
+    return f"{count} core{'s' if count > 1 else ''}" if count else ""
 
 
 def _ranges(seeds: list[int]) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
+import os
+import platform
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 from ..contract import config as config_
 from ..contract.request import Plan
 from . import memory
+from .executor import cores
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,9 +33,41 @@ def new(plan: Plan, config: Any, seconds: float) -> dict[str, Any]:
         "git": _git(),
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "device": f"{device.platform}: {device.device_kind}",
+        "processor": _processor(),
+        "cores": cores(),
+        "flags": _flags(),
         "seconds": seconds,
         "memory": memory.peak_bytes(),
     }
+
+
+@functools.cache
+def _processor() -> str:
+    """The model of the processor, by which XLA chooses its instructions."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+# of JAX, as XLA_FLAGS may have them; where they are as they come they are not written
+_COMPILING = {
+    "jax_disable_most_optimizations": False,
+    "jax_optimization_level": "UNKNOWN",
+    "jax_exec_time_optimization_effort": 0.0,
+}
+
+
+def _flags() -> str:
+    """What the compiler was told that may change arithmetic: fast-math, instructions, optimisations."""
+    import jax
+
+    values = jax.config.values
+    said = {name: values.get(name, usual) for name, usual in _COMPILING.items()}
+    options = [f"{name.upper()}={value}" for name, value in said.items() if value != _COMPILING[name]]
+    return " ".join([*os.environ.get("XLA_FLAGS", "").split(), *options])
 
 
 @functools.cache

@@ -11,7 +11,11 @@ import jax
 import pytest
 
 from closedform.sweeps import UsageError
+from closedform.sweeps.api import request
 from closedform.sweeps.contract import precision
+from closedform.sweeps.engine import provenance
+from closedform.sweeps.engine.executor import cores
+from closedform.sweeps.results.conditions import mixed
 
 # of JAX, with a value under which a program would be another one, or would stop where ours goes on
 SETTINGS = {
@@ -111,6 +115,46 @@ def test_no_setting_of_jax_changes_a_bit(tmp_path):
     assert call(IN_TURN, tmp_path, json.dumps(SETTINGS)) == {}
     words = {name.upper(): str(value) for name, value in SETTINGS.items() if name != "jax_default_device"}
     assert call(TOGETHER, tmp_path, environment=words) == ""
+
+
+def test_a_result_says_by_what_it_was_computed(monkeypatch):
+    plan = request("xor/phases", None, None, False, 1, 0, "results", None)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=SSE4_2   --xla_cpu_enable_fast_math=true")
+    said = provenance.new(plan, plan.cells[0].config, 0.0)
+    assert said["flags"] == "--xla_cpu_max_isa=SSE4_2 --xla_cpu_enable_fast_math=true"
+    assert said["cores"] == cores()
+    assert said["processor"]
+    before = jax.config.values["jax_optimization_level"]
+    jax.config.update("jax_optimization_level", "O1")
+    try:
+        assert provenance.new(plan, plan.cells[0].config, 0.0)["flags"].endswith(" JAX_OPTIMIZATION_LEVEL=O1")
+    finally:
+        jax.config.update("jax_optimization_level", before)
+
+
+HERE = {"device": "cpu: cpu", "processor": "A", "cores": 2, "flags": "", "versions": {"jax": "0.10.2", "jaxlib": "0.10.2"}}
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({}, ""),
+        ({"processor": "B"}, "processor (A; B)"),
+        ({"cores": 1}, "cores (1; 2)"),
+        ({"device": "gpu: H200"}, "device (cpu: cpu; gpu: H200)"),
+        ({"flags": "--xla_cpu_enable_fast_math=true"}, "flags of XLA (--xla_cpu_enable_fast_math=true; none)"),
+        ({"flags": "--xla_force_host_platform_device_count=4 --xla_dump_to=x"}, ""),
+        ({"versions": {"jax": "0.12.0", "jaxlib": "0.10.2"}}, "jax (0.10.2; 0.12.0)"),
+        ({"processor": "B", "cores": 1, "seconds": 3.0}, "processor (A; B), cores (1; 2)"),
+    ],
+)
+def test_a_mix_within_one_result_is_one_line(other, named):
+    line = mixed([HERE, {**HERE, **other}, HERE])
+    assert line.partition("last bits: ")[2] == named
+    assert bool(line) == bool(named)
+    assert "\n" not in line
+    older = {key: value for key, value in HERE.items() if key not in ("processor", "cores", "flags")}
+    assert mixed([older, HERE]) == ""
 
 
 ROOT = Path(sys.modules["closedform"].__file__).parent
