@@ -130,6 +130,13 @@ class _Guarded:
         return getattr(self._stream, name)
 
 
+def utf8(*streams: Any) -> None:
+    """Let streams write UTF-8, whatever the locale; what is no character of it is written as its number."""
+    for stream in streams:
+        with contextlib.suppress(AttributeError, ValueError):  # a stream of a notebook's or a test's own
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
 @contextlib.contextmanager
 def _streams() -> Iterator[_Guarded]:
     """Standard output and error in UTF-8, whatever the locale, and guarded; yields the output."""
@@ -137,8 +144,7 @@ def _streams() -> Iterator[_Guarded]:
     for stream in (sys.stdout, sys.stderr):
         if stream is None:  # closed by whoever started the process
             stream = open(os.devnull, "w")  # noqa: SIM115
-        with contextlib.suppress(AttributeError, ValueError):  # a stream of a notebook's or a test's own
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+        utf8(stream)
         guarded.append(_Guarded(stream))
     output, error = guarded
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):  # type: ignore[type-var]

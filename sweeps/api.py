@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .contract.experiment import Experiment, find
+from .contract.experiment import Experiment, find, names
 from .contract.functions import as_module, from_file, parts
 from .contract.precision import check_environment
 from .contract.request import Plan, make_plan
@@ -180,9 +180,16 @@ def resolve(
     if isinstance(target, str | ModuleType):
         if predict is not None:
             raise UsageError("predict: only for a function; an experiment's prediction stands in its module")
-        return find(target), config
+        return find(target) if target is experiment else _of_the_user(find(target)), config
     module, config = as_module(target, config, predict)
-    return find(module), config
+    return _of_the_user(find(module)), config
+
+
+def _of_the_user(found: Experiment) -> Experiment:
+    """The experiment, unless its results would be kept as those of an experiment of this package."""
+    if found.name in names():
+        raise UsageError(f"experiment: {found.name} is one of this package; allowed: another name of the file or the function")
+    return found
 
 
 def _complete(
@@ -194,7 +201,7 @@ def _complete(
     failed: dict[int, Failure],
 ) -> xarray.DataTree | None:
     """Compute what is missing, then read it all; `failed` receives the cells that raised. None if there is nothing at all."""
-    settings.checked()
+    settings = settings.checked()
     for _ in range(PASSES):
         stock = take_stock(plan)
         for message in stock.messages:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
+from ..console import utf8
 from .api import ENGINE_DECIDES, RESULTS, Experimental, failures, request, work
 from .contract import config as config_
 from .contract.config import hashed
@@ -128,6 +130,7 @@ class Task:
         """Work, in a thread: the main one has to hear Slurm's signals. Returns how many cells of the sweep have failed."""
         self._job: Queue | None = None
         self._stopped = False
+        utf8(sys.stdout, sys.stderr)
         outcome: dict[str, Any] = {}
 
         def body() -> None:

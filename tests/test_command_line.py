@@ -201,6 +201,8 @@ def test_what_is_typed_for_sweep_is_typed_for_status_and_report(tmp_path, capsys
     assert closedform(f"sweep {name} --over lambda=1000001,+1000002. --over colour=RED,BLUE --over note=None,.5 --seeds 2") == 0
     shown = capsys.readouterr().out
     assert [f"lambda={value}, colour=RED, note=None" in " ".join(shown.split()) for value in (1000001, 1000002)] == [True, True]
+    assert closedform("report ~/my.own.py") == 0
+    assert capsys.readouterr().out.count("my/own/simulate: agrees") == 2
     assert closedform(f"status {name}") == 0
     assert "lambda=1000002.0, colour=BLUE, note=0.5: done" in capsys.readouterr().out
     assert closedform(f"report {name}") == 0

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ...contract import plain
 from ..errors import UsageError
 from . import config as config_
@@ -65,9 +63,9 @@ def make_plan(
     digest: str,
 ) -> Plan:
     """Check every value of a request. Raises `UsageError` naming the field, what was given and what is allowed."""
-    if not isinstance(root_seed, int | np.integer) or isinstance(root_seed, bool) or not 0 <= root_seed < 2**32:
+    root_seed = plain(root_seed)
+    if not isinstance(root_seed, int) or isinstance(root_seed, bool) or not 0 <= root_seed < 2**32:
         raise UsageError(f"root_seed: got {root_seed}; allowed: 0 to 2**32 - 1")
-    root_seed = int(root_seed)
     if config is None or isinstance(config, Mapping):
         config = config_.replace(experiment.module.Config(), config or {})
     if not isinstance(config, experiment.module.Config):
@@ -132,12 +130,16 @@ def cell_name(experiment: str, root_seed: int, values: Mapping[str, Any]) -> str
 
 
 def _seeds(experiment: Experiment, seeds: int | Iterable[int] | None) -> list[int]:
-    seeds = int(seeds) if isinstance(seeds, np.integer) else seeds
+    seeds = plain(seeds)
     if isinstance(seeds, bool | str) or not (seeds is None or isinstance(seeds, int | Iterable)):
         chosen = []
     else:
-        chosen = list(range(seeds)) if isinstance(seeds, int) else list(range(experiment.seeds) if seeds is None else seeds)
-    valid = all(isinstance(seed, int | np.integer) and 0 <= seed < 2**32 for seed in chosen)
+        chosen = (
+            list(range(seeds))
+            if isinstance(seeds, int)
+            else list(range(experiment.seeds) if seeds is None else map(plain, seeds))
+        )
+    valid = all(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32 for seed in chosen)
     if not chosen or not valid or len(set(chosen)) < len(chosen):
         raise UsageError(f"seeds: got {seeds!r}; allowed: a number from 1 on, or distinct whole numbers from 0 to 2**32 - 1")
-    return [int(seed) for seed in chosen]
+    return chosen

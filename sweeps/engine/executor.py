@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
+from ...contract import plain
 from ..contract import config as config_
 from ..contract.experiment import to_float64
 from ..contract.precision import KEYS, environment, precision, wants_float64
@@ -50,14 +51,14 @@ class Settings(NamedTuple):
     def checked(self) -> Settings:
         """The settings; raises `UsageError` for a value that is not allowed."""
         for name in ("threads", "block", "chunk"):
-            value = getattr(self, name)
+            value = plain(getattr(self, name))
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise UsageError(f"{name}: got {value!r}; allowed: a whole number from 1 on")
         if self.batching not in (None, "map", "vmap"):
             raise UsageError(f"batching: got {self.batching!r}; allowed: 'map' or 'vmap'")
         if not self.checkpoint_minutes > 0:
             raise UsageError(f"checkpoint_minutes: got {self.checkpoint_minutes!r}; allowed: a positive number")
-        return self
+        return self._replace(**{name: plain(value) for name, value in self._asdict().items()})
 
 
 class Batch(NamedTuple):

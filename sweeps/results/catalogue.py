@@ -53,10 +53,15 @@ def sweeps_of(results: Path, experiment: str | None = None) -> Iterator[SweepSta
     """Every sweep of a results folder, or those of an experiment (or paper), in the order of their names."""
     for path in store.files_below(results, "sweeps/*.json"):
         name = path.parent.parent.relative_to(results).as_posix()
-        if experiment is None or name == experiment or name.startswith(f"{experiment}/"):
+        if _is_of(name, experiment):
             # no manifest of ours, a damaged or a removed one
             with contextlib.suppress(ValueError, KeyError, TypeError, FileNotFoundError):
                 yield _status(path)
+
+
+def _is_of(name: str, experiment: str | None) -> bool:
+    """Whether results of that name are of an experiment, or of a paper or a file that has several; of any, for None."""
+    return experiment is None or name == experiment or name.startswith(f"{experiment}/")
 
 
 def _status(path: Path) -> SweepStatus:
@@ -158,7 +163,7 @@ def _single_runs(results: Path, experiment: str | None, covered: set[str]) -> It
         name = said.get("experiment", "")
         if tree is not None:
             _check_home(results, path.parent.parent, name)
-        if experiment not in (None, name, name.split("/")[0]):
+        if not _is_of(name, experiment):
             continue
         asked = {key: said[key] for key in ("experiment", "config", "root_seed", "digest") if key in said}
         asked |= {"over": {}, "zipped": False, "seeds": header.seeds}

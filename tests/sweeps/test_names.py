@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closedform.sweeps import UsageError, compare, run
+from closedform.sweeps import Settings, UsageError, compare, run
 from closedform.sweeps.api import request, resolve
 from closedform.sweeps.cluster import _portable, _restored
 from closedform.sweeps.contract import config as config_
@@ -226,6 +226,18 @@ def test_a_member_of_an_enum_reaches_the_processes_of_a_launcher(tmp_path):
     assert "Shade" not in repr(type(sent["a"]))
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint32, jnp.int32])
+def test_seeds_out_of_arrays_are_seeds(kind):
+    plans = [
+        request(value, {"a": 1.0}, None, False, seeds, kind(5), "results", None) for seeds in (kind(2), kind([3, 1]), [kind(3)])
+    ]
+    assert [plan.seeds for plan in plans] == [[0, 1], [3, 1], [3]]
+    assert all(plan.root_seed == 5 and type(plan.seeds[0]) is type(plan.root_seed) is int for plan in plans)
+    assert Settings(threads=kind(2)).checked() == Settings(threads=2)
+    with pytest.raises(UsageError, match="seeds: got"):
+        request(value, {"a": 1.0}, None, False, [True, 2], 0, "results", None)
+
+
 def test_minus_zero_is_zero():
     assert asked({"a": -0.0}).name == asked({"a": 0.0}).name
     with pytest.raises(UsageError, match="two cells of the grid are the same"):
@@ -273,3 +285,10 @@ def test_what_is_typed_names_the_results(file, name, tmp_path, monkeypatch):
     assert kept_as(str(path)) == kept_as(from_file(str(path))) == name
     assert kept_as("xor/phases") == "xor/phases"
     assert kept_as(decay) == "zoo/decay"
+
+
+def test_a_file_cannot_take_the_name_of_an_experiment(tmp_path):
+    (tmp_path / "xor.py").write_text(SOURCE.replace("simulate", "phases"))
+    with pytest.raises(UsageError, match="xor/phases is one of this package; allowed: another name"):
+        resolve(f"{tmp_path}/xor.py:phases")
+    assert resolve("xor/phases")[0].name == "xor/phases"
