@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import json
 import re
 import shutil
 import signal
@@ -15,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
-import tyro
-
+from . import console
 from .contract import annotations, describe, unwrapped
+
+with console.leaving_quietly():
+    import tyro
 
 _COMMANDS = """usage: closedform COMMAND ...
 
@@ -35,7 +36,8 @@ _COMMANDS = """usage: closedform COMMAND ...
 
 closedform COMMAND --help says more. PAPER is a paper (xor) or one of its experiments (xor/phases). EXPERIMENT is one
 experiment, a file of your own (my_paper.py), or a function of it (my_model.py:simulate); status and report take a paper too.
-Results are kept in ./results (--results FOLDER): running a command again computes only what is missing."""
+Results are kept in ./results (--results FOLDER): running a command again computes only what is missing.
+Exit codes: 0 agrees, 1 disagrees, 2 wrong request, 3 failed cells, 4 stale, 70 internal error, 130 interrupted."""
 
 _ROWS_SHOWN = 200  # of an agreement table
 
@@ -127,15 +129,18 @@ class Cite:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code.
+    """Run one command; returns the exit code. Where several apply, the first of 130, 70, 2, 3, 1, 4 counts.
 
-    0; 1 (a row disagrees, or has nothing left to compare); 2 (bad request); 100 + the number of failed cells, at most 125; 130
-    (interrupted). `reproduce` counts failed cells only where all of an experiment failed.
+    0: it agrees; 1: a row disagrees, or has nothing left to compare; 2: a wrong request; 3: cells failed; 4: what is shown was
+    computed by an earlier version of the code; 130: interrupted; 70: an internal error, its traceback in a file.
     """
-    from .sweeps import UsageError
-    from .sweeps.errors import EveryCellFailed
-
     words = list(sys.argv[1:] if arguments is None else arguments)
+    return console.guarded(lambda: _command(words))
+
+
+def _command(words: list[str]) -> int:
+    with contextlib.suppress(ValueError):  # not in the main thread: nothing to hear
+        signal.signal(signal.SIGTERM, _terminated)  # what a cluster or a shutting down machine sends first
     commands: dict[str, Callable[[list[str]], int]] = {
         "list": _list,
         "run": _run,
@@ -147,29 +152,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "report": _report,
         "cite": _cite,
     }
-    try:
-        with contextlib.suppress(ValueError):  # not in the main thread: nothing to hear
-            signal.signal(signal.SIGTERM, _terminated)  # what a cluster or a shutting down machine sends first
-        if not words or words[0] in ("-h", "--help"):
-            print(_COMMANDS)
-            return 0 if words else 2
-        if words[0] not in commands:
-            from .sweeps.errors import unknown
+    if not words or words[0] in ("-h", "--help"):
+        print(_COMMANDS)
+        return 0 if words else console.REFUSED
+    if words[0] not in commands:
+        from .sweeps.errors import unknown
 
-            raise unknown("command", words[0], commands)
-        return commands[words[0]](words[1:])
-    except EveryCellFailed as error:
-        print(f"closedform: {error}", file=sys.stderr)
-        return min(100 + error.count, 125)
-    except UsageError as error:
-        print(f"closedform: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("closedform: interrupted; finished seeds are kept, the same command goes on from there", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # closedform list | head
-        sys.stderr.close()
-        return 0
+        raise unknown("command", words[0], commands)
+    return commands[words[0]](words[1:])
 
 
 def _terminated(number: int, frame: Any) -> None:
@@ -192,27 +182,31 @@ def _list(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from .sweeps import UsageError, compare, run
-    from .sweeps.api import ask, files
+    from .sweeps import compare, run
+    from .sweeps.api import ask, failures, files
     from .sweeps.contract.request import Request
     from .sweeps.errors import EveryCellFailed
+    from .sweeps.results.failures import failure_of
     from .sweeps.results.report import save_figure
+    from .sweeps.results.stock import take_stock
 
     found, chosen = _experiment(words, "run", _Executed)
     if found is None:
         return chosen
     options: dict[str, Any] = {"results": chosen.results, "root_seed": chosen.root_seed}
     how = {"seeds": chosen.seeds, "refresh": chosen.refresh, "settings": _settings(chosen)}
+    asked = Request(found, chosen.config, seeds=chosen.seeds, **options)
     try:
         result = run(found, chosen.config, **how, **options)
-    except UsageError:
-        raise
     except Exception as error:
-        where = f"its traceback is kept in {_shown(Path(chosen.results).absolute() / found.name / 'failed')}"
-        raise EveryCellFailed(f"{found.name} failed: {type(error).__name__}: {error}; {where}", 1) from error
-    stored = files(ask(Request(found, chosen.config, seeds=chosen.seeds, **options)))
+        line, plan = failure_of(error).line, ask(asked)
+        if all(failure.line != line for failure in failures(plan, take_stock(plan)).values()):
+            raise  # not of the cell
+        where = f"its traceback is kept in {_shown(plan.home / 'failed')}"
+        raise EveryCellFailed(f"{found.name} failed: {line}; {where}", 1) from error
+    stored = files(ask(asked))
     figures = [] if found.grid or not stored else save_figure(found.name, result, stored[0].with_suffix(""))
-    return _verdict(compare(found, result), [*stored, *figures])
+    return _verdict(compare(found, result), [*stored, *figures], _is_stale(result))
 
 
 def _sweep(words: list[str]) -> int:
@@ -264,8 +258,7 @@ def _sweep(words: list[str]) -> int:
     files = [] if path is None else [path]
     if path is not None and found.grid and set(found.grid) == set(asked["over"]):
         files += save_figure(found.name, result, path.with_suffix(""))
-    code = _verdict(compare(found, result), files)
-    return min(100 + len(failed), 125) if failed else code
+    return _verdict(compare(found, result), files, _is_stale(result), len(failed))
 
 
 def _predict(words: list[str]) -> int:
@@ -324,20 +317,31 @@ def _status(words: list[str]) -> int:
 def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
     """The experiment that was named and the options for it, `config` among them; or (None, exit code)."""
     from .sweeps.contract.config import as_dict, leaves, parse, replace
+    from .sweeps.contract.names import kept_as, parts
     from .sweeps.contract.request import resolve
-    from .sweeps.errors import unknown
+    from .sweeps.errors import EveryCellFailed, UsageError, unknown
+    from .sweeps.results.failures import failure_of
 
     if not words or words[0].startswith("-"):
         over = " --over FIELD=V1,V2,..." if command == "sweep" else ""
         print(f"usage: closedform {command} EXPERIMENT{over} [--seeds N] [--preset NAME] [--config.FIELD VALUE ...]\n")
         print(f"closedform list shows the experiments; closedform {command} EXPERIMENT --help shows its fields.")
         return None, 0 if set(words) & {"-h", "--help"} else 2
-    found, default = resolve(words[0], _beside(words[0], "config"), _beside(words[0], "predict"))
+    try:
+        found, default = resolve(words[0], _beside(words[0], "config"), _beside(words[0], "predict"))
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:  # a function is traced here, to see what it returns
+        if not parts(words[0])[1]:
+            raise
+        why = f"{failure_of(error).line}; {console.kept(error)}"
+        raise EveryCellFailed(f"{kept_as(words[0])} failed: {why}", 1) from error
     spread = [part for word in words for part in (word.split("=", 1) if word.startswith("--preset=") else [word])]
     preset = next((spread[i + 1] for i, word in enumerate(spread[:-1]) if word == "--preset"), None)
     if default is None or preset is not None:
         default = found.default_config(preset)
     known = {leaf.path: leaf for leaf in leaves(default)}
+    words = _joined(words, known)
     values = {}
     for flag, text in zip(words, [*words[1:], ""], strict=True):
         if flag.startswith("--config."):  # checked here first: tyro's messages are boxes, ours one line
@@ -354,7 +358,7 @@ def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
     if {"-h", "--help"} & set(words):
         from .gallery.entries import meanings
 
-        comments = meanings(type(default))
+        comments = meanings(default)
     shown = _with_ranges(default, "", comments)
     options = dataclasses.make_dataclass(
         command,
@@ -370,33 +374,46 @@ def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
     return found, chosen
 
 
+def _joined(words: list[str], known: dict[str, Any]) -> list[str]:
+    """The words with `--config.x -1e-3` as `--config.x=-1e-3`: else what begins with a minus would be taken for a flag."""
+    joined: list[str] = []
+    for word in words:
+        leaf = known.get(joined[-1].removeprefix("--config.").replace("-", "_")) if joined else None
+        if leaf is not None and get_origin(unwrapped(leaf.annotation)[0]) is not tuple and re.match(r"-[.\di]", word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
 def _with_ranges(config: Any, prefix: str, comments: dict[str, str]) -> Any:
     """The config as an object that tyro shows with its comments and ranges: "(a whole number of at least 1; default: 64)"."""
-    fields = []
+    from .sweeps.contract.functions import record
+
+    kinds, values = {}, {}
     for name, annotation in annotations(type(config)).items():
-        path, value = prefix + name, getattr(config, name)
-        if dataclasses.is_dataclass(value):
-            nested = _with_ranges(value, f"{path}.", comments)
-            fields.append((name, type(nested), dataclasses.field(default=nested)))
+        path, values[name] = prefix + name, getattr(config, name)
+        if dataclasses.is_dataclass(values[name]):
+            values[name] = _with_ranges(values[name], f"{path}.", comments)
+            kinds[name] = type(values[name])
             continue
         hint = partial("({}; default: {})".format, describe(annotation))
-        shown = tyro.conf.arg(help=comments.get(path, ""), help_behavior_hint=hint)
-        fields.append((name, Annotated[annotation, shown], dataclasses.field(default=value)))
-    return dataclasses.make_dataclass(type(config).__name__, fields, frozen=True)()
+        kinds[name] = Annotated[annotation, tyro.conf.arg(help=comments.get(path, ""), help_behavior_hint=hint)]
+    return record(type(config).__name__, kinds, values)()
 
 
 def _beside(text: str, what: str) -> Any:
     """For a function in a file, file.py:simulate: the object that the file calls `config` or `predict`, or None."""
-    from .sweeps.contract.functions import from_file
+    from .sweeps.contract.functions import from_file, parts
 
-    name, colon, _ = text.partition(":")
-    return getattr(from_file(name), what, None) if colon else None
+    name, function = parts(text)
+    return getattr(from_file(name), what, None) if function else None
 
 
 def _axes(texts: list[str], found: Any, config: Any) -> dict[str, tuple]:
-    """The grid that `--over FIELD=V1,V2` spells; values are JSON (so a list can be one) or plain words."""
+    """The grid that `--over FIELD=V1,V2` spells; a value may be a list, [1, 2], and a text in quotes may hold a comma."""
     from .sweeps import UsageError
-    from .sweeps.contract.config import leaves, parse
+    from .sweeps.contract.config import leaves, parse, split, unquoted
     from .sweeps.errors import unknown
 
     known = {leaf.path: leaf for leaf in leaves(config)}
@@ -410,12 +427,7 @@ def _axes(texts: list[str], found: Any, config: Any) -> dict[str, tuple]:
             raise unknown(f"field of {found.name}", path, known)
         if path in axes:
             raise UsageError(f"over: {path} is given twice; allowed: one list of values a field")
-        words = [word.strip() for word in listed.split(",")]
-        with contextlib.suppress(json.JSONDecodeError):  # a list may be a value, and a quoted text may hold a comma
-            entries = json.loads(f"[{listed}]")
-            if unwrapped(known[path].annotation)[0] is not str or all(isinstance(entry, str) for entry in entries):
-                words = [entry if isinstance(entry, str) else json.dumps(entry) for entry in entries]
-        axes[path] = tuple(parse(path, word, known[path].annotation) for word in words)
+        axes[path] = tuple(parse(path, unquoted(word), known[path].annotation) for word in split(listed))
     return axes
 
 
@@ -428,41 +440,48 @@ def _settings(chosen: _Executed) -> Any:
 
 
 def _reproduce(words: list[str]) -> int:
-    from .sweeps import compare, find, names, sweep
+    from .sweeps import Settings, compare, find, names
+    from .sweeps.api import ask, sweep_plan
+    from .sweeps.contract.request import Request
     from .sweeps.results.report import save_figure
 
     chosen = _parse(Reproduce, words, "reproduce")
-    rows, files = [], []
+    rows, files, stale, lost = [], [], False, 0
     for experiment in map(find, names(chosen.paper)):
-        result = sweep(
-            experiment,
-            experiment.default_config(_offered(experiment, chosen)),
-            seeds=chosen.seeds,
-            over=experiment.grid,
-            root_seed=chosen.root_seed,
-            results=chosen.results,
-            refresh=chosen.refresh,
-        )
+        config = experiment.default_config(_offered(experiment, chosen))
+        asked = Request(experiment, config, experiment.grid, False, chosen.seeds, chosen.root_seed, chosen.results)
+        result, failed = sweep_plan(ask(asked), chosen.refresh, False, Settings())
+        lost += len(failed)
+        stale |= _is_stale(result)
         rows += compare(experiment, result)
         stem = chosen.results / (experiment.name + (f"-{chosen.preset}" if chosen.preset else ""))
         files += save_figure(experiment.name, result, stem)
-    return _verdict(rows, files)
+    return _verdict(rows, files, stale, lost)
 
 
 def _agree(words: list[str]) -> int:
     from .sweeps import UsageError, compare, find, load, names
+    from .sweeps.api import ask, failures
+    from .sweeps.contract.request import Request
+    from .sweeps.errors import EveryCellFailed
+    from .sweeps.results.stock import take_stock
 
     chosen = _parse(Agree, words, "agree")
-    rows = []
+    rows, stale = [], False
     for experiment in map(find, names(chosen.paper)):
         config = experiment.default_config(_offered(experiment, chosen))
         result = load(experiment, config, over=experiment.grid, root_seed=chosen.root_seed, results=chosen.results)
         if result is None:
+            plan = ask(Request(experiment, config, experiment.grid, False, None, chosen.root_seed, chosen.results))
+            failed = failures(plan, take_stock(plan))
+            if len(failed) == len(plan.cells):
+                raise EveryCellFailed(f"{experiment.name}: every cell failed; the first: {failed[0].line}", len(failed))
             raise UsageError(
                 f"{experiment.name}: not (all) computed in {chosen.results}; first: closedform reproduce {chosen.paper}"
             )
+        stale |= _is_stale(result)
         rows += compare(experiment, result)
-    return _verdict(rows, [])
+    return _verdict(rows, [], stale)
 
 
 def _report(words: list[str]) -> int:
@@ -486,27 +505,29 @@ def _report(words: list[str]) -> int:
     chosen = _parse(Report, words, "report")
     if not chosen.results.is_dir():
         raise UsageError(f"results: no folder {chosen.results}; first: closedform reproduce xor")
-    entries = []
+    entries, code = [], 0
     for stored in sorted(
         stored_results(chosen.results, _kept_as(chosen.experiment)), key=lambda stored: stored.experiment.name
     ):
         try:
             entries.append(entry(stored))
         except Exception as error:  # one result that cannot be shown must not hide the others
-            print(f"closedform: {stored.experiment.name} cannot be shown: {type(error).__name__}: {error}", file=sys.stderr)
+            code, why = console.INTERNAL, f"{type(error).__name__}: {error}; {console.kept(error)}"
+            print(f"closedform: {stored.experiment.name} cannot be shown: {why}", file=sys.stderr)
             continue
         print(f"{entries[-1].name}: {entries[-1].verdict}")
-    if not entries:
+    if not entries and not code:
         raise UsageError(f"no results in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
     write_bytes(chosen.output, report(entries, _shown(chosen.results)).encode())
     print(_shown(chosen.output))
-    return 0
+    return code
 
 
 def _kept_as(experiment: str | None) -> str | None:
-    """The name under which results are kept: of a function mine.py:simulate it is mine/simulate."""
-    file, colon, function = (experiment or "").partition(":")
-    return f"{Path(file).stem}/{function}" if colon else experiment
+    """The name under which the results are kept of what was typed, or None for everything."""
+    from .sweeps.contract.functions import kept_as
+
+    return None if experiment is None else kept_as(experiment)
 
 
 def _cite(words: list[str]) -> int:
@@ -542,8 +563,17 @@ def _offered(experiment: Any, chosen: Reproduce | Agree) -> str | None:
     return chosen.preset if chosen.preset in offers[experiment.name] else None
 
 
-def _verdict(rows: list[Any], files: list[Path]) -> int:
+def _is_stale(result: Any) -> bool:
+    """Whether a result was computed by an earlier version of the code."""
+    from .sweeps import provenance
+
+    return bool(getattr(result, "attrs", None)) and provenance(result).get("stale", False)
+
+
+def _verdict(rows: list[Any], files: list[Path], stale: bool, failed: int = 0) -> int:
+    """Print the table and the files; the exit code that they come to."""
     from .sweeps import agrees
+    from .sweeps.results.agreement import FAILED
     from .sweeps.results.report import agreement_table, diverged_lines, worst_first
 
     shown = worst_first(rows)[:_ROWS_SHOWN] if len(rows) > _ROWS_SHOWN else rows
@@ -553,7 +583,12 @@ def _verdict(rows: list[Any], files: list[Path]) -> int:
         print(f"{agreeing} of {len(rows)} rows agree; shown are the {len(shown)} that are worst relative to their allowance")
     for line in [*diverged_lines(rows), *map(_shown, files)]:
         print(line)
-    return 0 if agrees(rows) else 1
+    codes = {
+        console.FAILED: failed > 0 or any(row.verdict == FAILED for row in rows),
+        console.DISAGREES: not agrees(rows),
+        console.STALE: stale,
+    }
+    return console.gravest(code for code, holds in codes.items() if holds)
 
 
 def _shown(path: Path) -> str:
@@ -571,7 +606,7 @@ def _parse(kind: type, words: list[str], command: str) -> Any:
             return tyro.cli(kind, args=words, prog=f"closedform {command}")
     except SystemExit as end:
         if not end.code:
-            raise
+            raise console.HelpShown from None
         inside = [re.sub(r"[│╭╮╰╯]", "", line).strip() for line in box.getvalue().split("\n")]
         inside = inside[1:] if inside and "─" in inside[0] else inside
         message = " ".join(line for line in inside[: next((i for i, line in enumerate(inside) if "──" in line), None)] if line)

@@ -13,8 +13,10 @@ class Config:
 """
 
 import dataclasses
+import enum
 import functools
 import math
+import sys
 import types
 import typing
 from typing import Annotated, Any, NamedTuple
@@ -84,12 +86,11 @@ def is_traced(annotation: Any) -> bool:
 
 def accept(value: Any, annotation: Any) -> Any:
     """The value as the annotation wants it, or `REFUSED`. Raises TypeError for a type that no Config may have."""
-    if type(value).__module__.partition(".")[0] in ("numpy", "jaxlib") and getattr(value, "ndim", None) == 0:
-        value = value.item()  # a number out of an array is a plain number
+    value = plain(value)
     kind, marks = unwrapped(annotation)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Literal:
-        same = (one for one in arguments if type(one) is type(value) and one == value)
+        same = (one for one in arguments if (type(one) is type(value) and one == value) or _is_named(one, value))
         return next(same, REFUSED)
     if origin in (typing.Union, types.UnionType):
         options = (accept(value, option) for option in arguments)
@@ -106,14 +107,31 @@ def accept(value: Any, annotation: Any) -> Any:
         return value if value is None else REFUSED
     if dataclasses.is_dataclass(kind):
         return value if isinstance(value, kind) else REFUSED  # type: ignore[arg-type]
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return next((member for member in kind.__members__.values() if member is value or _is_named(member, value)), REFUSED)
+    if isinstance(value, enum.Enum) and isinstance(value, kind if kind in (int, float, str) else ()):
+        value = value.value  # of an IntEnum or a StrEnum, where a number or a text is wanted
     if isinstance(value, bool) or kind is bool:
         return value if isinstance(value, bool) and kind is bool else REFUSED
     if kind is float:
-        legal = isinstance(value, int | float) and (math.isfinite(value) or (Infinite in marks and value == value))
-        return float(value) if legal and _holds(value, marks) else REFUSED
+        if not isinstance(value, int | float) or (isinstance(value, int) and abs(value) > sys.float_info.max):
+            return REFUSED
+        legal = math.isfinite(value) or (Infinite in marks and value == value)
+        return float(value) + 0.0 if legal and _holds(value, marks) else REFUSED  # -0.0 is 0.0
     if kind in (int, str):
         return value if isinstance(value, kind) and _holds(value, marks) else REFUSED
     raise TypeError(f"a Config holds float, int, bool, str, Literal, tuples of these, or nested Configs; not {annotation!r}")
+
+
+def plain(value: Any) -> Any:
+    """A number out of an array as the plain number that it is; anything else as it is."""
+    of_an_array = type(value).__module__.partition(".")[0] in ("numpy", "jaxlib", "ml_dtypes")
+    return value.item() if of_an_array and getattr(value, "ndim", None) == 0 else value
+
+
+def _is_named(member: Any, name: Any) -> bool:
+    """Whether a text is the name of a member of an Enum: so it is written in files and on the command line."""
+    return isinstance(member, enum.Enum) and isinstance(name, str) and name == member.name
 
 
 def _holds(value: Any, marks: tuple) -> bool:
@@ -145,7 +163,7 @@ def describe(annotation: Any) -> str:
     kind, marks = unwrapped(annotation)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Literal:
-        return " or ".join(repr(argument) for argument in arguments)
+        return " or ".join(argument.name if isinstance(argument, enum.Enum) else repr(argument) for argument in arguments)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(describe(argument) for argument in arguments)
     if origin is tuple:
@@ -153,6 +171,8 @@ def describe(annotation: Any) -> str:
             least = next((mark.min_length for mark in marks if isinstance(mark, MinLen)), 0)
             return f"a list{f' of at least {least}' if least else ''}, each entry {describe(arguments[0])}"
         return "a list of " + ", ".join(describe(argument) for argument in arguments)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return " or ".join(kind.__members__)
     noun = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", types.NoneType: "nothing"}.get(kind)
     if noun is None:
         return f"a {kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else str(kind)

@@ -423,7 +423,7 @@ class Cost(NamedTuple):
 
 
 def kernel_cost(samples: int, keys: int, dtype: str, dim: int, plain: bool) -> Cost:
-    x = sphere_tokens.sample(jax.random.key(0), samples, keys, dim).astype(dtype)
+    x = sphere_tokens.sample(jax.random.key(0, impl="threefry2x32"), samples, keys, dim).astype(dtype)
     before = _peak()
     ours = jax.jit(partial(ridge.gram, attention_kernel.kernel))
     run: Callable[[], Any] = (lambda: plain_attention_kernel(np.asarray(x))) if plain else (lambda: ours(x))

@@ -119,7 +119,7 @@ def prepare_bare(config: Config, seeds: int, steps: int) -> Run:
 
         return jax.lax.fori_loop(0, num_steps, step, two_layer.init(key_init, config.model))
 
-    keys = jax.random.split(jax.random.key(0), seeds)
+    keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), seeds)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     block_size = -(-seeds // cores)
     blocks = [keys[i : i + block_size] for i in range(0, seeds, block_size)]
@@ -152,7 +152,7 @@ def prepare_plain(config: Config, seeds: int, steps: int) -> Run:
         params = two_layer.init(key_init, config.model)
         return jax.lax.scan(step, params, jax.random.split(key_data, steps))[0]
 
-    keys = jax.random.split(jax.random.key(0), seeds)
+    keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), seeds)
     compiled = jax.jit(jax.vmap(train)).lower(keys).compile()
 
     def run():

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..sweeps import prediction, statistics
 from ..sweeps.contract.experiment import ENGINE_FIELDS
-from ..sweeps.results.agreement import swept_axes
+from ..sweeps.results.agreement import swept_axes, texts
 from ..sweeps.results.store import group
 from . import _style
 
@@ -90,8 +90,7 @@ def _panel(panel: Axes, result: xarray.DataTree, field: str) -> None:
 
 def _label(values: xarray.DataArray, axis: str, at: int) -> str:
     """rate = 0.1"""
-    value = values[axis].values[at] if axis in values.coords else at
-    return f"{_words(axis)} = {value:.4g}" if isinstance(value, float | np.floating) else f"{_words(axis)} = {value}"
+    return f"{_words(axis)} = {texts(values[axis].values)[at] if axis in values.coords else at}"
 
 
 def _words(name: str) -> str:

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterSciNotation
 
 from ..sweeps import prediction, statistics
+from ..sweeps.results.agreement import texts as texts  # for the labels of values
 
 if TYPE_CHECKING:
     import xarray
@@ -119,7 +120,7 @@ def _with_markers(axes: Axes) -> list[Any]:
 
 def log_ticks(axis: Axis, values: Any) -> None:
     """Ticks of a logarithmic axis at these values alone, which are those of the points."""
-    axis.set_ticks(values, [f"{value:g}" for value in values])
+    axis.set_ticks(values, texts(values))
     axis.minorticks_off()
 
 

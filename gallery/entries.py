@@ -13,6 +13,7 @@ from ..sweeps import Row, agrees, compare, find_figure, provenance
 from ..sweeps.contract import config
 from ..sweeps.contract.experiment import About
 from ..sweeps.engine.memory import text as bytes_text
+from ..sweeps.results.agreement import texts
 from ..sweeps.results.catalogue import Stored
 from ..sweeps.results.report import diverged_lines, stored_config, worst_first
 from .modules import document
@@ -190,7 +191,7 @@ def _settings(stored: Stored) -> list[Setting]:
     """Every field of the config with its value, or the values that were swept, and the comment beside it."""
     comments = dict.fromkeys(stored.asked["config"], "")
     if stored.known:
-        comments |= meanings(stored.experiment.Config)
+        comments |= meanings(stored.experiment.Config())
     over = stored.asked["over"]
     return [
         Setting(
@@ -210,19 +211,19 @@ def _values(values: list[Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
+    if isinstance(value, float):  # exact: results may differ in this value alone
+        return next(text for text in (*texts([value]), repr(value)) if float(text) == value or value != value)
     return ", ".join(map(_value, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def meanings(kind: type) -> dict[str, str]:
-    """{path: the comment that explains the field}, nested configs included."""
+def meanings(default: Any) -> dict[str, str]:
+    """{path: the comment that explains the field} of a config, nested ones included."""
     found = {}
-    for leaf in config.leaves(kind()):
-        owner, *rest = kind, *leaf.path.split(".")
+    for leaf in config.leaves(default):
+        owner, *rest = default, *leaf.path.split(".")
         for name in rest[:-1]:
-            owner = type(getattr(owner(), name))
-        found[leaf.path] = _comments(owner).get(rest[-1], "")
+            owner = getattr(owner, name)
+        found[leaf.path] = _comments(type(owner)).get(rest[-1], "")
     return found
 
 
@@ -231,7 +232,11 @@ def _comments(kind: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for base in reversed([one for one in kind.__mro__ if dataclasses.is_dataclass(one)]):
         last = ""
-        for line in inspect.getsource(base).split("\n"):
+        try:
+            source = inspect.getsource(base)
+        except (OSError, TypeError):  # it was made of a dict, or in an interpreter
+            continue
+        for line in source.split("\n"):
             code, mark, comment = line.partition("# ")
             name = re.match(r"\s+(\w+):", code)
             if name and mark:
@@ -253,7 +258,7 @@ def _origin(said: dict[str, Any], asked: dict[str, Any]) -> list[tuple[str, str]
         lines += [
             ("time", f"{_time(said['seconds'])} of its threads, added up, compiling included"),
             ("memory", bytes_text(said["memory"]) + " at most in the process" if said.get("memory") else "not recorded"),
-            ("device", said["device"]),
+            ("device", ", ".join(filter(None, (said["device"], said.get("processor"), _cores(said), said.get("flags"))))),
             (
                 "sources",
                 said["sources"] + (f", commit {git['commit'][:10]}{' with changes' if git['dirty'] else ''}" if git else ""),
@@ -261,6 +266,11 @@ def _origin(said: dict[str, Any], asked: dict[str, Any]) -> list[tuple[str, str]
             ("versions", ", ".join(f"{name} {version}" for name, version in said["versions"].items())),
         ]
     return lines
+
+
+def _cores(said: dict[str, Any]) -> str:
+    count = said.get("cores", 0)
+    return f"{count} core{'s' if count > 1 else ''}" if count else ""
 
 
 def _ranges(seeds: list[int]) -> str:

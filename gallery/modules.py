@@ -25,7 +25,7 @@ def names(folder: str) -> list[str]:
 @functools.cache
 def document(name: str) -> str:
     """The docstring of a module."""
-    return ast.get_docstring(ast.parse((ROOT / f"{name}.py").read_text())) or ""
+    return ast.get_docstring(ast.parse((ROOT / f"{name}.py").read_text(encoding="utf-8"))) or ""
 
 
 def sections(name: str) -> dict[str, str]:
@@ -37,14 +37,14 @@ def sections(name: str) -> dict[str, str]:
 
 def code(name: str, functions: list[str]) -> str:
     """The source of some functions of a module, in the order in which they stand there."""
-    text = (ROOT / f"{name}.py").read_text()
+    text = (ROOT / f"{name}.py").read_text(encoding="utf-8")
     nodes = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name in functions]
     return "\n\n\n".join(filter(None, (ast.get_source_segment(text, node) for node in nodes)))
 
 
 def functions(name: str) -> list[str]:
     """The public functions of a module."""
-    body = ast.parse((ROOT / f"{name}.py").read_text()).body
+    body = ast.parse((ROOT / f"{name}.py").read_text(encoding="utf-8")).body
     return [node.name for node in body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
 
 

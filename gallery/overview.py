@@ -41,4 +41,4 @@ def with_table(text: str) -> str:
 
 if __name__ == "__main__":
     readme = Path(__file__).resolve().parent.parent / "README.md"
-    readme.write_text(with_table(readme.read_text()))
+    readme.write_text(with_table(readme.read_text(encoding="utf-8")), encoding="utf-8")

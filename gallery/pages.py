@@ -51,7 +51,7 @@ def report(entries: Iterable[Entry], folder: str) -> str:
             folder=folder,
             version=importlib.metadata.version("closedform"),
             date=datetime.date.today().isoformat(),
-            style="".join((HERE / "static" / f"{name}.css").read_text() for name in ("closedform", "report")),
+            style="".join((HERE / "static" / f"{name}.css").read_text(encoding="utf-8") for name in ("closedform", "report")),
             font=font_face(data_address("font/woff2", FONT.read_bytes())),
         )
     )

@@ -76,7 +76,7 @@ def certify(
     if pattern_count(len(x), max(rank, 1)) <= max_patterns:
         found = _jitted_by_patterns(params, x, y, weight_decay, convex_relu.all_gates(x, max_patterns), loss=loss)
         return found._replace(proof=True)
-    key = jax.random.key(0) if key is None else key
+    key = jax.random.key(0, impl="threefry2x32") if key is None else key
     return _jitted_by_search(params, x, y, weight_decay, key, loss=loss, num_starts=num_starts)._replace(proof=False)
 
 

@@ -13,7 +13,8 @@ Three rooms, in the order in which a request goes through them:
                 their runs) with part (one of them), executor (threads, blocks, chunks), programs (what is compiled),
                 checkpoints, memory, progress, provenance; placeholder (results for the tests)
     results/    what is kept: store (files), states (what was trained), locks, failures, notes (what was asked), stock (which
-                runs are there), merge and loading (one labelled result), agreement (rows), report (table, figure), catalogue
+                runs are there), merge and loading (one labelled result), conditions (whether all runs were computed alike),
+                agreement (rows), report (table, figure), catalogue
     api         run, sweep, load: what is stored is not computed again
     cluster     the same by several processes
 """

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .contract.precision import check_environment
 from .contract.request import RESULTS, Experimental, Plan, Request
 from .engine import provenance
 from .engine.executor import Settings, enable_compilation_cache
@@ -18,7 +19,7 @@ from .errors import EveryCellFailed, UsageError, on_stderr
 from .results import states, store
 from .results.failures import Failure, forget_failures, record_broken, recorded_failures
 from .results.identities import confirmed, identified
-from .results.loading import PASSES, load_plan, mark_stale
+from .results.loading import PASSES, load_plan, tell
 from .results.merge import assemble, merged
 from .results.notes import note_request, tasks_of
 from .results.stock import Stock, own_version, take_stock
@@ -53,7 +54,7 @@ def run(
         failed: dict[int, Failure] = {}
         tree = _complete(plan, refresh, settings, progress, say, failed)
     if tree is None or failed:
-        raise failed[0].error or UsageError(f"{plan.experiment.name}: {failed[0].line}")
+        raise failed[0].error or EveryCellFailed(f"{plan.experiment.name}: {failed[0].line}", 1)
     return tree
 
 
@@ -195,7 +196,7 @@ def _complete(
     failed: dict[int, Failure],
 ) -> xarray.DataTree | None:
     """Compute what is missing, then read it all; `failed` receives the cells that raised. None if there is nothing at all."""
-    settings.checked()
+    settings = settings.checked()
     record_broken(plan)
     for _ in range(PASSES):
         stock = take_stock(plan)
@@ -217,7 +218,7 @@ def _complete(
             say(message)
         if not damaged:
             if tree is not None:
-                mark_stale(tree, plan, stock, shown, say)
+                tell(tree, plan, stock, shown, say)
             return tree
     raise UsageError(f"{plan.home}: files vanish or are damaged again and again; is something else at work in this folder?")
 
@@ -236,6 +237,7 @@ def work(
 ) -> None:
     """Compute what a plan lacks, as one of `tasks` processes; `failed` receives the cells that raised, now or before."""
     store.check_writable(plan.folder)
+    check_environment()
     enable_compilation_cache()
     missing = [version is None for version in stock.versions(plan, refresh)]
     queue = Queue(plan, stock, missing, failed, tasks, say)

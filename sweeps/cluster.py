@@ -8,16 +8,21 @@ through the folder of the results, which all of them must see.
 from __future__ import annotations
 
 import dataclasses
+import enum
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from ..console import utf8
 from .api import ENGINE_DECIDES, ask, failures, work
 from .contract import config as config_
 from .contract.config import hashed
-from .contract.functions import from_file, source_file
+from .contract.functions import from_file
+from .contract.names import parts, source_file
 from .contract.request import RESULTS, Experimental, Plan, Request
 from .engine.executor import Settings
 from .engine.queue import Queue
@@ -128,6 +133,7 @@ class Task:
         """Work, in a thread: the main one has to hear Slurm's signals. Returns how many cells of the sweep have failed."""
         self._job: Queue | None = None
         self._stopped = False
+        utf8(sys.stdout, sys.stderr)
         outcome: dict[str, Any] = {}
 
         def body() -> None:
@@ -156,7 +162,8 @@ class Task:
 
     def _work(self) -> int:
         config, predict = self.asked.config, self.asked.predict
-        built = config_.build(from_file(config["class"]), config["values"]) if "class" in config else config["values"]
+        values = {path: _restored(value) for path, value in config["values"].items()}
+        built = config_.build(from_file(config["class"]), values) if "class" in config else values
         plan = ask(self.asked._replace(config=built, predict=from_file(predict) if isinstance(predict, str) else predict))
         stock = take_stock(plan)
         failed = failures(plan, stock, self.refresh)
@@ -181,14 +188,35 @@ def _portable(plan: Plan) -> dict[str, Any]:
     """The config as plain values; for a function that takes a dataclass also where the dataclass is defined."""
     config = plan.cells[0].config
     of_a_function = plan.experiment.plain and not isinstance(plan.experiment.as_given(config), Mapping)
-    return {"values": config_.as_dict(config), **({"class": _target(type(config))} if of_a_function else {})}
+    values = {leaf.path: _sent(leaf.value) for leaf in config_.leaves(config)}
+    return {"values": values, **({"class": _target(type(config))} if of_a_function else {})}
+
+
+class _Member(NamedTuple):
+    """A member of an Enum that stands in a file which the other process has not imported yet."""
+
+    kind: str
+    name: str
+
+
+def _sent(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_sent, value))
+    return _Member(_target(type(value)), value.name) if isinstance(value, enum.Enum) else value
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, _Member):
+        return from_file(value.kind)[value.name]
+    return tuple(map(_restored, value)) if isinstance(value, tuple) else value
 
 
 def _target(thing: Any) -> str:
     """How another process finds an experiment: its name, or its file (and function)."""
     if isinstance(thing, str):
-        name, colon, function = thing.partition(":")
-        return f"{Path(name).resolve()}{colon}{function}" if ".py" in thing else thing
+        name, function = parts(thing)
+        file = Path(os.path.expanduser(name)).resolve()
+        return f"{file}:{function}" if function else str(file) if name.endswith(".py") else thing
     if isinstance(thing, ModuleType):
         file = getattr(thing, "__file__", None)
         if thing.__name__.partition(".")[0] == __name__.partition(".")[0]:

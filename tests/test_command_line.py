@@ -128,16 +128,16 @@ def test_sweep_prints_the_table_and_status_what_was_asked(capsys, tmp_path):
     assert capsys.readouterr().out == "no sweeps in results of nothing\n"
 
 
-def test_the_exit_code_of_a_sweep_says_how_many_cells_failed(capsys):
+def test_the_exit_code_of_a_sweep_says_that_cells_failed(capsys):
     from zoo import fragile
 
     asked = f"sweep {fragile.__file__} --over size=4,7,8 --seeds 2"
-    assert closedform(asked) == 102
+    assert closedform(asked) == 3
     captured = capsys.readouterr()
     assert "2 of 3 cells failed; --retry-failed runs them again" in captured.err
     assert "size=7: ValueError: size 7 cannot be had" in captured.err
     assert "agrees" in captured.out
-    assert closedform(f"{asked} --retry-failed") == 102
+    assert closedform(f"{asked} --retry-failed") == 3
     capsys.readouterr()
     assert closedform("status") == 0
     assert "size=8: failed, ValueError: size 8 cannot be had" in capsys.readouterr().out
@@ -146,13 +146,13 @@ def test_the_exit_code_of_a_sweep_says_how_many_cells_failed(capsys):
 def test_a_run_that_raises_is_told_in_one_line(capsys):
     from zoo import fragile
 
-    assert closedform(f"run {fragile.__file__} --config.size 7") == 101
+    assert closedform(f"run {fragile.__file__} --config.size 7") == 3
     said = capsys.readouterr().err
     assert (
         said
         == "closedform: fragile failed: ValueError: size 7 cannot be had; its traceback is kept in results/fragile/failed\n"
     )
-    assert closedform(f"sweep {fragile.__file__} --over size=7,8") == 102
+    assert closedform(f"sweep {fragile.__file__} --over size=7,8") == 3
 
 
 def test_flags_in_either_spelling(capsys, tmp_path):
@@ -169,6 +169,46 @@ def test_flags_in_either_spelling(capsys, tmp_path):
     assert json.loads(path.read_text())["over"] == {"name": ["1e5", "2e5"]}
     assert closedform("run xor/phases --preset=huge") == 2
     assert "unknown preset of xor/phases 'huge'" in capsys.readouterr().err
+
+
+NAMED = """
+import enum
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+config = {"lambda": 0.1, "colour": Colour.RED, "note": None, "levels": (1, 2.5), "size": 2}
+
+def simulate(key, config):
+    return config["lambda"] * config["colour"].value * config["size"] * sum(config["levels"])
+
+def predict(config):
+    return simulate(None, config)
+"""
+
+
+def test_what_is_typed_for_sweep_is_typed_for_status_and_report(tmp_path, capsys, monkeypatch):
+    """One name for all commands, in a file with dots and behind a tilde; and every kind of value, as a person spells it."""
+    (tmp_path / "my.own.py").write_text(NAMED)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    name = "~/my.own.py:simulate"
+    values = "--config.lambda -.5e3 --config.colour BLUE --config.note why --config.levels -1. +2 --config.size +4"
+    assert closedform(f"run {name} {values} --seeds 2") == 0
+    shown = capsys.readouterr().out
+    assert "my/own/simulate" in shown
+    assert "-4000" in shown
+    assert closedform(f"sweep {name} --over lambda=1000001,+1000002. --over colour=RED,BLUE --over note=None,.5 --seeds 2") == 0
+    shown = capsys.readouterr().out
+    assert [f"lambda={value}, colour=RED, note=None" in " ".join(shown.split()) for value in (1000001, 1000002)] == [True, True]
+    assert closedform("report ~/my.own.py") == 0
+    assert capsys.readouterr().out.count("my/own/simulate: agrees") == 2
+    assert closedform(f"status {name}") == 0
+    assert "lambda=1000002.0, colour=BLUE, note=0.5: done" in capsys.readouterr().out
+    assert closedform(f"report {name}") == 0
+    assert capsys.readouterr().out.count("my/own/simulate: agrees") == 2
+    assert closedform(f"run {name} --help") == 0
+    assert "RED or BLUE; default: RED" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_large_agreement_table_shows_its_worst(capsys, monkeypatch):
@@ -192,7 +232,7 @@ def test_reproduce_then_agree_computes_nothing_twice(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "code"), [("agrees", 0), ("DISAGREES", 1), ("no verdict (1 seed)", 0), ("no verdict (failed)", 1)]
+    ("verdict", "code"), [("agrees", 0), ("DISAGREES", 1), ("no verdict (1 seed)", 0), ("no verdict (failed)", 3)]
 )
 def test_a_disagreement_is_exit_code_1(verdict, code, monkeypatch, capsys):
     row = sweeps.Row("a/b", "", "x", "", 1.0, 2.0, 0.1, 0.4, 1, 0, 8, (3,), verdict)

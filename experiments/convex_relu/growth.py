@@ -89,9 +89,11 @@ def _data(
 def _grown(num_samples: int, dim: int, weight_decay_share: float, rtol: float) -> _Grown:
     """One data set and its optimum. Growing is driven by Python: it runs while the experiment is traced, and once."""
     with jax.core.eval_context(), jax.enable_x64(True):
-        x, y, largest = _data(jax.random.key(2022), jax.random.key(0), num_samples, dim)
+        x, y, largest = _data(
+            jax.random.key(2022, impl="threefry2x32"), jax.random.key(0, impl="threefry2x32"), num_samples, dim
+        )
         weight_decay = weight_decay_share * largest
-        grown = growth.grow(jax.random.key(1), x, y, weight_decay, rtol=rtol, max_rounds=_ROUNDS)
+        grown = growth.grow(jax.random.key(1, impl="threefry2x32"), x, y, weight_decay, rtol=rtol, max_rounds=_ROUNDS)
         lines = np.array([(line.objective, line.bound) for line in grown.rounds])
         rounds = np.pad(lines, [(0, _ROUNDS - len(lines)), (0, 0)], mode="edge")
         objective, bound = float(grown.certificate.objective), float(grown.certificate.bound)

@@ -83,7 +83,7 @@ def predict(config: Config) -> Result:
             key_noise, neurons, config.learning_rate, config.error, config.max_steps, dim=dim, batch_size=batch_size
         )
 
-    keys = jax.random.split(jax.random.key(0), config.num_draws)
+    keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), config.num_draws)
     return Result(jnp.mean(jax.vmap(steps)(keys)) * batch_size / dim)
 
 

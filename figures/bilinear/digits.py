@@ -62,4 +62,4 @@ def _values(result, name):
 
 
 def _of(arm, config, name):
-    return f"{float(arm.get(name, operator.attrgetter(name)(config))):g}"
+    return _style.texts([float(arm.get(name, operator.attrgetter(name)(config)))])[0]

@@ -8,9 +8,11 @@ def draw(result, config):
     noise = result["simulation"]["noise_std"].values
     figure, (left, middle, right) = _style.panels(columns=3)
     isotropic = prediction(result, "interaction", "prediction_isotropic")
-    for index, variance in enumerate(config.variances):
+    for index in range(len(config.variances)):
         diagonal = {"row": index, "column": index}
-        _style.compare(left, noise, result, "interaction", index, f"variance {variance:g}", at=diagonal)
+        _style.compare(
+            left, noise, result, "interaction", index, f"variance {_style.texts(config.variances)[index]}", at=diagonal
+        )
         _style.theory(left, noise, isotropic.sel(diagonal), index, linestyle=":", linewidth=0.8)
         _style.compare(right, noise, result, "linear", index, at={"row": index})
     _style.compare(middle, noise, result, "constant")

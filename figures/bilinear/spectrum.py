@@ -7,13 +7,13 @@ from .. import _style
 def draw(result, config):
     ratios, bins = (result["simulation"][axis].values for axis in ("ratio", "bin"))
     figure, panels = _style.panels(columns=len(ratios) + 1)
-    for axes, ratio in zip(panels, ratios, strict=False):
+    for axes, ratio, text in zip(panels, ratios, _style.texts(ratios), strict=False):
         at = {"ratio": ratio}
         edge = float(prediction(result, "edge").sel(at))
         _style.compare(axes, edge * bins, result, "mass", at=at, drawstyle="steps-mid")
         for side in (-edge, edge):
             axes.axvline(side, color="0.6", linewidth=0.7, zorder=0)
-        axes.set(title=f"$h/d$ = {ratio:g}", xlabel="eigenvalue (lines: edges)", yscale="log")
+        axes.set(title=f"$h/d$ = {text}", xlabel="eigenvalue (lines: edges)", yscale="log")
     _style.decades(*panels)
     panels[0].set_ylabel("share of eigenvalues in a bin")
     last = panels[-1]

@@ -15,7 +15,13 @@ def draw(result, config):
         cell = dict(rho=rho, seed=simulated["seed"].values[0])
         colour = _style.COLOURS[index]
         error = simulated["error"].sel(cell).values
-        left.plot(iterations, np.maximum(error, 1e-12), color=colour, label=f"$\\rho$ = {rho:g}", linewidth=0.9)
+        left.plot(
+            iterations,
+            np.maximum(error, 1e-12),
+            color=colour,
+            label=f"$\\rho$ = {_style.texts(penalties)[index]}",
+            linewidth=0.9,
+        )
         proved = simulated["proved"].sel(cell).values
         left.plot(iterations, np.maximum(proved, 1e-12), color=colour, linewidth=0.7, linestyle=":")
         rate = float(prediction(result, "rate").sel(rho=rho))

@@ -43,7 +43,7 @@ def draw(result, config):
         _panels.measured(axes, depths, found("everything", cell), everything, "all side by side", linestyle=":")
         slope("everything_slope", cell, everything, everything + shift)
         length = cell.get(LENGTH, config.model.correlation_length)
-        title = "independent layers" if length == 0 else f"smooth in depth, correlation length {length:g}"
+        title = "independent layers" if length == 0 else f"smooth in depth, correlation length {_style.texts([length])[0]}"
         axes.set(title=title, ylabel="mean change of the output")
     misses.plot(depths, 1 / depths, color="0.6", linewidth=0.7, zorder=0, label="$1/L$")
     misses.set(title=changes[0].get_title(), ylabel="part that the leading term misses")

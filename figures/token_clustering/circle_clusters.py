@@ -15,7 +15,7 @@ def draw(result, config):
     for axes, (flow, title) in zip(panels[0], FLOWS.items(), strict=True):
         for index, beta in enumerate(betas):
             at = {"flow": flow, "beta": beta}
-            _style.compare(axes, modes, result, "growth", index, f"$\\beta$ = {beta:g}", at)
+            _style.compare(axes, modes, result, "growth", index, f"$\\beta$ = {_style.texts(betas)[index]}", at)
             _style.theory(axes, modes, naive.sel(at), index, linestyle=":", linewidth=0.7)
         axes.set(title=title, xlabel="mode $k$, periods round the circle", ylabel="growth rate $\\sigma_k$", ylim=(0, None))
     panels[0, 0].plot([], [], color="0.35", linestyle=":", linewidth=0.7, label="$\\sigma_k/k$")

@@ -15,7 +15,7 @@ def draw(result, config):
         for axes, flow in zip(row, ("SA", "USA"), strict=True):
             for index, beta in enumerate(config.betas):
                 at = {"flow": flow, "beta": beta}
-                _style.compare(axes, times, result, field, index, f"$\\beta$ = {beta:g}", at)
+                _style.compare(axes, times, result, field, index, f"$\\beta$ = {_style.texts(config.betas)[index]}", at)
                 if flow == "SA":
                     _style.theory(axes, times, rival.sel(at), index, linestyle=":")
             axes.set(ylabel=label, yscale="log")

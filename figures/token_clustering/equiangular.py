@@ -12,19 +12,23 @@ def draw(result, config):
     for axes, (flow, title) in zip(panels[0], FLOWS.items(), strict=True):
         for index, beta in enumerate(betas):
             at = {"flow": flow, "beta": beta}
-            _style.compare(axes, simulated["record"].values, result, "gamma", index, f"$\\beta$ = {beta:g}", at)
+            _style.compare(
+                axes, simulated["record"].values, result, "gamma", index, f"$\\beta$ = {_style.texts(betas)[index]}", at
+            )
         axes.set(title=title, xlabel=f"time  (until $\\gamma$ = {config.end:g})", ylabel="inner product $\\gamma$")
     left, right = panels[1]
     for index, level in enumerate(config.levels):
         for flow, style in (("SA", "-"), ("USA", "--")):
-            label = f"$\\gamma$ = {level:g}" if flow == "SA" else None
+            label = f"$\\gamma$ = {_style.texts(config.levels)[index]}" if flow == "SA" else None
             _style.compare(left, betas, result, "hitting", index, label, {"flow": flow, "level": level}, linestyle=style)
     left.set(xlabel="inverse temperature $\\beta$", ylabel="hitting time", yscale="log")
     left.plot([], [], color="0.35", linestyle="--", label="USA, time $\\times e^\\beta$")
     left.legend()
     layers, continuous = range(config.num_layers + 1), prediction(result, "layers", "prediction_continuous")
     for index, size in enumerate(config.step_sizes):
-        _style.compare(right, layers, result, "layers", index, f"$\\eta$ = {size:g}", {"size": size})
+        _style.compare(
+            right, layers, result, "layers", index, f"$\\eta$ = {_style.texts(config.step_sizes)[index]}", {"size": size}
+        )
         _style.theory(right, layers, continuous.sel(size=size), index, linestyle=":")
     right.plot([], [], color="0.35", linestyle=":", label="as if continuous")
     right.set(xlabel="layer", ylabel="inner product", title=f"layers, $\\beta$ = {config.layer_beta:g}", ylim=(-0.05, 1.4))

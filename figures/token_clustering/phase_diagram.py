@@ -46,9 +46,10 @@ def _shown(betas):
 
 def _means(axes, result, cell):
     limit, (mean, error) = prediction(result, "mean", "prediction_limit"), statistics(result, "mean")
-    for index, beta in enumerate(_shown(mean["beta"])):
+    betas = _shown(mean["beta"])
+    for index, beta in enumerate(betas):
         at = {**cell, "beta": beta}
-        _style.theory(axes, mean["record"], limit.sel(at), index, f"$\\beta$ = {beta:g}")
+        _style.theory(axes, mean["record"], limit.sel(at), index, f"$\\beta$ = {_style.texts(betas)[index]}")
         _style.simulation(axes, mean["record"], (mean.sel(at), error.sel(at)), index)
     axes.set(xlabel="time", ylabel="mean inner product", ylim=(-0.05, 1.05))
 
@@ -63,9 +64,17 @@ def _errors(axes, result, cell):
     error, standard_error = _off(result, cell, "scaled_mean")
     half = {"record": slice(error.sizes["record"] // 2 + 1)}  # later all pairs have come together
     error, standard_error = error.isel(half), standard_error.isel(half)
-    for index, beta in enumerate(_shown(error["low"])):
+    betas = _shown(error["low"])
+    for index, beta in enumerate(betas):
         _style.simulation(axes, error["record"], (error.sel(low=beta), standard_error.sel(low=beta)), index)
-        axes.plot([], [], _style.MARKERS[index], color=_style.COLOURS[index], label=f"$\\beta$ = {beta:g}", mfc="white")
+        axes.plot(
+            [],
+            [],
+            _style.MARKERS[index],
+            color=_style.COLOURS[index],
+            label=f"$\\beta$ = {_style.texts(betas)[index]}",
+            mfc="white",
+        )
     axes.plot(error["record"], np.zeros(error.sizes["record"]), color="0.35", linewidth=0.8, zorder=1)
     axes.set(xlabel="time", ylabel="$d$ (mean $- \\gamma$)/$(1 + \\beta^2)$")
     axes.legend(markerscale=0.6)

@@ -8,10 +8,11 @@ def draw(result, config):
     simulated = result["simulation"]
     weights = simulated["process.own_weight"].values
     lines = (("discussed", "after discussion", "-"), ("ceiling", f"all {2 * config.process.num_voters} votes at once", "--"))
-    for index, p in enumerate(simulated["process.competence"].values):
+    competences = simulated["process.competence"].values
+    for index, p in enumerate(competences):
         for field, _, dash in lines:
             _style.compare(panel, weights, result, field, index, at={"process.competence": p}, linestyle=dash)
-        panel.plot([], [], color=_style.COLOURS[index], label=f"p = {p:g}")
+        panel.plot([], [], color=_style.COLOURS[index], label=f"p = {_style.texts(competences)[index]}")
     for _, label, dash in lines:
         panel.plot([], [], color="0.35", linestyle=dash, label=label)
     panel.set(xlabel="weight $w$ of the own fresh vote", ylabel="share decided right")

@@ -12,7 +12,7 @@ def draw(result, config):
     sizes = fan_in[:, None] ** np.array(config.num_layers)
     order = np.argsort(sizes, axis=None)
     figure, panels = _style.panels(columns=len(competences), squeeze=False)
-    for panel, p in zip(panels[0], competences, strict=True):
+    for panel, p, text in zip(panels[0], competences, _style.texts(competences), strict=True):
 
         def flat(values, p=p):
             return values.sel({"process.competence": p}).transpose("process.fan_in", ...).values.ravel()[order]
@@ -22,7 +22,7 @@ def draw(result, config):
         for index, k in enumerate(config.num_layers, start=1):
             here = {"process.competence": p, "num_layers": k}
             _style.compare(panel, fan_in**k, result, "tree", index, f"tree of {k} layers", here)
-        panel.set(xscale="log", xlabel="votes $n$", title=f"competence p = {p:g}")
+        panel.set(xscale="log", xlabel="votes $n$", title=f"competence p = {text}")
         panel.tick_params(axis="x", which="minor", labelbottom=False)
     panels[0, 0].set(ylabel="share decided right")
     _style.legend(panels[0, 0], simulated.sizes["seed"], "exact", above=True, point="votes drawn", ncols=5)

@@ -6,9 +6,10 @@ from .. import _style
 
 def draw(result, config):
     figure, panel = _style.panels(height=2.6)
-    for index, rho in enumerate(result["simulation"]["process.correlation"].values):
+    correlations = result["simulation"]["process.correlation"].values
+    for index, rho in enumerate(correlations):
         here = {"process.correlation": rho}
-        _style.compare(panel, config.num_votes, result, "accuracy", index, f"ρ = {rho:g}", here)
+        _style.compare(panel, config.num_votes, result, "accuracy", index, f"ρ = {_style.texts(correlations)[index]}", here)
         limit = float(prediction(result, "accuracy", "prediction_limit").sel(here)[0])
         panel.axhline(limit, color=_style.COLOURS[index], linewidth=0.8, linestyle="--", zorder=1)
     panel.plot([], [], color="0.5", linewidth=0.8, linestyle="--", label="infinitely many votes")

@@ -134,5 +134,5 @@ def _merged(params: Params, config: Config) -> "dict[str, Any]":
     """The layers of flax with their parameters."""
     from flax import nnx
 
-    structure = nnx.split(nnx.eval_shape(lambda: _layers(jax.random.key(0), config)))[0]
+    structure = nnx.split(nnx.eval_shape(lambda: _layers(jax.random.key(0, impl="threefry2x32"), config)))[0]
     return nnx.merge(structure, params.layers)

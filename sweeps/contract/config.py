@@ -8,9 +8,12 @@ contract.py), is *static*: it fixes shapes and branches, and each value of it is
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import hashlib
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -74,12 +77,30 @@ def _rebuild(config: Any, nested: Mapping[str, Any], prefix: str = "") -> Any:
         raise UsageError(f"{prefix.rstrip('.') or 'config'}: {error}") from error
 
 
-def validate(config: Any) -> None:
-    """Raise `UsageError` if a value of `config` has another type than its annotation, or a float is not finite."""
+def validate(config: Any) -> Any:
+    """The config with its values as their annotations want them: numbers out of arrays plain, lists as tuples, -0.0 as 0.0.
+
+    Raises `UsageError` if a value has another type than its annotation, or a float is not finite.
+    """
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         raise UsageError(f"a config is an instance of the experiment's Config dataclass; got {config!r}")
+    changed = {}
     for leaf in leaves(config):
-        checked(leaf.path, leaf.value, leaf.annotation)
+        value = checked(leaf.path, leaf.value, leaf.annotation)
+        if type(value) is not type(leaf.value) or repr(value) != repr(leaf.value):
+            changed[leaf.path] = value
+    return replace(config, changed) if changed else config
+
+
+_FLOAT32 = 1.1754943508222875e-38, 3.4028234663852886e38  # the smallest and the largest normal number in float32
+
+
+def check_float32(config: Any) -> None:
+    """Raise `UsageError` if a traced value would be infinite, or nothing at all, in a simulation in float32."""
+    for path, value in traced_values(config).items():
+        if value and not math.isinf(value) and not _FLOAT32[0] <= abs(value) <= _FLOAT32[1]:
+            allowed = f"0, or {_FLOAT32[0]:.3g} to {_FLOAT32[1]:.3g} in size, where the simulation is float32"
+            raise UsageError(f"{path}: got {value!r}; allowed: {allowed} (more in float64, by a field dtype)")
 
 
 def checked(path: str, value: Any, annotation: Any) -> Any:
@@ -95,17 +116,59 @@ def checked(path: str, value: Any, annotation: Any) -> Any:
 
 def parse(path: str, text: str, annotation: Any) -> Any:
     """The value that `text` (one command-line word) spells for a field of this annotation, or a `UsageError`."""
-    kind, _ = unwrapped(annotation)
-    if kind is str:
-        return text
-    words = {"True": True, "true": True, "False": False, "false": False, "None": None}
-    try:
-        value = words[text] if text in words else json.loads(text)
-    except json.JSONDecodeError:
-        value = text
-    if isinstance(value, int) and not isinstance(value, bool) and kind is float:
+    kind = unwrapped(annotation)[0]
+    value = text if kind is str else _spelled(text)
+    if value != text and accept(value, annotation) is REFUSED and accept(text, annotation) is not REFUSED:
+        value = text  # Literal["1", "2"]
+    if type(value) is int and kind is float and abs(value) < 1e300:
         value = float(value)
     return checked(path, value, annotation)
+
+
+_WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None, "inf": math.inf}
+_WORDS |= {"-inf": -math.inf, "Infinity": math.inf, "-Infinity": -math.inf}
+_WHOLE, _NUMBER = re.compile(r"[+-]?[0-9]{1,4000}"), re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|.', re.DOTALL)  # a quoted text, or one character
+
+
+def _spelled(text: str) -> Any:
+    """The number, truth value, None, list or text that a word spells: .5, 1., +1, None, [1, 2], "quoted" or anything else."""
+    text = text.strip()
+    if text in _WORDS:
+        return _WORDS[text]
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if text[:1] + text[-1:] in ("[]", "()") and len(text) < 10_000:
+        return tuple(map(_spelled, split(text[1:-1])))
+    return unquoted(text)
+
+
+def split(text: str) -> list[str]:
+    """The words between commas; a comma inside of brackets or quotes is part of its word.
+
+    >>> split('1, [2, 3], "a, b"')
+    ['1', '[2, 3]', '"a, b"']
+    """
+    words, depth = [""], 0
+    for piece in _PIECE.findall(text):
+        depth += (piece in "[(") - (piece in "])")
+        if piece == "," and depth == 0:
+            words.append("")
+        else:
+            words[-1] += piece
+    words = [word.strip() for word in words]
+    return words if words != [""] else []
+
+
+def unquoted(text: str) -> str:
+    """A text in double quotes without them, as JSON reads it; another text as it is."""
+    try:
+        value = json.loads(text) if text[:1] == '"' else text
+    except ValueError:
+        return text
+    return value if isinstance(value, str) else text
 
 
 def traced_values(config: Any) -> dict[str, float]:
@@ -115,12 +178,20 @@ def traced_values(config: Any) -> dict[str, float]:
 
 def static_key(config: Any) -> str:
     """A text equal for two configs exactly if one compiled program serves both."""
-    return json.dumps([type(config).__qualname__, {leaf.path: leaf.value for leaf in leaves(config) if not leaf.traced}])
+    static = {leaf.path: _written(leaf.value) for leaf in leaves(config) if not leaf.traced}
+    return json.dumps([type(config).__qualname__, static])
 
 
 def as_dict(config: Any) -> dict[str, Any]:
     """All values of `config` as `{path: value}`; what the result file stores and its name is hashed from."""
-    return {leaf.path: leaf.value for leaf in leaves(config)}
+    return {leaf.path: _written(leaf.value) for leaf in leaves(config)}
+
+
+def _written(value: Any) -> Any:
+    """A value as files have it: a member of an Enum by its name."""
+    if isinstance(value, tuple | list):
+        return tuple(map(_written, value))
+    return value.name if isinstance(value, enum.Enum) else value
 
 
 def build(kind: type, values: Mapping[str, Any], prefix: str = "") -> Any:

@@ -22,10 +22,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ...contract import Tolerance
+from ...contract import Tolerance, plain
 from ..errors import UsageError, unknown
 from . import config as config_
 from . import sources
+from .names import kept_as
 
 ENGINE_FIELDS = ("diverged", "failed", "stored")  # that the engine adds to what an experiment measures
 _PACKAGE = __name__.split(".")[0]
@@ -91,7 +92,8 @@ class Experiment(NamedTuple):
 
     def labels(self, config: Any) -> dict[str, tuple]:
         """`{axis: values}`, numbers or words, that label the points of an axis; without labels points are counted."""
-        return {} if self.labelled is None else {axis: tuple(values) for axis, values in self.labelled(config).items()}
+        stated = {} if self.labelled is None else self.labelled(config)
+        return {axis: tuple(map(plain, values)) for axis, values in stated.items()}
 
     def default_config(self, preset: str | None = None) -> Any:
         """`Config()` with the named preset applied ("quick" is QUICK)."""
@@ -182,8 +184,7 @@ def find(experiment: str | ModuleType) -> Experiment:
     Raises `UsageError` for an unknown name (with the nearest ones) and for a module that breaks the contract.
     """
     if isinstance(experiment, ModuleType):
-        name = experiment.__name__.removeprefix(f"{_PACKAGE}.experiments.").replace(".", "/")
-        return from_module(experiment, name)
+        return from_module(experiment, kept_as(experiment))
     if experiment not in names():
         raise unknown("experiment", experiment, names())
     with sources.watched():
@@ -319,7 +320,7 @@ def labels_of(experiment: Experiment, config: Any) -> dict[str, tuple]:
         raise unknown(f"axis in {experiment.name}.labels", min(strangers), axes)
     for axis, values in labels.items():
         words = all(isinstance(value, str) for value in values)
-        numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+        numbers = all(isinstance(value, int | float) and abs(value) < 2**63 for value in values)
         if not (words or numbers) or len(set(values)) < len(values):
             raise UsageError(f"{experiment.name}: labels of {axis}: got {values!r}; allowed: distinct numbers or words")
     return labels

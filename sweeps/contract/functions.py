@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import importlib.util
 import inspect
+import keyword
+import operator
+import os
 import sys
 import typing
 from collections.abc import Callable, Mapping
@@ -14,14 +18,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from ...contract import Tolerance
+from ...contract import Tolerance, plain
 from ..errors import UsageError, unknown
 from . import config as config_
 from . import sources
 from .config import hashed
 from .experiment import Experiment, checked, fields_of
+from .names import FILE, kept_as, parts, source_file
 from .precision import KEYS, precision, wants_float64
 
 _ONLY = "value"  # the name of the result of a function that returns one array
@@ -38,24 +44,25 @@ def as_experiment(
         raise UsageError(f"experiment: got {simulate!r}; allowed: a name, a module, or a function simulate(key, config)")
     given = _given(simulate, config)
     if isinstance(given, Mapping):
+        given = {name: plain(value) for name, value in given.items()}
         kinds = tuple((name, _kind(name, value)) for name, value in given.items())
-        made = _from_dict(kinds)
-        chosen, unwrap = made(**given), _as_dict
+        chosen, unwrap = _from_dict(kinds)(**given), _as_dict
     else:
         chosen, unwrap = given, _unchanged
-    config_.validate(chosen)
+    chosen = config_.validate(chosen)
     return _experiment(simulate, predict, type(chosen), chosen, unwrap)._replace(asked_by_name=asked_by_name), chosen
 
 
 def from_file(text: str) -> Any:
     """The module of a Python file, `my_paper.py`, or a function of it, `my_model.py:simulate`. The file is executed."""
-    name, colon, function = text.partition(":")
-    path = Path(name).resolve()
+    name, function = parts(text)
+    path = Path(os.path.expanduser(name)).resolve()
     if path.suffix != ".py" or not path.is_file():
         raise UsageError(f"experiment: got {text!r}; allowed: the path of a Python file, or of one and a function (file.py:f)")
     known_as, named = path.stem, sys.modules.get(path.stem)
-    if known_as in sys.stdlib_module_names or (named is not None and getattr(named, "__file__", None) != str(path)):
-        known_as = f"{path.stem}_{hashed(str(path), 8)}"  # a file may be called random.py
+    taken = known_as in sys.stdlib_module_names or (named is not None and getattr(named, "__file__", None) != str(path))
+    if taken or "." in known_as:
+        known_as = f"{path.stem.replace('.', '_')}_{hashed(str(path), 8)}"  # a file may be called random.py
     if known_as not in sys.modules:
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))  # it finds what lies beside it
@@ -63,14 +70,17 @@ def from_file(text: str) -> Any:
         assert specification is not None
         assert specification.loader is not None
         module = sys.modules[known_as] = importlib.util.module_from_spec(specification)
+        vars(module)[FILE] = path
         try:
             with sources.watched():
                 specification.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             del sys.modules[known_as]
+            if not isinstance(error, Exception | SystemExit):
+                raise
             raise UsageError(f"{name}: cannot be imported ({type(error).__name__}: {error})") from error
     module = sys.modules[known_as]
-    if not colon:
+    if not function:
         return module
     if not callable(getattr(module, function, None)):
         callables = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == known_as]
@@ -95,18 +105,47 @@ def _given(simulate: Callable, config: Any) -> Any:
     raise UsageError(f"config: got {config!r}; allowed: a dataclass of plain values or a dict of them, {{name: value}}")
 
 
-def _kind(name: str, value: Any) -> type:
-    for kind in (bool, int, float, str):
+def _kind(name: str, value: Any) -> Any:
+    for kind in (enum.Enum, bool, int, float, str):
         if isinstance(value, kind):
-            return kind
+            return type(value) if kind is enum.Enum else kind
+    if value is None:
+        return None | bool | int | float | str  # it says nothing of what else the field may be
     if isinstance(value, tuple | list) and value:
-        return tuple[_kind(name, value[0]), ...]  # type: ignore[return-value]
-    raise UsageError(f"config.{name}: got {value!r}; allowed: a float, an int, a bool, a text, or a tuple of these")
+        kinds = dict.fromkeys(_kind(name, plain(entry)) for entry in value)
+        kind = float if set(kinds) == {int, float} else functools.reduce(operator.or_, kinds)
+        return tuple[kind, ...]
+    raise UsageError(
+        f"config.{name}: got {value!r}; allowed: a float, an int, a bool, a text, None, an Enum, or a tuple of these"
+    )
 
 
 @functools.lru_cache(maxsize=256)
-def _from_dict(kinds: tuple[tuple[str, type], ...]) -> type:
-    return dataclasses.make_dataclass("Config", kinds, frozen=True)
+def _from_dict(kinds: tuple[tuple[str, Any], ...]) -> type:
+    return record("Config", dict(kinds), {})
+
+
+def record(name: str, kinds: Mapping[str, Any], defaults: Mapping[str, Any]) -> type:
+    """A frozen dataclass, whatever its fields are called: `lambda` is no name in Python, but it is one in papers."""
+    if not any(map(keyword.iskeyword, kinds)):
+        fields = [
+            (path, kind, *([dataclasses.field(default=defaults[path])] if path in defaults else []))
+            for path, kind in kinds.items()
+        ]
+        return dataclasses.make_dataclass(name, fields, frozen=True)
+
+    def start(self: Any, **values: Any) -> None:
+        values = {**defaults, **values}
+        if set(values) != set(kinds):
+            raise TypeError(f"{name} has the fields {', '.join(kinds)}; got {', '.join(values)}")
+        for field, value in values.items():
+            object.__setattr__(self, field, value)
+
+    def text(self: Any) -> str:
+        return f"{name}({', '.join(f'{field}={getattr(self, field)!r}' for field in kinds)})"
+
+    made = type(name, (), {"__annotations__": dict(kinds), "__init__": start, "__repr__": text, **defaults})
+    return dataclasses.dataclass(init=False, repr=False, eq=False, frozen=True)(made)
 
 
 def _as_dict(config: Any) -> dict[str, Any]:
@@ -120,29 +159,33 @@ def _unchanged(config: Any) -> Any:
 def _experiment(simulate: Callable, predict: Callable | None, kind: type, default: Any, unwrap: Callable) -> Experiment:
     floats = config_.traced_values(default)
 
-    def shapes(function: Callable, *lead: Any) -> Any:
-        """What the function returns, by name, without computing it."""
-        wanted = jax.eval_shape(lambda *a: function(*a[:-1], unwrap(config_.with_traced(default, a[-1]))), *lead, floats)
-        return _named(function, wanted)
+    def shapes(function: Callable, float64: bool, *lead: Any) -> dict[str, int]:
+        """How many axes each array has that the function returns, by name, without computing it."""
+
+        def named(*arguments: Any) -> dict[str, Any]:
+            *lead, values = arguments
+            return _named(function, function(*lead, unwrap(config_.with_traced(default, values))))
+
+        with precision(float64):
+            return {name: leaf.ndim for name, leaf in jax.eval_shape(named, *lead, floats).items()}
 
     def predicted_names(predict: Callable) -> frozenset[str]:
         try:
-            return frozenset(shapes(predict))
+            return frozenset(shapes(predict, True))
         except UsageError:
             raise
         except Exception as error:
             try:  # it wants plain numbers
-                return frozenset(_named(predict, predict(unwrap(default))))
+                with precision(True):
+                    return frozenset(_named(predict, predict(unwrap(default))))
             except Exception:
                 raise error from None
 
-    with precision(wants_float64(default)):
-        ranks = {name: leaf.ndim for name, leaf in shapes(simulate, jax.random.key(0, impl=KEYS)).items()}
-    with precision(True):
-        predicted = frozenset() if predict is None else predicted_names(predict)
+    key = jax.eval_shape(lambda: jax.random.key(0, impl=KEYS))
+    ranks = shapes(simulate, wants_float64(default), key)
+    predicted = frozenset() if predict is None else predicted_names(predict)
     if strangers := sorted(predicted - set(ranks)):
         raise UsageError(f"predict returns {', '.join(strangers)}; simulate returns {', '.join(sorted(ranks))}")
-
     own = _annotations(simulate)
     kinds = {}
     for name, rank in sorted(ranks.items()):
@@ -152,12 +195,12 @@ def _experiment(simulate: Callable, predict: Callable | None, kind: type, defaul
 
     def as_result(function: Callable, value: Any) -> Any:
         named = _named(function, value)
-        return result(**{name: _floating(named[name]) if name in named else None for name in kinds})
+        return result(**{name: named.get(name) for name in kinds})
 
     predictions: dict[str, Callable] = {}
     if predict is not None:
         predictions["prediction"] = functools.wraps(predict)(lambda config: as_result(predict, predict(unwrap(config))))
-    name = _name(simulate).replace(".", "/")
+    name = kept_as(simulate)
     fields = fields_of(name, result)
     files = [file for part in (simulate, predict, kind) if part is not None and (file := source_file(part)) is not None]
     return checked(
@@ -175,19 +218,6 @@ def _experiment(simulate: Callable, predict: Callable | None, kind: type, defaul
             as_given=unwrap,
         )
     )
-
-
-def _name(simulate: Callable) -> str:
-    """<file>.<function>: where its results are kept; the same for a script that is run and for a module that is imported."""
-    file = source_file(simulate)
-    name = getattr(simulate, "__qualname__", type(simulate).__name__).replace("<locals>.", "").replace("<lambda>", "lambda")
-    return f"{file.stem if file else 'interactive'}.{name}"
-
-
-def source_file(function: Callable) -> Path | None:
-    """The file that defines a function, or None for one typed into a session."""
-    file = getattr(sys.modules.get(getattr(function, "__module__", None) or ""), "__file__", None)
-    return Path(file).resolve() if file else None
 
 
 def _annotations(simulate: Callable) -> dict[str, Any]:
@@ -208,14 +238,19 @@ def _named(function: Callable, value: Any) -> dict[str, Any]:
         value = {_ONLY: value}
     flat = {str(name): leaf for name, leaf in value.items() if leaf is not None}
     for name, leaf in flat.items():
-        real = hasattr(leaf, "ndim") and not jnp.issubdtype(leaf.dtype, jnp.complexfloating)
-        if not name.isidentifier() or not (real or isinstance(leaf, int | float)):
+        real = hasattr(leaf, "ndim") and any(
+            jnp.issubdtype(leaf.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)
+        )
+        named = name.isidentifier() and not name.startswith("_") and not keyword.iskeyword(name)
+        if not named or not (real or isinstance(leaf, int | float)):
             where = getattr(function, "__name__", repr(function))
-            allowed = "a real array, or a dict or NamedTuple of them by name (no nesting)"
+            allowed = "a real array, or a dict or NamedTuple of them by name (no nesting, no Python keyword)"
             raise UsageError(f"{where} returns {name} = {leaf!r}; allowed: {allowed}")
+        if isinstance(leaf, int | np.ndarray | np.generic) and jnp.issubdtype(jnp.result_type(leaf), jnp.integer):
+            limits = jnp.iinfo(jax.dtypes.canonicalize_dtype(int))
+            if np.size(leaf) and not limits.min <= np.min(leaf) <= np.max(leaf) <= limits.max:
+                allowed = f"whole numbers of {limits.bits} bits, or a floating-point number"
+                raise UsageError(
+                    f"{getattr(function, '__name__', repr(function))} returns {name} = {leaf!r}; allowed: {allowed}"
+                )
     return {name: leaf if hasattr(leaf, "ndim") else jnp.asarray(leaf) for name, leaf in flat.items()}
-
-
-def _floating(leaf: Any) -> Any:
-    """Results are floating-point; whole numbers and truth values become float32."""
-    return leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.astype(jnp.float32)

@@ -13,7 +13,7 @@ from ..errors import UsageError
 from . import config as config_
 from .config import hashed
 from .experiment import Experiment, labels_of, last_step, recorded_steps
-from .precision import KEYS
+from .precision import KEYS, stored_dtype
 from .request import Cell
 from .tracing import Identity, Traced, trace
 
@@ -83,7 +83,7 @@ class Group:
         leaves = jax.tree.leaves(self.simulated)
         numbers = rows * sum(leaf.size for leaf in leaves)
         sides = len(self.experiment.predictions) if self.experiment.conditional else 0
-        return max(1, numbers * (max((leaf.dtype.itemsize for leaf in leaves), default=4) + 8 * sides))
+        return max(1, numbers * (max((stored_dtype(leaf.dtype).itemsize for leaf in leaves), default=4) + 8 * sides))
 
     def trained_name(self, root_seed: int, config: Any) -> str:
         """The name of the trained runs of a cell, equal for cells that differ only in what is measured."""

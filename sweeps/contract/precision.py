@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
+
+from ..errors import UsageError
 
 KEYS = "threefry2x32"  # the implementation of the keys that simulations get
 PROMOTION = {"dtype": "standard", "rank": "allow"}  # the tests are stricter
@@ -21,19 +24,58 @@ def wants_float64(config: Any) -> bool:
     return getattr(config, "dtype", "float32") == "float64"
 
 
+_SETTINGS = {
+    "default_matmul_precision": "highest",
+    "threefry_partitionable": True,
+    "default_prng_impl": KEYS,
+    "enable_custom_prng": False,
+    "legacy_prng_key": "allow",
+    "debug_key_reuse": False,
+    "debug_nans": False,
+    "debug_infs": False,
+    "disable_jit": False,
+    "check_tracer_leaks": False,
+    "softmax_custom_jvp": False,
+    "transfer_guard": "allow",
+}
+
+
+@contextlib.contextmanager
+def environment() -> Iterator[None]:
+    """The settings of JAX under which programs are traced, compiled and run, whatever the user's are; for this thread alone."""
+    with contextlib.ExitStack() as settings:
+        promotion = {f"numpy_{kind}_promotion": value for kind, value in PROMOTION.items()}
+        for name, value in {**_SETTINGS, **promotion}.items():
+            if (setting := getattr(jax, name, None)) is not None:  # not every version of JAX has them all
+                settings.enter_context(setting(value))
+        yield
+
+
 @contextlib.contextmanager
 def precision(float64: bool) -> Iterator[None]:
-    """Thread-local settings of a simulation: float64 or not, products in the full precision of their type, and the rest."""
-    with (
-        jax.enable_x64(float64),
-        jax.default_matmul_precision("highest"),
-        jax.numpy_dtype_promotion(PROMOTION["dtype"]),
-        jax.numpy_rank_promotion(PROMOTION["rank"]),
-        jax.threefry_partitionable(True),
-        jax.default_prng_impl(KEYS),
-        jax.debug_nans(False),
-        jax.debug_infs(False),
-        jax.disable_jit(False),
-        jax.transfer_guard("allow"),
-    ):
+    """`environment`, and float64 or not."""
+    with environment(), jax.enable_x64(float64):
         yield
+
+
+# what changes numbers and cannot be set for a thread alone
+_UNSET = {"jax_random_seed_offset": 0, "jax_high_dynamic_range_gumbel": False, "jax_use_direct_linearize": True}
+
+
+def check_environment() -> None:
+    """Raise `UsageError` for a setting under which a sweep would give other numbers, and which is not the engine's to make."""
+    for name, allowed in _UNSET.items():
+        if (given := jax.config.values.get(name, allowed)) != allowed:
+            raise UsageError(f"{name.upper()}: got {given!r}; allowed: {allowed!r}, which decides numbers (unset it)")
+
+
+def stored_dtype(dtype: Any) -> np.dtype:
+    """The type in which results are kept: floating-point, and of whole numbers one that holds each of them exactly.
+
+    That is float32 for what has at most 16 bits, and float64 for more, whatever the precision of the simulation: these are
+    converted when they have left the program.
+    """
+    if dtype in (np.float32, np.float64):
+        return np.dtype(dtype)
+    narrow = dtype == np.bool_ or jax.numpy.issubdtype(dtype, np.floating) or jax.numpy.iinfo(dtype).bits <= 16
+    return np.dtype(np.float32 if narrow else np.float64)

@@ -14,13 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from ...contract import plain
 from ..errors import UsageError
 from . import config as config_
 from .config import hashed
-from .experiment import ENGINE_FIELDS, Experiment, find, from_module
+from .experiment import ENGINE_FIELDS, Experiment, find, from_module, names
 from .functions import as_experiment, from_file
+from .names import kept_as, parts
+from .precision import wants_float64
 
 RESULTS = "results"
 # a name, a Python file, a module that follows the contract, an experiment that was read, or simulate(key, config)
@@ -52,15 +53,24 @@ def resolve(
     """The experiment that was named, and the config for it (None: the experiment's own)."""
     if isinstance(experiment, Experiment):
         return experiment, experiment.Config() if config is None and experiment.plain else config
-    by_name = isinstance(experiment, str)
-    target = from_file(experiment) if isinstance(experiment, str) and ".py" in experiment else experiment
+    by_name, target = isinstance(experiment, str), experiment
+    if isinstance(experiment, str) and parts(experiment)[0].endswith(".py"):
+        target = from_file(experiment)
     if isinstance(target, str | ModuleType):
         if predict is not None:
             raise UsageError("predict: only for a function; an experiment's prediction stands in its module")
-        if by_name and isinstance(target, ModuleType):
-            return from_module(target, target.__name__, asked_by_name=True), config
-        return find(target), config
-    return as_experiment(target, config, predict, asked_by_name=by_name)
+        if isinstance(target, str) or target is experiment:
+            return find(target), config
+        return _of_the_user(from_module(target, kept_as(target), asked_by_name=True)), config
+    found, config = as_experiment(target, config, predict, asked_by_name=by_name)
+    return _of_the_user(found), config
+
+
+def _of_the_user(found: Experiment) -> Experiment:
+    """The experiment, unless its results would be kept as those of an experiment of this package."""
+    if found.name in names():
+        raise UsageError(f"experiment: {found.name} is one of this package; allowed: another name of the file or the function")
+    return found
 
 
 class Cell(NamedTuple):
@@ -107,14 +117,14 @@ def make_plan(
     folder: Path,
 ) -> Plan:
     """Check every value of a request. Raises `UsageError` naming the field, what was given and what is allowed."""
-    if not isinstance(root_seed, int | np.integer) or isinstance(root_seed, bool) or not 0 <= root_seed < 2**32:
+    root_seed = plain(root_seed)
+    if not isinstance(root_seed, int) or isinstance(root_seed, bool) or not 0 <= root_seed < 2**32:
         raise UsageError(f"root_seed: got {root_seed}; allowed: 0 to 2**32 - 1")
-    root_seed = int(root_seed)
     if config is None or isinstance(config, Mapping):
         config = config_.replace(experiment.Config(), config or {})
     if not isinstance(config, experiment.Config):
         raise UsageError(f"config: got {config!r}; allowed: an instance of {experiment.name}'s Config, or {{field: value}}")
-    config_.validate(config)
+    config = config_.validate(config)
     axes = {path: _axis(path, values, zipped) for path, values in (over or {}).items()}
     lengths = {path: len(values) for path, values in axes.items()}
     if zipped and len(set(lengths.values())) > 1:
@@ -129,6 +139,8 @@ def make_plan(
     cells = []
     for point in points(axes, zipped):
         one = config_.replace(config, point)
+        if not wants_float64(one):
+            config_.check_float32(one)
         values = config_.as_dict(one)
         name = cell_name(experiment.name, root_seed, values)
         cells.append(Cell({path: values[path] for path in axes}, one, name))
@@ -143,8 +155,7 @@ def make_plan(
 def _axis(path: str, values: Iterable[Any], zipped: bool) -> tuple:
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise UsageError(f"{path}: got {values!r}; allowed: a list of values")
-    # numbers out of numpy are plain numbers; each entry is checked against the field's type with the configs
-    listed = tuple(value.item() if isinstance(value, np.generic) else value for value in values)
+    listed = tuple(map(plain, values))  # each entry is checked against the field's type with the configs
     keys = [json.dumps(value, default=repr) for value in listed]
     if not listed or (not zipped and len(set(keys)) < len(keys)):
         raise UsageError(f"{path}: got {values!r}; allowed: one or more distinct values")
@@ -173,12 +184,16 @@ def cell_name(experiment: str, root_seed: int, values: Mapping[str, Any]) -> str
 
 
 def _seeds(experiment: Experiment, seeds: int | Iterable[int] | None) -> list[int]:
-    seeds = int(seeds) if isinstance(seeds, np.integer) else seeds
+    seeds = plain(seeds)
     if isinstance(seeds, bool | str) or not (seeds is None or isinstance(seeds, int | Iterable)):
         chosen = []
     else:
-        chosen = list(range(seeds)) if isinstance(seeds, int) else list(range(experiment.seeds) if seeds is None else seeds)
-    valid = all(isinstance(seed, int | np.integer) and 0 <= seed < 2**32 for seed in chosen)
+        chosen = (
+            list(range(seeds))
+            if isinstance(seeds, int)
+            else list(range(experiment.seeds) if seeds is None else map(plain, seeds))
+        )
+    valid = all(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32 for seed in chosen)
     if not chosen or not valid or len(set(chosen)) < len(chosen):
         raise UsageError(f"seeds: got {seeds!r}; allowed: a number from 1 on, or distinct whole numbers from 0 to 2**32 - 1")
-    return [int(seed) for seed in chosen]
+    return chosen

@@ -248,7 +248,7 @@ def _check_result(
             if side == "simulation" or (side == "prediction" and field.predicted):
                 raise UsageError(f"{where} is None; write `| None = None` if it has no prediction")
             continue
-        if not np.issubdtype(leaf.dtype, np.floating):
+        if not (np.issubdtype(leaf.dtype, np.floating) or experiment.plain):  # whole numbers: see stored_dtype
             raise UsageError(f"{where} has dtype {leaf.dtype}; a Result holds floating-point arrays")
         shape = leaf.shape[lead:]
         if len(shape) != len(field.axes):

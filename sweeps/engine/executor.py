@@ -19,9 +19,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 import jax
 import numpy as np
 
+from ...contract import plain
 from ..contract import config as config_
 from ..contract.groups import Group
-from ..contract.precision import KEYS, precision, wants_float64
+from ..contract.precision import KEYS, environment, precision, wants_float64
 from ..contract.tracing import to_float64
 from ..errors import UsageError
 from ..results import states
@@ -53,14 +54,14 @@ class Settings(NamedTuple):
     def checked(self) -> Settings:
         """The settings; raises `UsageError` for a value that is not allowed."""
         for name in ("threads", "block", "chunk"):
-            value = getattr(self, name)
+            value = plain(getattr(self, name))
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise UsageError(f"{name}: got {value!r}; allowed: a whole number from 1 on")
         if self.batching not in (None, "map", "vmap"):
             raise UsageError(f"batching: got {self.batching!r}; allowed: 'map' or 'vmap'")
         if not self.checkpoint_minutes > 0:
             raise UsageError(f"checkpoint_minutes: got {self.checkpoint_minutes!r}; allowed: a positive number")
-        return self
+        return self._replace(**{name: plain(value) for name, value in self._asdict().items()})
 
 
 # runs with what is predicted conditional on them; that prediction alone; or unconditional predictions of cells
@@ -184,7 +185,7 @@ def execute(
                 source.finished(batch, results, time.monotonic() - began)
 
     with ThreadPoolExecutor(threads) as pool:
-        futures = {pool.submit(worker) for _ in range(threads)}
+        futures = {pool.submit(environment()(worker)) for _ in range(threads)}
         try:
             while futures:
                 done, futures = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)

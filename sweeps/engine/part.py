@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..contract.groups import Group
+from ..contract.precision import stored_dtype
 from ..contract.request import Plan
 from ..results import locks, store
 from ..results.merge import coordinates
@@ -88,7 +89,7 @@ class OpenPart:
         for name, field in (experiment.curves if curves else experiment.fields).items():
             leaf = getattr(result, name)
             if leaf is not None:
-                array = self._array((side, name), (*lead, *steps, *field.axes), leaf.shape[1:], leaf.dtype)
+                array = self._array((side, name), (*lead, *steps, *field.axes), leaf.shape[1:], stored_dtype(leaf.dtype))
                 runs = math.prod(array.shape[: len(lead)])  # not -1: an axis of the result may be empty
                 array.reshape(runs, *leaf.shape[1:])[rows] = leaf
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..contract.groups import Group
+from ..contract.precision import stored_dtype
 from ..contract.request import Plan
 from ..results import store
 from ..results.identities import identified
@@ -52,7 +53,7 @@ def _blocks(plan: Plan, group: Group, draw: np.random.Generator) -> Iterator[sto
                 if (leaf := getattr(result, field)) is not None:
                     drawn = side == "simulation" or experiment.conditional
                     spread = draw.normal(1.0, 0.02, (cells, seeds if drawn else 1, *shape))
-                    values = (truth * spread).astype(leaf.dtype)
+                    values = (truth * spread).astype(stored_dtype(leaf.dtype))
                     lead = ("cell", "seed") if drawn else ("cell",)
                     variables[side, field] = (*lead, *steps, *declared.axes), values if drawn else values[:, 0]
     variables["simulation", "diverged"] = ("cell", "seed"), np.zeros((cells, seeds), bool)

@@ -45,7 +45,7 @@ def origin() -> dict[str, Any]:
         "device": f"{device.platform}: {device.device_kind}",
         "processor": _processor(),
         "cores": cores(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "flags": _flags(),
     }
 
 
@@ -58,11 +58,31 @@ def cores() -> int:
 
 @functools.cache
 def _processor() -> str:
+    """The model of the processor, by which XLA chooses its instructions."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
     return platform.processor() or platform.machine()
+
+
+# of JAX, as XLA_FLAGS may have them; where they are as they come they are not written
+_COMPILING = {
+    "jax_disable_most_optimizations": False,
+    "jax_optimization_level": "UNKNOWN",
+    "jax_exec_time_optimization_effort": 0.0,
+}
+
+
+def _flags() -> str:
+    """What the compiler was told that may change arithmetic: fast-math, instructions, optimisations."""
+    import jax
+
+    values = jax.config.values
+    said = {name: values.get(name, usual) for name, usual in _COMPILING.items()}
+    options = [f"{name.upper()}={value}" for name, value in said.items() if value != _COMPILING[name]]
+    return " ".join([*os.environ.get("XLA_FLAGS", "").split(), *options])
 
 
 @functools.cache

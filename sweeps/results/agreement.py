@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import xarray
 
 Z_NUMBER, Z_CURVE = 4.0, 5.0
-_NOTHING_LEFT = ("no verdict (0 seeds)", "no verdict (failed)")
+FAILED = "no verdict (failed)"
+_NOTHING_LEFT = ("no verdict (0 seeds)", FAILED)
 
 
 class Row(NamedTuple):
@@ -87,7 +88,7 @@ def compare(experiment: Experiment, result: xarray.DataTree) -> list[Row]:
             _cells_first(simulation[name], swept, ["seed", *inner]),
             _cells_first(predictions[name], swept, [*lead, *inner]),
             bool(lead),
-            {axis: predictions[name][axis].values for axis in inner},
+            {axis: texts(predictions[name][axis].values) for axis in inner},
         )
     rows = []
     for index, cell in enumerate(_cell_texts(simulation, swept)):
@@ -119,10 +120,10 @@ def _cell_texts(simulation: xarray.Dataset, swept: list[str]) -> list[str]:
     """For every cell, in the order of the axes, "dim=3, rate=0.1"; "" without a grid."""
     if swept == ["point"]:
         paired = [str(name) for name in simulation.coords if name != "point" and simulation[name].dims == ("point",)]
-        values = zip(*(simulation[name].values for name in paired), strict=True)
-        return [", ".join(f"{axis}={_text(value)}" for axis, value in zip(paired, point, strict=True)) for point in values]
-    points = itertools.product(*(simulation[axis].values for axis in swept))
-    return [", ".join(f"{axis}={_text(value)}" for axis, value in zip(swept, point, strict=True)) for point in points]
+        points = zip(*(texts(simulation[name].values) for name in paired), strict=True)
+        return [", ".join(map("=".join, zip(paired, point, strict=True))) for point in points]
+    points = itertools.product(*(texts(simulation[axis].values) for axis in swept))
+    return [", ".join(map("=".join, zip(swept, point, strict=True))) for point in points]
 
 
 class _Cell(NamedTuple):
@@ -134,7 +135,7 @@ class _Cell(NamedTuple):
     simulated: np.ndarray
     predicted: np.ndarray
     paired: bool
-    axes: dict[str, np.ndarray]
+    axes: dict[str, list[str]]  # the texts of their labels
 
 
 def _row(cell: _Cell, seeds: np.ndarray, diverged: np.ndarray, failed: bool) -> Row:
@@ -142,8 +143,8 @@ def _row(cell: _Cell, seeds: np.ndarray, diverged: np.ndarray, failed: bool) -> 
     simulated, predicted = cell.simulated[kept].astype(np.float64), cell.predicted.astype(np.float64)
     tolerance = cell.experiment.tolerance.get(cell.field, Tolerance())
     if failed:
-        nan, why = math.nan, "no verdict (failed)"
-        return Row(cell.experiment.name, cell.text, cell.field, "", nan, nan, nan, nan, 0, 0, 0, lost, why, tolerance)
+        nan = math.nan
+        return Row(cell.experiment.name, cell.text, cell.field, "", nan, nan, nan, nan, 0, 0, 0, lost, FAILED, tolerance)
     if cell.paired:
         paired = predicted[kept]
         predicted = _mean_and_error(paired)[0]
@@ -171,7 +172,7 @@ def _row(cell: _Cell, seeds: np.ndarray, diverged: np.ndarray, failed: bool) -> 
         experiment=cell.experiment.name,
         cell=cell.text,
         field=cell.field,
-        at=", ".join(f"{axis}={_text(cell.axes[axis][index])}" for axis, index in where),
+        at=", ".join(f"{axis}={cell.axes[axis][index]}" for axis, index in where),
         predicted=float(predictions[worst]),
         simulated=float(predictions[worst] + differences[worst]),
         standard_error=float(errors[worst]),
@@ -197,5 +198,23 @@ def _mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(count > 0, mean, np.nan), error
 
 
-def _text(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
+def texts(values: Iterable[Any]) -> list[str]:
+    """The values of an axis in words that tell them apart: six digits, or as many more as it takes; whole numbers are whole.
+
+    >>> texts([0.1, 0.30000000000000004]), texts([1000001.0]), texts([1.0, 1.0000001]), texts(["a", "b"])
+    (['0.1', '0.3'], ['1000001'], ['1', '1.0000001'], ['a', 'b'])
+    """
+    values = np.asarray(values).tolist()
+    shown = list(map(str, values))
+    for digits in range(6, 18) if any(isinstance(value, float) for value in values) else ():
+        shown = [_text(value, digits) for value in values]
+        if len(set(shown)) == len(set(values)):
+            break
+    return shown
+
+
+def _text(value: Any, digits: int) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    text = f"{value:.{digits}g}"
+    return f"{value:.0f}" if value.is_integer() and float(text) != value and abs(value) < 1e16 else text

@@ -55,10 +55,15 @@ def sweeps_of(results: Path, experiment: str | None = None) -> Iterator[SweepSta
     """Every sweep of a results folder, or those of an experiment (or paper), in the order of their names."""
     for path in store.files_below(results, "sweeps/*.json"):
         name = path.parent.parent.relative_to(results).as_posix()
-        if experiment is None or name == experiment or name.startswith(f"{experiment}/"):
+        if _is_of(name, experiment):
             # no manifest of ours, a damaged or a removed one
             with contextlib.suppress(ValueError, KeyError, TypeError, FileNotFoundError):
                 yield _status(path)
+
+
+def _is_of(name: str, experiment: str | None) -> bool:
+    """Whether results of that name are of an experiment, or of a paper or a file that has several; of any, for None."""
+    return experiment is None or name == experiment or name.startswith(f"{experiment}/")
 
 
 def _status(path: Path) -> SweepStatus:
@@ -166,7 +171,7 @@ def _single_runs(results: Path, experiment: str | None, covered: set[str]) -> It
         said: dict[str, Any] = {**store.provenance(tree), "seeds": header.seeds}
         home = path.parent.parent.parent if header.kind == "prediction" else path.parent.parent
         _check_home(results, home, said["experiment"])
-        if experiment in (None, said["experiment"], said["experiment"].split("/")[0]):
+        if _is_of(said["experiment"], experiment):
             kinds = newest.setdefault(header.cells[0], {})
             if header.kind not in kinds or said["when"] > kinds[header.kind]["when"]:
                 kinds[header.kind] = said

@@ -24,12 +24,12 @@ class Failure(NamedTuple):
     error: Exception | None = None  # None: read from disk
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: BaseException) -> Failure:
     """What is kept of an error."""
     message = str(error).strip().split("\n")
     raised_by_callback = "Traceback (most recent call last)" in str(error)  # that is the message then, and its end the reason
     line = message[-1] if raised_by_callback else f"{type(error).__name__}: {message[0]}"
-    return Failure(line, "".join(traceback.format_exception(error)), error)
+    return Failure(line, "".join(traceback.format_exception(error)), error if isinstance(error, Exception) else None)
 
 
 def read_failures(path: Path) -> dict[str, tuple[str, Failure]]:

@@ -11,6 +11,7 @@ import numpy as np
 from ..contract.request import Plan
 from ..errors import on_stderr
 from . import store
+from .conditions import mixed
 from .failures import recorded_failures
 from .merge import assemble
 from .stock import Stock, Version, own_version, table, take_stock
@@ -39,7 +40,7 @@ def load_plan(plan: Plan, say: Callable[[str], None] = on_stderr) -> xarray.Data
         for message in damaged:
             say(message)
         if tree is not None and not damaged:
-            mark_stale(tree, plan, stock, shown, say)
+            tell(tree, plan, stock, shown, say)
             return tree
     return None
 
@@ -66,10 +67,10 @@ def _common(have: np.ndarray) -> list[int]:
     return np.flatnonzero(have.all(axis=0)).tolist() if have.size else []
 
 
-def mark_stale(
-    tree: xarray.DataTree, plan: Plan, stock: Stock, shown: Sequence[Version | None], say: Callable[[str], None]
-) -> None:
-    """Tell that what is shown was computed by an earlier version of the code or of jax, and note it as `stale`."""
+def tell(tree: xarray.DataTree, plan: Plan, stock: Stock, shown: Sequence[Version | None], say: Callable[[str], None]) -> None:
+    """Tell what was computed under different conditions, or by an earlier version of the code or of jax (noted as `stale`)."""
+    if line := mixed(store.provenance(tree)["origins"]):
+        say(f"{plan.experiment.name}: {line}")
     if not any(version not in (None, own_version(plan, cell)) for cell, version in enumerate(shown)):
         return
     digests = {version.simulation for version in shown if version is not None}

@@ -151,10 +151,12 @@ def _labelled(
 
 def _coordinate(values: tuple) -> np.ndarray:
     """Numbers, booleans and texts as they are; anything else (a tuple, None) as its text."""
-    plain = all(isinstance(value, bool) for value in values) or all(
+    one_kind = any(all(isinstance(value, kind) for value in values) for kind in (bool, str)) or all(
         isinstance(value, int | float) and not isinstance(value, bool) for value in values
     )
-    return np.asarray(values if plain or all(isinstance(v, str) for v in values) else [_text(v) for v in values])
+    array = np.asarray(values) if one_kind else np.zeros(0, object)
+    exact = array.dtype != object and array.tolist() == list(values)  # else numbers too large for a whole number of 64 bits
+    return array if exact else np.asarray([_text(value) for value in values])
 
 
 def _text(value: Any) -> str:

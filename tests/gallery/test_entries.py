@@ -116,7 +116,7 @@ def test_a_result_of_numbers_alone_has_no_figure(tmp_path):
 
 
 def test_meanings_are_the_comments_of_the_config_and_of_those_nested_in_it():
-    told = entries.meanings(find("xor/phases").Config)
+    told = entries.meanings(find("xor/phases").Config())
     assert told["model.dim"] == "input dimension, paper d"
     assert told["batch_size"].startswith("fresh samples per step")
     assert all(told.values())
