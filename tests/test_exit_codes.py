@@ -13,7 +13,6 @@ import closedform.__main__ as command_line
 from closedform import console, sweeps
 from closedform.sweeps import UsageError
 from closedform.sweeps.errors import EveryCellFailed
-from closedform.sweeps.results import loading, store
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +36,8 @@ class Stored:
     """As much of a result as the verdict looks at."""
 
     def __init__(self, stale):
-        self.attrs = {"closedform": json.dumps({"stale": stale})}
+        said = {"stale": "computed by an earlier version of the code"} if stale else {}
+        self.attrs = {"closedform": json.dumps(said)}
 
 
 @pytest.mark.parametrize(
@@ -132,22 +132,6 @@ def test_an_error_of_the_engine_is_not_the_cell_s(capsys, tmp_path, monkeypatch)
     assert closedform("run fine.py:simulate --seeds 2") == 70
     assert "internal error: ZeroDivisionError: division by zero" in capsys.readouterr().err
     assert closedform("sweep fine.py:simulate --seeds 2 --over b=1,2") == 70
-
-
-def test_a_stale_result_is_told_and_marked(tmp_path, capsys, monkeypatch):
-    """Told in a line, in the result, and in the exit code."""
-    said = []
-    from zoo import decay
-
-    plan = sweeps.api.request(decay, None, None, False, 2, 0, tmp_path, None)
-    from closedform.sweeps.engine.placeholder import placeholder
-
-    for source, stale in (("an earlier one", True), (plan.digest, False)):
-        tree = placeholder(plan)
-        loading.say_stale(plan, tree, [source], said.append)
-        assert store.provenance(tree).get("stale", False) is stale
-        assert command_line._is_stale(tree) is stale
-    assert len(said) == 1
 
 
 # --- processes -------------------------------------------------------------------------------------------------------------

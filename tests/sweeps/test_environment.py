@@ -11,10 +11,9 @@ import jax
 import pytest
 
 from closedform.sweeps import UsageError
-from closedform.sweeps.api import request
 from closedform.sweeps.contract import precision
+from closedform.sweeps.contract.request import Request
 from closedform.sweeps.engine import provenance
-from closedform.sweeps.engine.executor import cores
 from closedform.sweeps.results.conditions import mixed
 
 # of JAX, with a value under which a program would be another one, or would stop where ours goes on
@@ -118,11 +117,11 @@ def test_no_setting_of_jax_changes_a_bit(tmp_path):
 
 
 def test_a_result_says_by_what_it_was_computed(monkeypatch):
-    plan = request("xor/phases", None, None, False, 1, 0, "results", None)
+    plan = Request("xor/phases", seeds=1).plan()
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=SSE4_2   --xla_cpu_enable_fast_math=true")
     said = provenance.new(plan, plan.cells[0].config, 0.0)
     assert said["flags"] == "--xla_cpu_max_isa=SSE4_2 --xla_cpu_enable_fast_math=true"
-    assert said["cores"] == cores()
+    assert said["cores"] == provenance.cores()
     assert said["processor"]
     before = jax.config.values["jax_optimization_level"]
     jax.config.update("jax_optimization_level", "O1")
