@@ -150,7 +150,7 @@ def load(
     plan = request(experiment, config, over, zipped, None, root_seed, results, predict)
     tree = load_plan(plan, say)
     if tree is not None and (trained := store.provenance(tree).get("trained")):
-        states.attach(tree, plan.home, [trained.get(cell.name) for cell in plan.cells], plan.shape)
+        states.attach(tree, plan.home, [trained.get(cell.name) for cell in plan.cells], plan.shape, say)
     return tree
 
 

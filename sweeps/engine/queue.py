@@ -338,7 +338,7 @@ class Queue:
         for row, name in enumerate(opened.trainings):
             place_of = {seed: row * width + column for column, seed in enumerate(opened.part.seeds)}
             wanted = [seed for seed, place in place_of.items() if queued[place]]
-            for path, seeds, rows in states.find(self.plan.home, name, wanted) if wanted else ():
+            for path, seeds, rows in states.find(self.plan.home, name, wanted, self.say) if wanted else ():
                 tree, message = store.read_tree(path)
                 if message:
                     self.say(message)

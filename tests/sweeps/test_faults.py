@@ -22,7 +22,7 @@ import pytest
 from closedform.sweeps import Settings, UsageError, load, run, sweep
 from closedform.sweeps.engine import checkpoints
 from closedform.sweeps.engine import queue as queue_module
-from closedform.sweeps.results import store
+from closedform.sweeps.results import sealed, store
 from closedform.sweeps.results.catalogue import sweeps_of
 from zoo import decay, fragile, marathon
 
@@ -435,9 +435,11 @@ def test_what_the_system_refuses_is_no_damage(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(h5py, "File", refuse)
-    with pytest.raises(UsageError, match="cannot be read"):
-        run(decay, seeds=2, results=tmp_path, progress=False)
+    for where, name in ((h5py, "File"), (sealed, "_label")):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, refuse)
+            with pytest.raises(UsageError, match="cannot be read"):
+                run(decay, seeds=2, results=tmp_path, progress=False)
     assert sorted(tmp_path.rglob("*")) == files
 
 
@@ -507,7 +509,7 @@ def test_a_terminated_command_stores_what_it_has_and_goes_on(tmp_path):
     command = [sys.executable, "-m", "closedform", "sweep", marathon.__file__, "--over", "rate=3.8,3.9", "--seeds", "3"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     home = tmp_path / "results" / "marathon"
-    while not list(home.glob("claims/*")) and process.poll() is None:
+    while not list(home.glob("locks/*")) and process.poll() is None:
         time.sleep(0.05)
     time.sleep(1)  # into the work; it may also be done by now, or not have begun
     with contextlib.suppress(ProcessLookupError):

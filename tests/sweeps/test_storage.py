@@ -1,0 +1,207 @@
+"""Every byte that is read back is covered: nothing that has changed is read unnoticed, and nothing foreign stops the engine."""
+
+import os
+import random
+import shutil
+
+import numpy as np
+import pytest
+
+from closedform.sweeps.results import sealed, states, store
+
+CELLS = ["c682fb808969cc24", "d297f01aca97e8ca"]
+
+
+def a_block(cells=1, seeds=4):
+    """Some runs, as the engine stores them; every third is missing where there are several cells."""
+    dice = np.random.default_rng(0)
+    x, total = dice.random((cells, seeds, 2, 3)).astype(np.float32), dice.random((cells, seeds))
+    stored = np.ones((cells, seeds), bool) if cells == 1 else (np.arange(cells * seeds) % 3 > 0).reshape(cells, seeds)
+    variables = {
+        ("simulation", "x"): (("cell", "seed", "step", "place"), x),
+        ("simulation", "total"): (("cell", "seed"), total),
+        ("prediction", "x"): (("cell", "step", "place"), x[:, 0].astype(float)),
+    }
+    said = {"experiment": "zoo/decay", "config": {"rate": 3.7}, "root_seed": 0, "digest": "ab" * 8, "seconds": 1.5}
+    names = [f"{int(CELLS[0], 16) + cell:016x}" for cell in range(cells)]
+    return store.Block(names, list(range(1000, 1000 + seeds)), stored, variables, {"place": np.array(["a", "b", "c"])}, said)
+
+
+def a_result(folder):
+    store.write(folder / "c6" / f"{CELLS[0]}-00000000.nc", a_block())
+    return folder
+
+
+def several_cells(folder):
+    store.write(folder / "blocks" / "c6" / "c6.nc", a_block(cells=3, seeds=50))
+    return folder
+
+
+def a_trained_state(folder):
+    import jax
+
+    carry = {"state": {"w": np.arange(12.0).reshape(4, 3)}, "alive": np.ones(4, bool)}
+    states.save(folder, "ab" * 8, [0, 1, 2, 5], carry, jax.tree.leaves(carry), {"experiment": "zoo/regression"})
+    return folder
+
+
+def values(tree):
+    """All that a tree holds, as text."""
+    inside = [
+        f"{node.path} {name} {array.dims} {array.dtype} {array.values.tolist()}"
+        for node in tree.subtree
+        for name, array in sorted(node.variables.items())
+    ]
+    return [*inside, tree.attrs["closedform"]]
+
+
+def everything(folder):
+    """What can be read of the files below a folder: labels, numbers, provenance; and whether something was said."""
+    read, said = [], []
+    for path in sorted(folder.rglob("*.nc")):
+        label, first = store.read_label(path)
+        tree, second = store.read_tree(path)
+        said += [first, second]
+        read.append((path, label, None if tree is None else values(tree)))
+    return read, any(said)
+
+
+def flip(path, bit):
+    content = bytearray(path.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+def flips(make, read, folder, wanted):
+    """Flip single bits of what `make` has written, spread over all files: it is noticed, or what is read is the same."""
+    whole = make(folder / "whole")
+    expected, said = read(whole)
+    assert not said
+    sizes = [(path.relative_to(whole), 8 * path.stat().st_size) for path in sorted(whole.rglob("*")) if path.is_file()]
+    dice, noticed = random.Random(0), 0
+    for number in range(wanted):
+        path, bits = sizes[number % len(sizes)]
+        copy = shutil.copytree(whole, folder / "copy")
+        flip(copy / path, bit := dice.randrange(bits))
+        found, said = read(copy)
+        same = repr(found).replace(str(copy), str(whole)) == repr(expected)
+        assert said or same, f"bit {bit} of {path} was not noticed"
+        noticed += bool(said)
+        shutil.rmtree(copy)
+    return noticed / wanted
+
+
+@pytest.mark.parametrize("wanted", [40, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("make", [a_result, several_cells, a_trained_state])
+def test_a_flipped_bit_of_a_result_is_noticed_wherever_it_is(make, wanted, tmp_path):
+    assert flips(make, everything, tmp_path, wanted) == 1
+
+
+@pytest.mark.parametrize("make", [a_result, several_cells])
+def test_other_programs_notice_a_changed_number(make, tmp_path):
+    import h5py
+    import xarray
+
+    (path,) = make(tmp_path).rglob("*.nc")
+    content = path.read_bytes()
+    number = xarray.load_dataset(path, group="simulation")["total"].values.tobytes()[:8]
+    path.write_bytes(content.replace(number, bytes([number[0] ^ 1]) + number[1:]))
+    with pytest.raises(OSError, match="filter returned failure"):
+        xarray.load_dataset(path, group="simulation")
+    with h5py.File(path) as file, pytest.raises(OSError, match="filter returned failure"):
+        file["simulation/total"][()]
+
+
+@pytest.mark.parametrize("make", [a_result, several_cells])
+def test_small_files_stay_small(make, tmp_path):
+    """The checksums of HDF5 cost less than its newer format saves."""
+    (path,) = make(tmp_path).rglob("*.nc")
+    content, tree = sealed.read_label(path)["content"][0], store.read_tree(path)[0]
+    assert content < len(tree.to_netcdf(engine="h5netcdf"))
+    assert path.stat().st_size < content + 1000
+
+
+def test_large_arrays_are_stored_in_pieces_of_bounded_size():
+    for shape in [(3,), (5_000_000,), (7, 3_000_000), (2, 3, 40_000_000)]:
+        pieces = store._chunks(shape, 8)
+        assert len(pieces) == len(shape)
+        assert 8 * np.prod(pieces) <= store._CHUNK_BYTES
+        assert all(1 <= piece <= size for piece, size in zip(pieces, shape, strict=True))
+
+
+def test_a_file_of_an_earlier_version_is_told_as_such(tmp_path):
+    import h5py
+
+    path = tmp_path / "c6" / f"{CELLS[0]}-00000000.nc"
+    path.parent.mkdir()
+    with h5py.File(path, "w") as file:
+        file.attrs["closedform"] = '{"schema": 2, "digest": "ab"}'
+    found, messages = store.headers(tmp_path, CELLS)
+    assert found == []
+    assert "has schema 2, not 3; kept as" in messages[0]
+
+
+def foreign(path, kind):
+    """Something that is no result, in the place of one."""
+    import h5py
+
+    if kind == "pipe":
+        return os.mkfifo(path)
+    if kind == "folder":
+        return path.mkdir()
+    if kind == "terabytes":
+        with open(path, "wb") as file:
+            file.truncate(8 << 40)
+        return None
+    if kind == "text":
+        return path.write_bytes(b"[" * 100_000)
+    with h5py.File(path, "w") as file:
+        file.attrs["closedform"] = "[" * 50_000 if kind == "deep" else '{"schema": 3}'
+        simulation = file.create_group("simulation")
+        if kind == "cycle":
+            simulation["cell"] = simulation["seed"] = file["again"] = file["/"]
+        else:
+            for name in ("cell", "seed", "stored"):
+                simulation.create_dataset(name, (1 << 42,), chunks=(1 << 20,), dtype="i8")
+    return None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "terabytes", "text", "deep", "cycle", "declared"])
+def test_what_is_no_result_is_said_in_one_line_and_set_aside(kind, tmp_path):
+    path = tmp_path / "c6" / f"{CELLS[0]}-00000000.nc"
+    path.parent.mkdir()
+    foreign(path, kind)
+    assert store.headers(tmp_path, CELLS, aside=False) == ([], [])
+    tree, message = store.read_tree(path)
+    assert tree is None
+    assert f"{path} is damaged" in message
+    assert "\n" not in message
+    assert [found.name for found in path.parent.iterdir()] == [f"{path.stem}.damaged"]
+    assert store.headers(tmp_path, CELLS) == ([], [])
+
+
+def test_two_processes_may_set_the_same_file_aside(tmp_path, monkeypatch):
+    """The other one is quicker: between our look at its new name and the renaming."""
+    path, replace = tmp_path / "a.nc", os.replace
+    path.write_bytes(b"damaged")
+
+    def late(source, target):
+        replace(source, target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    assert "damaged" in store.read_tree(path)[1]
+    assert store.read_tree(path) == (None, "")
+
+
+def test_a_file_that_the_server_has_removed_is_gone(tmp_path, monkeypatch):
+    import errno
+
+    (path,) = a_result(tmp_path).rglob("*.nc")
+
+    def stale(*_):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(sealed, "_label", stale)
+    assert store.read_tree(path) == (None, "")
+    assert store.header(path) == (None, "")
