@@ -98,6 +98,10 @@ class Source(Protocol):
         """The batch was not done and has to be taken again, in smaller blocks."""
         ...
 
+    def unreadable(self, batch: Batch, error: Exception) -> None:
+        """The checkpoint or trained states that the batch goes on from cannot be read: it has to start again."""
+        ...
+
     def failed(self, batch: Batch, error: Exception) -> None:
         """The batch raised while it ran."""
         ...
@@ -113,6 +117,10 @@ class Source(Protocol):
 
 class _SourceError(Exception):
     """What the source raised while a batch ran: not the batch's fault."""
+
+
+class _SavedError(Exception):
+    """What reading a checkpoint raised: not the batch's fault either."""
 
 
 def enable_compilation_cache() -> None:
@@ -161,6 +169,9 @@ def execute(
                     results = lane.predict(batch) if batch.seeds is None else lane.simulate(batch, source)
             except _SourceError as wrapped:
                 raise wrapped.args[0] from None
+            except _SavedError as wrapped:
+                source.unreadable(batch, wrapped.args[0])
+                continue
             except Exception as error:
                 if _out_of_memory(error) and lane.shrink(alone):
                     source.returned(batch)
@@ -403,9 +414,14 @@ class _Lane:
         begin, row, end = 0, 0, self.group.end
         if batch.saved is not None and batch.rows is not None:
             begin, row = batch.saved.begin, batch.saved.row
-            with precision(self.float64):
-                load = states.load if isinstance(batch.saved, states.Trained) else checkpoints.load
-                carry = load(batch.saved, batch.rows, len(carry.alive), carry)  # type: ignore[arg-type]
+            load = states.load if isinstance(batch.saved, states.Trained) else checkpoints.load
+            try:
+                with precision(self.float64):
+                    carry = load(batch.saved, batch.rows, len(carry.alive), carry)  # type: ignore[arg-type]
+            except Exception as error:
+                if _out_of_memory(error):
+                    raise
+                raise _SavedError(error) from error
         first, saved = begin, time.monotonic()
         interval = 60 * self.settings.checkpoint_minutes
         while row < len(steps) or begin < end:

@@ -89,6 +89,7 @@ class Queue:
         self.ready: collections.deque[tuple[OpenPart, np.ndarray]] = collections.deque()
         self.again: collections.deque[Batch] = collections.deque()  # halves of batches that raised
         self.lock = threading.Lock()
+        self.unread: set[Path] = set()  # checkpoints and states that turned out to be damaged
         self.said_large = False
         self.progress = Progress("", 0, show=False)
 
@@ -220,6 +221,23 @@ class Queue:
                 else:
                     self.ready.appendleft((part, places))
                 first += len(places)
+
+    def unreadable(self, batch: Batch, error: Exception) -> None:
+        saved = batch.saved
+        assert saved is not None
+        with self.lock:
+            first = saved.path not in self.unread
+            self.unread.add(saved.path)
+            others = [waiting for waiting in self.resuming if waiting[1] is saved]
+            self.resuming = collections.deque(waiting for waiting in self.resuming if waiting[1] is not saved)
+            self.ready.extendleft((part, places) for part, _, places, _ in others)
+            if isinstance(saved, checkpoints.Saved):
+                self.progress.less(-saved.begin * (len(batch.cells) + sum(len(places) for _, _, places, _ in others)))
+        if first and isinstance(saved, checkpoints.Saved):
+            checkpoints.set_aside(saved.path)
+        if first:
+            self.say(f"{saved.path} cannot be read ({str(error).partition(chr(10))[0]}); its runs start again")
+        self.returned(batch._replace(saved=None, rows=None))
 
     def failed(self, batch: Batch, error: Exception) -> None:
         if len(batch.cells) > 1:  # find out which: halves of it, each alone

@@ -15,13 +15,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 _LAST = re.compile(rb"\n([0-9a-f]{64}) (\d{12})\n")
 _LAST_BYTES = 1 + 64 + 1 + 12 + 1
@@ -58,7 +59,7 @@ def read(path: Path) -> tuple[dict[str, Any], bytes]:
     return label, content
 
 
-def _label(file: BinaryIO) -> dict[str, Any]:
+def _label(file: io.BufferedReader) -> dict[str, Any]:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _LAST_BYTES))
     last = _LAST.fullmatch(file.read())
@@ -117,7 +118,7 @@ def _checksum(said: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[io.BufferedReader]:
     """A regular file to read from; raises `Damaged` for anything else (a pipe would be waited for).
 
     What a server has removed while we look (ESTALE) has gone, like what was removed before.

@@ -4,10 +4,14 @@ import os
 import random
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
+from closedform.sweeps import Settings, run
+from closedform.sweeps.engine import checkpoints
 from closedform.sweeps.results import sealed, states, store
+from zoo import decay
 
 CELLS = ["c682fb808969cc24", "d297f01aca97e8ca"]
 
@@ -38,8 +42,6 @@ def several_cells(folder):
 
 
 def a_trained_state(folder):
-    import jax
-
     carry = {"state": {"w": np.arange(12.0).reshape(4, 3)}, "alive": np.ones(4, bool)}
     states.save(folder, "ab" * 8, [0, 1, 2, 5], carry, jax.tree.leaves(carry), {"experiment": "zoo/regression"})
     return folder
@@ -205,3 +207,71 @@ def test_a_file_that_the_server_has_removed_is_gone(tmp_path, monkeypatch):
     monkeypatch.setattr(sealed, "_label", stale)
     assert store.read_tree(path) == (None, "")
     assert store.header(path) == (None, "")
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------------------------
+
+
+def a_checkpoint(folder, runs=2000):
+    dice = np.random.default_rng(0)
+    whose = [(f"{run % 4:016x}", run) for run in range(runs)]
+    checkpoints.save(folder / "part", whose, 500, 3, [dice.random((runs, 3)), np.arange(runs), np.ones(runs, bool)], "digest")
+    return folder
+
+
+def resumed(folder):
+    """What is read of the checkpoints of a part: whose arrays they are, and the arrays."""
+    found, messages = checkpoints.find(folder / "part", tidy=False)
+    like = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in (((1, 3), float), ((1,), int), ((1,), bool))]
+    arrays = [
+        np.asarray(leaf).tolist() for one in found for leaf in checkpoints.load(one, list(range(len(one.runs))), 2000, like)
+    ]
+    return [[one._replace(path=one.path.name) for one in found], arrays], bool(messages)
+
+
+@pytest.mark.parametrize("wanted", [40, pytest.param(500, marks=pytest.mark.slow)])
+def test_a_flipped_bit_of_a_checkpoint_is_noticed_in_each_of_its_files(wanted, tmp_path):
+    assert flips(a_checkpoint, resumed, tmp_path, wanted) == 1
+
+
+def test_a_checkpoint_that_was_cut_off_is_removed_and_a_damaged_one_set_aside(tmp_path):
+    (path,) = (a_checkpoint(tmp_path, runs=2) / "part").iterdir()
+    shutil.copytree(path, cut_off := path.with_name("0" * 16 + "-5"))
+    (cut_off / "about.json").unlink()
+    flip(path / "_METADATA", 100)
+    found, messages = checkpoints.find(tmp_path / "part", tidy=True)
+    assert found == []
+    assert [message for message in messages if "is damaged (checksum); its runs start again" in message] == messages
+    assert [one.name for one in path.parent.iterdir()] == [f"{path.name}.damaged"]
+    assert checkpoints.find(tmp_path / "part", tidy=True) == ([], [])
+
+
+def test_a_checkpoint_that_cannot_be_read_is_no_failure_of_its_cell(tmp_path, monkeypatch):
+    """It was whole when it was found: said once, set aside, and its runs start again."""
+    original, save = checkpoints.load, checkpoints.save
+    settings = Settings(threads=1, block=3, chunk=5, checkpoint_minutes=1e-9)
+
+    def interrupted(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    options = dict(seeds=3, settings=settings, progress=False)
+    monkeypatch.setattr(checkpoints, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(decay, results=tmp_path / "part", say=str, **options)
+    (path,) = tmp_path.glob("part/zoo/decay/checkpoints/*/*")
+
+    def damaged(saved, *rest):
+        flip(saved.path / "about.json", 80)
+        return original(saved, *rest)
+
+    monkeypatch.setattr(checkpoints, "save", save)
+    monkeypatch.setattr(checkpoints, "load", damaged)
+    said = []
+    again = run(decay, results=tmp_path / "part", say=said.append, **{**options, "settings": settings._replace(block=2)})
+    (line,) = (line for line in said if "start again" in line)
+    assert line.startswith(f"{path} cannot be read (")
+    assert not list(tmp_path.glob("part/zoo/decay/failed/*"))
+    np.testing.assert_array_equal(
+        again["simulation"]["x"], run(decay, results=tmp_path / "whole", say=str, **options)["simulation"]["x"]
+    )
