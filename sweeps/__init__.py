@@ -11,9 +11,10 @@ Three rooms, in the order in which a request goes through them:
                 request (cells and seeds), sources and digest (what decides the numbers), precision
     engine/     how it is computed: plan (groups that share programs, parts that share a file), queue (locks parts, hands out
                 their runs) with part (one of them), executor (threads, blocks, chunks), programs (what is compiled),
-                checkpoints, memory, progress, provenance; placeholder (results for the tests)
-    results/    what is kept: store (files), states (what was trained), locks, failures, notes (what was asked), stock (which
-                runs are there), merge and loading (one labelled result), agreement (rows), report (table, figure), catalogue
+                checkpoints, leftovers (of a kill), memory, progress, provenance; placeholder (results for the tests)
+    results/    what is kept: store (files), sealed (their checksums), states (what was trained), locks, failures, notes (what
+                was asked), stock (which runs are there), merge and loading (one labelled result), agreement (rows), report
+                (table, figure), catalogue
     api         run, sweep, load: what is stored is not computed again
     cluster     the same by several processes
 """

@@ -12,6 +12,7 @@ from .contract.functions import as_module, from_file
 from .contract.request import Plan, make_plan
 from .contract.sources import source_digest
 from .engine.executor import Settings, enable_compilation_cache
+from .engine.leftovers import remove_leftovers
 from .engine.progress import Progress
 from .engine.queue import Queue
 from .errors import EveryCellFailed, UsageError, on_stderr
@@ -192,6 +193,7 @@ def _complete(
 ) -> xarray.DataTree | None:
     """Compute what is missing, then read it all; `failed` receives the cells that raised. None if there is nothing at all."""
     settings.checked()
+    remove_leftovers(plan.home)
     for _ in range(PASSES):
         stock = take_stock(plan)
         for message in stock.messages:

@@ -28,7 +28,7 @@ from ..errors import UsageError
 from ..results import locks, states, store
 from ..results.failures import Failure, failure_of, read_failures
 from ..results.stock import Stock
-from . import checkpoints, memory, provenance
+from . import checkpoints, leftovers, memory, provenance
 from .executor import KEPT_BYTES, Batch, Settings, execute
 from .part import Ended, OpenPart
 from .plan import Part, make_groups, make_parts
@@ -303,6 +303,7 @@ class Queue:
             self.runs_of[part.name] = 0
             if not opened.waiting.any():  # somebody else has done it in the meantime
                 checkpoints.remove(self._checkpoints(part))
+                leftovers.clean(self.plan.home, part.name)
                 lock.release(done=True)
                 continue
             self.open[part.name] = opened

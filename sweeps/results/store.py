@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import UsageError
-from . import sealed
+from . import locks, sealed
 
 if TYPE_CHECKING:
     import xarray
@@ -86,15 +86,23 @@ def write_bytes(path: Path, *pieces: bytes | memoryview) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with locks.writing(temporary):
+            with open(temporary, "wb") as file:
+                file.writelines(pieces)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise UsageError(f"{path}: cannot be written ({error.strerror}); finished results in other files are kept") from error
+
+
+def remove_cut_off(folder: Path, name: str = "") -> None:
+    """Remove what processes that died were writing in a folder, or of one file."""
+    for path in folder.glob(f".{name}*.tmp"):
+        if locks.abandoned(path):
+            path.unlink(missing_ok=True)
 
 
 def write_tree(path: Path, tree: xarray.DataTree, held: Mapping[str, Any] | None = None) -> None:

@@ -1,16 +1,20 @@
 """Every byte that is read back is covered: nothing that has changed is read unnoticed, and nothing foreign stops the engine."""
 
+import errno
+import fcntl
 import os
 import random
 import shutil
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pytest
 
-from closedform.sweeps import Settings, run
+from closedform.sweeps import Settings, UsageError, load, run, sweep
 from closedform.sweeps.engine import checkpoints
-from closedform.sweeps.results import sealed, states, store
+from closedform.sweeps.results import locks, sealed, states, store
 from zoo import decay
 
 CELLS = ["c682fb808969cc24", "d297f01aca97e8ca"]
@@ -197,8 +201,6 @@ def test_two_processes_may_set_the_same_file_aside(tmp_path, monkeypatch):
 
 
 def test_a_file_that_the_server_has_removed_is_gone(tmp_path, monkeypatch):
-    import errno
-
     (path,) = a_result(tmp_path).rglob("*.nc")
 
     def stale(*_):
@@ -275,3 +277,109 @@ def test_a_checkpoint_that_cannot_be_read_is_no_failure_of_its_cell(tmp_path, mo
     np.testing.assert_array_equal(
         again["simulation"]["x"], run(decay, results=tmp_path / "whole", say=str, **options)["simulation"]["x"]
     )
+
+
+# --- locks and leftovers ----------------------------------------------------------------------------------------------------
+
+
+def refusing(number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    return flock
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_a_lock_that_the_system_refuses_is_one_line(number, tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", refusing(number))
+    with pytest.raises(UsageError, match=rf"cannot be locked \({os.strerror(number)}\); finished results are kept"):
+        locks.take(tmp_path / "locks" / "part", {})
+    assert locks.holder(tmp_path / "locks" / "part") is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_without_locks_what_is_computed_can_be_read(number, tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", refusing(number))
+    first = run(decay, seeds=2, results=tmp_path, progress=False, say=str)
+    again = load(decay, results=tmp_path)
+    np.testing.assert_array_equal(first["simulation"]["x"], again["simulation"]["x"])
+
+
+def test_reading_needs_no_lock_of_hdf5_either(tmp_path):
+    """As on a file system without locks: a library loaded before all others refuses every one."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    source, library = tmp_path / "none.c", tmp_path / "none.so"
+    source.write_text("#include <errno.h>\nint flock(int file, int how) { errno = ENOLCK; return -1; }\n")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    a_result(tmp_path)
+    program = "import pathlib, sys; from closedform.sweeps.results import locks, store; home = pathlib.Path(sys.argv[1])\n"
+    program += "assert not locks.take(home / 'locks' / 'part', {}).exclusive\n"
+    program += f"print(len(store.headers(home, {CELLS})[0]), *[store.read(path)[1] for path in home.rglob('*.nc')])"
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, env={**os.environ, "LD_PRELOAD": str(library)}, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1"]
+
+
+def test_of_those_who_wait_for_a_lock_that_is_removed_one_gets_it(tmp_path, monkeypatch):
+    """A second process has opened the file when its holder removes it and a third makes a new one."""
+    path, lock = tmp_path / "part", locks._lock
+    first, others = locks.take(path, {}), []
+
+    def late(descriptor):
+        if not others:
+            others.append(None)
+            first.release(done=True)
+            others.append(locks.take(path, {}))
+        return lock(descriptor)
+
+    monkeypatch.setattr(locks, "_lock", late)
+    assert locks.take(path, {}) is None
+    assert others[1] is not None
+    others[1].release(done=True)
+
+
+def test_a_child_that_was_forked_keeps_no_lock(tmp_path):
+    program = """
+import os, pathlib, sys
+from closedform.sweeps.results import locks
+path = pathlib.Path(sys.argv[1]) / "part"
+lock, (ending, end), (beginning, begin) = locks.take(path, {}), os.pipe(), os.pipe()
+if os.fork() == 0:
+    os.close(end)
+    os.write(begin, b"x")
+    os.read(ending, 1)  # until the parent ends
+    lock.release(done=True)
+    os._exit(0)
+os.read(beginning, 1)
+lock.release(done=False)
+print(locks.holder(path), locks.take(path, {}) is not None, path.exists())
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None", "True", "True"]
+
+
+def test_what_a_kill_has_left_of_a_complete_part_is_removed(tmp_path):
+    options = dict(over={"rate": (0.1, 0.2)}, seeds=2, results=tmp_path, progress=False, say=str)
+    sweep(decay, **options)
+    home = tmp_path / "zoo" / "decay"
+    before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    parts = sorted(home.glob("??/*.nc"))
+    for path in parts:
+        for left in ("locks", f"checkpoints/{path.stem}/{'0' * 16}-5"):
+            (home / left).mkdir(parents=True, exist_ok=True)
+        (home / "locks" / path.stem).touch()
+        shutil.copy(path, path.with_suffix(".partial.nc"))
+        path.with_name(f".{path.name}.0000.tmp").touch()
+    (home / "sweeps" / ".one.json.0000.tmp").touch()
+    held = locks.take(home / "locks" / parts[0].stem, {})
+    with locks.writing(home / "sweeps" / ".two.json.0000.tmp"):
+        sweep(decay, **options)
+        assert parts[0].with_suffix(".partial.nc").exists()
+        assert not parts[1].with_suffix(".partial.nc").exists()
+        assert [path.name for path in home.glob("sweeps/.*.tmp")] == [".two.json.0000.tmp"]
+    held.release(done=False)
+    sweep(decay, **options)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
+    assert not list(home.glob("checkpoints/*"))
