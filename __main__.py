@@ -277,11 +277,15 @@ def _status(words: list[str]) -> int:
         """Folder of the results."""
 
     chosen = _parse(Status, words, "status")
-    shown = False
-    for one in sweeps_of(chosen.results, _kept_as(chosen.experiment)):
+    shown, unread = False, []
+    for one in sweeps_of(chosen.results, _kept_as(chosen.experiment), unread.append):
         shown = True
         for line in status_lines(one):
             print(line)
+    for line in unread:
+        print(f"closedform: {line}", file=sys.stderr)
+    if unread:
+        return 2
     if not shown:
         print(f"no sweeps in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
     return 0

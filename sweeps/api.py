@@ -198,7 +198,7 @@ def _complete(
         stock = take_stock(plan)
         for message in stock.messages:
             say(message)
-        failed |= failures(plan, stock, refresh)
+        failed |= failures(plan, stock, refresh, say)
         if any(source is None and index not in failed for index, source in enumerate(stock.sources(plan, refresh))):
             work(plan, stock, refresh, tasks_of(plan), settings, progress, say, failed, wait=True)
             stock = take_stock(plan)
@@ -266,9 +266,11 @@ def files(plan: Plan) -> list[Path]:
     return [file.path for file in take_stock(plan).files if file.digest == plan.digest]
 
 
-def failures(plan: Plan, stock: Stock | None = None, refresh: bool = False) -> dict[int, Failure]:
+def failures(
+    plan: Plan, stock: Stock | None = None, refresh: bool = False, say: Callable[[str], None] | None = None
+) -> dict[int, Failure]:
     """The cells of a plan that have raised and have not been computed since."""
-    known = recorded_failures(plan.home, plan.digest)
+    known = recorded_failures(plan.home, plan.digest, say)
     sources = (stock or take_stock(plan)).sources(plan, refresh) if known else []
     return {
         index: known[plan.cells[index].name]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +25,7 @@ from ..contract.config import hashed
 from ..contract.request import Plan
 from ..errors import UsageError
 from ..results import locks, states, store
-from ..results.failures import Failure, failure_of, read_failures
+from ..results.failures import Failure, failure_of, read_failures, record
 from ..results.stock import Stock
 from . import checkpoints, leftovers, memory, provenance
 from .executor import KEPT_BYTES, Batch, Settings, execute
@@ -521,15 +520,10 @@ class Queue:
             raise
 
     def _record(self, path: Path, cells: list[int]) -> None:
-        """Keep the failures among some cells, each text once."""
-        failures = {cell: self.failures[cell] for cell in cells if cell in self.failures}
-        if not failures:
-            path.unlink(missing_ok=True)
-            return
-        texts = list(dict.fromkeys(failure[:2] for failure in failures.values()))
-        names = {self.plan.cells[cell].name: texts.index(failure[:2]) for cell, failure in failures.items()}
-        said = {"digest": self.plan.digest, "errors": texts, "cells": names}
-        store.write_bytes(path, json.dumps(said).encode())
+        """Keep the failures among some cells."""
+        record(
+            path, self.plan.digest, {self.plan.cells[cell].name: self.failures[cell] for cell in cells if cell in self.failures}
+        )
 
     def _checkpoints(self, part: Part) -> Path:
         return self.plan.home / "checkpoints" / part.name

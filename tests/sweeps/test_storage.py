@@ -12,9 +12,10 @@ import jax
 import numpy as np
 import pytest
 
+from closedform import __main__ as command_line
 from closedform.sweeps import Settings, UsageError, load, run, sweep
 from closedform.sweeps.engine import checkpoints
-from closedform.sweeps.results import locks, sealed, states, store
+from closedform.sweeps.results import catalogue, failures, locks, sealed, states, store
 from zoo import decay
 
 CELLS = ["c682fb808969cc24", "d297f01aca97e8ca"]
@@ -383,3 +384,76 @@ def test_what_a_kill_has_left_of_a_complete_part_is_removed(tmp_path):
     sweep(decay, **options)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
     assert not list(home.glob("checkpoints/*"))
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------------
+
+FOREIGN = [b"", b"[]", b"null", b"7", b'"text"', b"{}", b'{"a": 1}', b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe", b"{"]
+
+
+def what_is_asked_and_what_failed(folder):
+    """A request and failures, as they are kept."""
+    asked = {"experiment": "zoo/decay", "config": {"rate": 3.7}, "over": {"rate": [3.7, 3.9]}, "zipped": False}
+    asked |= {"seeds": list(range(50)), "root_seed": 0, "digest": "ab" * 8, "tasks": 2, "schema": store.SCHEMA}
+    store.write_bytes(folder / "zoo" / "decay" / "sweeps" / "one.json", sealed.to_json(asked))
+    raised = {cell: failures.Failure("ValueError: no", f"Traceback of {cell}") for cell in CELLS}
+    failures.record(folder / "zoo" / "decay" / "failed" / "one.json", "ab" * 8, raised)
+    return folder
+
+
+def known(folder):
+    said = []
+    raised = failures.recorded_failures(folder / "zoo" / "decay", "ab" * 8, said.append)
+    return [[one._replace(path="") for one in catalogue.sweeps_of(folder, say=said.append)], raised], bool(said)
+
+
+@pytest.mark.parametrize("wanted", [40, pytest.param(500, marks=pytest.mark.slow)])
+def test_a_flipped_bit_of_json_is_noticed(wanted, tmp_path):
+    assert flips(what_is_asked_and_what_failed, known, tmp_path, wanted) > 0.9  # spaces mean nothing
+
+
+@pytest.fixture(scope="module")
+def a_sweep(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    sweep(decay, over={"rate": (0.1, 0.2)}, seeds=2, results=folder, progress=False, say=str)
+    return folder
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_foreign_json_stops_nothing(content, a_sweep, tmp_path, capsys):
+    """Among requests, failures and locks: `status` tells of it, and what is there is shown."""
+    home = shutil.copytree(a_sweep, tmp_path / "results") / "zoo" / "decay"
+    for place in ("sweeps/foreign.json", "failed/foreign.json", "locks/foreign"):
+        (home / place).parent.mkdir(exist_ok=True)
+        (home / place).write_bytes(content)
+    options = dict(over={"rate": (0.1, 0.2)}, results=tmp_path / "results")
+    assert command_line.main(["status", "--results", str(tmp_path / "results")]) == 2
+    printed = capsys.readouterr()
+    assert "2 done" in printed.out
+    (line,) = printed.err.splitlines()
+    assert "foreign.json says of no sweep what was asked" in line
+    said = []
+    assert load(decay, **options).simulation.sizes["seed"] == 2
+    sweep(decay, seeds=2, progress=False, say=said.append, **options)
+    assert [line for line in said if "its cells are tried again" in line] == said
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_a_damaged_request_is_noted_again_by_the_same_command(content, a_sweep, tmp_path, capsys):
+    folder = shutil.copytree(a_sweep, tmp_path / "results")
+    (path,) = folder.rglob("sweeps/*.json")
+    whole = path.read_bytes()
+    path.write_bytes(content)
+    assert command_line.main(["status", "--results", str(folder)]) == 2
+    assert "no sweeps" not in capsys.readouterr().out
+    sweep(decay, over={"rate": (0.1, 0.2)}, seeds=2, results=folder, progress=False, say=str)
+    assert path.read_bytes() == whole
+    assert command_line.main(["status", "--results", str(folder)]) == 0
+
+
+def test_a_pipe_among_the_requests_is_not_waited_for(a_sweep, tmp_path, capsys):
+    folder = shutil.copytree(a_sweep, tmp_path / "results")
+    os.mkfifo(folder / "zoo" / "decay" / "sweeps" / "pipe.json")
+    assert command_line.main(["status", "--results", str(folder)]) == 2
+    assert "pipe.json says of no sweep what was asked (no file)" in capsys.readouterr().err
