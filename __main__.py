@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (interrupted). `reproduce` counts failed cells only where all of an experiment failed.
     """
     from .sweeps import UsageError
-    from .sweeps.errors import EveryCellFailed
+    from .sweeps.errors import EveryCellFailed, on_stderr
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     commands: dict[str, Callable[[list[str]], int]] = {
@@ -156,10 +156,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise unknown("command", words[0], commands)
         return commands[words[0]](words[1:])
     except EveryCellFailed as error:
-        print(f"closedform: {error}", file=sys.stderr)
+        on_stderr(f"closedform: {error}")
         return min(100 + error.count, 125)
     except UsageError as error:
-        print(f"closedform: {error}", file=sys.stderr)
+        on_stderr(f"closedform: {error}")
         return 2
     except KeyboardInterrupt:
         print("closedform: interrupted; finished seeds are kept, the same command goes on from there", file=sys.stderr)
@@ -264,6 +264,7 @@ def _sweep(words: list[str]) -> int:
 
 
 def _status(words: list[str]) -> int:
+    from .sweeps.errors import on_stderr
     from .sweeps.results.catalogue import sweeps_of
     from .sweeps.results.report import status_lines
 
@@ -283,7 +284,7 @@ def _status(words: list[str]) -> int:
         for line in status_lines(one):
             print(line)
     for line in unread:
-        print(f"closedform: {line}", file=sys.stderr)
+        on_stderr(f"closedform: {line}")
     if unread:
         return 2
     if not shown:
@@ -439,6 +440,7 @@ def _report(words: list[str]) -> int:
     from .gallery.entries import entry
     from .gallery.pages import report
     from .sweeps import UsageError
+    from .sweeps.errors import on_stderr, plain
     from .sweeps.results.catalogue import stored_results
     from .sweeps.results.store import write_bytes
 
@@ -463,9 +465,9 @@ def _report(words: list[str]) -> int:
         try:
             entries.append(entry(stored))
         except Exception as error:  # one result that cannot be shown must not hide the others
-            print(f"closedform: {stored.experiment.name} cannot be shown: {type(error).__name__}: {error}", file=sys.stderr)
+            on_stderr(f"closedform: {stored.experiment.name} cannot be shown: {type(error).__name__}: {error}")
             continue
-        print(f"{entries[-1].name}: {entries[-1].verdict}")
+        print(f"{plain(entries[-1].name)}: {entries[-1].verdict}")
     if not entries:
         raise UsageError(f"no results in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
     write_bytes(chosen.output, report(entries, _shown(chosen.results)).encode())
@@ -528,7 +530,9 @@ def _verdict(rows: list[Any], files: list[Path]) -> int:
 
 def _shown(path: Path) -> str:
     """A path as a person in this folder would write it."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    from .sweeps.errors import plain
+
+    return plain(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 def _parse(kind: type, words: list[str], command: str) -> Any:
