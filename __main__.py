@@ -6,11 +6,14 @@ import contextlib
 import dataclasses
 import io
 import json
+import math
+import os
 import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
@@ -36,6 +39,7 @@ experiment, a file of your own (my_paper.py), or a function of it (my_model.py:s
 Results are kept in ./results (--results FOLDER): running a command again computes only what is missing."""
 
 _ROWS_SHOWN = 200  # of an agreement table
+_SAME_WISH_SECONDS = 1.0  # between two interruptions that count as one
 
 
 @dataclasses.dataclass
@@ -145,16 +149,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "cite": _cite,
     }
     try:
-        with contextlib.suppress(ValueError):  # not in the main thread: nothing to hear
-            signal.signal(signal.SIGTERM, _terminated)  # what a cluster or a shutting down machine sends first
-        if not words or words[0] in ("-h", "--help"):
-            print(_COMMANDS)
-            return 0 if words else 2
-        if words[0] not in commands:
-            from .sweeps.errors import unknown
+        with interruptible():
+            if not words or words[0] in ("-h", "--help"):
+                print(_COMMANDS)
+                return 0 if words else 2
+            if words[0] not in commands:
+                from .sweeps.errors import unknown
 
-            raise unknown("command", words[0], commands)
-        return commands[words[0]](words[1:])
+                raise unknown("command", words[0], commands)
+            return commands[words[0]](words[1:])
     except EveryCellFailed as error:
         on_stderr(f"closedform: {error}")
         return min(100 + error.count, 125)
@@ -163,14 +166,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("closedform: interrupted; finished seeds are kept, the same command goes on from there", file=sys.stderr)
+        from .sweeps.engine.executor import still_running
+
+        if still_running():  # it was interrupted again: Python would wait for the threads all the same
+            os._exit(130)
         return 130
     except BrokenPipeError:  # closedform list | head
         sys.stderr.close()
         return 0
 
 
-def _terminated(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM (a cluster, a machine that shuts down) and SIGHUP (a closed terminal) interrupt as Ctrl-C does.
+
+    What follows within a second is the same wish: a key pressed twice must not cut short the storing of what there is.
+    """
+    before, last = {}, -math.inf
+
+    def interrupt(number: int, frame: Any) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= _SAME_WISH_SECONDS:
+            last = now
+            raise KeyboardInterrupt
+
+    try:
+        with contextlib.suppress(ValueError):  # not in the main thread: nothing to hear
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)  # Windows has no SIGHUP; nohup ignores it, and that stays
+                if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    before[number] = signal.signal(number, interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _list(words: list[str]) -> int:
@@ -214,7 +243,7 @@ def _run(words: list[str]) -> int:
 def _sweep(words: list[str]) -> int:
     from .sweeps import UsageError, compare, submit
     from .sweeps.api import request, sweep_plan
-    from .sweeps.cluster import Launcher
+    from .sweeps.cluster import Launcher, end
     from .sweeps.results.notes import write_whole
     from .sweeps.results.report import save_figure
 
@@ -251,8 +280,12 @@ def _sweep(words: list[str]) -> int:
             print(f"submitted job {number}: {len(jobs)} processes; closedform status shows how far they are,")
             print("the same command without --launcher prints the agreement table when they are done")
             return 0
-        for job in jobs:
-            job.wait()
+        try:
+            for job in jobs:
+                job.wait()
+        except KeyboardInterrupt:
+            end(jobs)
+            raise
     retry = chosen.retry_failed and chosen.launcher == "none"  # else the launched processes have done so
     result, failed = sweep_plan(plan, chosen.refresh, retry, _settings(chosen))
     path = write_whole(plan, result)

@@ -30,6 +30,8 @@ from .programs import Batching, Programs, programs
 
 _BLOCK_SECONDS = 1.0
 _CHUNK_SECONDS = 0.5
+_THREADS = "closedform"  # what their names begin with
+_PATIENCE_SECONDS = 1.0  # after a stop, until it is said what is waited for
 _WORTH_SAVING = 5.0  # seconds of work: less than this is computed again faster than it is read back
 _MAP_BYTES = 4 << 20  # states and histories of a CPU block: small enough to allocate at once
 KEPT_BYTES = 64 << 20  # largest trained state of a run that is stored
@@ -114,6 +116,10 @@ class Source(Protocol):
         """`steps` further steps were done, over all runs."""
         ...
 
+    def waiting(self, what: list[str]) -> None:
+        """The work was stopped, and ends when these things have come to an end."""
+        ...
+
 
 class _SourceError(Exception):
     """What the source raised while a batch ran: not the batch's fault."""
@@ -144,6 +150,7 @@ def execute(
     threads = 1 if batching == "vmap" else max(1, min(settings.threads or cores(), sum(runs)))
 
     room = _Room(threads)
+    doing: dict[int, tuple[str, float]] = {}  # by thread: what, and since when
     lanes: dict[int, _Lane] = {}
     opening = threading.Lock()
 
@@ -155,15 +162,27 @@ def execute(
                 lanes[group] = _Lane(groups[group], root_seed, settings, batching, threads, runs[group], room, stop)
             return lanes[group]
 
+    def now(what: str) -> None:
+        doing[threading.get_ident()] = what, time.monotonic()
+
     def worker() -> None:
+        try:
+            work()
+        finally:
+            doing.pop(threading.get_ident(), None)
+
+    def work() -> None:
         while not stop.is_set():
+            now("opening of the next part")
             batch = source.take(lambda group: lane_of(group).size, threads)
             if batch is None:
                 return
             lane, began, alone = lane_of(batch.group), time.monotonic(), True
+            now("compilation")
             if batch.seeds is not None and (error := lane.open()) is not None:
                 source.refused(batch, error)
                 continue
+            now(f"block of {len(batch.cells)} {'predictions' if batch.seeds is None else 'runs'}")
             try:
                 with room as alone:
                     results = lane.predict(batch) if batch.seeds is None else lane.simulate(batch, source)
@@ -178,10 +197,11 @@ def execute(
                 else:
                     source.failed(batch, error)
                 continue
+            now("storing")
             if results is not None:
                 source.finished(batch, results, time.monotonic() - began)
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix=_THREADS) as pool:
         futures = {pool.submit(worker) for _ in range(threads)}
         try:
             while futures:
@@ -190,7 +210,15 @@ def execute(
                     future.result()
         except BaseException:
             stop.set()
+            if wait(futures, timeout=_PATIENCE_SECONDS).not_done:
+                moment = time.monotonic()
+                source.waiting([f"{what} ({moment - since:.0f} s)" for what, since in list(doing.values())])
             raise
+
+
+def still_running() -> bool:
+    """Whether a thread is at work: one that did not end although it was waited for."""
+    return any(thread.name.startswith(_THREADS) for thread in threading.enumerate())
 
 
 class _Pace:

@@ -279,6 +279,10 @@ class Queue:
     def advanced(self, steps: int) -> None:
         self.progress.advanced(steps)
 
+    def waiting(self, what: list[str]) -> None:
+        name, things = self.plan.experiment.name, ", ".join(what)
+        self.say(f"{name}: stopped, and waiting for the end of: {things}; interrupted again, it does not wait")
+
     # --- with the lock held ---
 
     def _open_next(self) -> bool:
