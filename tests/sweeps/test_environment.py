@@ -11,10 +11,9 @@ import jax
 import pytest
 
 from closedform.sweeps import UsageError
-from closedform.sweeps.api import request
 from closedform.sweeps.contract import precision
 from closedform.sweeps.engine import provenance
-from closedform.sweeps.engine.executor import cores
+from closedform.sweeps.engine.provenance import cores
 from closedform.sweeps.results.conditions import mixed
 
 # of JAX, with a value under which a program would be another one, or would stop where ours goes on

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from closedform.sweeps import Settings, UsageError, compare, run
-from closedform.sweeps.api import request, resolve
 from closedform.sweeps.cluster import _portable, _restored
 from closedform.sweeps.contract import config as config_
-from closedform.sweeps.contract.functions import from_file, kept_as, parts
+from closedform.sweeps.contract.functions import from_file
+from closedform.sweeps.contract.names import kept_as, parts
+from closedform.sweeps.contract.request import resolve
 from closedform.sweeps.engine.placeholder import placeholder
 from closedform.sweeps.results.agreement import texts
 from closedform.sweeps.results.store import read_tree, write_tree
