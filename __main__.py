@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import math
+import os
 import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
@@ -40,6 +43,7 @@ Results are kept in ./results (--results FOLDER): running a command again comput
 Exit codes: 0 agrees, 1 disagrees, 2 wrong request, 3 failed cells, 4 stale, 70 internal error, 130 interrupted."""
 
 _ROWS_SHOWN = 200  # of an agreement table
+_SAME_WISH_SECONDS = 1.0  # between two interruptions that count as one
 
 
 @dataclasses.dataclass
@@ -135,12 +139,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     computed by an earlier version of the code; 130: interrupted; 70: an internal error, its traceback in a file.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return console.guarded(lambda: _command(words))
+    code = console.guarded(lambda: _command(words))
+    executor = sys.modules.get(f"{__package__}.sweeps.engine.executor")
+    if code == console.INTERRUPTED and executor is not None and executor.still_running():
+        os._exit(code)  # it was interrupted again: Python would wait for the threads all the same
+    return code
 
 
 def _command(words: list[str]) -> int:
-    with contextlib.suppress(ValueError):  # not in the main thread: nothing to hear
-        signal.signal(signal.SIGTERM, _terminated)  # what a cluster or a shutting down machine sends first
     commands: dict[str, Callable[[list[str]], int]] = {
         "list": _list,
         "run": _run,
@@ -163,11 +169,34 @@ def _command(words: list[str]) -> int:
         from .sweeps.contract.precision import settle
 
         settle()
-    return commands[words[0]](words[1:])
+    with interruptible():
+        return commands[words[0]](words[1:])
 
 
-def _terminated(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM (a cluster, a machine that shuts down) and SIGHUP (a closed terminal) interrupt as Ctrl-C does.
+
+    What follows within a second is the same wish: a key pressed twice must not cut short the storing of what there is.
+    """
+    before, last = {}, -math.inf
+
+    def interrupt(number: int, frame: Any) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= _SAME_WISH_SECONDS:
+            last = now
+            raise KeyboardInterrupt
+
+    try:
+        with contextlib.suppress(ValueError):  # not in the main thread: nothing to hear
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)  # Windows has no SIGHUP; nohup ignores it, and that stays
+                if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    before[number] = signal.signal(number, interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _list(words: list[str]) -> int:
@@ -216,7 +245,7 @@ def _run(words: list[str]) -> int:
 def _sweep(words: list[str]) -> int:
     from .sweeps import UsageError, compare, submit
     from .sweeps.api import ask, sweep_plan
-    from .sweeps.cluster import Launcher
+    from .sweeps.cluster import Launcher, end
     from .sweeps.contract.request import Request
     from .sweeps.results.notes import write_whole
     from .sweeps.results.report import save_figure
@@ -254,8 +283,12 @@ def _sweep(words: list[str]) -> int:
             print(f"submitted job {number}: {len(jobs)} processes; closedform status shows how far they are,")
             print("the same command without --launcher prints the agreement table when they are done")
             return 0
-        for job in jobs:
-            job.wait()
+        try:
+            for job in jobs:
+                job.wait()
+        except KeyboardInterrupt:
+            end(jobs)
+            raise
     retry = chosen.retry_failed and chosen.launcher == "none"  # else the launched processes have done so
     result, failed = sweep_plan(plan, chosen.refresh, retry, _settings(chosen))
     path = write_whole(plan, result)
@@ -295,6 +328,7 @@ def _predict(words: list[str]) -> int:
 
 
 def _status(words: list[str]) -> int:
+    from .sweeps.errors import on_stderr
     from .sweeps.results.catalogue import sweeps_of
     from .sweeps.results.report import status_lines
 
@@ -308,11 +342,15 @@ def _status(words: list[str]) -> int:
         """Folder of the results."""
 
     chosen = _parse(Status, words, "status")
-    shown = False
-    for one in sweeps_of(chosen.results, _kept_as(chosen.experiment)):
+    shown, unread = False, []
+    for one in sweeps_of(chosen.results, _kept_as(chosen.experiment), unread.append):
         shown = True
         for line in status_lines(one):
             print(line)
+    for line in unread:
+        on_stderr(f"closedform: {line}")
+    if unread:
+        return 2
     if not shown:
         print(f"no sweeps in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
     return 0
@@ -493,6 +531,7 @@ def _report(words: list[str]) -> int:
     from .gallery.entries import entry
     from .gallery.pages import report
     from .sweeps import UsageError
+    from .sweeps.errors import on_stderr, plain
     from .sweeps.results.catalogue import stored_results
     from .sweeps.results.store import write_bytes
 
@@ -518,9 +557,9 @@ def _report(words: list[str]) -> int:
             entries.append(entry(stored))
         except Exception as error:  # one result that cannot be shown must not hide the others
             code, why = console.INTERNAL, f"{type(error).__name__}: {error}; {console.kept(error)}"
-            print(f"closedform: {stored.experiment.name} cannot be shown: {why}", file=sys.stderr)
+            on_stderr(f"closedform: {stored.experiment.name} cannot be shown: {why}")
             continue
-        print(f"{entries[-1].name}: {entries[-1].verdict}")
+        print(f"{plain(entries[-1].name)}: {entries[-1].verdict}")
     if not entries and not code:
         raise UsageError(f"no results in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
     write_bytes(chosen.output, report(entries, _shown(chosen.results)).encode())
@@ -598,7 +637,9 @@ def _verdict(rows: list[Any], files: list[Path], stale: bool, failed: int = 0) -
 
 def _shown(path: Path) -> str:
     """A path as a person in this folder would write it."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    from .sweeps.errors import plain
+
+    return plain(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 def _parse(kind: type, words: list[str], command: str) -> Any:

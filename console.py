@@ -40,7 +40,8 @@ def guarded(command: Callable[[], int]) -> int:
                 code = AGREES
             except BaseException as error:
                 code, line = _told(error)
-                print(f"closedform: {line}", file=sys.stderr)
+                errors = sys.modules.get(f"{__package__}.sweeps.errors")
+                print(f"closedform: {errors.plain(line) if errors else line}", file=sys.stderr)
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             if output.error is not None and output.error.errno != errno.EPIPE:  # who closes a pipe has read enough

@@ -21,7 +21,7 @@ from sphinx.application import Sphinx
 from closedform import sweeps
 from closedform.gallery import bibliography, collection, modules, pages
 from closedform.gallery.entries import Entry, entry
-from closedform.gallery.markup import fenced, formula
+from closedform.gallery.markup import block, fenced, formula
 
 HERE = Path(__file__).resolve().parent
 GENERATED = HERE / "_generated"
@@ -116,8 +116,7 @@ def title_of(paper: str) -> str:
 
 def raw(text: str) -> str:
     """HTML as it is, inside Markdown."""
-    fence = "`" * 6
-    return f"{fence}{{raw}} html\n{text}\n{fence}\n"
+    return block("{raw} html", text)
 
 
 def folded(summary: str, text: str) -> str:
@@ -125,7 +124,7 @@ def folded(summary: str, text: str) -> str:
 
 
 def code(text: str, language: str = "python") -> str:
-    return f"``````{language}\n{text}\n``````\n"
+    return block(language, text)
 
 
 def experiment_page(one: Entry) -> str:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import json
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -17,6 +15,7 @@ from typing import NamedTuple
 
 from ..sweeps.contract.sources import import_targets
 from ..sweeps.errors import UsageError
+from ..sweeps.results import sealed
 from ..sweeps.results.store import files_below
 from . import modules
 
@@ -210,15 +209,14 @@ def _of_experiment(experiment: str) -> list[str]:
 
 def experiment_of(path: Path) -> str:
     """The experiment that a result file comes from; its numbers are not read. Raises `UsageError` if it is no such file."""
-    import h5py
-
     try:
-        with h5py.File(path, "r") as file:
-            return str(json.loads(str(file.attrs["closedform"]))["experiment"])
-    except Exception as error:  # whatever a damaged or foreign file makes HDF5 or JSON raise
-        if isinstance(error, OSError) and error.errno is not None:  # the system's, not the file's
-            raise UsageError(f"{path}: cannot be read ({os.strerror(error.errno)})") from error
-        raise UsageError(f"{path}: damaged, or no result of closedform ({type(error).__name__})") from error
+        return str(sealed.read_label(path)["experiment"])
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (sealed.Damaged, KeyError) as error:
+        if not path.is_file():
+            raise UsageError(f"{path}: cannot be read (no file)") from error
+        raise UsageError(f"{path}: damaged, or no result of closedform ({error})") from error
 
 
 def _experiments_in(folder: Path, say: Callable[[str], None]) -> list[str]:

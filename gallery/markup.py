@@ -50,6 +50,16 @@ def fenced(text: str) -> str:
     return re.sub(r"^>>> .*(?:\n.*\S.*)*", r"```pycon\n\g<0>\n```", text, flags=re.MULTILINE)
 
 
+def block(kind: str, text: str) -> str:
+    """A fenced block of Markdown that nothing in its text can end.
+
+    >>> block("text", "`" * 7).split("\\n")[0]
+    '````````text'
+    """
+    fence = "`" * max(6, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{kind}\n{text}\n{fence}\n"
+
+
 @functools.cache
 def _parser():
     from markdown_it import MarkdownIt

@@ -8,13 +8,16 @@ result = sweep(simulate, {"learning_rate": 0.1}, over={"learning_rate": (0.1, 0.
 Three rooms, in the order in which a request goes through them:
 
     contract/   what is asked: experiment (a module, read), config (its values), functions (any function as an experiment),
-                request (cells and seeds), sources and digest (what decides the numbers), precision
+                request (cells and seeds), names, tracing and digest (the traced programs, and what they are named by),
+                groups (cells that share them), sources (where a digest can be looked up), precision
     engine/     how it is computed: plan (groups that share programs, parts that share a file), queue (locks parts, hands out
                 their runs) with part (one of them), executor (threads, blocks, chunks), programs (what is compiled),
-                checkpoints, memory, progress, provenance; placeholder (results for the tests)
-    results/    what is kept: store (files), states (what was trained), locks, failures, notes (what was asked), stock (which
-                runs are there), merge and loading (one labelled result), conditions (whether all runs were computed alike),
-                agreement (rows), report (table, figure), catalogue
+                predictions (theory alone), checkpoints, leftovers (of a kill), memory, progress, provenance; placeholder
+                (results for the tests)
+    results/    what is kept: identities (by what results are named), store (files), sealed (their checksums), states (what was
+                trained), locks, failures, notes (what was asked), stock (which runs are there), merge and loading (one
+                labelled result), conditions (whether all runs were computed alike), agreement (rows), report (table, figure),
+                catalogue
     api         run, sweep, load: what is stored is not computed again
     cluster     the same by several processes
 """

@@ -12,6 +12,7 @@ from .contract.precision import check_environment
 from .contract.request import RESULTS, Experimental, Plan, Request
 from .engine import provenance
 from .engine.executor import Settings, enable_compilation_cache
+from .engine.leftovers import remove_leftovers
 from .engine.predictions import block_of
 from .engine.progress import Progress
 from .engine.queue import Queue
@@ -152,7 +153,7 @@ def load(
     plan = ask(Request(experiment, config, over, zipped, None, root_seed, results, predict))
     tree = load_plan(plan, say)
     if tree is not None and (trained := store.provenance(tree).get("trained")):
-        states.attach(tree, plan.home, [trained.get(cell.name) for cell in plan.cells], plan.shape)
+        states.attach(tree, plan.home, [trained.get(cell.name) for cell in plan.cells], plan.shape, say)
     return tree
 
 
@@ -197,12 +198,13 @@ def _complete(
 ) -> xarray.DataTree | None:
     """Compute what is missing, then read it all; `failed` receives the cells that raised. None if there is nothing at all."""
     settings = settings.checked()
+    remove_leftovers(plan.home)
     record_broken(plan)
     for _ in range(PASSES):
         stock = take_stock(plan)
         for message in stock.messages:
             say(message)
-        failed |= failures(plan, stock, refresh)
+        failed |= failures(plan, stock, refresh, say)
         missing = [version is None and cell not in failed for cell, version in enumerate(stock.versions(plan, refresh))]
         if any(missing):
             if not confirmed(plan, missing):
@@ -282,9 +284,9 @@ def files(plan: Plan) -> list[Path]:
     return found
 
 
-def failures(plan: Plan, stock: Stock, refresh: bool = False) -> dict[int, Failure]:
-    """The cells of a plan that have raised and have not been computed since."""
-    known = recorded_failures(plan)
+def failures(plan: Plan, stock: Stock, refresh: bool = False, say: Callable[[str], None] | None = None) -> dict[int, Failure]:
+    """The cells of a plan that have raised and have not been computed since. With `say`, damaged records are told."""
+    known = recorded_failures(plan, say)
     shown = stock.versions(plan, refresh) if known else []
     return {index: failure for index, failure in known.items() if shown[index] is None}
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
@@ -123,6 +125,14 @@ def submit(
     return executor.map_array(Task(asked, launcher.nodes, refresh, settings), range(launcher.nodes))
 
 
+def end(jobs: Sequence[Any]) -> None:
+    """Interrupt the processes of this machine and wait until they have ended; they have a second to store what there is."""
+    for job in jobs:
+        job.cancel()
+    while not all(job.done() for job in jobs):
+        time.sleep(0.05)
+
+
 class Task:
     """One process of the array: computes what no other process does, until nothing is left or it is told to stop."""
 
@@ -146,8 +156,13 @@ class Task:
 
         self._thread = threading.Thread(target=body)
         self._thread.start()
-        while self._thread.is_alive():
-            self._thread.join(0.5)
+        try:
+            while self._thread.is_alive():
+                self._thread.join(0.5)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, then the launcher's: one wish
+            self._stop()
+            raise
         if "error" in outcome:
             raise outcome["error"]
         return outcome
@@ -156,11 +171,15 @@ class Task:
         """Called by submitit when Slurm is about to end the process: store what there is; then the process is requeued."""
         from submitit.helpers import DelayedSubmission
 
+        self._stop()
+        return DelayedSubmission(Task(*self._arguments), number)
+
+    def _stop(self) -> None:
+        """Stop the work, and wait until it is stored."""
         self._stopped = True
         if self._job is not None:
             self._job.stop.set()
         self._thread.join()
-        return DelayedSubmission(Task(*self._arguments), number)
 
     def _work(self) -> int:
         config, predict = self.asked.config, self.asked.predict

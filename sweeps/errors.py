@@ -35,6 +35,15 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} {given!r}; {hint}")
 
 
+def plain(text: str) -> str:
+    r"""A text from anywhere as one line that a terminal shows and does not obey.
+
+    >>> print(plain("red \x1b[31m and\na new line"))
+    red \x1b[31m and\na new line
+    """
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
 def on_stderr(message: str) -> None:
     """Where one-line messages go unless the caller says otherwise."""
-    print(message, file=sys.stderr)
+    print(plain(message), file=sys.stderr)

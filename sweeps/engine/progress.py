@@ -8,6 +8,8 @@ import time
 from types import TracebackType
 from typing import Any
 
+from ..errors import plain
+
 _PLAIN_SECONDS = 30.0
 
 
@@ -15,7 +17,7 @@ class Progress:
     """`total` counts steps over all runs. Everything but entering and leaving may be called from any thread."""
 
     def __init__(self, title: str, total: int, show: bool):
-        self._title, self._total, self._show = title, total, show and total > 0
+        self._title, self._total, self._show = plain(title), total, show and total > 0
         self._done, self._what, self._lock = 0, "", threading.Lock()
         self._began = self._last = time.monotonic()
         self._bar: Any = None
@@ -47,7 +49,7 @@ class Progress:
     def now(self, what: str) -> None:
         """What is running, in words."""
         with self._lock:
-            self._what = what
+            self._what = plain(what)
             self._tell()
 
     def _tell(self) -> None:
@@ -68,13 +70,13 @@ def _bar() -> Any:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[what]}"),
+        TextColumn("{task.fields[what]}", markup=False),
         console=Console(stderr=True),
     )

@@ -27,7 +27,7 @@ from ..errors import UsageError
 from ..results import locks, states, store
 from ..results.failures import Failure, digest_of, failure_of, read_failures, record
 from ..results.stock import Stock
-from . import checkpoints, memory, provenance
+from . import checkpoints, leftovers, memory, provenance
 from .executor import KEPT_BYTES, Batch, Saved, Settings, What, execute
 from .part import Ended, OpenPart
 from .plan import Part, make_parts
@@ -96,6 +96,7 @@ class Queue:
         self.suspects: collections.deque[Part] = collections.deque()  # at which processes have died
         self.alone = False  # these run now, one cell at a time
         self.lock = threading.Lock()
+        self.unread: set[Path] = set()  # checkpoints and states that turned out to be damaged
         self.said_large = False
         self.progress = Progress("", 0, show=False)
 
@@ -209,6 +210,23 @@ class Queue:
             self._back(batch, alone=False)
         self._landed(batch)
 
+    def unreadable(self, batch: Batch, error: Exception) -> None:
+        saved = batch.saved
+        assert saved is not None
+        with self.lock:
+            first = saved.path not in self.unread
+            self.unread.add(saved.path)
+            others = [item for item in self.first if item.saved is saved]
+            self.first = collections.deque(item for item in self.first if item.saved is not saved)
+            self.ready.extendleft(Item(item.part, item.places) for item in others)
+            if isinstance(saved, checkpoints.Saved):
+                self.progress.less(-saved.begin * (len(batch.cells) + sum(len(item.places) for item in others)))
+        if first and isinstance(saved, checkpoints.Saved):
+            checkpoints.set_aside(saved.path)
+        if first:
+            self.say(f"{saved.path} cannot be read ({str(error).partition(chr(10))[0]}); its runs start again")
+        self.returned(batch._replace(saved=None, rows=None))
+
     def failed(self, batch: Batch, error: Exception) -> None:
         with self.lock:
             if len(batch.cells) > 1:  # find out which: one after the other
@@ -233,6 +251,10 @@ class Queue:
 
     def advanced(self, steps: int) -> None:
         self.progress.advanced(steps)
+
+    def waiting(self, what: list[str]) -> None:
+        name, things = self.plan.experiment.name, ", ".join(what)
+        self.say(f"{name}: stopped, and waiting for the end of: {things}; interrupted again, it does not wait")
 
     # --- with the lock held ---
 
@@ -260,6 +282,7 @@ class Queue:
             if opened.done:  # somebody else has done it in the meantime
                 checkpoints.remove(self._checkpoints(part))
                 record(self._failures(part), self.plan, self._failed_in(part))
+                leftovers.clean(self.plan.home, part.name)
                 lock.release(done=True)
                 continue
             self.open[part.name] = opened
@@ -348,7 +371,7 @@ class Queue:
         for row, name in enumerate(opened.trainings):
             place_of = {seed: row * width + column for column, seed in enumerate(opened.part.seeds)}
             wanted = [seed for seed, place in place_of.items() if queued[place]]
-            for path, seeds, rows in states.find(self.plan.home, name, wanted) if wanted else ():
+            for path, seeds, rows in states.find(self.plan.home, name, wanted, self.say) if wanted else ():
                 tree, message = store.read_tree(path)
                 if message:
                     self.say(message)

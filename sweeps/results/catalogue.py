@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -16,8 +15,8 @@ from ..contract import config as config_
 from ..contract.experiment import ENGINE_FIELDS, Experiment, Field, find, names
 from ..contract.request import Plan, Request, cells_asked
 from ..contract.tracing import Identity
-from ..errors import UsageError
-from . import locks, store
+from ..errors import UsageError, on_stderr
+from . import locks, sealed, store
 from .failures import Failure, all_failures
 from .identities import identified
 from .loading import load_plan
@@ -51,14 +50,20 @@ class SweepStatus(NamedTuple):
         return {state: states.count(state) for state in ("done", "running", "partly", "waiting", "failed")}
 
 
-def sweeps_of(results: Path, experiment: str | None = None) -> Iterator[SweepStatus]:
+def sweeps_of(results: Path, experiment: str | None = None, say: Callable[[str], None] = on_stderr) -> Iterator[SweepStatus]:
     """Every sweep of a results folder, or those of an experiment (or paper), in the order of their names."""
     for path in store.files_below(results, "sweeps/*.json"):
         name = path.parent.parent.relative_to(results).as_posix()
         if _is_of(name, experiment):
-            # no manifest of ours, a damaged or a removed one
-            with contextlib.suppress(ValueError, KeyError, TypeError, FileNotFoundError):
+            try:
                 yield _status(path)
+            except FileNotFoundError:  # removed while we look
+                continue
+            except (sealed.Damaged, KeyError, TypeError) as error:  # damaged, of another version, or none of ours
+                why = str(error) if isinstance(error, sealed.Damaged) else f"{type(error).__name__}: {error}"
+                say(f"{path} says of no sweep what was asked ({why}); the same command again notes it")
+            except (UsageError, OSError) as error:
+                say(str(error) if isinstance(error, UsageError) else f"{path}: cannot be read ({error.strerror})")
 
 
 def _is_of(name: str, experiment: str | None) -> bool:
@@ -67,7 +72,7 @@ def _is_of(name: str, experiment: str | None) -> bool:
 
 
 def _status(path: Path) -> SweepStatus:
-    asked, home = json.loads(path.read_text()), path.parent.parent
+    asked, home = sealed.read_json(path), path.parent.parent
     grid, seeds = cells_asked(asked), asked["seeds"]
     names, digests = [cell.name for cell in grid], digests_asked(asked, len(grid))
     files = store.headers(home, names, aside=False)[0]

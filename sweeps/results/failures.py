@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from ..contract.config import hashed
 from ..contract.request import Plan
 from ..errors import UsageError
-from . import store
+from . import sealed, store
 from .stock import own_version
 
 
@@ -33,24 +32,41 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def read_failures(path: Path) -> dict[str, tuple[str, Failure]]:
-    """The cells that a file says have raised, by name, with the digest of what raised."""
-    with contextlib.suppress(OSError, ValueError, KeyError, IndexError, TypeError):
-        said = json.loads(path.read_text())
+    """The cells that a file says have raised, by name, with the digest of what raised.
+
+    A file that has gone or is damaged names none: then they are tried again.
+    """
+    with contextlib.suppress(OSError, sealed.Damaged, KeyError, IndexError, TypeError, ValueError):
+        said = sealed.read_json(path)
         return {cell: (digest, Failure(*said["errors"][index])) for cell, (index, digest) in said["cells"].items()}
     return {}
 
 
-def all_failures(home: Path) -> dict[str, tuple[str, Failure]]:
-    """All cells of an experiment that have raised, by name."""
+def all_failures(home: Path, say: Callable[[str], None] | None = None) -> dict[str, tuple[str, Failure]]:
+    """All cells of an experiment that have raised, by name. With `say`, damaged files are set aside and told."""
     found: dict[str, tuple[str, Failure]] = {}
     for path in sorted((home / "failed").glob("*.json")):
         found |= read_failures(path)
+        if say is not None and (why := damage(path)):
+            with contextlib.suppress(UsageError):  # a folder that cannot be written
+                say(f"{path} is damaged ({why}); kept as {store.set_aside(path, 'damaged')}, its cells are tried again")
     return found
 
 
-def recorded_failures(plan: Plan) -> dict[int, Failure]:
+def damage(path: Path) -> str:
+    """Why a file of JSON cannot be trusted; "" if it can, or has gone."""
+    try:
+        sealed.read_json(path)
+    except OSError:
+        return ""
+    except sealed.Damaged as error:
+        return str(error)
+    return ""
+
+
+def recorded_failures(plan: Plan, say: Callable[[str], None] | None = None) -> dict[int, Failure]:
     """The cells of a plan that have raised under what they are now; what raised when it was traced is tried each time."""
-    known = all_failures(plan.home)
+    known = all_failures(plan.home, say)
     found = {index: failure_of(error) for index, error in plan.broken.items()}
     for index, cell in enumerate(plan.cells) if known else ():
         digest, failure = known.get(cell.name, ("", None))
@@ -71,7 +87,7 @@ def record(path: Path, plan: Plan, failures: Mapping[int, Failure]) -> None:
         return
     texts = list(dict.fromkeys(failure[:2] for failure in failures.values()))
     cells = {plan.cells[cell].name: [texts.index(failure[:2]), digest_of(plan, cell)] for cell, failure in failures.items()}
-    store.write_bytes(path, json.dumps({"errors": texts, "cells": cells}).encode())
+    store.write_bytes(path, sealed.to_json({"errors": texts, "cells": cells}))
 
 
 def record_broken(plan: Plan) -> None:
@@ -88,7 +104,7 @@ def forget_failures(plan: Plan) -> None:
     names = {cell.name for cell in plan.cells}
     for path in (plan.home / "failed").glob("*.json"):
         if not names.isdisjoint(read_failures(path)):
-            said = json.loads(path.read_text())
+            said = sealed.read_json(path)
             said["cells"] = {cell: why for cell, why in said["cells"].items() if cell not in names}
             with contextlib.suppress(UsageError):  # a folder that cannot be written is not computed in either
-                store.write_bytes(path, json.dumps(said).encode())
+                store.write_bytes(path, sealed.to_json(said))

@@ -9,7 +9,6 @@ importing and tracing opened, with their contents: it counts only while these ar
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from ..contract.precision import precision
 from ..contract.request import Plan
 from ..contract.tracing import Identity
 from ..errors import UsageError
-from . import store
+from . import sealed, store
 
 
 def identified(plan: Plan, keep: bool = True) -> Plan:
@@ -75,8 +74,8 @@ def confirmed(plan: Plan, missing: Sequence[bool]) -> bool:
 
 def _look_up(home: Path, group: Group) -> Identity | None:
     """What the group was traced to, by the same sources, data files and packages; None if that is not known."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        said = json.loads(_path(home, group).read_bytes())
+    with contextlib.suppress(OSError, sealed.Damaged, ValueError, KeyError, TypeError):
+        said = sealed.read_json(_path(home, group))
         if sources.contents(map(Path, said["files"])) == said["files"]:
             simulation, prediction, training, trained_by, seedless = said["identity"]
             return Identity(str(simulation), str(prediction), str(training), tuple(trained_by), bool(seedless))
@@ -87,7 +86,7 @@ def _note(home: Path, group: Group, identity: Identity, opened: Iterable[Path]) 
     """Keep what a group was traced to; a folder that cannot be written is left as it is."""
     with contextlib.suppress(UsageError):
         said = {"identity": identity, "files": sources.contents(opened)}
-        store.write_bytes(_path(home, group), json.dumps(said).encode())
+        store.write_bytes(_path(home, group), sealed.to_json(said))
 
 
 def _path(home: Path, group: Group) -> Path:

@@ -1,7 +1,7 @@
 """Locks: one process at a time works on a part.
 
 A lock is one that the operating system gives back when its holder ends, however it ends (flock, which Linux passes on to
-NFS): nothing has to be cleaned after a crash, and no clock is read. Claims save work and are not what keeps results whole:
+NFS): nothing has to be cleaned after a crash, and no clock is read. Locks save work and are not what keeps results whole:
 files are immutable and complete, so where a file system has no locks two processes compute the same numbers twice and
 nothing else happens.
 """
@@ -10,21 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import socket
+import threading
 import time
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from . import sealed
 
 try:
     import fcntl
 except ImportError:  # Windows: no locks
     fcntl = None
 
-_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
+_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
+_TRIES = 4
 
 
 class Lock:
@@ -33,66 +37,129 @@ class Lock:
     Its text says who holds it, since `note`. An orderly end empties it, so what stands in a free lock is of a holder that died.
     """
 
-    def __init__(self, path: Path, descriptor: int, exclusive: bool):
-        self._path, self._descriptor, self.exclusive = path, descriptor, exclusive
-        self.left = _text(descriptor) if exclusive else {}  # what a holder that died has said of itself; {} if none did
+    def __init__(self, path: Path, descriptor: int):
+        self.path, self.descriptor, self.exclusive = path, descriptor, False
+        self.left: dict[str, Any] = {}  # what a holder that died has said of itself; {} if none did
         self._noted = False
+        _held.add(self)
 
     def note(self, about: dict[str, Any]) -> None:
         """Tell others who holds it, and what for."""
-        text = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), **about}).encode()
+        text = sealed.to_json({"host": socket.gethostname(), "pid": os.getpid(), **about})
         self._noted = True
         with contextlib.suppress(OSError):  # a full disk: then nobody is told
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, text, 0)
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, text, 0)
 
     def release(self, done: bool) -> None:
         """Give it back; with `done` nobody needs the file any more."""
-        with contextlib.suppress(OSError):
-            if done:
-                self._path.unlink()
-            elif self._noted:
-                os.ftruncate(self._descriptor, 0)
-        os.close(self._descriptor)
+        if self.descriptor >= 0:
+            with contextlib.suppress(OSError):
+                if done:
+                    self.path.unlink()
+                elif self._noted:
+                    os.ftruncate(self.descriptor, 0)
+        self.close()
+
+    def close(self) -> None:
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+# A child that is forked shares the lock of its parent, and would keep it when the parent has given it back or died: it closes
+# its copy. No thread forks between the opening of a file and the note of it.
+_held: weakref.WeakSet[Lock] = weakref.WeakSet()
+_forking = threading.RLock()
+
+
+def _forget() -> None:
+    for lock in list(_held):
+        lock.close()
+    _forking.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_forget)
 
 
 def take(path: Path) -> Lock | None:
-    """Take the lock, or None where another process holds it. Raises `UsageError` where the folder cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror}); finished results are kept") from error
-    for attempt in range(3):  # somebody may just be looking (`holder`), for a moment
-        held = _lock(descriptor)
-        if held is not False:
-            break
-        time.sleep(0.02 * attempt)
+    """Take the lock, or None where another process holds it.
+
+    Raises `UsageError` where the folder cannot be written or the system refuses to lock.
+    """
+    for attempt in range(_TRIES):  # somebody may just be looking (`holder`), for a moment, or remove the file
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = _opened(path, os.O_CREAT)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written ({error.strerror}); finished results are kept") from error
+        try:
+            had = _lock(lock.descriptor)
+            if had is not False and _same(lock.descriptor, path):
+                break
+        except OSError as error:
+            if error.errno != errno.ESTALE or attempt == _TRIES - 1:
+                lock.close()
+                raise UsageError(f"{path}: cannot be locked ({error.strerror}); finished results are kept") from error
+        lock.close()
+        time.sleep(0.01 * attempt)
     else:
-        os.close(descriptor)
         return None
-    return Lock(path, descriptor, exclusive=held is True)
+    lock.exclusive = had is True
+    with contextlib.suppress(OSError, sealed.Damaged):
+        lock.left = sealed.from_json(os.pread(lock.descriptor, 1 << 24, 0)) if lock.exclusive else {}
+    return lock
 
 
-def _text(descriptor: int) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        said = json.loads(os.pread(descriptor, 1 << 24, 0))
-        return said if isinstance(said, dict) else {}
-    return {}
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Keep a file from being taken for `abandoned` while it is written and renamed."""
+    if fcntl is None:
+        yield
+        return
+    with contextlib.closing(_opened(path, os.O_CREAT)) as lock:
+        with contextlib.suppress(OSError):
+            _lock(lock.descriptor)
+        yield
+
+
+def abandoned(path: Path) -> bool:
+    """Whether nobody holds a file any more: whoever was writing it has died."""
+    with contextlib.suppress(OSError), contextlib.closing(_opened(path, 0)) as lock:
+        return _lock(lock.descriptor) is True
+    return False
 
 
 def holder(path: Path) -> dict[str, Any] | None:
     """What the process that holds a lock has written of itself ({} if nothing yet); None if no process holds the lock."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        lock = _opened(path, 0)
     except OSError:
         return None
     try:
-        if _lock(descriptor) is not False:
+        if _lock(lock.descriptor) is not False:
             return None
-        return _text(descriptor)
+        return sealed.from_json(os.pread(lock.descriptor, 1 << 24, 0))
+    except OSError:
+        return None
+    except sealed.Damaged:
+        return {}
     finally:
-        os.close(descriptor)
+        lock.close()
+
+
+def _opened(path: Path, create: int) -> Lock:
+    with _forking:
+        return Lock(path, os.open(path, os.O_RDWR | getattr(os, "O_NONBLOCK", 0) | create, 0o666))
+
+
+def _same(descriptor: int, path: Path) -> bool:
+    """Whether the file that was opened is still the one of that name: who held it before may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(descriptor: int) -> bool | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from ..contract import config as config_
 from ..contract.config import hashed
 from ..contract.request import Plan
 from ..errors import UsageError
-from . import store
+from . import sealed, store
 from .stock import own_version
 
 if TYPE_CHECKING:
@@ -53,17 +52,19 @@ def manifest_path(plan: Plan) -> Path:
 
 def tasks_of(plan: Plan) -> int:
     """The number of processes for which the request was cut into parts, so that a process that joins later cuts it alike."""
-    with contextlib.suppress(OSError, ValueError):
-        return int(json.loads(manifest_path(plan).read_text()).get("tasks", 1))
+    with contextlib.suppress(OSError, sealed.Damaged):
+        return sealed.read_json(manifest_path(plan)).get("tasks", 1)
     return 1
 
 
 def note_request(plan: Plan, tasks: int | None = None) -> None:
     """Write the manifest, for `closedform status`; a folder that cannot be written may still hold all that was asked for."""
-    path, content = manifest_path(plan), json.dumps({**manifest(plan), "tasks": tasks or tasks_of(plan)}).encode()
+    path, content = manifest_path(plan), sealed.to_json({**manifest(plan), "tasks": tasks or tasks_of(plan)})
+    with contextlib.suppress(OSError, sealed.Damaged):
+        if sealed.to_json(sealed.read_json(path)) == content:
+            return
     with contextlib.suppress(UsageError):
-        if not (path.exists() and path.read_bytes() == content):
-            store.write_bytes(path, content)
+        store.write_bytes(path, content)
 
 
 def write_whole(plan: Plan, tree: xarray.DataTree) -> Path | None:

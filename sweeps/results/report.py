@@ -13,13 +13,14 @@ import numpy as np
 from ...contract import Tolerance
 from ..contract import config
 from ..contract.experiment import Experiment, constant, docstring, find, find_figure, names, read_about
-from ..errors import UsageError
+from ..errors import UsageError, plain
 from .agreement import Row
 from .catalogue import SweepStatus
 from .store import provenance
 
 if TYPE_CHECKING:
     import rich.table
+    import rich.text
     import xarray
 
 
@@ -52,6 +53,7 @@ def agreement_table(rows: Sequence[Row]) -> rich.table.Table:
     """One line a row: predicted, simulated +- standard error, deviation, allowance, verdict, at the worst point."""
     import rich.box
     import rich.table
+    import rich.text
 
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     for heading in ("experiment", "field", "worst at"):
@@ -63,17 +65,17 @@ def agreement_table(rows: Sequence[Row]) -> rich.table.Table:
     for row in rows:
         style = {"agrees": "green", "DISAGREES": "bold red"}.get(row.verdict, "yellow")
         name = " ".join(filter(None, (row.experiment, row.cell)))
-        table.add_row(
-            "" if name == last else name,
-            row.field,
-            row.at,
-            *numbers(row),
-            f"{row.agreeing}/{row.points}",
-            str(row.seeds),
-            f"[{style}]{row.verdict}[/]",
-        )
+        cells = ["" if name == last else name, row.field, row.at, *numbers(row), f"{row.agreeing}/{row.points}", str(row.seeds)]
+        table.add_row(*_texts(*cells), rich.text.Text(row.verdict, style=style))
         last = name
     return table
+
+
+def _texts(*words: str) -> list[rich.text.Text]:
+    """Cells of a table that show the words as they are: what looks like markup is none."""
+    import rich.text
+
+    return [rich.text.Text(plain(word)) for word in words]
 
 
 _LINES_SHOWN = 40  # of a table of predictions
@@ -103,7 +105,7 @@ def prediction_table(result: xarray.DataTree) -> rich.table.Table:
                     number(values[0]) if len(values) == 1 else f"{number(values[0])} ... {number(values[-1])} ({len(values)})"
                 )
                 at = [str(one[axis].item()) for axis in swept]
-                table.add_row(*at, f"{name} ({rival})" if rival else str(name), text)
+                table.add_row(*_texts(*at, f"{name} ({rival})" if rival else str(name), text))
     return table
 
 
@@ -122,7 +124,8 @@ def diverged_lines(rows: Sequence[Row]) -> list[str]:
     """One sentence for every cell that lost seeds."""
     lost = {(row.experiment, row.cell): row.diverged for row in rows if row.diverged}
     return [
-        f"{' '.join(filter(None, cell))}: {len(seeds)} diverged seed{'s' if len(seeds) > 1 else ''}, kept apart: "
+        plain(" ".join(filter(None, cell)))
+        + f": {len(seeds)} diverged seed{'s' if len(seeds) > 1 else ''}, kept apart: "
         + ", ".join(map(str, seeds))
         for cell, seeds in lost.items()
     ]
@@ -140,7 +143,7 @@ def paper_table() -> rich.table.Table:
     every = names()
     for paper in sorted({name.partition("/")[0] for name in every}):
         about = docstring(f"{paper}/__init__").partition("\n")[0]
-        table.add_row(paper, about, str(sum(name.startswith(f"{paper}/") for name in every)))
+        table.add_row(*_texts(paper, about, str(sum(name.startswith(f"{paper}/") for name in every))))
     return table
 
 
@@ -156,9 +159,8 @@ def experiment_table(paper: str) -> rich.table.Table:
         about, seeds, cells = read_about(docstring(name)), constant(name, "SEEDS", 8), 1
         for values in constant(name, "GRID", {}).values():
             cells *= len(values)
-        table.add_row(
-            name, about.claim, about.source, f"{seeds} seeds" + (f" x {cells} cells" if cells > 1 else ""), about.cost
-        )
+        size = f"{seeds} seeds" + (f" x {cells} cells" if cells > 1 else "")
+        table.add_row(*_texts(name, about.claim, about.source, size, about.cost))
     return table
 
 
@@ -182,7 +184,7 @@ def status_lines(sweep: SweepStatus) -> list[str]:
         lines.append(f"  and {len(shown) - _CELLS_SHOWN} more")
     if (whole := sweep.path.with_suffix(".nc")).exists():
         lines.append(f"  whole: {whole}")
-    return lines
+    return [plain(line) for line in lines]
 
 
 def stored_config(experiment: Experiment, result: xarray.DataTree) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from ..contract.config import hashed
+from ..errors import on_stderr
 from . import store
 
 if TYPE_CHECKING:
@@ -59,21 +60,30 @@ def save(home: Path, name: str, seeds: list[int], carry: Any, leaves: Sequence[n
     datasets = {name: xarray.Dataset(variables, {"seed": np.asarray(seeds, np.int64)}) for name, variables in groups.items()}
     tree = xarray.DataTree.from_dict(datasets)
     tree.attrs["closedform"] = json.dumps(said)
-    store.write_tree(home / "states" / name[:2] / f"{name}-{hashed(seeds, 8)}.nc", tree)
+    store.write_tree(home / "states" / name[:2] / f"{name}-{hashed(seeds, 8)}.nc", tree, {"seeds": seeds})
 
 
-def find(home: Path, name: str, wanted: Iterable[int]) -> list[tuple[Path, list[int], list[int]]]:
+def find(home: Path, name: str, wanted: Iterable[int], say: Callable[[str], None]) -> list[tuple[Path, list[int], list[int]]]:
     """Files that hold wanted seeds of a training: (path, its seeds, the rows to take from it); no seed is taken twice."""
     left, found = set(wanted), []
     for path in sorted((home / "states" / name[:2]).glob(f"{name}-*.nc")):
-        seeds = _seeds(path)
+        label, message = store.read_label(path)
+        if message:
+            say(message)
+        seeds = label.get("seeds", []) if label is not None else []
         if rows := [row for row, seed in enumerate(seeds) if seed in left]:
             left -= {seeds[row] for row in rows}
             found.append((path, seeds, rows))
     return found
 
 
-def attach(tree: xarray.DataTree, home: Path, names: Sequence[str | None], shape: tuple[int, ...]) -> None:
+def attach(
+    tree: xarray.DataTree,
+    home: Path,
+    names: Sequence[str | None],
+    shape: tuple[int, ...],
+    say: Callable[[str], None] = on_stderr,
+) -> None:
     """Add to a result, under `state`, the trained states of its runs; leaves lead with the swept axes and `seed`.
 
     `names` are those of the trainings of its cells, in order. Where sizes differ between cells the short axes end in NaN (in 0
@@ -86,8 +96,10 @@ def attach(tree: xarray.DataTree, home: Path, names: Sequence[str | None], shape
     column = {seed: place for place, seed in enumerate(simulation["seed"].values.tolist())}
     pieces: dict[str, list[tuple[int, list[int], np.ndarray]]] = {}
     for cell, name in enumerate(names):
-        for path, seeds, rows in find(home, name, column) if name else ():
-            stored, _ = store.read_tree(path)
+        for path, seeds, rows in find(home, name, column, say) if name else ():
+            stored, message = store.read_tree(path)
+            if message:
+                say(message)
             columns = [column[seeds[row]] for row in rows]
             for where, array in _variables(stored) if stored is not None else ():
                 pieces.setdefault(where, []).append((cell, columns, array[rows]))
@@ -114,16 +126,6 @@ def _variables(tree: xarray.DataTree) -> Iterator[tuple[str, np.ndarray]]:
             where = f"{node.path}/{name}".strip("/")
             if where == "state" or where.startswith("state/"):
                 yield "state/state" if where == "state" else where, array.values
-
-
-def _seeds(path: Path) -> list[int]:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            return np.asarray(file["seed"]).tolist()  # beside `alive`, which every carry has
-    except (OSError, KeyError):
-        return []
 
 
 def _axes(names: list[str], count: int) -> list[str]:

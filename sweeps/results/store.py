@@ -3,9 +3,11 @@
 A file is an xarray `DataTree`: of a simulation with the group `simulation`, of predictions with `prediction` (and
 `prediction_<rival>`). Their axes carry the names that the experiment gave them, plus `seed` and `step` (and `cell`, where a
 file holds several cells of a large grid). The group `runs` says which runs it holds; the attribute `closedform` is one JSON
-text of provenance. A file is written to memory, then to a temporary name, and renamed: a reader meets a whole file or none.
-The final file of a part is never changed: two processes that store the same runs write the same numbers, and one that stores
-more writes another file, then removes what that supersedes. Nothing in a file is ever executed (netCDF and JSON, no pickle).
+text of provenance. It is written to memory, then to a temporary name, and renamed: a reader meets a whole file or none. No
+byte of it is read that has changed since (sealed.py says how); other programs notice a changed number by the checksums of
+HDF5 (fletcher32). The final file of a part is never changed: two processes that store the same runs write the same numbers,
+and one that stores more writes another file, then removes what that supersedes. Nothing in a file is ever executed (netCDF
+and JSON, no pickle).
 
     <results>/<experiment>/<2 digits>/<cell>-<...>.nc     one cell (a folder for each first byte: none grows large)
                            blocks/<2 digits>/<...>.nc     several cells
@@ -24,25 +26,28 @@ more writes another file, then removes what that supersedes. Nothing in a file i
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
+import math
 import os
+import re
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from ..errors import UsageError
+from . import locks, sealed
 
 if TYPE_CHECKING:
     import xarray
 
 SCHEMA = 3
-
+_CHUNK_BYTES = 16 << 20  # that HDF5 gives a checksum of its own
+_SEARCHED_BYTES = 4 << 20  # of either end of a file without a label
 
 Kind = Literal["simulation", "prediction"]
 
@@ -91,83 +96,140 @@ def check_writable(folder: Path) -> None:
         raise UsageError(f"results folder {folder}: cannot be written ({error.strerror}); choose another: --results") from error
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Make `path` hold `content`, whole or not at all. Raises `UsageError` where the disk refuses."""
+def write_bytes(path: Path, *pieces: bytes | memoryview) -> None:
+    """Make `path` hold the pieces, whole or not at all. Raises `UsageError` where the disk refuses."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with locks.writing(temporary):
+            with open(temporary, "wb") as file:
+                file.writelines(pieces)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise UsageError(f"{path}: cannot be written ({error.strerror}); finished results in other files are kept") from error
 
 
-def write_tree(path: Path, tree: xarray.DataTree) -> None:
-    """Store a labelled result whose attribute `closedform` is its provenance; its checksum is added."""
-    tree.attrs["closedform"] = json.dumps(dict(provenance(tree), schema=SCHEMA, content=_content(tree)))
-    write_bytes(path, bytes(tree.to_netcdf(engine="h5netcdf")))  # in memory: HDF5 never meets a full disk
+def remove_cut_off(folder: Path, name: str = "") -> None:
+    """Remove what processes that died were writing in a folder, or of one file."""
+    for path in folder.glob(f".{name}*.tmp"):
+        if locks.abandoned(path):
+            path.unlink(missing_ok=True)
+
+
+def write_tree(path: Path, tree: xarray.DataTree, held: Mapping[str, Any] | None = None) -> None:
+    """Store a labelled result whose attribute `closedform` is its provenance; `held` goes to the label (see sealed.py)."""
+    said = provenance(tree)
+    tree.attrs["closedform"] = json.dumps({**said, "schema": SCHEMA})
+    content = _netcdf(tree)  # in memory: HDF5 never meets a full disk
+    label = {"schema": SCHEMA, "experiment": said.get("experiment"), **(held or {})}
+    write_bytes(path, content, sealed.seal(content, label))
 
 
 def read_tree(path: Path) -> tuple[xarray.DataTree | None, str]:
     """The stored tree, loaded, and a message. A file that cannot be trusted is kept aside and (None, why) returned."""
     import xarray
 
+    label, content, message = _read(path, sealed.read)
+    if label is None:
+        return None, message
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:  # another process has superseded it
-        return None, ""
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        tree = xarray.open_datatree(io.BytesIO(content), engine="h5netcdf").load()
-        schema, checksum = (provenance(tree)[name] for name in ("schema", "content"))
+        return xarray.open_datatree(io.BytesIO(content), engine="h5netcdf").load(), ""
     except MemoryError:
         raise
-    except Exception as error:  # whatever a damaged file makes HDF5, netCDF or JSON raise
-        return None, _damaged(path, type(error).__name__)
-    if schema != SCHEMA:
-        return None, _other_schema(path, schema)
-    if checksum != _content(tree):
-        return None, _damaged(path, "checksum")
-    return tree, ""
+    except Exception as error:  # no damage, for every byte is as it was written
+        raise UsageError(f"{path}: cannot be read ({type(error).__name__}: {str(error).partition(chr(10))[0]})") from error
+
+
+def read_label(path: Path, aside: bool = True) -> tuple[dict[str, Any] | None, str]:
+    """What the label of a file says, and a message; (None, why) for a file that cannot be trusted, which is kept `aside`."""
+    label, _, message = _read(path, lambda path: (sealed.read_label(path), b""), aside)
+    return label, message
+
+
+def _read(
+    path: Path, read: Callable[[Path], tuple[dict[str, Any], bytes]], aside: bool = True
+) -> tuple[dict[str, Any] | None, bytes, str]:
+    try:
+        label, content = read(path)
+        if label["schema"] == SCHEMA:
+            return label, content, ""
+        return None, b"", _other_schema(path, label["schema"]) if aside else ""
+    except FileNotFoundError:  # another process has superseded it
+        return None, b"", ""
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (sealed.Damaged, KeyError, TypeError) as error:
+        older = _unsealed_schema(path) if isinstance(error, sealed.Unsealed) else None
+        why = str(error) if isinstance(error, sealed.Damaged) else "label"
+        message = (_damaged(path, why) if older is None else _other_schema(path, older)) if aside else ""
+        return None, b"", message
+
+
+def _unsealed_schema(path: Path) -> int | None:
+    """The schema of a file from before there were labels, found without HDF5; None if it is no such file."""
+    with sealed.opened(path) as file:
+        head = file.read(_SEARCHED_BYTES)
+        file.seek(max(len(head), file.seek(0, os.SEEK_END) - _SEARCHED_BYTES))
+        found = re.search(rb'"schema": ([12])\b', head + file.read())
+    return int(found[1]) if found and head.startswith(b"\x89HDF") else None
+
+
+def _netcdf(tree: xarray.DataTree) -> memoryview:
+    """The tree as xarray writes it, with a checksum for each array of numbers and for all that HDF5 itself notes.
+
+    The latter are in the format of HDF5 1.10, which xarray's own `to_netcdf` cannot choose; files are smaller in it as well.
+    """
+    import h5netcdf
+    from xarray.backends import H5NetCDFStore
+
+    buffer = io.BytesIO()
+    with h5netcdf.File(buffer, "w", libver="v110") as file:
+        for node in tree.subtree:
+            dataset = node.to_dataset(inherit=False)
+            encoding = {
+                name: {"fletcher32": True, "chunksizes": _chunks(variable.shape, variable.dtype.itemsize)}
+                for name, variable in dataset.variables.items()
+                if variable.size and variable.ndim and variable.dtype.kind in "biufc"
+            }
+            place = H5NetCDFStore(file, group=node.path.strip("/") or None, mode="a")
+            dataset.dump_to_store(place, encoding=encoding)
+    return buffer.getbuffer()
+
+
+def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """The shape of the pieces in which an array is stored: all of it, or as many of its first entries as are not too large."""
+    inner = math.prod(shape[1:]) * itemsize
+    if inner > _CHUNK_BYTES:
+        return (1, *_chunks(shape[1:], itemsize))
+    return (max(1, min(shape[0], _CHUNK_BYTES // inner)), *shape[1:])
 
 
 def _damaged(path: Path, why: str) -> str:
-    return f"{path} is damaged ({why}); kept as {_aside(path, 'damaged')}, computing again"
+    return f"{path} is damaged ({why}); kept as {set_aside(path, 'damaged')}, computing again"
 
 
 def _other_schema(path: Path, schema: Any) -> str:
     if isinstance(schema, int) and schema > SCHEMA:
         return f"{path} was written by a newer version of this package (schema {schema}, not {SCHEMA}); it is left alone"
-    return f"{path} has schema {schema}, not {SCHEMA}; kept as {_aside(path, f'schema{schema}')}, computing again"
+    return f"{path} has schema {schema}, not {SCHEMA}; kept as {set_aside(path, f'schema{schema}')}, computing again"
 
 
-def _aside(path: Path, reason: str) -> str:
+def set_aside(path: Path, reason: str) -> str:
+    """Rename a file that cannot be trusted; returns its new name. Another process may have done so at the same time."""
     number = 0
     while (target := path.with_suffix(f".{reason}{'' if number == 0 else f'-{number}'}")).exists():
         number += 1
     try:
         os.replace(path, target)
+    except FileNotFoundError:
+        pass
     except OSError as error:
         raise UsageError(f"{path}: damaged, and cannot be renamed ({error.strerror})") from error
     return target.name
-
-
-def _content(tree: xarray.DataTree) -> str:
-    digest = hashlib.sha256()
-    for node in sorted(tree.subtree, key=lambda node: node.path):
-        group = node.path.strip("/")
-        for name, array in sorted(node.variables.items()):
-            values = array.values
-            words = values.dtype.kind not in "biufc"  # which come back in another dtype than they went
-            digest.update(f"{group}/{name} {array.dims} {array.shape} {'words' if words else array.dtype}".encode())
-            digest.update(json.dumps(values.tolist()).encode() if words else np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()
 
 
 def group(tree: xarray.DataTree, name: str) -> xarray.Dataset:
@@ -204,8 +266,10 @@ def write(path: Path, block: Block) -> None:
         dataset = xarray.Dataset(variables, {axis: labels[axis] for axis in labels if axis in used})
         datasets[side] = dataset.isel(cell=0) if len(block.cells) == 1 else dataset
     tree = xarray.DataTree.from_dict(datasets)
-    tree.attrs["closedform"] = json.dumps(block.provenance | {"kind": block.kind})
-    write_tree(path, tree)
+    said = block.provenance | {"kind": block.kind}
+    tree.attrs["closedform"] = json.dumps(said)
+    held = {"kind": block.kind, "digest": said["digest"], "version": version_of(said), "cells": block.cells}
+    write_tree(path, tree, held | {"seeds": block.seeds, "stored": np.packbits(block.stored).tobytes().hex()})
 
 
 def read(path: Path) -> tuple[Block | None, str]:
@@ -234,28 +298,17 @@ def _plain(labels: np.ndarray) -> np.ndarray:
 
 
 def header(path: Path, aside: bool = True) -> tuple[Header | None, str]:
-    """What a file holds, in a millisecond; its numbers are neither read nor checked."""
-    import h5py
-
+    """What a file holds, from its label; its numbers are neither read nor checked."""
+    label, message = read_label(path, aside)
+    if label is None:
+        return None, message
     try:
-        with h5py.File(path, "r") as file:
-            said = json.loads(str(file.attrs["closedform"]))
-            if said["schema"] != SCHEMA:
-                return None, _other_schema(path, said["schema"]) if aside else ""
-            runs = file["runs"]
-            cells = np.atleast_1d(runs["cell"][()])  # type: ignore[index]
-            seeds = runs["seed"][()].tolist()  # type: ignore[index,union-attr]
-            stored = np.reshape(runs["stored"][()], (len(cells), len(seeds))).astype(bool)  # type: ignore[index]
-            names, version = [f"{cell:016x}" for cell in cells.tolist()], version_of(said)
-            return Header(path, said["kind"], said["digest"], version, names, seeds, stored), ""
-    except FileNotFoundError:
-        return None, ""
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever a damaged file makes HDF5 or JSON raise
-        if isinstance(error, OSError) and error.errno is not None:  # the system's, not the file's
-            raise UsageError(f"{path}: cannot be read ({os.strerror(error.errno)})") from error
-        return None, _damaged(path, type(error).__name__) if aside else ""
+        cells, seeds = label["cells"], label["seeds"]
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(label["stored"]), np.uint8), count=len(cells) * len(seeds))
+    except KeyError:  # the states of runs, or a whole sweep
+        return None, _damaged(path, "label") if aside else ""
+    stored = bits.reshape(len(cells), len(seeds)).astype(bool)
+    return Header(path, label["kind"], label["digest"], label["version"], cells, seeds, stored), ""
 
 
 def files_below(folder: Path, pattern: str) -> list[Path]:

@@ -22,7 +22,7 @@ import pytest
 from closedform.sweeps import Settings, UsageError, load, run, sweep
 from closedform.sweeps.engine import checkpoints
 from closedform.sweeps.engine import queue as queue_module
-from closedform.sweeps.results import store
+from closedform.sweeps.results import sealed, store
 from closedform.sweeps.results.catalogue import sweeps_of
 from zoo import decay, fragile, marathon
 
@@ -435,9 +435,11 @@ def test_what_the_system_refuses_is_no_damage(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(h5py, "File", refuse)
-    with pytest.raises(UsageError, match="cannot be read"):
-        run(decay, seeds=2, results=tmp_path, progress=False)
+    for where, name in ((h5py, "File"), (sealed, "_label")):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, refuse)
+            with pytest.raises(UsageError, match="cannot be read"):
+                run(decay, seeds=2, results=tmp_path, progress=False)
     assert sorted(tmp_path.rglob("*")) == files
 
 

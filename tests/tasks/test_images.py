@@ -78,19 +78,34 @@ def test_taken_images_are_ink_between_zero_and_one():
         assert images.take(bundled, jnp.array([0]))[0].dtype == jnp.float32
 
 
+BOMB = gzip.compress(b"\0\0\x08\x01" + (10**6).to_bytes(4, "big") + bytes(10**8), 1)  # a hundred times what it declares
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("t10k-labels-idx1-ubyte", None, "lacks t10k-labels-idx1-ubyte"),
         ("t10k-labels-idx1-ubyte", b"<html>", "is no IDX file of bytes: it begins with b'<htm'"),
         ("t10k-labels-idx1-ubyte", b"\0\0\x08\x01\0\0", "is cut off: 6 bytes, and its head alone has 8"),
-        ("t10k-labels-idx1-ubyte", idx(np.arange(4))[:-1], r"should have 12 bytes for an array of shape \(4,\), got 11"),
+        (
+            "t10k-labels-idx1-ubyte",
+            idx(np.arange(4))[:-1],
+            r"should have 12 bytes for an array of shape \(4,\), got 11",
+        ),
+        ("t10k-labels-idx1-ubyte", idx(np.arange(4)) + b"0", r"for an array of shape \(4,\), got 13 or more"),
+        ("t10k-labels-idx1-ubyte", b"\0\0\x08\x03" + b"\x7f\xff\xff\xff" * 3, r"should have \d{28} bytes .* got 16"),
+        ("t10k-labels-idx1-ubyte", b"\0\0\x08\x28" + b"\0\0\0\1" * 40, "is no IDX file of bytes"),
+        ("t10k-labels-idx1-ubyte", BOMB, r"should have 1000008 bytes .* got 1000009 or more"),
+        ("t10k-labels-idx1-ubyte", gzip.compress(b"\0\0\x08\x01\xff\xff\xff\xff"), r"should have 4294967303 bytes .* at most"),
         ("t10k-labels-idx1-ubyte", idx(np.arange(3)), r"one size with a label each; .* has \(4, 3, 3\) and \(3,\) labels"),
         ("t10k-labels-idx1-ubyte", gzip.compress(idx(np.arange(4)), mtime=0)[:-9], "is no whole gzip file"),
         ("t10k-images-idx3-ubyte.gz", idx(np.zeros((4, 3, 4))), r"squares of one size .* has \(4, 3, 4\)"),
         ("train-images.idx3-ubyte", idx(np.zeros((6, 2, 3))), r"training images are \(6, 2, 3\)"),
     ],
-    ids=["missing", "a page", "no head", "cut", "too few", "cut gzip", "not square", "other size"],
+    ids=[
+        *("missing", "a page", "no head", "cut", "too few", "too many", "declared", "axes", "bomb", "declared bomb"),
+        *("cut gzip", "not square", "other size"),
+    ],
 )
 def test_what_is_wrong_with_a_folder_is_said(folder, name, content, message):
     path, _ = folder
