@@ -165,11 +165,11 @@ def _command(words: list[str]) -> int:
         from .sweeps.errors import unknown
 
         raise unknown("command", words[0], commands)
-    if words[0] not in ("list", "status", "cite"):
-        from .sweeps.contract.precision import settle
-
-        settle()
     with interruptible():
+        if words[0] not in ("list", "status", "cite"):
+            from .sweeps.contract.precision import settle
+
+            settle()
         return commands[words[0]](words[1:])
 
 
