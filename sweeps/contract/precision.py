@@ -81,6 +81,9 @@ def check_environment() -> None:
             raise UsageError(f"{name.upper()}: got {given!r}; allowed: {allowed!r}, which decides numbers (unset it)")
 
 
+_EXACT = 2**53  # up to here float64 holds every whole number
+
+
 def stored_dtype(dtype: Any) -> np.dtype:
     """The type in which results are kept: floating-point, and of whole numbers one that holds each of them exactly.
 
@@ -91,3 +94,10 @@ def stored_dtype(dtype: Any) -> np.dtype:
         return np.dtype(dtype)
     narrow = dtype == np.bool_ or jax.numpy.issubdtype(dtype, np.floating) or jax.numpy.iinfo(dtype).bits <= 16
     return np.dtype(np.float32 if narrow else np.float64)
+
+
+def stored(leaf: np.ndarray) -> np.ndarray:
+    """A result in the type in which it is kept. Raises ValueError for whole numbers that no type of ours holds."""
+    if leaf.dtype.kind in "iu" and leaf.size and not -_EXACT <= leaf.min() <= leaf.max() <= _EXACT:
+        raise ValueError("the result holds whole numbers beyond 2**53, which float64 does not hold exactly")
+    return leaf.astype(stored_dtype(leaf.dtype))

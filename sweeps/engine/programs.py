@@ -26,7 +26,7 @@ import numpy as np
 
 from ..contract import config as config_
 from ..contract.groups import Group
-from ..contract.precision import KEYS, precision, wants_float64
+from ..contract.precision import KEYS, precision, stored, wants_float64
 from ..contract.tracing import to_float64
 
 Batching = Literal["map", "vmap"]
@@ -312,5 +312,5 @@ def padded(values: np.ndarray, capacity: int) -> np.ndarray:
 
 
 def first_of(sides: dict[str, Any], count: int) -> dict[str, Any]:
-    """The results of the first runs of a block; the rest is padding."""
-    return {side: jax.tree.map(lambda leaf: leaf[:count], result) for side, result in sides.items()}
+    """The results of the first runs of a block, as they are kept; the rest is padding."""
+    return {side: jax.tree.map(lambda leaf: stored(leaf[:count]), result) for side, result in sides.items()}

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closedform.sweeps import Settings, UsageError, compare, run
+from closedform.sweeps import Settings, UsageError, compare, predict, run
 from closedform.sweeps.cluster import _portable, _restored
 from closedform.sweeps.contract import config as config_
 from closedform.sweeps.contract.functions import from_file
@@ -105,6 +105,18 @@ def test_whole_numbers_stay_whole(tmp_path):
     assert float(result["prediction"]["own"]) == large
     kept = {name: str(simulated[name].dtype) for name in ("whole", "truth", "short")}
     assert kept == {"whole": "float64", "truth": "float32", "short": "float32"}
+
+
+def test_whole_numbers_of_a_prediction_alone_stay_whole():
+    found, config = resolve(lambda key, config: config["n"], {"n": 1}, lambda config: config["n"])
+    result = predict(found, config, over={"n": (1, 2**24 + 1)})
+    assert result["prediction"]["value"].values.tolist() == [1.0, 2.0**24 + 1]
+
+
+def test_a_whole_number_beyond_float64_is_a_reason_to_fail(tmp_path):
+    where = {"results": tmp_path, "progress": False, "say": str}
+    with pytest.raises(ValueError, match=r"whole numbers beyond 2\*\*53"):
+        run(lambda key, config: jnp.asarray(2**53 + 1), {"a": 1.0, "dtype": "float64"}, seeds=1, **where)
 
 
 @pytest.mark.parametrize("returned", [2**40, np.asarray([1, 2**40])])
