@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -12,8 +13,10 @@ import pytest
 import closedform.__main__ as command_line
 from closedform import console, sweeps
 from closedform.sweeps import UsageError
+from closedform.sweeps.api import ask
+from closedform.sweeps.contract.request import Request
 from closedform.sweeps.errors import EveryCellFailed
-from closedform.sweeps.results import loading, store
+from closedform.sweeps.results import loading, stock, store
 
 
 @pytest.fixture(autouse=True)
@@ -139,13 +142,15 @@ def test_a_stale_result_is_told_and_marked(tmp_path, capsys, monkeypatch):
     said = []
     from zoo import decay
 
-    plan = sweeps.api.request(decay, None, None, False, 2, 0, tmp_path, None)
+    plan = ask(Request(decay, seeds=2, results=tmp_path))
     from closedform.sweeps.engine.placeholder import placeholder
 
-    for source, stale in (("an earlier one", True), (plan.digest, False)):
+    earlier = stock.Version("an earlier one", "")
+    found = store.Header(tmp_path, "simulation", "an earlier one", "sources 0.9.0", [plan.cells[0].name], [0, 1], None)
+    for version, stale in ((earlier, True), (stock.own_version(plan, 0), False)):
         tree = placeholder(plan)
-        loading.say_stale(plan, tree, [source], said.append)
-        assert store.provenance(tree).get("stale", False) is stale
+        loading.tell(tree, plan, SimpleNamespace(files=[found]), [version], said.append)
+        assert bool(store.provenance(tree).get("stale")) is stale
         assert command_line._is_stale(tree) is stale
     assert len(said) == 1
 

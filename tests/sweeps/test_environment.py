@@ -16,6 +16,11 @@ from closedform.sweeps.engine import provenance
 from closedform.sweeps.engine.provenance import cores
 from closedform.sweeps.results.conditions import mixed
 
+
+def request(*asked):
+    return ask(Request(*asked))
+
+
 # of JAX, with a value under which a program would be another one, or would stop where ours goes on
 SETTINGS = {
     "jax_enable_x64": True,
