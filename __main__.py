@@ -165,6 +165,10 @@ def _command(words: list[str]) -> int:
         from .sweeps.errors import unknown
 
         raise unknown("command", words[0], commands)
+    if words[0] not in ("list", "status", "cite"):
+        from .sweeps.contract.precision import settle
+
+        settle()
     with interruptible():
         return commands[words[0]](words[1:])
 
@@ -416,7 +420,8 @@ def _joined(words: list[str], known: dict[str, Any]) -> list[str]:
     """The words with `--config.x -1e-3` as `--config.x=-1e-3`: else what begins with a minus would be taken for a flag."""
     joined: list[str] = []
     for word in words:
-        leaf = known.get(joined[-1].removeprefix("--config.").replace("-", "_")) if joined else None
+        flag = joined[-1] if joined else ""
+        leaf = known.get(flag.removeprefix("--config.").replace("-", "_")) if flag.startswith("--config.") else None
         if leaf is not None and get_origin(unwrapped(leaf.annotation)[0]) is not tuple and re.match(r"-[.\di]", word):
             joined[-1] += f"={word}"
         else:
@@ -606,7 +611,7 @@ def _is_stale(result: Any) -> bool:
     """Whether a result was computed by an earlier version of the code."""
     from .sweeps import provenance
 
-    return bool(getattr(result, "attrs", None)) and provenance(result).get("stale", False)
+    return bool(getattr(result, "attrs", None)) and bool(provenance(result).get("stale"))
 
 
 def _verdict(rows: list[Any], files: list[Path], stale: bool, failed: int = 0) -> int:

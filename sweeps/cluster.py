@@ -25,6 +25,7 @@ from .contract import config as config_
 from .contract.config import hashed
 from .contract.functions import from_file
 from .contract.names import parts, source_file
+from .contract.precision import settle
 from .contract.request import RESULTS, Experimental, Plan, Request
 from .engine.executor import Settings
 from .engine.queue import Queue
@@ -144,6 +145,7 @@ class Task:
         self._job: Queue | None = None
         self._stopped = False
         utf8(sys.stdout, sys.stderr)
+        settle()
         outcome: dict[str, Any] = {}
 
         def body() -> None:

@@ -62,6 +62,18 @@ def precision(float64: bool) -> Iterator[None]:
 _UNSET = {"jax_random_seed_offset": 0, "jax_high_dynamic_range_gumbel": False, "jax_use_direct_linearize": True}
 
 
+def settle() -> None:
+    """Let a process of ours go on as if its environment had set nothing that decides numbers.
+
+    Else constants of a user's file, which is imported outside of `environment`, would follow it: arrays in float64, other keys.
+    """
+    promotion = {f"numpy_{kind}_promotion": value for kind, value in PROMOTION.items()}
+    usual = {f"jax_{name}": value for name, value in {**_SETTINGS, **promotion, "enable_x64": False}.items()}
+    for name, value in {**usual, **_UNSET}.items():
+        if name in jax.config.values and jax.config.values[name] != value:
+            jax.config.update(name, value)
+
+
 def check_environment() -> None:
     """Raise `UsageError` for a setting under which a sweep would give other numbers, and which is not the engine's to make."""
     for name, allowed in _UNSET.items():

@@ -68,8 +68,8 @@ def trace(experiment: Experiment, config: Any, steps: np.ndarray | None, end: in
         try:
             with precision(float64):
                 functions = _simulation(experiment, config)
+                sizes = {axis: len(values) for axis, values in labels_of(experiment, config).items()}
             shapes = _shapes(experiment, functions)
-            sizes = {axis: len(values) for axis, values in labels_of(experiment, config).items()}
             if "curves" in shapes:
                 _check_result(experiment, "simulation", shapes["curves"], sizes, of=experiment.curves)
             _check_result(experiment, "simulation", shapes["simulation"], sizes)

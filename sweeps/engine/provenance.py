@@ -67,21 +67,17 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-# of JAX, as XLA_FLAGS may have them; where they are as they come they are not written
-_COMPILING = {
-    "jax_disable_most_optimizations": False,
-    "jax_optimization_level": "UNKNOWN",
-    "jax_exec_time_optimization_effort": 0.0,
-}
+# of JAX, as XLA_FLAGS may have them; where they are as they come (in any version of JAX) they are not written
+_COMPILING = ("jax_disable_most_optimizations", "jax_optimization_level", "jax_exec_time_optimization_effort")
+_AS_THEY_COME = (None, False, 0.0, "UNKNOWN")
 
 
 def _flags() -> str:
     """What the compiler was told that may change arithmetic: fast-math, instructions, optimisations."""
     import jax
 
-    values = jax.config.values
-    said = {name: values.get(name, usual) for name, usual in _COMPILING.items()}
-    options = [f"{name.upper()}={value}" for name, value in said.items() if value != _COMPILING[name]]
+    said = {name: jax.config.values.get(name) for name in _COMPILING}
+    options = [f"{name.upper()}={value}" for name, value in said.items() if value not in _AS_THEY_COME]
     return " ".join([*os.environ.get("XLA_FLAGS", "").split(), *options])
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from ..contract import sources
 from ..contract.config import hashed
 from ..contract.groups import Group, ended, gather
+from ..contract.precision import precision
 from ..contract.request import Plan
 from ..contract.tracing import Identity
 from ..errors import UsageError
@@ -27,7 +28,8 @@ def identified(plan: Plan, keep: bool = True) -> Plan:
     Of an experiment asked for by its name or file that is looked up where it is known; else it is traced. A cell whose code
     raises has failed, and the others go on. Raises `UsageError` for a broken contract.
     """
-    groups, broken = gather(plan.experiment, plan.cells, keep)
+    with precision(False):  # steps and labels may be computed by JAX
+        groups, broken = gather(plan.experiment, plan.cells, keep)
     found: list[Identity | None] = [None] * len(plan.cells)
     kept = []
     for group in groups:

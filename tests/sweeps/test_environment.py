@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from closedform.sweeps import UsageError
 from closedform.sweeps.contract import precision
+from closedform.sweeps.contract.request import Request
 from closedform.sweeps.engine import provenance
-from closedform.sweeps.engine.provenance import cores
 from closedform.sweeps.results.conditions import mixed
+from closedform.sweeps.results.store import read_tree
 
 
 def request(*asked):
@@ -122,11 +124,11 @@ def test_no_setting_of_jax_changes_a_bit(tmp_path):
 
 
 def test_a_result_says_by_what_it_was_computed(monkeypatch):
-    plan = request("xor/phases", None, None, False, 1, 0, "results", None)
+    plan = Request("xor/phases", seeds=1).plan()
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=SSE4_2   --xla_cpu_enable_fast_math=true")
     said = provenance.new(plan, plan.cells[0].config, 0.0)
     assert said["flags"] == "--xla_cpu_max_isa=SSE4_2 --xla_cpu_enable_fast_math=true"
-    assert said["cores"] == cores()
+    assert said["cores"] == provenance.cores()
     assert said["processor"]
     before = jax.config.values["jax_optimization_level"]
     jax.config.update("jax_optimization_level", "O1")
@@ -180,6 +182,30 @@ def test_every_key_of_the_package_says_its_implementation():
             if made and not any(word.arg == "impl" for word in call.keywords):
                 nameless.append(f"{path.relative_to(ROOT)}:{call.lineno}")
     assert nameless == []
+
+
+CONSTANTS = """
+import jax, jax.numpy as jnp
+
+KEY, PLACES = jax.random.key(0), jnp.linspace(0, 1, 4)  # made when the file is imported
+
+def simulate(key, config={"a": 1.0}):
+    return {"drawn": config["a"] * jax.random.normal(KEY, (4,)) + jax.random.normal(key) * PLACES}
+"""
+
+
+def test_nor_the_constants_of_a_file_on_the_command_line(tmp_path):
+    (tmp_path / "constants.py").write_text(CONSTANTS)
+    words = {**SETTINGS, **DECIDING, "jax_default_device": "cpu"}
+    found = []
+    for folder, environment in (("plain", {}), ("other", {name.upper(): str(value) for name, value in words.items()})):
+        command = [sys.executable, "-m", "closedform", "run", "constants.py:simulate", "--seeds", "2", "--results", folder]
+        done = subprocess.run(command, env={**os.environ, **environment}, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        (path,) = (tmp_path / folder).rglob("*.nc")
+        found.append(read_tree(path)[0]["simulation"]["drawn"].values)
+    assert found[0].dtype == found[1].dtype
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize(("name", "value"), DECIDING.items())

@@ -16,7 +16,7 @@ from closedform.sweeps.cluster import _portable, _restored
 from closedform.sweeps.contract import config as config_
 from closedform.sweeps.contract.functions import from_file
 from closedform.sweeps.contract.names import kept_as, parts
-from closedform.sweeps.contract.request import resolve
+from closedform.sweeps.contract.request import Request, resolve
 from closedform.sweeps.engine.placeholder import placeholder
 from closedform.sweeps.results.agreement import texts
 from closedform.sweeps.results.store import read_tree, write_tree
@@ -44,6 +44,10 @@ class Level(enum.IntEnum):
 
 def value(key, config):
     return jnp.asarray(1.0)
+
+
+def request(*asked):
+    return Request(*asked).plan()
 
 
 def asked(config, over=None, **options):
