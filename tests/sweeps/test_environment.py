@@ -18,11 +18,6 @@ from closedform.sweeps.engine import provenance
 from closedform.sweeps.results.conditions import mixed
 from closedform.sweeps.results.store import read_tree
 
-
-def request(*asked):
-    return ask(Request(*asked))
-
-
 # of JAX, with a value under which a program would be another one, or would stop where ours goes on
 SETTINGS = {
     "jax_enable_x64": True,

@@ -23,10 +23,6 @@ from closedform.sweeps.results.store import read_tree, write_tree
 from zoo import decay
 
 
-def request(*asked):
-    return ask(Request(*asked))
-
-
 @pytest.fixture(autouse=True)
 def _as_a_user_meets_it():
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
