@@ -69,7 +69,7 @@ def _common(have: np.ndarray) -> list[int]:
 
 def tell(tree: xarray.DataTree, plan: Plan, stock: Stock, shown: Sequence[Version | None], say: Callable[[str], None]) -> None:
     """Tell what was computed under different conditions, or by an earlier version of the code or of jax (noted as `stale`)."""
-    if line := mixed(store.provenance(tree)["origins"]):
+    if line := mixed(store.provenance(tree).get("origins", ())):
         say(f"{plan.experiment.name}: {line}")
     if not any(version not in (None, own_version(plan, cell)) for cell, version in enumerate(shown)):
         return

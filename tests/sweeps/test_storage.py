@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from closedform import __main__ as command_line
 from closedform.sweeps import Settings, UsageError, load, run, sweep
+from closedform.sweeps.contract.tracing import Identity
 from closedform.sweeps.engine import checkpoints
 from closedform.sweeps.results import catalogue, failures, locks, sealed, states, store
 from zoo import decay
@@ -32,8 +34,11 @@ def a_block(cells=1, seeds=4):
         ("prediction", "x"): (("cell", "step", "place"), x[:, 0].astype(float)),
     }
     said = {"experiment": "zoo/decay", "config": {"rate": 3.7}, "root_seed": 0, "digest": "ab" * 8, "seconds": 1.5}
+    said |= {"sources": "cd" * 8, "versions": {"jax": "0.10.2"}}
     names = [f"{int(CELLS[0], 16) + cell:016x}" for cell in range(cells)]
-    return store.Block(names, list(range(1000, 1000 + seeds)), stored, variables, {"place": np.array(["a", "b", "c"])}, said)
+    return store.Block(
+        "simulation", names, list(range(1000, 1000 + seeds)), stored, variables, {"place": np.array(["a", "b", "c"])}, said
+    )
 
 
 def a_result(folder):
@@ -294,7 +299,7 @@ def refusing(number):
 def test_a_lock_that_the_system_refuses_is_one_line(number, tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refusing(number))
     with pytest.raises(UsageError, match=rf"cannot be locked \({os.strerror(number)}\); finished results are kept"):
-        locks.take(tmp_path / "locks" / "part", {})
+        locks.take(tmp_path / "locks" / "part")
     assert locks.holder(tmp_path / "locks" / "part") is None
 
 
@@ -316,7 +321,7 @@ def test_reading_needs_no_lock_of_hdf5_either(tmp_path):
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
     a_result(tmp_path)
     program = "import pathlib, sys; from closedform.sweeps.results import locks, store; home = pathlib.Path(sys.argv[1])\n"
-    program += "assert not locks.take(home / 'locks' / 'part', {}).exclusive\n"
+    program += "assert not locks.take(home / 'locks' / 'part').exclusive\n"
     program += f"print(len(store.headers(home, {CELLS})[0]), *[store.read(path)[1] for path in home.rglob('*.nc')])"
     command = [sys.executable, "-c", program, str(tmp_path)]
     done = subprocess.run(command, env={**os.environ, "LD_PRELOAD": str(library)}, capture_output=True, text=True, check=True)
@@ -326,17 +331,17 @@ def test_reading_needs_no_lock_of_hdf5_either(tmp_path):
 def test_of_those_who_wait_for_a_lock_that_is_removed_one_gets_it(tmp_path, monkeypatch):
     """A second process has opened the file when its holder removes it and a third makes a new one."""
     path, lock = tmp_path / "part", locks._lock
-    first, others = locks.take(path, {}), []
+    first, others = locks.take(path), []
 
     def late(descriptor):
         if not others:
             others.append(None)
             first.release(done=True)
-            others.append(locks.take(path, {}))
+            others.append(locks.take(path))
         return lock(descriptor)
 
     monkeypatch.setattr(locks, "_lock", late)
-    assert locks.take(path, {}) is None
+    assert locks.take(path) is None
     assert others[1] is not None
     others[1].release(done=True)
 
@@ -346,7 +351,7 @@ def test_a_child_that_was_forked_keeps_no_lock(tmp_path):
 import os, pathlib, sys
 from closedform.sweeps.results import locks
 path = pathlib.Path(sys.argv[1]) / "part"
-lock, (ending, end), (beginning, begin) = locks.take(path, {}), os.pipe(), os.pipe()
+lock, (ending, end), (beginning, begin) = locks.take(path), os.pipe(), os.pipe()
 if os.fork() == 0:
     os.close(end)
     os.write(begin, b"x")
@@ -355,7 +360,7 @@ if os.fork() == 0:
     os._exit(0)
 os.read(beginning, 1)
 lock.release(done=False)
-print(locks.holder(path), locks.take(path, {}) is not None, path.exists())
+print(locks.holder(path), locks.take(path) is not None, path.exists())
 """
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["None", "True", "True"]
@@ -374,7 +379,7 @@ def test_what_a_kill_has_left_of_a_complete_part_is_removed(tmp_path):
         shutil.copy(path, path.with_suffix(".partial.nc"))
         path.with_name(f".{path.name}.0000.tmp").touch()
     (home / "sweeps" / ".one.json.0000.tmp").touch()
-    held = locks.take(home / "locks" / parts[0].stem, {})
+    held = locks.take(home / "locks" / parts[0].stem)
     with locks.writing(home / "sweeps" / ".two.json.0000.tmp"):
         sweep(decay, **options)
         assert parts[0].with_suffix(".partial.nc").exists()
@@ -394,16 +399,19 @@ FOREIGN = [b"", b"[]", b"null", b"7", b'"text"', b"{}", b'{"a": 1}', b"[" * 100_
 def what_is_asked_and_what_failed(folder):
     """A request and failures, as they are kept."""
     asked = {"experiment": "zoo/decay", "config": {"rate": 3.7}, "over": {"rate": [3.7, 3.9]}, "zipped": False}
-    asked |= {"seeds": list(range(50)), "root_seed": 0, "digest": "ab" * 8, "tasks": 2, "schema": store.SCHEMA}
+    asked |= {"seeds": list(range(50)), "root_seed": 0, "digests": [["ab" * 8, ""]], "tasks": 2, "schema": store.SCHEMA}
     store.write_bytes(folder / "zoo" / "decay" / "sweeps" / "one.json", sealed.to_json(asked))
-    raised = {cell: failures.Failure("ValueError: no", f"Traceback of {cell}") for cell in CELLS}
-    failures.record(folder / "zoo" / "decay" / "failed" / "one.json", "ab" * 8, raised)
+    raised = {number: failures.Failure("ValueError: no", f"Traceback of {cell}") for number, cell in enumerate(CELLS)}
+    plan = SimpleNamespace(
+        cells=[SimpleNamespace(name=cell) for cell in CELLS], identities=[Identity("ab" * 8, "")] * len(CELLS)
+    )
+    failures.record(folder / "zoo" / "decay" / "failed" / "one.json", plan, raised)
     return folder
 
 
 def known(folder):
     said = []
-    raised = failures.recorded_failures(folder / "zoo" / "decay", "ab" * 8, said.append)
+    raised = failures.all_failures(folder / "zoo" / "decay", said.append)
     return [[one._replace(path="") for one in catalogue.sweeps_of(folder, say=said.append)], raised], bool(said)
 
 
