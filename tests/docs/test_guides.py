@@ -313,7 +313,7 @@ def test_add_a_paper(checkout):
     for path, source in files:
         assert not (folder / path).exists()
         (folder / path).write_text(source)
-    reproduce, refresh = commands("add_a_paper")
+    reproduce, again = commands("add_a_paper")
 
     table = call(*command, *reproduce, folder=folder, **variables)
     assert table.stdout.count("agrees") == 6
@@ -332,9 +332,16 @@ def test_add_a_paper(checkout):
     wrong = right.replace("return (learning_rate", "return 2 * (learning_rate")
     assert wrong != right
     theory.write_text(wrong)
-    stale = call(*command, *reproduce, folder=folder, **variables)
-    assert "stale" in stale.stderr
-    assert "DISAGREES" not in stale.stdout
-    broken = call(*command, *refresh, folder=folder, code=1, **variables)
+    broken = call(*command, *again, folder=folder, code=1, **variables)
     assert broken.stdout.count("DISAGREES") == 3
     assert broken.stdout.count("agrees") == 3
+    assert "compilation" not in broken.stderr
+
+    theory.write_text(right)
+    experiment = folder / files[2][0]
+    source = experiment.read_text()
+    experiment.write_text(source.replace("p - config.learning_rate * g", "p - 2 * config.learning_rate * g"))
+    assert experiment.read_text() != source
+    stale = call(*command, *reproduce, folder=folder, code=4, **variables)
+    assert "stale" in stale.stderr
+    assert "DISAGREES" not in stale.stdout
