@@ -80,6 +80,12 @@ def differs(name, reference, experiment=None):
     return ", ".join(key for key in bits[0] if bits[0][key] != bits[1][key])
 """
 
+REFERENCE = """
+np.savez(sys.argv[2] + "/function.npz", **numbers("reference"))
+np.savez(sys.argv[2] + "/decay.npz", **numbers("steps", decay))
+print(0)
+"""
+
 IN_TURN = """
 reference, wrong = numbers("reference"), {}
 for setting, value in json.loads(sys.argv[3]).items():
@@ -90,8 +96,6 @@ for setting, value in json.loads(sys.argv[3]).items():
     if said := differs(setting, reference):
         wrong[setting] = said
     jax.config.update(setting, before)
-np.savez(sys.argv[2] + "/function.npz", **reference)
-np.savez(sys.argv[2] + "/decay.npz", **numbers("steps", decay))
 print(json.dumps(wrong))
 """
 
@@ -112,10 +116,15 @@ def call(program, folder, *arguments, environment=()):
 
 
 def test_no_setting_of_jax_changes_a_bit(tmp_path):
-    """Each in turn in one process; then all that can be, from the start of another."""
-    assert call(IN_TURN, tmp_path, json.dumps(SETTINGS)) == {}
+    """Of a function, and of a program of steps, in a process that starts with all of them."""
     words = {name.upper(): str(value) for name, value in SETTINGS.items() if name != "jax_default_device"}
+    call(REFERENCE, tmp_path)
     assert call(TOGETHER, tmp_path, environment=words) == ""
+
+
+@pytest.mark.slow("sweeps/contract/precision.py", "sweeps/engine/executor.py")
+def test_no_setting_of_jax_changes_a_bit_by_itself(tmp_path):
+    assert call(IN_TURN, tmp_path, json.dumps(SETTINGS)) == {}
 
 
 def test_a_result_says_by_what_it_was_computed(monkeypatch):
@@ -189,6 +198,22 @@ def simulate(key, config={"a": 1.0}):
 """
 
 
+def test_a_process_of_ours_forgets_what_its_environment_has_set():
+    of_the_tests = {"jax_default_device", "jax_enable_x64", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion"}  # conftest
+    words = {name: value for name, value in {**SETTINGS, **DECIDING}.items() if name not in of_the_tests}
+    before = {name: jax.config.values[name] for name in words}
+    try:
+        for name, value in words.items():
+            jax.config.update(name, value)
+        precision.settle()
+        wrong = {name for name, value in words.items() if jax.config.values[name] == value}
+        assert wrong == set()
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
+@pytest.mark.slow("sweeps/contract/precision.py", "__main__.py")
 def test_nor_the_constants_of_a_file_on_the_command_line(tmp_path):
     (tmp_path / "constants.py").write_text(CONSTANTS)
     words = {**SETTINGS, **DECIDING, "jax_default_device": "cpu"}
