@@ -10,8 +10,9 @@ Three rooms, in the order in which a request goes through them:
     contract/   what is asked: experiment (a module, read), config (its values), functions (any function as an experiment),
                 request (cells and seeds), names, tracing and digest (the traced programs, and what they are named by),
                 groups (cells that share them), sources (where a digest can be looked up), precision
-    engine/     how it is computed: plan (groups that share programs, parts that share a file), queue (locks parts, hands out
-                their runs) with part (one of them), executor (threads, blocks, chunks), programs (what is compiled),
+    engine/     how it is computed: plan (parts that share a file), queue (hands out their runs) with part (one of them) and
+                opening (what is on disk of it), batches (what is handed out), executor (threads), lanes (blocks, chunks),
+                programs (what is compiled),
                 predictions (theory alone), checkpoints, leftovers (of a kill), memory, progress, provenance; placeholder
                 (results for the tests)
     results/    what is kept: identities (by what results are named), store (files), sealed (their checksums), states (what was
@@ -25,7 +26,7 @@ Three rooms, in the order in which a request goes through them:
 from .api import load, predict, run, sweep
 from .cluster import Launcher, submit
 from .contract.experiment import Experiment, find, find_figure, names
-from .engine.executor import Settings
+from .engine.batches import Settings
 from .errors import UsageError
 from .results.agreement import Row, agrees, compare, prediction, statistics
 from .results.store import provenance

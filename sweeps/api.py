@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from .contract.precision import check_environment
 from .contract.request import RESULTS, Experimental, Plan, Request
 from .engine import provenance
-from .engine.executor import Settings, enable_compilation_cache
+from .engine.batches import Settings
+from .engine.executor import enable_compilation_cache
 from .engine.leftovers import remove_leftovers
 from .engine.predictions import block_of
 from .engine.progress import Progress

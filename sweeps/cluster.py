@@ -27,7 +27,7 @@ from .contract.functions import from_file
 from .contract.names import parts, source_file
 from .contract.precision import settle
 from .contract.request import RESULTS, Experimental, Plan, Request
-from .engine.executor import Settings
+from .engine.batches import Settings
 from .engine.queue import Queue
 from .errors import UsageError
 from .results.failures import forget_failures
@@ -188,7 +188,8 @@ class Task:
         plan = ask(self.asked._replace(config=built, predict=from_file(predict) if isinstance(predict, str) else predict))
         stock = take_stock(plan)
         failed = failures(plan, stock, self.refresh)
-        confirmed(plan, [version is None for version in stock.versions(plan, self.refresh)])
+        if not confirmed(plan, [version is None for version in stock.versions(plan, self.refresh)]):
+            return self._work()  # a note of what the sources were traced to was wrong, and is gone
         work(plan, stock, self.refresh, self.tasks, self.settings, True, print, failed, wait=False, started=self._started)
         stock = take_stock(plan)
         failed = failures(plan, stock, self.refresh)  # those of the other processes too

@@ -12,135 +12,21 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
-import numpy as np
 
-from ...contract import plain
-from ..contract import config as config_
 from ..contract.groups import Group
-from ..contract.precision import KEYS, environment, precision, wants_float64
-from ..contract.tracing import to_float64
-from ..errors import UsageError
-from ..results import states
-from . import checkpoints, memory
+from ..contract.precision import environment
+from .batches import Settings, Source
+from .lanes import Lane, Room, SavedError, SourceError, out_of_memory
 from .predictions import of_cells
-from .programs import Batching, Programs, first_of, padded, programs
+from .programs import Batching
 from .provenance import cores
 
-_BLOCK_SECONDS = 1.0
-_CHUNK_SECONDS = 0.5
 _THREADS = "closedform"  # what their names begin with
 _PATIENCE_SECONDS = 1.0  # after a stop, until it is said what is waited for
-_WORTH_SAVING = 5.0  # seconds of work: less than this is computed again faster than it is read back
-_MAP_BYTES = 4 << 20  # states and histories of a CPU block: small enough to allocate at once
-KEPT_BYTES = 64 << 20  # largest trained state of a run that is stored
-_VMAP_BYTES = 1 << 30  # of a vmapped block: a first guess, then the compiler's own count decides
-_SHARE = {"cpu": 0.7}  # of the free memory, for all blocks together
-_ACCELERATOR_SHARE = 0.9
-
-
-class Settings(NamedTuple):
-    """How to execute; None means that the engine decides."""
-
-    batching: Batching | None = None
-    threads: int | None = None
-    block: int | None = None  # runs in a block
-    chunk: int | None = None  # steps in a chunk
-    checkpoint_minutes: float = 5.0  # between two checkpoints of a run, and between two writes of finished runs
-    keep: bool = True  # results on disk; False also runs what cannot be told from other code (some host callbacks)
-
-    def checked(self) -> Settings:
-        """The settings; raises `UsageError` for a value that is not allowed."""
-        for name in ("threads", "block", "chunk"):
-            value = plain(getattr(self, name))
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise UsageError(f"{name}: got {value!r}; allowed: a whole number from 1 on")
-        if self.batching not in (None, "map", "vmap"):
-            raise UsageError(f"batching: got {self.batching!r}; allowed: 'map' or 'vmap'")
-        if not self.checkpoint_minutes > 0:
-            raise UsageError(f"checkpoint_minutes: got {self.checkpoint_minutes!r}; allowed: a positive number")
-        return self._replace(**{name: plain(value) for name, value in self._asdict().items()})
-
-
-# runs with what is predicted conditional on them; that prediction alone; or unconditional predictions of cells
-What = Literal["simulate", "predict", "cells"]
-Saved = checkpoints.Saved | states.Trained
-
-
-class Batch(NamedTuple):
-    """What a thread does next: some runs of one group, or the predictions of some of its cells."""
-
-    group: int
-    cells: np.ndarray  # rows in the group's list of cells
-    seeds: np.ndarray | None  # None: predictions of cells
-    origin: Any  # the source's own note of where the results belong: parts, and places in them
-    what: What = "simulate"
-    saved: Saved | None = None  # go on from there ...
-    rows: list[int] | None = None  # ... with these rows of it
-
-    def rows_of(self, part: Any, places: np.ndarray) -> np.ndarray:
-        """The cells of a part that some places of it belong to."""
-        return places if self.what == "cells" else places // part.shape[1]
-
-
-class Source(Protocol):
-    """Where batches come from and results go; called from any thread. What it raises ends the work."""
-
-    def take(self, size: Callable[[int], int], threads: int) -> Batch | None:
-        """The next batch, of at most `size(group)` runs and of a fair share for each thread; None if nothing is left."""
-        ...
-
-    def finished(self, batch: Batch, results: dict[str, Any], seconds: float) -> None:
-        """Results by side, leaves leading with the runs (or cells) of the batch."""
-        ...
-
-    def checkpoint(self, batch: Batch, begin: int, row: int, leaves: list[np.ndarray]) -> None:
-        """Keep the runs of a batch as they stand."""
-        ...
-
-    def trained(self, batch: Batch, carry: Any, leaves: list[np.ndarray]) -> None:
-        """Keep the trained states of the runs of a batch; `carry` has the structure of the leaves."""
-        ...
-
-    def too_large(self, size: int) -> None:
-        """The trained state of a run has `size` bytes, too many to be kept."""
-        ...
-
-    def returned(self, batch: Batch) -> None:
-        """The batch was not done and has to be taken again, in smaller blocks."""
-        ...
-
-    def unreadable(self, batch: Batch, error: Exception) -> None:
-        """The checkpoint or trained states that the batch goes on from cannot be read: it has to start again."""
-        ...
-
-    def failed(self, batch: Batch, error: Exception) -> None:
-        """The batch raised while it ran."""
-        ...
-
-    def refused(self, batch: Batch, error: Exception) -> None:
-        """The group of the batch cannot be run at all: it does not compile, or one run does not fit."""
-        ...
-
-    def advanced(self, steps: int) -> None:
-        """`steps` further steps were done, over all runs."""
-        ...
-
-    def waiting(self, what: list[str]) -> None:
-        """The work was stopped, and ends when these things have come to an end."""
-        ...
-
-
-class _SourceError(Exception):
-    """What the source raised while a batch ran: not the batch's fault."""
-
-
-class _SavedError(Exception):
-    """What reading a checkpoint raised: not the batch's fault either."""
 
 
 def enable_compilation_cache() -> None:
@@ -163,17 +49,17 @@ def execute(
     batching: Batching = settings.batching or ("map" if jax.default_backend() == "cpu" else "vmap")
     threads = 1 if batching == "vmap" else max(1, min(settings.threads or cores(), sum(runs)))
 
-    room = _Room(threads)
+    room = Room(threads)
     doing: dict[int, tuple[str, float]] = {}  # by thread: what, and since when
-    lanes: dict[int, _Lane] = {}
+    lanes: dict[int, Lane] = {}
     opening = threading.Lock()
 
-    def lane_of(group: int) -> _Lane:
+    def lane_of(group: int) -> Lane:
         with opening:
             if group not in lanes:
                 while len(lanes) > threads:  # lanes of groups that are done: their programs are dropped
                     del lanes[next(iter(lanes))]
-                lanes[group] = _Lane(groups[group], root_seed, settings, batching, threads, runs[group], room, stop)
+                lanes[group] = Lane(groups[group], root_seed, settings, batching, threads, runs[group], room, stop)
             return lanes[group]
 
     def now(what: str) -> None:
@@ -200,13 +86,13 @@ def execute(
             try:
                 with room as alone:
                     results = of_cells(lane.group, batch.cells) if batch.seeds is None else lane.simulate(batch, source)
-            except _SourceError as wrapped:
+            except SourceError as wrapped:
                 raise wrapped.args[0] from None
-            except _SavedError as wrapped:
+            except SavedError as wrapped:
                 source.unreadable(batch, wrapped.args[0])
                 continue
             except Exception as error:
-                if _out_of_memory(error) and lane.shrink(alone):
+                if out_of_memory(error) and lane.shrink(alone):
                     source.returned(batch)
                 else:
                     source.failed(batch, error)
@@ -233,256 +119,3 @@ def execute(
 def still_running() -> bool:
     """Whether a thread is at work: one that did not end although it was waited for."""
     return any(thread.name.startswith(_THREADS) for thread in threading.enumerate())
-
-
-class _Pace:
-    """How many of something to do at a time so that it takes about the wanted time; grows at most eightfold a time."""
-
-    def __init__(self, size: int):
-        self.size = size
-
-    def adapt(self, seconds_each: float, wanted: float) -> None:
-        self.size = max(1, min(8 * self.size, int(wanted / max(seconds_each, 1e-9))))
-
-
-class _Room:
-    """Admits at most `limit` threads, one for each block that fits into the memory together with the others."""
-
-    def __init__(self, limit: int):
-        self.limit, self.inside, self._changed = limit, 0, threading.Condition()
-        self._narrow = False
-
-    def set(self, limit: int) -> None:
-        """A new limit, whether or not more threads are inside at this moment."""
-        with self._changed:
-            self.limit = 1 if self._narrow else limit
-            self._changed.notify_all()
-
-    def one_at_a_time(self) -> None:
-        """Admit one thread at a time from now on, whatever limit is set later."""
-        with self._changed:
-            self._narrow, self.limit = True, 1
-
-    def __enter__(self) -> bool:
-        """Whether no other thread can be inside at the same time (because memory has run out before)."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.inside < self.limit)
-            self.inside += 1
-            return self._narrow
-
-    def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self.inside -= 1
-            self._changed.notify_all()
-
-
-class _Lane:
-    """One group on this backend: its programs, and how many runs they take at a time."""
-
-    def __init__(
-        self,
-        group: Group,
-        root_seed: int,
-        settings: Settings,
-        batching: Batching,
-        threads: int,
-        count: int,
-        room: _Room,
-        stop: threading.Event,
-    ):
-        self.group, self.settings, self.threads, self.stop = group, settings, threads, stop
-        self.batching: Batching = batching
-        self.room = room
-        self.float64 = wants_float64(group.config)
-        self.multiple = len(jax.local_devices()) if batching == "vmap" else 1  # runs of a block come in multiples of this
-        self.capacity = self._guess(count)
-        self.pace = _Pace(self.capacity if batching == "vmap" else settings.block or 1)
-        self.chunk = _Pace(settings.chunk or 1)
-        self.root = jax.random.key(root_seed, impl=KEYS)
-        rows = [config_.traced_values(config) for config in group.configs]
-        self.table = {path: np.asarray([row[path] for row in rows]) for path in rows[0]}
-        self.programs: Programs | None = None
-        self._lock = threading.Lock()
-        self._broken: Exception | None = None
-
-    @property
-    def size(self) -> int:
-        """Runs of the next block."""
-        return min(self.pace.size, self.capacity)
-
-    # --- compiling, and what fits ---
-
-    def open(self) -> Exception | None:
-        """Compile, once; the error if the group cannot be run."""
-        with self._lock:
-            if self.programs is None and self._broken is None:
-                try:
-                    self._compile()
-                except Exception as error:
-                    self._broken = error
-            return self._broken
-
-    def shrink(self, alone: bool) -> bool:
-        """Run fewer at a time from now on, after a block that did not fit; False if the block was one run and alone."""
-        with self._lock:
-            if self.capacity > self.multiple:
-                self.capacity = max(self.multiple, self.capacity // 2 // self.multiple * self.multiple)
-                self.programs = None
-                return True
-            self.room.one_at_a_time()
-            return not alone
-
-    def _compile(self) -> None:
-        """Programs for as many runs as fit: the compiler's count of bytes against the free memory."""
-        devices, multiple = jax.local_devices(), self.multiple
-        while True:
-            built = programs(self.group, self.capacity, self.batching)
-            compiled = built.of_runs()
-            with ThreadPoolExecutor(len(compiled)) as pool:  # XLA compiles outside Python's lock
-                for future in [pool.submit(program.compile) for program in compiled]:
-                    future.result()
-            needed = max(program.bytes_needed() for program in compiled)
-            free = min(memory.free_bytes(device) for device in devices)
-            usable = int(free * _SHARE.get(devices[0].platform, _ACCELERATOR_SHARE))
-            if needed * self.threads <= usable or (needed <= usable and self.capacity == multiple):
-                break
-            if self.capacity == multiple:
-                raise UsageError(
-                    f"{self.group.experiment.name}: {multiple} run{'s' if multiple > 1 else ''} at a time need"
-                    f"{'s' if multiple == 1 else ''} {memory.text(needed)}; {memory.text(usable)} of memory can be used"
-                )
-            fitting = int(self.capacity * usable / (needed * self.threads) * 0.9)
-            self.capacity = max(multiple, min(fitting, self.capacity // 2) // multiple * multiple)
-        self.room.set(max(1, min(self.threads, usable // max(1, needed))))
-        self.programs = built
-
-    def _guess(self, count: int) -> int:
-        """Runs of a block by the size of what they carry; how many a program for the CPU holds must not depend on `count`."""
-        if self.batching == "map":
-            return self._cpu_block()
-        wanted = min(self.settings.block or max(1, _VMAP_BYTES // self._carried()), max(1, count))
-        return -(-wanted // self.multiple) * self.multiple
-
-    def _cpu_block(self) -> int:
-        return self.settings.block or max(1, min(1024, _MAP_BYTES // self._carried()))
-
-    def _carried(self) -> int:
-        functions = self.group.traced().functions
-        rows = 1 if self.group.steps is None else max(1, len(self.group.steps))
-        kept = rows * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.group.simulated))
-        if "init" in functions:
-            kept += sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(functions["init"].out))
-        return max(1, kept)
-
-    # --- running ---
-
-    def simulate(self, batch: Batch, source: Source) -> dict[str, Any] | None:
-        """Simulation, and predictions that are conditional on the draw, run by run; None if stopped on the way."""
-        built = self.programs
-        assert batch.seeds is not None
-        if built is None or len(batch.cells) > self.capacity:  # blocks were made smaller while the batch was on its way
-            source.returned(batch)
-            return None
-        capacity, began = jax.tree.leaves(built.blank)[0].shape[0], time.monotonic()
-        count, steps = np.int32(len(batch.cells)), 0
-        floats, wide = (self.floats(batch.cells, capacity, dtype) for dtype in (self.dtype, np.float64))
-        state = built.start(count, self.root, padded(batch.seeds.astype(np.uint32), capacity), floats)
-        sides: dict[str, Any] = {}
-
-        def predict(drawn: Any) -> None:
-            with precision(True):
-                drawn = to_float64(drawn)
-            for name, program in built.predictions.items():
-                sides[name] = jax.device_get(program(count, drawn, wide))
-
-        if not self.group.experiment.training:
-            predict(state.state if built.advance else state)
-        if batch.what == "predict":
-            return first_of(sides, len(batch.cells))
-        if built.advance:
-            state, steps = self._advance(built, state, batch, floats, source)
-            if state is None:
-                return None
-        else:
-            source.advanced(len(batch.cells))
-            steps = 1
-        if self.group.experiment.training:
-            if steps:
-                self._keep(state, batch, source)
-            predict(state.state)
-            if self.group.experiment.curves:
-                sides["curves"] = jax.device_get(state.history)
-        if built.finish:
-            state = built.finish(count, state, floats)
-        elif built.advance:
-            state = state.history
-        sides["simulation"] = jax.device_get(state)
-        if self.settings.block is None and self.batching == "map" and steps == self.group.length:
-            self.pace.adapt((time.monotonic() - began) / len(batch.cells), _BLOCK_SECONDS)
-        return first_of(sides, len(batch.cells))
-
-    def _keep(self, carry: Any, batch: Batch, source: Source) -> None:
-        """Hand over the trained states, if they are small enough to be kept."""
-        leaves, count = checkpoints.plain_leaves(carry), len(batch.cells)
-        each = sum(leaf.nbytes for leaf in leaves) // len(leaves[0])
-        if each > KEPT_BYTES:
-            source.too_large(each)
-        else:
-            source.trained(batch, carry, [leaf[:count] for leaf in leaves])
-
-    def _advance(
-        self, built: Programs, carry: Any, batch: Batch, floats: dict[str, np.ndarray], source: Source
-    ) -> tuple[Any, int]:
-        """The carry after the last step (None if stopped on the way), and how many steps were done here."""
-        steps, count = self.group.steps, len(batch.cells)
-        assert steps is not None
-        assert built.advance is not None
-        begin, row, end = 0, 0, self.group.end
-        if batch.saved is not None and batch.rows is not None:
-            begin, row = batch.saved.begin, batch.saved.row
-            load = states.load if isinstance(batch.saved, states.Trained) else checkpoints.load
-            try:
-                with precision(self.float64):
-                    carry = load(batch.saved, batch.rows, len(carry.alive), carry)  # type: ignore[arg-type]
-            except Exception as error:
-                if _out_of_memory(error):
-                    raise
-                raise _SavedError(error) from error
-        first, saved = begin, time.monotonic()
-        interval = 60 * self.settings.checkpoint_minutes
-        while row < len(steps) or begin < end:
-            stopping = self.stop.is_set()
-            if time.monotonic() - saved >= (min(_WORTH_SAVING, interval) if stopping else interval):
-                leaves = [leaf[:count] for leaf in checkpoints.plain_leaves(carry)]
-                try:
-                    source.checkpoint(batch, begin, row, leaves)
-                except Exception as error:
-                    raise _SourceError(error) from error
-                saved = time.monotonic()
-            if stopping:
-                return None, begin - first
-            until = min(end, begin + self.chunk.size)
-            row_end = int(np.searchsorted(steps, until, side="right"))
-            began = time.monotonic()
-            chunk = (np.int32(value) for value in (begin, until, row, row_end))
-            carry = built.advance(carry, np.int32(count), floats, steps.astype(np.int32), *chunk)
-            jax.block_until_ready(carry)
-            if self.settings.chunk is None:
-                self.chunk.adapt((time.monotonic() - began) / max(1, until - begin), _CHUNK_SECONDS)
-            source.advanced((until - begin) * count)
-            begin, row = until, row_end
-            if not np.asarray(carry.alive)[:count].any():  # every run of the block has diverged
-                source.advanced((end - begin) * count)
-                break
-        return carry, end - first
-
-    @property
-    def dtype(self) -> Any:
-        return np.float64 if self.float64 else np.float32
-
-    def floats(self, cells: np.ndarray, capacity: int, dtype: Any) -> dict[str, np.ndarray]:
-        return {path: padded(column[cells].astype(dtype), capacity) for path, column in self.table.items()}
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)

@@ -15,10 +15,11 @@ import numpy as np
 from ..contract.groups import Group
 from ..contract.precision import stored_dtype
 from ..contract.request import Plan
-from ..results import locks, store
+from ..results import locks, states, store
 from ..results.merge import coordinates
 from ..results.stock import meeting
 from . import provenance
+from .batches import Saved, What
 from .plan import Part
 
 
@@ -169,3 +170,31 @@ class OpenPart:
                 with contextlib.suppress(FileNotFoundError):
                     old.unlink()
         self.supersedes[block.kind] = [] if complete else [path]
+
+    def write_states(self, lock: threading.Lock) -> None:
+        """Store the trained states that wait, one file for each cell: a file for each run costs more than its run."""
+        with lock:
+            ended, self.ended = self.ended, []
+        try:
+            for row in sorted({one.row for one in ended}):
+                mine = [one for one in ended if one.row == row]
+                seeds = np.concatenate([one.seeds for one in mine])
+                order, name = np.argsort(seeds), self.trainings[row]
+                leaves = [np.concatenate(parts)[order] for parts in zip(*(one.leaves for one in mine), strict=True)]
+                said = provenance.new(self.plan, self.plan.cells[self.part.cells[row]].config, 0.0) | {"training": name}
+                states.save(self.plan.home, name, seeds[order].tolist(), mine[0].shapes, leaves, said)
+        except BaseException:
+            with lock:
+                self.ended = ended + self.ended
+            raise
+
+
+class Item(NamedTuple):
+    """Runs of a part that wait to be handed out; of predictions of cells, rows of it."""
+
+    part: OpenPart
+    places: np.ndarray  # in the flattened part
+    what: What = "simulate"
+    saved: Saved | None = None  # go on from there ...
+    rows: list[int] | None = None  # ... with these rows of it
+    alone: bool = False  # one run at a time: one of them has raised

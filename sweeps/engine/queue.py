@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,28 +23,18 @@ from ..contract import config as config_
 from ..contract.groups import Group
 from ..contract.request import Plan
 from ..errors import UsageError
-from ..results import locks, states, store
-from ..results.failures import Failure, digest_of, failure_of, read_failures, record
+from ..results import locks, store
+from ..results.failures import Failure, failure_of, record
 from ..results.stock import Stock
-from . import checkpoints, leftovers, memory, provenance
-from .executor import KEPT_BYTES, Batch, Saved, Settings, What, execute
-from .part import Ended, OpenPart
+from . import checkpoints, leftovers, memory
+from .batches import KEPT_BYTES, Batch, Settings, What
+from .executor import execute
+from .opening import take_up
+from .part import Ended, Item, OpenPart
 from .plan import Part, make_parts
 from .progress import Progress
 
 _POLL_SECONDS = 1.0  # between two looks at parts that another process holds
-_DEATHS = 2  # processes that died at a part before its cells run one at a time
-
-
-class Item(NamedTuple):
-    """Runs of a part that wait to be handed out; of predictions of cells, rows of it."""
-
-    part: OpenPart
-    places: np.ndarray  # in the flattened part
-    what: What = "simulate"
-    saved: Saved | None = None  # go on from there ...
-    rows: list[int] | None = None  # ... with these rows of it
-    alone: bool = False  # one run at a time: one of them has raised
 
 
 class Queue:
@@ -176,7 +165,7 @@ class Queue:
             runs = [(part.names[place // part.shape[1]], part.part.seeds[place % part.shape[1]]) for place in places.tolist()]
             mine = [leaf[first : first + len(places)] for leaf in leaves]
             try:
-                checkpoints.save(self._checkpoints(part.part), runs, begin, row, mine, part.digest("simulation"))
+                checkpoints.save(self.checkpoints_of(part.part), runs, begin, row, mine, part.digest("simulation"))
             except UsageError:
                 if part.lock.exclusive:
                     raise  # else another process may have finished the part and tidied up
@@ -196,7 +185,7 @@ class Queue:
                 held = sum(leaf.nbytes for one in part.ended for leaf in one.leaves)
             if held > KEPT_BYTES:
                 with part.writing:
-                    self._store_states(part)
+                    part.write_states(self.lock)
 
     def too_large(self, size: int) -> None:
         with self.lock:
@@ -233,7 +222,7 @@ class Queue:
                 self._back(batch, alone=True)
             else:
                 part, places = batch.origin[0]
-                self._fail(part, int(batch.rows_of(part, places)[0]), error)
+                self.fail(part, int(batch.rows_of(part, places)[0]), error)
         self._landed(batch)
 
     def refused(self, batch: Batch, error: Exception) -> None:
@@ -243,10 +232,10 @@ class Queue:
             group = [part for part in self.open.values() if part.part.group == batch.group]
             for part in group:
                 for row in np.flatnonzero(part.waiting.any(axis=1)):
-                    self._fail(part, int(row), error)
+                    self.fail(part, int(row), error)
             for part, places in batch.origin:
                 for row in np.unique(batch.rows_of(part, places)).tolist():
-                    self._fail(part, row, error)
+                    self.fail(part, row, error)
         self._landed(batch, group)
 
     def advanced(self, steps: int) -> None:
@@ -269,7 +258,7 @@ class Queue:
                 continue
             opened = OpenPart(part, self.plan, self.groups[part.group], lock)
             try:
-                if not self._take_up(opened):
+                if not take_up(self, opened):
                     self.suspects.append(part)
                     lock.release(done=False)
                     continue
@@ -280,137 +269,14 @@ class Queue:
             self.progress.less(work - int(opened.waiting.sum()) * opened.group.length)
             self.runs_of[part.name] = 0
             if opened.done:  # somebody else has done it in the meantime
-                checkpoints.remove(self._checkpoints(part))
-                record(self._failures(part), self.plan, self._failed_in(part))
+                checkpoints.remove(self.checkpoints_of(part))
+                record(self.failures_of(part), self.plan, self._failed_in(part))
                 leftovers.clean(self.plan.home, part.name)
                 lock.release(done=True)
                 continue
             self.open[part.name] = opened
             return True
         return False
-
-    def _take_up(self, opened: OpenPart) -> bool:
-        """Read what is on disk of a part: finished runs, checkpoints, failures; and queue the rest.
-
-        False for one at which processes have died, while others are at work here: it is left for the end.
-        """
-        part = opened.part
-        self._take_stored(opened)
-        self._inherit(opened)
-        saved, messages = checkpoints.find(self._checkpoints(opened.part), tidy=opened.lock.exclusive)
-        if not self._look_for_deaths(opened, sum(one.begin * len(one.runs) for one in saved)):
-            return False
-        for message in messages:
-            self.say(message)
-        for name, (digest, failure) in read_failures(self._failures(part)).items():
-            if name in opened.names:  # another process has met it in the meantime
-                cell = part.cells[opened.names.index(name)]
-                if digest == digest_of(self.plan, cell):
-                    self.failures.setdefault(cell, failure)
-        wanted = np.asarray([self.wanted[cell] and cell not in self.failures for cell in part.cells])
-        done = opened.simulated & opened.predicted if opened.conditional else opened.simulated
-        opened.waiting[:] = wanted[:, None] & ~done
-        if not opened.conditional:
-            opened.lacking[:] = wanted & ~opened.predicted.all(axis=1)
-            if opened.lacking.any():
-                self.first.append(Item(opened, np.flatnonzero(opened.lacking), "cells"))
-        queued = opened.waiting.reshape(-1).copy()
-        again = np.flatnonzero(queued & opened.simulated.reshape(-1))  # of these the predictions alone are missing
-        if again.size and not opened.group.experiment.training:
-            queued[again] = False
-            self.first.append(Item(opened, again, "predict"))
-            self.progress.less(opened.group.length * len(again))
-        self._take_trained(opened, queued)
-        self._take_checkpoints(opened, queued, saved)
-        if queued.any():
-            self.ready.append(Item(opened, np.flatnonzero(queued)))
-        return True
-
-    def _look_for_deaths(self, opened: OpenPart, begun: int) -> bool:
-        """Whether a part can be worked on now, after what the process that held it before has left.
-
-        A process that died counts if it got nowhere: no run was finished and no checkpoint went on. After two of them the
-        cells run one at a time, each named in the lock first, and nothing beside them; the one that a third process died at
-        has failed.
-        """
-        left, reached = opened.lock.left, [int(opened.simulated.sum()), int(opened.predicted.sum()), begun]
-        opened.reached = reached
-        opened.deaths = int(left.get("deaths", 0)) + 1 if left and left.get("reached") == reached else 0
-        if opened.deaths >= _DEATHS:
-            if not self.alone:
-                return False
-            cell = left.get("alone")
-            if cell in opened.names:
-                row = opened.names.index(cell)
-                self._fail(opened, row, RuntimeError(f"{opened.deaths} processes died at this cell, the last at it alone"))
-                opened.deaths = _DEATHS
-        opened.note()
-        return True
-
-    def _take_stored(self, opened: OpenPart) -> None:
-        cells, seeds = set(opened.names), set(opened.part.seeds)
-        for path in (opened.path("simulation"), opened.path("prediction")) if opened.lock.exclusive else ():
-            for cut_off in path.parent.glob(f".{path.stem}*.tmp"):
-                cut_off.unlink(missing_ok=True)
-        kinds: tuple[store.Kind, ...] = ("simulation", "prediction")
-        mine = {kind: opened.digest(kind) for kind in kinds}
-        files = {file.path for name in opened.names for file in self.files[name] if mine[file.kind] == file.digest}
-        own = [opened.path(kind, complete) for kind in kinds for complete in (True, False)]
-        for path in sorted({*files, *(path for path in own if path.exists())}):
-            block, message = store.read(path)
-            if message:
-                self.say(message)
-            if block is not None:
-                opened.take_over(block)
-                if path != opened.path(block.kind) and cells.issuperset(block.cells) and seeds.issuperset(block.seeds):
-                    opened.supersedes[block.kind].append(path)
-
-    def _take_trained(self, opened: OpenPart, queued: np.ndarray) -> None:
-        """Queue for measuring alone the runs whose trained states are stored, whatever was measured then."""
-        group, width = opened.group, opened.shape[1]
-        for row, name in enumerate(opened.trainings):
-            place_of = {seed: row * width + column for column, seed in enumerate(opened.part.seeds)}
-            wanted = [seed for seed, place in place_of.items() if queued[place]]
-            for path, seeds, rows in states.find(self.plan.home, name, wanted, self.say) if wanted else ():
-                tree, message = store.read_tree(path)
-                if message:
-                    self.say(message)
-                if tree is not None:
-                    mine = np.asarray([place_of[seeds[one]] for one in rows])
-                    queued[mine] = False
-                    saved = states.Trained(path, seeds, group.end, 0 if group.steps is None else len(group.steps))
-                    self.first.append(Item(opened, mine, "simulate", saved, rows))
-                    self.progress.less(group.length * len(rows))
-
-    def _take_checkpoints(self, opened: OpenPart, queued: np.ndarray, saved: list[checkpoints.Saved]) -> None:
-        """Queue the runs that a checkpoint holds, to go on from there."""
-        runs = itertools.product(opened.names, opened.part.seeds) if saved else ()
-        place_of = {run: place for place, run in enumerate(runs)}
-        for one in saved:
-            rows = [row for row, run in enumerate(one.runs) if run in place_of and queued[place_of[run]]]
-            if rows and one.digest == opened.digest("simulation"):
-                mine = np.asarray([place_of[one.runs[row]] for row in rows])
-                queued[mine] = False
-                self.first.append(Item(opened, mine, "simulate", one, rows))
-                self.progress.less(one.begin * len(rows))
-
-    def _inherit(self, opened: OpenPart) -> None:
-        """Take over checkpoints of this part's runs from parts with other cuts of the seeds, unless somebody works on those."""
-        part = opened.part
-        runs = {(self.plan.cells[cell].name, seed) for cell in part.cells for seed in part.seeds}
-        own = self._checkpoints(part)
-        for other in own.parent.glob(f"{part.name.partition('-')[0]}-*") if len(part.cells) == 1 else ():
-            held = locks.take(self.plan.home / "locks" / other.name) if other != own else None
-            if held is None:
-                continue
-            for one in checkpoints.find(other, tidy=held.exclusive)[0] if held.exclusive else ():
-                if one.digest == opened.digest("simulation") and runs.issuperset(one.runs):
-                    own.mkdir(parents=True, exist_ok=True)
-                    with contextlib.suppress(OSError):
-                        one.path.rename(own / one.path.name)
-            with contextlib.suppress(OSError):
-                other.rmdir()  # if it is empty now
-            held.release(done=not other.exists())
 
     def _cut(self, item: Item, size: Callable[[int], int], threads: int) -> Batch | None:
         """A batch of an item, and what it leaves back in front; None if its cells have failed since."""
@@ -497,7 +363,8 @@ class Queue:
                 self.first.appendleft(item)
             self.left[batch.group] += 0 if batch.what == "cells" else int(there.sum())
 
-    def _fail(self, part: OpenPart, row: int, error: Exception) -> None:
+    def fail(self, part: OpenPart, row: int, error: Exception) -> None:
+        """Give up a cell. The lock is held."""
         self.failures[part.part.cells[row]] = failure_of(error)
         dropped = int(part.waiting[row].sum())
         part.waiting[row], part.lacking[row] = False, False
@@ -536,7 +403,7 @@ class Queue:
             with self.lock:
                 blocks, unstored = list(part.blocks()), set(part.unstored)
                 part.unstored.clear()
-            self._store_states(part)
+            part.write_states(self.lock)
             try:
                 for block in blocks:
                     part.write(block)
@@ -545,33 +412,17 @@ class Queue:
                 part.unstored |= unstored
                 raise
             if final:
-                record(self._failures(part.part), self.plan, self._failed_in(part.part))
-                checkpoints.remove(self._checkpoints(part.part))
+                record(self.failures_of(part.part), self.plan, self._failed_in(part.part))
+                checkpoints.remove(self.checkpoints_of(part.part))
                 part.closed = True
-
-    def _store_states(self, part: OpenPart) -> None:
-        """Write the trained states that a part holds, one file for each cell: a file for each run costs more than its run."""
-        with self.lock:
-            ended, part.ended = part.ended, []
-        try:
-            for row in sorted({one.row for one in ended}):
-                mine = [one for one in ended if one.row == row]
-                seeds = np.concatenate([one.seeds for one in mine])
-                order, name = np.argsort(seeds), part.trainings[row]
-                leaves = [np.concatenate(parts)[order] for parts in zip(*(one.leaves for one in mine), strict=True)]
-                said = provenance.new(self.plan, self.plan.cells[part.part.cells[row]].config, 0.0)
-                said |= {"training": name}
-                states.save(self.plan.home, name, seeds[order].tolist(), mine[0].shapes, leaves, said)
-        except BaseException:
-            with self.lock:
-                part.ended = ended + part.ended
-            raise
 
     def _failed_in(self, part: Part) -> dict[int, Failure]:
         return {cell: self.failures[cell] for cell in part.cells if cell in self.failures}
 
-    def _checkpoints(self, part: Part) -> Path:
+    def checkpoints_of(self, part: Part) -> Path:
+        """The folder of a part's checkpoints."""
         return self.plan.home / "checkpoints" / part.name
 
-    def _failures(self, part: Part) -> Path:
+    def failures_of(self, part: Part) -> Path:
+        """The file of a part's failures."""
         return self.plan.home / "failed" / f"{part.name}.json"

@@ -29,7 +29,8 @@ def identified(plan: Plan, keep: bool = True) -> Plan:
     raises has failed, and the others go on. Raises `UsageError` for a broken contract.
     """
     with precision(False):  # steps and labels may be computed by JAX
-        groups, broken = gather(plan.experiment, plan.cells, keep)
+        plan = plan._replace(sources=plan.experiment.sources())
+    groups, broken = gather(plan.experiment, plan.cells, keep)
     found: list[Identity | None] = [None] * len(plan.cells)
     kept = []
     for group in groups:
@@ -43,18 +44,18 @@ def identified(plan: Plan, keep: bool = True) -> Plan:
         kept.append(group)
         for cell in group.cells:
             found[cell] = group.identity
-    return plan._replace(sources=plan.experiment.sources(), groups=kept, identities=found, broken=broken)
+    return plan._replace(groups=kept, identities=found, broken=broken)
 
 
 def _identity(plan: Plan, group: Group, keep: bool) -> Identity:
     by_name = plan.experiment.asked_by_name
-    known = _look_up(plan.home, group) if by_name else None
+    known = _look_up(plan, group) if by_name else None
     if known is not None:
         return known
     with sources.watched():
         identity = group.traced().identity
     if by_name and keep:
-        _note(plan.home, group, identity, sources.opened())
+        _note(plan, group, identity, sources.opened())
     return identity
 
 
@@ -67,27 +68,27 @@ def confirmed(plan: Plan, missing: Sequence[bool]) -> bool:
     for group in plan.groups:
         if any(missing[cell] for cell in group.cells) and group.confirmed().identity != group.identity:
             with contextlib.suppress(OSError):
-                _path(plan.home, group).unlink()  # the note was wrong
+                _path(plan, group).unlink()  # the note was wrong
             right = False
     return right
 
 
-def _look_up(home: Path, group: Group) -> Identity | None:
+def _look_up(plan: Plan, group: Group) -> Identity | None:
     """What the group was traced to, by the same sources, data files and packages; None if that is not known."""
     with contextlib.suppress(OSError, sealed.Damaged, ValueError, KeyError, TypeError):
-        said = sealed.read_json(_path(home, group))
+        said = sealed.read_json(_path(plan, group))
         if sources.contents(map(Path, said["files"])) == said["files"]:
             simulation, prediction, training, trained_by, seedless = said["identity"]
             return Identity(str(simulation), str(prediction), str(training), tuple(trained_by), bool(seedless))
     return None
 
 
-def _note(home: Path, group: Group, identity: Identity, opened: Iterable[Path]) -> None:
+def _note(plan: Plan, group: Group, identity: Identity, opened: Iterable[Path]) -> None:
     """Keep what a group was traced to; a folder that cannot be written is left as it is."""
     with contextlib.suppress(UsageError):
         said = {"identity": identity, "files": sources.contents(opened)}
-        store.write_bytes(_path(home, group), sealed.to_json(said))
+        store.write_bytes(_path(plan, group), sealed.to_json(said))
 
 
-def _path(home: Path, group: Group) -> Path:
-    return home / "programs" / f"{hashed([group.key(), group.experiment.sources(), sources.installed()])}.json"
+def _path(plan: Plan, group: Group) -> Path:
+    return plan.home / "programs" / f"{hashed([group.key(), plan.sources, sources.installed()])}.json"

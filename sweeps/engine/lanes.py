@@ -1,0 +1,296 @@
+"""One group on this backend: its programs, how many runs they take at a time, and how a block of runs goes through them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..contract import config as config_
+from ..contract.groups import Group
+from ..contract.precision import KEYS, precision, wants_float64
+from ..contract.tracing import to_float64
+from ..errors import UsageError
+from ..results import states
+from . import checkpoints, memory
+from .batches import KEPT_BYTES, Batch, Settings, Source
+from .programs import Batching, Programs, first_of, padded, programs
+
+_BLOCK_SECONDS = 1.0
+
+_CHUNK_SECONDS = 0.5
+
+_WORTH_SAVING = 5.0  # seconds of work: less than this is computed again faster than it is read back
+
+_MAP_BYTES = 4 << 20  # states and histories of a CPU block: small enough to allocate at once
+
+_VMAP_BYTES = 1 << 30  # of a vmapped block: a first guess, then the compiler's own count decides
+
+_SHARE = {"cpu": 0.7}  # of the free memory, for all blocks together
+
+_ACCELERATOR_SHARE = 0.9
+
+
+class SourceError(Exception):
+    """What the source raised while a batch ran: not the batch's fault."""
+
+
+class SavedError(Exception):
+    """What reading a checkpoint raised: not the batch's fault either."""
+
+
+class _Pace:
+    """How many of something to do at a time so that it takes about the wanted time; grows at most eightfold a time."""
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def adapt(self, seconds_each: float, wanted: float) -> None:
+        self.size = max(1, min(8 * self.size, int(wanted / max(seconds_each, 1e-9))))
+
+
+class Room:
+    """Admits at most `limit` threads, one for each block that fits into the memory together with the others."""
+
+    def __init__(self, limit: int):
+        self.limit, self.inside, self._changed = limit, 0, threading.Condition()
+        self._narrow = False
+
+    def set(self, limit: int) -> None:
+        """A new limit, whether or not more threads are inside at this moment."""
+        with self._changed:
+            self.limit = 1 if self._narrow else limit
+            self._changed.notify_all()
+
+    def one_at_a_time(self) -> None:
+        """Admit one thread at a time from now on, whatever limit is set later."""
+        with self._changed:
+            self._narrow, self.limit = True, 1
+
+    def __enter__(self) -> bool:
+        """Whether no other thread can be inside at the same time (because memory has run out before)."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.inside < self.limit)
+            self.inside += 1
+            return self._narrow
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self.inside -= 1
+            self._changed.notify_all()
+
+
+class Lane:
+    """One group on this backend: its programs, and how many runs they take at a time."""
+
+    def __init__(
+        self,
+        group: Group,
+        root_seed: int,
+        settings: Settings,
+        batching: Batching,
+        threads: int,
+        count: int,
+        room: Room,
+        stop: threading.Event,
+    ):
+        self.group, self.settings, self.threads, self.stop = group, settings, threads, stop
+        self.batching: Batching = batching
+        self.room = room
+        self.float64 = wants_float64(group.config)
+        self.multiple = len(jax.local_devices()) if batching == "vmap" else 1  # runs of a block come in multiples of this
+        self.capacity = self._guess(count)
+        self.pace = _Pace(self.capacity if batching == "vmap" else settings.block or 1)
+        self.chunk = _Pace(settings.chunk or 1)
+        self.root = jax.random.key(root_seed, impl=KEYS)
+        rows = [config_.traced_values(config) for config in group.configs]
+        self.table = {path: np.asarray([row[path] for row in rows]) for path in rows[0]}
+        self.programs: Programs | None = None
+        self._lock = threading.Lock()
+        self._broken: Exception | None = None
+
+    @property
+    def size(self) -> int:
+        """Runs of the next block."""
+        return min(self.pace.size, self.capacity)
+
+    # --- compiling, and what fits ---
+
+    def open(self) -> Exception | None:
+        """Compile, once; the error if the group cannot be run."""
+        with self._lock:
+            if self.programs is None and self._broken is None:
+                try:
+                    self._compile()
+                except Exception as error:
+                    self._broken = error
+            return self._broken
+
+    def shrink(self, alone: bool) -> bool:
+        """Run fewer at a time from now on, after a block that did not fit; False if the block was one run and alone."""
+        with self._lock:
+            if self.capacity > self.multiple:
+                self.capacity = max(self.multiple, self.capacity // 2 // self.multiple * self.multiple)
+                self.programs = None
+                return True
+            self.room.one_at_a_time()
+            return not alone
+
+    def _compile(self) -> None:
+        """Programs for as many runs as fit: the compiler's count of bytes against the free memory."""
+        devices, multiple = jax.local_devices(), self.multiple
+        while True:
+            built = programs(self.group, self.capacity, self.batching)
+            compiled = built.of_runs()
+            with ThreadPoolExecutor(len(compiled)) as pool:  # XLA compiles outside Python's lock
+                for future in [pool.submit(program.compile) for program in compiled]:
+                    future.result()
+            needed = max(program.bytes_needed() for program in compiled)
+            free = min(memory.free_bytes(device) for device in devices)
+            usable = int(free * _SHARE.get(devices[0].platform, _ACCELERATOR_SHARE))
+            if needed * self.threads <= usable or (needed <= usable and self.capacity == multiple):
+                break
+            if self.capacity == multiple:
+                raise UsageError(
+                    f"{self.group.experiment.name}: {multiple} run{'s' if multiple > 1 else ''} at a time need"
+                    f"{'s' if multiple == 1 else ''} {memory.text(needed)}; {memory.text(usable)} of memory can be used"
+                )
+            fitting = int(self.capacity * usable / (needed * self.threads) * 0.9)
+            self.capacity = max(multiple, min(fitting, self.capacity // 2) // multiple * multiple)
+        self.room.set(max(1, min(self.threads, usable // max(1, needed))))
+        self.programs = built
+
+    def _guess(self, count: int) -> int:
+        """Runs of a block by the size of what they carry; how many a program for the CPU holds must not depend on `count`."""
+        if self.batching == "map":
+            return self._cpu_block()
+        wanted = min(self.settings.block or max(1, _VMAP_BYTES // self._carried()), max(1, count))
+        return -(-wanted // self.multiple) * self.multiple
+
+    def _cpu_block(self) -> int:
+        return self.settings.block or max(1, min(1024, _MAP_BYTES // self._carried()))
+
+    def _carried(self) -> int:
+        functions = self.group.traced().functions
+        rows = 1 if self.group.steps is None else max(1, len(self.group.steps))
+        kept = rows * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.group.simulated))
+        if "init" in functions:
+            kept += sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(functions["init"].out))
+        return max(1, kept)
+
+    # --- running ---
+
+    def simulate(self, batch: Batch, source: Source) -> dict[str, Any] | None:
+        """Simulation, and predictions that are conditional on the draw, run by run; None if stopped on the way."""
+        built = self.programs
+        assert batch.seeds is not None
+        if built is None or len(batch.cells) > self.capacity:  # blocks were made smaller while the batch was on its way
+            source.returned(batch)
+            return None
+        capacity, began = jax.tree.leaves(built.blank)[0].shape[0], time.monotonic()
+        count, steps = np.int32(len(batch.cells)), 0
+        floats, wide = (self.floats(batch.cells, capacity, dtype) for dtype in (self.dtype, np.float64))
+        state = built.start(count, self.root, padded(batch.seeds.astype(np.uint32), capacity), floats)
+        sides: dict[str, Any] = {}
+
+        def predict(drawn: Any) -> None:
+            with precision(True):
+                drawn = to_float64(drawn)
+            for name, program in built.predictions.items():
+                sides[name] = jax.device_get(program(count, drawn, wide))
+
+        if not self.group.experiment.training:
+            predict(state.state if built.advance else state)
+        if batch.what == "predict":
+            return first_of(sides, len(batch.cells))
+        if built.advance:
+            state, steps = self._advance(built, state, batch, floats, source)
+            if state is None:
+                return None
+        else:
+            source.advanced(len(batch.cells))
+            steps = 1
+        if self.group.experiment.training:
+            if steps:
+                self._keep(state, batch, source)
+            predict(state.state)
+            if self.group.experiment.curves:
+                sides["curves"] = jax.device_get(state.history)
+        if built.finish:
+            state = built.finish(count, state, floats)
+        elif built.advance:
+            state = state.history
+        sides["simulation"] = jax.device_get(state)
+        if self.settings.block is None and self.batching == "map" and steps == self.group.length:
+            self.pace.adapt((time.monotonic() - began) / len(batch.cells), _BLOCK_SECONDS)
+        return first_of(sides, len(batch.cells))
+
+    def _keep(self, carry: Any, batch: Batch, source: Source) -> None:
+        """Hand over the trained states, if they are small enough to be kept."""
+        leaves, count = checkpoints.plain_leaves(carry), len(batch.cells)
+        each = sum(leaf.nbytes for leaf in leaves) // len(leaves[0])
+        if each > KEPT_BYTES:
+            source.too_large(each)
+        else:
+            source.trained(batch, carry, [leaf[:count] for leaf in leaves])
+
+    def _advance(
+        self, built: Programs, carry: Any, batch: Batch, floats: dict[str, np.ndarray], source: Source
+    ) -> tuple[Any, int]:
+        """The carry after the last step (None if stopped on the way), and how many steps were done here."""
+        steps, count = self.group.steps, len(batch.cells)
+        assert steps is not None
+        assert built.advance is not None
+        begin, row, end = 0, 0, self.group.end
+        if batch.saved is not None and batch.rows is not None:
+            begin, row = batch.saved.begin, batch.saved.row
+            load = states.load if isinstance(batch.saved, states.Trained) else checkpoints.load
+            try:
+                with precision(self.float64):
+                    carry = load(batch.saved, batch.rows, len(carry.alive), carry)  # type: ignore[arg-type]
+            except Exception as error:
+                if out_of_memory(error):
+                    raise
+                raise SavedError(error) from error
+        first, saved = begin, time.monotonic()
+        interval = 60 * self.settings.checkpoint_minutes
+        while row < len(steps) or begin < end:
+            stopping = self.stop.is_set()
+            if time.monotonic() - saved >= (min(_WORTH_SAVING, interval) if stopping else interval):
+                leaves = [leaf[:count] for leaf in checkpoints.plain_leaves(carry)]
+                try:
+                    source.checkpoint(batch, begin, row, leaves)
+                except Exception as error:
+                    raise SourceError(error) from error
+                saved = time.monotonic()
+            if stopping:
+                return None, begin - first
+            until = min(end, begin + self.chunk.size)
+            row_end = int(np.searchsorted(steps, until, side="right"))
+            began = time.monotonic()
+            chunk = (np.int32(value) for value in (begin, until, row, row_end))
+            carry = built.advance(carry, np.int32(count), floats, steps.astype(np.int32), *chunk)
+            jax.block_until_ready(carry)
+            if self.settings.chunk is None:
+                self.chunk.adapt((time.monotonic() - began) / max(1, until - begin), _CHUNK_SECONDS)
+            source.advanced((until - begin) * count)
+            begin, row = until, row_end
+            if not np.asarray(carry.alive)[:count].any():  # every run of the block has diverged
+                source.advanced((end - begin) * count)
+                break
+        return carry, end - first
+
+    @property
+    def dtype(self) -> Any:
+        return np.float64 if self.float64 else np.float32
+
+    def floats(self, cells: np.ndarray, capacity: int, dtype: Any) -> dict[str, np.ndarray]:
+        return {path: padded(column[cells].astype(dtype), capacity) for path, column in self.table.items()}
+
+
+def out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
