@@ -92,10 +92,10 @@ class OpenPart:
         rows, columns = np.flatnonzero(stored.any(axis=1)), np.flatnonzero(stored.any(axis=0))
         if not rows.size:
             return None
-        variables = {
-            key: (axes, array[np.ix_(rows, columns)] if "seed" in axes else array[rows])
-            for key, (axes, array) in self.variables.items()
-        }
+        variables = dict(self.variables)
+        if not stored.all():  # else nothing is written to them any more
+            for key, (axes, array) in variables.items():
+                variables[key] = axes, array[np.ix_(rows, columns)] if "seed" in axes else array[rows]
         cells, seeds = [self.names[row] for row in rows], [self.part.seeds[column] for column in columns]
         said = provenance.new(plan, plan.cells[self.part.cells[rows[0]]].config, self.seconds)
         if self.trainings:

@@ -25,7 +25,7 @@ from ..errors import UsageError
 
 FILES = 256  # a larger grid writes several cells a file, so that this many files hold it ...
 CELLS_PER_FILE = 1024  # ... or, from a quarter of a million cells on, this many cells fill each
-_PART_BYTES = 64 << 20  # results of a part: what is held in memory, and written at once
+PART_BYTES = 64 << 20  # results of a part: what is held in memory, and written at once
 
 
 class Group(NamedTuple):
@@ -117,7 +117,7 @@ def make_parts(plan: Plan, groups: Sequence[Group], tasks: int) -> list[Part]:
     per_task = max(1, runs // (4 * tasks)) if tasks > 1 else runs
     parts = []
     for number, group in enumerate(groups):
-        seeds_at_once = max(1, min(len(plan.seeds), _PART_BYTES // result_bytes(group), per_task))
+        seeds_at_once = max(1, min(len(plan.seeds), PART_BYTES // result_bytes(group), per_task))
         cells_at_once = 1 if seeds_at_once < len(plan.seeds) else max(1, min(per_file, per_task // len(plan.seeds)))
         for cells in _chunks(group.cells, cells_at_once):
             for seeds in _chunks(plan.seeds, seeds_at_once):

@@ -504,6 +504,7 @@ class Queue:
                 self._record(self._failures(part.part), part.part.cells)
                 checkpoints.remove(self._checkpoints(part.part))
                 part.closed = True
+                part.variables.clear()  # batches that are still referred to hold the part
 
     def _store_states(self, part: OpenPart) -> None:
         """Write the trained states that a part holds, one file for each cell: a file for each run costs more than its run."""
