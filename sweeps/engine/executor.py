@@ -49,7 +49,7 @@ def execute(
     batching: Batching = settings.batching or ("map" if jax.default_backend() == "cpu" else "vmap")
     threads = 1 if batching == "vmap" else max(1, min(settings.threads or cores(), sum(runs)))
 
-    room = Room(threads)
+    room, whole = Room(threads), sum(count * group.result_bytes() for count, group in zip(runs, groups, strict=True))
     doing: dict[int, tuple[str, float]] = {}  # by thread: what, and since when
     lanes: dict[int, Lane] = {}
     opening = threading.Lock()
@@ -59,7 +59,7 @@ def execute(
             if group not in lanes:
                 while len(lanes) > threads:  # lanes of groups that are done: their programs are dropped
                     del lanes[next(iter(lanes))]
-                lanes[group] = Lane(groups[group], root_seed, settings, batching, threads, runs[group], room, stop)
+                lanes[group] = Lane(groups[group], root_seed, settings, batching, threads, runs[group], whole, room, stop)
             return lanes[group]
 
     def now(what: str) -> None:

@@ -18,6 +18,7 @@ from ..errors import UsageError
 from ..results import states
 from . import checkpoints, memory
 from .batches import KEPT_BYTES, Batch, Settings, Source
+from .plan import PART_BYTES
 from .programs import Batching, Programs, first_of, padded, programs
 
 _BLOCK_SECONDS = 1.0
@@ -95,12 +96,17 @@ class Lane:
         batching: Batching,
         threads: int,
         count: int,
+        whole: int,
         room: Room,
         stop: threading.Event,
     ):
         self.group, self.settings, self.threads, self.stop = group, settings, threads, stop
         self.batching: Batching = batching
         self.room = room
+        self.whole = whole  # bytes of the result of all groups
+        each = group.result_bytes()
+        self.part = max(each, min(PART_BYTES, count * each))  # bytes of the result of a part, of which there are ...
+        self.parts = -(-count * each // self.part)
         self.float64 = wants_float64(group.config)
         self.multiple = len(jax.local_devices()) if batching == "vmap" else 1  # runs of a block come in multiples of this
         self.capacity = self._guess(count)
@@ -152,17 +158,33 @@ class Lane:
             needed = max(program.bytes_needed() for program in compiled)
             free = min(memory.free_bytes(device) for device in devices)
             usable = int(free * _SHARE.get(devices[0].platform, _ACCELERATOR_SHARE))
-            if needed * self.threads <= usable or (needed <= usable and self.capacity == multiple):
+            fitting = self._threads_that_fit(needed, usable, devices[0].platform == "cpu")
+            smallest = self.capacity == multiple or needed * self.threads <= usable  # smaller blocks would make no more room
+            if fitting == self.threads or (fitting and smallest):
                 break
             if self.capacity == multiple:
+                storing = memory.to_handle(self.part)
+                beside = f" and {memory.text(storing)} to store" if storing else ""
                 raise UsageError(
                     f"{self.group.experiment.name}: {multiple} run{'s' if multiple > 1 else ''} at a time need"
-                    f"{'s' if multiple == 1 else ''} {memory.text(needed)}; {memory.text(usable)} of memory can be used"
+                    f"{'s' if multiple == 1 else ''} {memory.text(needed)}{beside}; {memory.text(usable)} of memory can be used"
                 )
-            fitting = int(self.capacity * usable / (needed * self.threads) * 0.9)
-            self.capacity = max(multiple, min(fitting, self.capacity // 2) // multiple * multiple)
-        self.room.set(max(1, min(self.threads, usable // max(1, needed))))
+            fewer = int(self.capacity * usable / (needed * self.threads) * 0.9)
+            self.capacity = max(multiple, min(fewer, self.capacity // 2) // multiple * multiple)
+        self.room.set(fitting)
         self.programs = built
+
+    def _threads_that_fit(self, needed: int, usable: int, shared: bool) -> int:
+        """How many blocks can run at a time, beside the storing of their results where these share the programs' memory."""
+        if not shared:
+            return min(self.threads, usable // max(1, needed))
+        if (assembling := memory.to_handle(self.whole)) > usable:
+            raise UsageError(
+                f"{self.group.experiment.name}: a result of {memory.text(self.whole)} takes {memory.text(assembling)} to "
+                f"assemble; {memory.text(usable)} of memory can be used"
+            )
+        each = [needed * n + memory.to_handle(self.part * min(n, self.parts)) for n in range(1, self.threads + 1)]
+        return sum(bytes_ <= usable for bytes_ in each)
 
     def _guess(self, count: int) -> int:
         """Runs of a block by the size of what they carry; how many a program for the CPU holds must not depend on `count`."""

@@ -7,6 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+# While a part is stored there are its arrays, what is done of them, where they are finite, and the file; while a result is
+# assembled there are its files, the whole, and a file as it is read. Measured: 2.7 and 3.0 times the bytes of the result.
+_COPIES = 3.5
+_SMALL = 16 << 20  # bytes of a result that are lost in the noise of the process
+
 _CGROUP, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
@@ -40,6 +45,11 @@ def _limits() -> list[int]:
                 with contextlib.suppress(OSError, ValueError):  # no file, or "max"
                     found.append(int((group / limit).read_text()) - int((group / used).read_text()))
     return found
+
+
+def to_handle(size: int) -> int:
+    """The memory that it takes to store a part whose results have `size` bytes, or to assemble a whole result of that size."""
+    return int(_COPIES * size) if size > _SMALL else 0
 
 
 def peak_bytes() -> int:

@@ -145,11 +145,11 @@ class OpenPart:
                 continue
             by_run = kind == "simulation" or self.conditional
             seeds = [self.part.seeds[column] for column in columns] if by_run else []
-            variables = {
-                key: (axes, array[np.ix_(rows, columns)] if "seed" in axes else array[rows])
-                for key, (axes, array) in self.variables.items()
-                if (key[0] == "simulation") == (kind == "simulation")
-            }
+            mine = [key for key in self.variables if (key[0] == "simulation") == (kind == "simulation")]
+            variables = {key: self.variables[key] for key in mine}
+            if not done.all():  # else nothing is written to them any more
+                for key, (axes, array) in variables.items():
+                    variables[key] = axes, array[np.ix_(rows, columns)] if "seed" in axes else array[rows]
             said = provenance.new(self.plan, self.plan.cells[self.part.cells[rows[0]]].config, self.seconds)
             said |= {"digest": self.digest(kind), "origins": self.origins}
             if self.trainings and kind == "simulation":

@@ -16,7 +16,7 @@ from ..contract.request import Plan
 
 FILES = 256  # a larger grid writes several cells a file, so that this many files hold it ...
 CELLS_PER_FILE = 1024  # ... or, from a quarter of a million cells on, this many cells fill each
-_PART_BYTES = 64 << 20  # results of a part: what is held in memory, and written at once
+PART_BYTES = 64 << 20  # results of a part: what is held in memory, and written at once
 
 
 class Part(NamedTuple):
@@ -43,7 +43,7 @@ def make_parts(plan: Plan, groups: Sequence[Group], tasks: int) -> list[Part]:
     parts = []
     for number, group in enumerate(groups):
         assert group.identity is not None
-        seeds_at_once = max(1, min(len(plan.seeds), _PART_BYTES // group.result_bytes(), per_task))
+        seeds_at_once = max(1, min(len(plan.seeds), PART_BYTES // group.result_bytes(), per_task))
         cells_at_once = 1 if seeds_at_once < len(plan.seeds) else max(1, min(per_file, per_task // len(plan.seeds)))
         for cells in chunks(group.cells, cells_at_once):
             names = [plan.cells[cell].name for cell in cells]

@@ -415,6 +415,7 @@ class Queue:
                 record(self.failures_of(part.part), self.plan, self._failed_in(part.part))
                 checkpoints.remove(self.checkpoints_of(part.part))
                 part.closed = True
+                part.variables.clear()  # batches that are still referred to hold the part
 
     def _failed_in(self, part: Part) -> dict[int, Failure]:
         return {cell: self.failures[cell] for cell in part.cells if cell in self.failures}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,8 +55,8 @@ def _common_seeds(plan: Plan, files: Sequence[store.Header], failed: Collection[
     if not rows:
         rows = list(range(len(names)))
     found = _common(table(files, "simulation", names, seeds, own)[rows])
-    for version in sorted({file.version for file in files}) if not found and not plan.experiment.plain else ():
-        mine = [file for file in files if file.version == version and file.kind == "simulation"]
+    for earlier in sorted({file.version for file in files}) if not found and not plan.experiment.plain else ():
+        mine = [file for file in files if file.version == earlier and file.kind == "simulation"]
         digests = {name: file.digest for file in mine for name in file.cells}
         found = _common(table(mine, "simulation", names, seeds, [digests.get(name, "") for name in names]))
         if found:
@@ -75,7 +76,9 @@ def tell(tree: xarray.DataTree, plan: Plan, stock: Stock, shown: Sequence[Versio
         return
     digests = {version.simulation for version in shown if version is not None}
     sources, jax = next(file.version for file in stock.files if file.digest in digests).split(" ")
-    same = bool(sources) and sources == plan.sources
-    why = f"computed under jax {jax}, the sources are the same" if same else "computed by an earlier version of the code"
+    why = "computed by an earlier version of the code"
+    if sources and sources == plan.sources:  # so something that it read, or jax, is another one
+        constants = "its constants differ (made on another processor, or of other data?)"
+        why = f"the sources are the same, {constants if jax == version('jax') else f'but computed under jax {jax}'}"
     tree.attrs["closedform"] = json.dumps(store.provenance(tree) | {"stale": why})
     say(f"{plan.experiment.name}: stale, {why}; --refresh computes it again")

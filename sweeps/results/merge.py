@@ -89,8 +89,8 @@ def merged(plan: Plan, pieces: list[Piece], failed: Collection[int], provenance:
                 whole[key][1][np.ix_(at, *inside)] = array[rows]
                 continue
             there = block.stored[np.ix_(rows, columns)].reshape(len(rows), len(columns), *[1] * len(inner))
-            target, where = whole[key][1], np.ix_(at, of, *inside)
-            target[where] = np.where(there, array[np.ix_(rows, columns)], target[where])
+            target, where, new = whole[key][1], np.ix_(at, of, *inside), array[np.ix_(rows, columns)]
+            target[where] = new if there.all() else np.where(there, new, target[where])  # in most files all runs are there
     return _labelled(plan, whole, labels, failed, provenance)
 
 
@@ -109,12 +109,18 @@ def _labels(blocks: Sequence[store.Block]) -> dict[str, np.ndarray]:
     axes = dict.fromkeys(axis for block in blocks for axis in block.coordinates)
     found = {}
     for axis in axes:
-        every = np.concatenate([block.coordinates[axis] for block in blocks if axis in block.coordinates])
+        pieces = [block.coordinates[axis] for block in blocks if axis in block.coordinates]
+        if all(np.array_equal(piece, pieces[0]) for piece in pieces):  # as objects the labels of a long axis take gigabytes
+            found[axis] = pieces[0]
+            continue
+        every = np.concatenate(pieces)
         found[axis] = np.unique(every) if axis == "step" else np.asarray(list(dict.fromkeys(every.tolist())), every.dtype)
     return found
 
 
-def _places(labels: np.ndarray, some: np.ndarray) -> list[int]:
+def _places(labels: np.ndarray, some: np.ndarray) -> Sequence[int]:
+    if np.array_equal(labels, some):
+        return range(len(labels))
     place = {label: index for index, label in enumerate(labels.tolist())}
     return [place[label] for label in some.tolist()]
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import xarray
 
 SCHEMA = 3
-_CHUNK_BYTES = 16 << 20  # that HDF5 gives a checksum of its own
+_CHUNK_BYTES = 16 << 20  # about: that HDF5 gives a checksum of its own
 _SEARCHED_BYTES = 4 << 20  # of either end of a file without a label
 
 Kind = Literal["simulation", "prediction"]
@@ -137,7 +137,8 @@ def read_tree(path: Path) -> tuple[xarray.DataTree | None, str]:
     if label is None:
         return None, message
     try:
-        return xarray.open_datatree(io.BytesIO(content), engine="h5netcdf").load(), ""
+        with xarray.open_datatree(io.BytesIO(content), engine="h5netcdf") as tree:  # else xarray keeps the content for long
+            return tree.load(), ""
     except MemoryError:
         raise
     except Exception as error:  # no damage, for every byte is as it was written
@@ -201,11 +202,12 @@ def _netcdf(tree: xarray.DataTree) -> memoryview:
 
 
 def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """The shape of the pieces in which an array is stored: all of it, or as many of its first entries as are not too large."""
+    """The shape of the pieces in which an array is stored: all of it, or equal shares, since HDF5 fills up the last one."""
     inner = math.prod(shape[1:]) * itemsize
     if inner > _CHUNK_BYTES:
         return (1, *_chunks(shape[1:], itemsize))
-    return (max(1, min(shape[0], _CHUNK_BYTES // inner)), *shape[1:])
+    pieces = -(-shape[0] * inner // _CHUNK_BYTES)
+    return (-(-shape[0] // pieces), *shape[1:])
 
 
 def _damaged(path: Path, why: str) -> str:
@@ -270,6 +272,8 @@ def write(path: Path, block: Block) -> None:
     tree.attrs["closedform"] = json.dumps(said)
     held = {"kind": block.kind, "digest": said["digest"], "version": version_of(said), "cells": block.cells}
     write_tree(path, tree, held | {"seeds": block.seeds, "stored": np.packbits(block.stored).tobytes().hex()})
+    for node in tree.children.values():
+        node.dataset = xarray.Dataset()  # a tree refers to itself: its arrays would stay until Python looks for such circles
 
 
 def read(path: Path) -> tuple[Block | None, str]:

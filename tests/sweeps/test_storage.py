@@ -133,12 +133,14 @@ def test_small_files_stay_small(make, tmp_path):
     assert path.stat().st_size < content + 1000
 
 
-def test_large_arrays_are_stored_in_pieces_of_bounded_size():
-    for shape in [(3,), (5_000_000,), (7, 3_000_000), (2, 3, 40_000_000)]:
+def test_large_arrays_are_stored_in_equal_pieces_of_bounded_size():
+    for shape in [(3,), (5_000_000,), (7, 3_000_000), (2, 3, 40_000_000), (3, 5000, 1000), (1, 2_100_000)]:
         pieces = store._chunks(shape, 8)
         assert len(pieces) == len(shape)
-        assert 8 * np.prod(pieces) <= store._CHUNK_BYTES
+        assert 8 * np.prod(pieces) <= 2 * store._CHUNK_BYTES
         assert all(1 <= piece <= size for piece, size in zip(pieces, shape, strict=True))
+        filled = [-(-size // piece) * piece for piece, size in zip(pieces, shape, strict=True)]
+        assert np.prod(filled) <= 1.01 * np.prod(shape)
 
 
 def test_a_file_of_an_earlier_version_is_told_as_such(tmp_path):
@@ -465,3 +467,58 @@ def test_a_pipe_among_the_requests_is_not_waited_for(a_sweep, tmp_path, capsys):
     os.mkfifo(folder / "zoo" / "decay" / "sweeps" / "pipe.json")
     assert command_line.main(["status", "--results", str(folder)]) == 2
     assert "pipe.json says of no sweep what was asked (no file)" in capsys.readouterr().err
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------------
+
+
+def large(key, config):
+    return jax.numpy.full((5000, 1000), config["a"], np.float32)  # 20 MB
+
+
+@pytest.mark.parametrize(
+    ("seeds", "free", "message"),
+    [
+        (10, 800e6, r"a result of 200 MB takes 700 MB to assemble; 560 MB of memory can be used"),
+        (1, 100e6, r"1 run at a time needs 20.* MB and 70 MB to store; 70 MB of memory can be used"),
+    ],
+)
+def test_what_cannot_be_stored_or_assembled_is_refused_before_it_runs(seeds, free, message, tmp_path, monkeypatch):
+    monkeypatch.setattr("closedform.sweeps.engine.memory.free_bytes", lambda device: int(free))
+    with pytest.raises(UsageError, match=message):
+        run(large, {"a": 1.0}, seeds=seeds, results=tmp_path, progress=False, say=str)
+
+
+def test_storing_and_assembling_take_no_more_than_is_counted(tmp_path, monkeypatch):
+    """Of the memory that numpy and Python hold, which is where results are."""
+    import gc
+    import tracemalloc
+
+    from closedform.sweeps.engine import memory
+    from closedform.sweeps.results import merge
+
+    peaks = {}
+
+    def traced(where, name, original):
+        def call(*arguments):
+            tracemalloc.reset_peak()
+            result = original(*arguments)
+            peaks[name] = max(peaks.get(name, 0), tracemalloc.get_traced_memory()[1])
+            return result
+
+        monkeypatch.setattr(where, name, call)
+
+    options = dict(results=tmp_path, progress=False, say=str)
+    tracemalloc.start()
+    try:
+        run(large, {"a": 0.0}, seeds=1, **options)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        for where, name in ((store, "write"), (store, "read"), (merge, "merged")):
+            traced(where, name, getattr(where, name))
+        run(large, {"a": 1.0}, seeds=5, **options)
+    finally:
+        tracemalloc.stop()
+    whole = 5 * 20_000_000  # in two parts, which may be stored at the same time
+    assert whole < peaks["write"] - before < memory.to_handle(whole)
+    assert whole < max(peaks["read"], peaks["merged"]) - before < memory.to_handle(whole)
