@@ -169,14 +169,13 @@ def predict(
 
     Raises `UsageError` where nothing is predicted, or where the prediction depends on the draw or on a trained network.
     """
-    plan = ask(Request(experiment, config, over, zipped, seeds=1), keep=False)
-    name = plan.experiment.name
-    if not plan.experiment.predictions:
+    asked = Request(experiment, config, over, zipped, seeds=1).plan()
+    name = asked.experiment.name
+    if not asked.experiment.predictions:
         raise UsageError(f"{name}: has no prediction")
-    if plan.experiment.conditional:
-        raise UsageError(
-            f"{name}: its prediction depends on the draw or the trained network of each run; first: closedform sweep"
-        )
+    if asked.experiment.conditional:
+        raise UsageError(f"{name}: its prediction depends on the draw or the trained network of each run; use sweep")
+    plan = identified(asked, keep=False)
     if plan.broken:
         raise plan.broken[min(plan.broken)]
     pieces = [(block_of(plan, group), list(range(len(group.cells))), group.cells) for group in plan.groups]

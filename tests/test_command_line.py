@@ -271,3 +271,24 @@ def test_control_c_keeps_what_is_finished_and_exits_with_130(tmp_path):
     tree, message = read_tree(path)
     assert message == ""
     assert 0 < tree["simulation"].sizes["seed"] < 50_000
+
+
+def test_predict_is_theory_alone_over_a_grid_and_stores_nothing(capsys, tmp_path):
+    (tmp_path / "law.py").write_text(
+        "config = {'a': 1.0, 'b': 2.0}\n"
+        "def simulate(key, config):\n    return config['a'] * config['b']\n"
+        "def predict(config):\n    return config['a'] * config['b']\n"
+    )
+    assert closedform("predict law.py:simulate --over a=1.5,3 --over b=4,5 --output law.nc") == 0
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["1.5", "4.0", "value", "6"] in shown
+    assert ["3.0", "5.0", "value", "15"] in shown
+    tree, _ = read_tree(tmp_path / "law.nc")
+    assert tree["prediction"]["value"].sel(a=3.0, b=4.0) == 12.0
+    assert closedform("predict law.py:simulate --over a=1.5,3 --over b=4,5 --zip") == 0
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["3.0", "5.0", "value", "15"] in shown
+    assert ["1.5", "5.0", "value", "7.5"] not in shown
+    assert not (tmp_path / "results").exists()
+    assert closedform("predict xor/phases") == 2
+    assert "depends on the draw" in capsys.readouterr().err

@@ -88,7 +88,10 @@ def prediction_table(result: xarray.DataTree) -> rich.table.Table:
 
     swept = provenance(result)["swept"]
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    for heading in (*swept, "field"):
+    first = next(iter(result[next(iter(result.children))].data_vars.values()))
+    paired = [str(name) for name in first.coords if name != "point" and first[name].dims == ("point",)]
+    shown = paired if swept == ["point"] else swept
+    for heading in (*shown, "field"):
         table.add_column(heading, overflow="fold")
     table.add_column("predicted", justify="right")
     for side in result.children:
@@ -104,7 +107,7 @@ def prediction_table(result: xarray.DataTree) -> rich.table.Table:
                 text = (
                     number(values[0]) if len(values) == 1 else f"{number(values[0])} ... {number(values[-1])} ({len(values)})"
                 )
-                at = [str(one[axis].item()) for axis in swept]
+                at = [str(one[name].item()) for name in shown]
                 table.add_row(*_texts(*at, f"{name} ({rival})" if rival else str(name), text))
     return table
 
