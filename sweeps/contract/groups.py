@@ -15,7 +15,7 @@ from .config import hashed
 from .experiment import Experiment, labels_of, last_step, recorded_steps
 from .precision import KEYS, stored_dtype
 from .request import Cell
-from .tracing import Identity, Traced, trace
+from .tracing import ENGINE, Identity, Traced, trace
 
 
 class Group:
@@ -44,7 +44,8 @@ class Group:
         """A hash of all that a trace depends on, the sources aside."""
         rows = None if self.steps is None else self.steps.tolist()
         floats = sorted(config_.traced_values(self.config))
-        return hashed([self.experiment.name, config_.static_key(self.config), rows, self.end, self.labels, floats, KEYS])
+        fixed = [ENGINE, KEYS, self.experiment.name, config_.static_key(self.config)]
+        return hashed([*fixed, rows, self.end, self.labels, floats])
 
     def traced(self) -> Traced:
         """The programs, traced at the first call. Raises `UsageError` for a broken contract, and what the code raises."""

@@ -21,7 +21,7 @@ from .digest import Undigested, hash_of, program_text, reads
 from .experiment import Experiment, Field, labels_of
 from .precision import KEYS, precision, wants_float64
 
-_ENGINE = 1  # raised when the engine makes other numbers of the same programs
+ENGINE = 1  # raised when the engine makes other numbers of the same programs
 # jax keeps what it has traced, by function and context; in a context of its own all is traced again
 _context = jax.make_user_context(0)
 _count = itertools.count(1)
@@ -177,7 +177,7 @@ def _identity(
     """A file holds numbers under names (fields, axes, labels, steps), so these belong to what was computed."""
     floats = sorted(config_.traced_values(config))
     rows = [] if steps is None else steps.tolist()
-    common = [_ENGINE, KEYS, "float64" if wants_float64(config) else "float32"]
+    common = [ENGINE, KEYS, "float64" if wants_float64(config) else "float32"]
     said = [rows, labels_of(experiment, config)]
     loop = [*common, end, experiment.dynamics]
 

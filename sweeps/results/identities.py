@@ -28,9 +28,9 @@ def identified(plan: Plan, keep: bool = True) -> Plan:
     Of an experiment asked for by its name or file that is looked up where it is known; else it is traced. A cell whose code
     raises has failed, and the others go on. Raises `UsageError` for a broken contract.
     """
+    plan = plan._replace(sources=plan.experiment.sources())
     with precision(False):  # steps and labels may be computed by JAX
-        plan = plan._replace(sources=plan.experiment.sources())
-    groups, broken = gather(plan.experiment, plan.cells, keep)
+        groups, broken = gather(plan.experiment, plan.cells, keep)
     found: list[Identity | None] = [None] * len(plan.cells)
     kept = []
     for group in groups:
