@@ -171,6 +171,12 @@ class OpenPart:
                     old.unlink()
         self.supersedes[block.kind] = [] if complete else [path]
 
+    def tidy(self) -> None:
+        """Remove the files that complete ones supersede: whoever wrote these may have been killed before."""
+        for kind, paths in self.supersedes.items():
+            for path in paths if self.path(kind).exists() else ():
+                path.unlink(missing_ok=True)
+
     def write_states(self, lock: threading.Lock) -> None:
         """Store the trained states that wait, one file for each cell: a file for each run costs more than its run."""
         with lock:

@@ -272,6 +272,7 @@ class Queue:
                 checkpoints.remove(self.checkpoints_of(part))
                 record(self.failures_of(part), self.plan, self._failed_in(part))
                 leftovers.clean(self.plan.home, part.name)
+                opened.tidy()
                 lock.release(done=True)
                 continue
             self.open[part.name] = opened
