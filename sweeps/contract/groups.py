@@ -13,9 +13,9 @@ from ..errors import UsageError
 from . import config as config_
 from .config import hashed
 from .experiment import Experiment, labels_of, last_step, recorded_steps
-from .precision import KEYS, stored_dtype
+from .precision import KEYS, precision, stored_dtype, wants_float64
 from .request import Cell
-from .tracing import ENGINE, Identity, Traced, trace
+from .tracing import ENGINE, NOT_KEPT, Identity, Traced, identity_of, trace
 
 
 class Group:
@@ -67,6 +67,15 @@ class Group:
             self._traced, self._confirmed = second, True
         assert self._traced is not None
         return self._traced
+
+    def unchanged(self) -> bool:
+        """Whether the arrays inside of the programs are still those that were digested: NumPy's can be changed in place."""
+        traced, float64 = self.traced(), wants_float64(self.config)
+        if traced.identity.simulation == NOT_KEPT:
+            return True
+        with precision(float64):
+            said = (self.experiment, self.config, self.steps, self.end, traced.functions, traced.predictions)
+            return identity_of(*said) == traced.identity
 
     @property
     def shapes(self) -> dict[str, Any]:

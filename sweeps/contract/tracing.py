@@ -21,6 +21,7 @@ from .digest import Undigested, hash_of, program_text, reads
 from .experiment import Experiment, Field, labels_of
 from .precision import KEYS, precision, wants_float64
 
+NOT_KEPT = "not kept"  # the digest of what has none
 ENGINE = 1  # raised when the engine makes other numbers of the same programs
 # jax keeps what it has traced, by function and context; in a context of its own all is traced again
 _context = jax.make_user_context(0)
@@ -86,11 +87,11 @@ def trace(experiment: Experiment, config: Any, steps: np.ndarray | None, end: in
             _check_result(experiment, side, shapes[side], sizes, lead=int(experiment.dynamics))
         try:
             with precision(float64):
-                identity = _identity(experiment, config, steps, end, functions, predictions)
+                identity = identity_of(experiment, config, steps, end, functions, predictions)
         except Undigested:
             if keep:
                 raise
-            identity = Identity("not kept", "not kept" if predictions else "", "not kept")
+            identity = Identity(NOT_KEPT, NOT_KEPT if predictions else "", NOT_KEPT)
     return Traced(functions, predictions, shapes, identity)
 
 
@@ -166,7 +167,7 @@ def _called(function: Callable, config: Any, tail: tuple[Any, ...], state: Any) 
 # --- names ----------------------------------------------------------------------------------------------------------------
 
 
-def _identity(
+def identity_of(
     experiment: Experiment,
     config: Any,
     steps: np.ndarray | None,
@@ -174,7 +175,10 @@ def _identity(
     functions: Mapping[str, Function],
     predictions: Mapping[str, Function | None],
 ) -> Identity:
-    """A file holds numbers under names (fields, axes, labels, steps), so these belong to what was computed."""
+    """The digests of traced programs.
+
+    A file holds numbers under names (fields, axes, labels, steps), so these belong to what was computed.
+    """
     floats = sorted(config_.traced_values(config))
     rows = [] if steps is None else steps.tolist()
     common = [ENGINE, KEYS, "float64" if wants_float64(config) else "float32"]

@@ -171,6 +171,9 @@ class Lane:
                 )
             fewer = int(self.capacity * usable / (needed * self.threads) * 0.9)
             self.capacity = max(multiple, min(fewer, self.capacity // 2) // multiple * multiple)
+        if not self.group.unchanged():
+            name = self.group.experiment.name
+            raise UsageError(f"{name}: an array that its code uses was changed in place while it was compiled; run it again")
         self.room.set(fitting)
         self.programs = built
 

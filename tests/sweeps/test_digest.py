@@ -328,3 +328,24 @@ def test_a_prediction_may_be_of_plain_numbers(tmp_path):
     options = dict(seeds=2, results=tmp_path, progress=False, say=str)
     result = sweep(simulate, {"a": 1.0}, over={"a": (0.5, 4.0, 5.0)}, predict=predict, **options)
     np.testing.assert_array_equal(result["prediction"]["value"], [1.0, 6.0, 24.0])
+
+
+def test_an_array_changed_in_place_between_trace_and_run_cannot_mix(tmp_path, monkeypatch):
+    """What runs is what was digested: the array as it was, or, where a version of JAX does not copy it, nothing."""
+    from closedform.sweeps.engine import lanes
+
+    table = np.ones(3)
+    original = lanes.programs
+
+    def late(*arguments):
+        table[0] = 5.0
+        return original(*arguments)
+
+    monkeypatch.setattr(lanes, "programs", late)
+    options = dict(seeds=1, results=tmp_path, progress=False, say=str)
+    try:
+        result = run(lambda key, config: config["a"] * table @ table, {"a": 1.0}, **options)
+    except UsageError as error:
+        assert "changed in place while it was compiled" in str(error)
+    else:
+        assert float(result["simulation"]["value"][0]) == 3.0
