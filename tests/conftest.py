@@ -6,6 +6,7 @@ import ctypes
 import functools
 import gc
 import inspect
+import itertools
 import os
 import shutil
 import signal
@@ -44,8 +45,10 @@ import pytest  # noqa: E402
 hypothesis.settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("fixed")
 
-from closedform.sweeps.contract import precision  # noqa: E402
+from closedform.sweeps.contract import precision, tracing  # noqa: E402
 
+# Users' code is traced anew each time. Here what JAX has traced of a function serves all experiments, but in tests/sweeps.
+tracing._count = itertools.repeat(1)
 precision.PROMOTION.update(dtype="strict", rank="raise")  # what the engine allows users, our own experiments do without
 
 _ROOT = Path(__file__).resolve().parent.parent

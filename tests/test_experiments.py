@@ -22,7 +22,7 @@ import pytest
 import closedform
 from closedform.gallery.collection import small_grid
 from closedform.sweeps import Settings, compare, find, find_figure, names, prediction, run, statistics, sweep
-from closedform.sweeps.contract import config
+from closedform.sweeps.contract import config, tracing
 from closedform.sweeps.contract.request import make_plan
 from closedform.sweeps.engine.placeholder import placeholder
 from closedform.sweeps.results.report import save_figure, stored_config
@@ -84,15 +84,16 @@ def traced(tmp_path_factory, sizes):
 
     @functools.cache
     def result(name):
-        def shapes(function, *arguments):
-            program, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
-            sizes[name] += num_equations(program)
-            return shape
+        def counted(*arguments):
+            program = original(*arguments)
+            sizes[name] += num_equations(program.closed.jaxpr)
+            return program
 
+        original = tracing._traced
         experiment = find(name)
         plan = plan_of(experiment, experiment.default_config("quick"), small_grid(experiment), nowhere)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(jax, "eval_shape", shapes)
+            patch.setattr(tracing, "_traced", counted)
             return placeholder(plan)
 
     return result

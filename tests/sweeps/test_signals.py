@@ -18,8 +18,17 @@ from zoo import decay, marathon
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
+@pytest.fixture
+def heard():
+    """Whoever started the tests in the background may have let signals be ignored."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
-def test_each_interrupts_once_a_second(number, monkeypatch):
+def test_each_interrupts_once_a_second(number, monkeypatch, heard):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     before = signal.getsignal(number)
