@@ -85,8 +85,7 @@ def _look_for_deaths(queue: Queue, opened: OpenPart, begun: int) -> bool:
 def _take_stored(queue: Queue, opened: OpenPart) -> None:
     cells, seeds = set(opened.names), set(opened.part.seeds)
     for path in (opened.path("simulation"), opened.path("prediction")) if opened.lock.exclusive else ():
-        for cut_off in path.parent.glob(f".{path.stem}*.tmp"):
-            cut_off.unlink(missing_ok=True)
+        store.remove_cut_off(path.parent, path.stem)
     kinds: tuple[store.Kind, ...] = ("simulation", "prediction")
     mine = {kind: opened.digest(kind) for kind in kinds}
     files = {file.path for name in opened.names for file in queue.files[name] if mine[file.kind] == file.digest}

@@ -6,7 +6,6 @@ checked, in a second.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,13 +31,11 @@ def placeholder(plan: Plan) -> xarray.DataTree:
     if plan.broken:
         raise plan.broken[min(plan.broken)]
     draw = np.random.default_rng(0)
-    pieces = [
-        (block, list(range(len(group.cells))), group.cells) for group in plan.groups for block in _blocks(plan, group, draw)
-    ]
+    pieces = [(_block(plan, group, draw), list(range(len(group.cells))), group.cells) for group in plan.groups]
     return merged(plan, pieces, (), provenance.new(plan, plan.cells[0].config, seconds=0.0))
 
 
-def _blocks(plan: Plan, group: Group, draw: np.random.Generator) -> Iterator[store.Block]:
+def _block(plan: Plan, group: Group, draw: np.random.Generator) -> store.Block:
     cells, seeds, experiment = len(group.cells), len(plan.seeds), group.experiment
     kinds = [(experiment.fields, {name: one for name, one in group.shapes.items() if name != "curves"}, experiment.dynamics)]
     if experiment.curves:
@@ -59,4 +56,4 @@ def _blocks(plan: Plan, group: Group, draw: np.random.Generator) -> Iterator[sto
     variables["simulation", "diverged"] = ("cell", "seed"), np.zeros((cells, seeds), bool)
     names = [plan.cells[cell].name for cell in group.cells]
     labels = coordinates(variables, group.labels, group.steps)
-    yield store.Block("simulation", names, plan.seeds, np.ones((cells, seeds), bool), variables, labels, {})
+    return store.Block("simulation", names, plan.seeds, np.ones((cells, seeds), bool), variables, labels, {})

@@ -20,7 +20,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def new(plan: Plan, config: Any, seconds: float) -> dict[str, Any]:
-    """What numbers are: everything but who computed them (see `origin`); seeds stand in the file as a coordinate."""
+    """What numbers are, and the process that stores them; seeds stand in the file as a coordinate."""
     return {
         "experiment": plan.experiment.name,
         "config": config_.as_dict(config),
@@ -38,10 +38,9 @@ def origin() -> dict[str, Any]:
     import jax
 
     device = jax.local_devices()[0]
-    packages = ("closedform", "jax", "jaxlib", "numpy", "diffrax", "optimistix", "xarray")
     return {
         "git": _git(),
-        "versions": {package: importlib.metadata.version(package) for package in packages},
+        "versions": dict(_versions()),
         "device": f"{device.platform}: {device.device_kind}",
         "processor": _processor(),
         "cores": cores(),
@@ -54,6 +53,12 @@ def cores() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
     return min(available, int(granted)) if granted.isdigit() and int(granted) > 0 else available
+
+
+@functools.cache  # asked for with every file, and each answer is read from disk
+def _versions() -> dict[str, str]:
+    packages = ("closedform", "jax", "jaxlib", "numpy", "diffrax", "optimistix", "xarray")
+    return {package: importlib.metadata.version(package) for package in packages}
 
 
 @functools.cache
