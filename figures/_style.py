@@ -114,7 +114,11 @@ def compare(
     mean, error = (values.sel(at) for values in statistics(result, field))
     fine, predicted = along(result, field, x, at)
     theory(axes, fine, predicted, index, label, **options)
-    _band(axes, fine, predicted, allowance(result, field), index, **options)
+    if options.get("drawstyle") == "steps-mid":
+        borders = np.repeat((fine[1:] + fine[:-1]) / 2, 2)
+        fine, predicted = np.concatenate([fine[:1], borders, fine[-1:]]), np.repeat(predicted, 2)
+    if options.get("linestyle") != "":  # a curve, and no marks
+        band(axes, fine, predicted, *allowance(result, field), index)
     simulation(axes, x, (mean, error), index)
 
 
@@ -129,11 +133,12 @@ def along(
     return x, known.values
 
 
-def _band(axes: Axes, x: np.ndarray, predicted: np.ndarray, allowed: tuple[float, float], index: int, **options: Any) -> None:
+def band(axes: Axes, x: Any, predicted: Any, relative: Any, absolute: float = 0.0, index: int = 0) -> None:
     """What a simulated mean may be off by beyond its standard error; not drawn where the line would cover it."""
-    half = allowed[0] * np.abs(predicted) + allowed[1]
+    x, predicted = np.asarray(x, float), np.asarray(predicted)
+    half = relative * np.abs(predicted) + absolute
     there = np.isfinite(half)
-    if there.sum() < 2 or half[there].max() < 0.01 * np.abs(predicted[there]).max(initial=0) or options.get("linestyle") == "":
+    if there.sum() < 2 or half[there].max() < 0.01 * np.abs(predicted[there]).max(initial=0):
         return
     low, high = (np.column_stack([x, predicted + sign * half])[there] for sign in (-1, 1))
     axes.add_collection(_shaded(np.concatenate([low, high[::-1]]), colour(index)), autolim=False)
@@ -161,19 +166,24 @@ def colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
-def legend(axes: Axes, seeds: int, line: str = "theory", above: bool = False, point: str = "SGD", **options: Any) -> None:
-    """The labelled curves, and what a line and a point are, with the number of seeds; inside or above the panels.
+def legend(
+    axes: Axes, seeds: int | None, line: str | None = "theory", above: bool = False, point: str = "SGD", **options: Any
+) -> None:
+    """The labelled curves, and what a line and a point are, with the number of seeds of a mean; inside or above the panels.
 
-    Where they are drawn, also what a band is and what thin points are.
+    Where they are drawn, also what a band is and what small points are.
     """
     figure = axes.figure
-    marker = Line2D([], [], color="0.35", marker="o", linestyle="", label=f"{point}, {seeds} seeds ± SE", **_POINT)
-    handles = [*_with_markers(axes), Line2D([], [], color="0.35", label=line), marker]
+    grey = {"color": "0.35", "marker": "o", "linestyle": "", **_POINT}
+    handles = _with_markers(axes)
+    if line is not None:
+        handles.append(Line2D([], [], color="0.35", label=line))
+    handles.append(Line2D([], [], label=point + (f", {seeds} seeds ± SE" if seeds else ""), **grey))
     drawn = {artist.get_gid() for panel in figure.axes for artist in (*panel.lines, *panel.collections)}
     if BAND in drawn:
         handles.append(Patch(color="0.35", alpha=0.25, linewidth=0, label="allowed"))
     if UNJUDGED in drawn:
-        handles.append(Line2D([], [], color="0.35", marker="o", linestyle="", label="small: no verdict", **{**_POINT, **_SMALL}))
+        handles.append(Line2D([], [], label="small: no verdict", **{**grey, **_SMALL}))
     if above:
         figure.legend(handles=handles, loc="outside upper center", **options)
     else:

@@ -168,7 +168,7 @@ def picture(stored: Stored, resolution: int) -> tuple[Picture | None, str]:
             except Exception as error:
                 trouble = f"The experiment's own figure cannot show this: {type(error).__name__}: {error}"
         try:
-            figure = _generic.draw(stored.result)
+            figure = _generic.draw(with_theory(stored.experiment, stored.result))
             return None if figure is None else _drawn(figure, _generic.alternative(stored.result), resolution), trouble
         except Exception as error:
             return None, f"It cannot be drawn: {type(error).__name__}: {error}"

@@ -19,7 +19,7 @@ WORDS = {
 
 def draw(result, config):
     simulated = result["simulation"]
-    rates, laws = simulated["learning_rate"].values, simulated["law"].values
+    rates = simulated["learning_rate"].values
     mean, error = statistics(result, "drift")
     figure, (left, middle, right) = _style.panels(columns=3, height=2.6)
     for index, quantity in enumerate(simulated["quantity"].values):

@@ -4,7 +4,6 @@ import numpy as np
 
 from ...sweeps import statistics
 from .. import _style
-from . import _panels
 
 
 def draw(result, config):

@@ -1,4 +1,4 @@
-"""Changes of the output and accuracy without one sublayer, task by task: MLPs as predicted, attention only a tenth at a time."""
+"""Changes of the output and accuracy without one sublayer, by task: MLPs as predicted, attention a tenth at a time."""
 
 from ...sweeps import statistics
 from .. import _style

@@ -1,4 +1,4 @@
-"""Changes and accuracies layer by layer in trained stacks of step 1/L, as derivatives predict, and of step 1, where they do not."""
+"""Changes and accuracies layer by layer in trained stacks: of step 1/L as derivatives predict, of step 1 beside them."""
 
 from ...sweeps import statistics
 from .. import _style

@@ -1,4 +1,4 @@
-"""Where tokens are together over time and temperature, beside the predicted curve, and how far finite dimensions are from it."""
+"""Where tokens are together over time and temperature, the predicted curve, and how far finite dimensions are from it."""
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def _evenly(number, most):
 
 
 def _where_all_cross(result, config):
-    """The temperatures at which every run crosses the threshold before it ends: of those that do not, the end is no crossing."""
+    """The temperatures at which every run crosses the threshold before it ends: an end is no crossing."""
     simulated = result["simulation"].to_dataset()
     return ((simulated["crossing"] < config.time) | simulated["diverged"]).all("seed")
 

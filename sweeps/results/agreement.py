@@ -81,8 +81,9 @@ def curve(result: xarray.DataTree, field: str, axis: str, side: str = "predictio
 
 
 def allowance(result: xarray.DataTree, field: str) -> tuple[float, float]:
-    """What the simulation may be off by beyond its standard error: of the prediction, and absolute; 0 where it is not told."""
-    return tuple(group(result, "prediction")[field].attrs.get(ALLOWANCE, (0.0, 0.0))) if "prediction" in result.children else (0.0, 0.0)
+    """What a field may be off by beyond its standard error: of the prediction, and absolute; 0 where it is not told."""
+    relative, absolute = group(result, "prediction")[field].attrs.get(ALLOWANCE, (0.0, 0.0))
+    return relative, absolute
 
 
 def compare(experiment: Experiment, result: xarray.DataTree) -> list[Row]:

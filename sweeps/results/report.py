@@ -233,7 +233,7 @@ def _written(path: Path, save: Callable[[Path], Any]) -> Path:
     return path
 
 
-FRAMES, _PER_SECOND, _PIXELS = 3, 8, 110  # the fewest frames that move; frames a second; pixels an inch
+_FEWEST, _MOST, _PER_SECOND, _PIXELS = 3, 40, 8, 110  # frames that move; frames a second; pixels an inch
 
 
 def film(name: str, result: xarray.DataTree, settings: Any) -> bytes:
@@ -246,13 +246,18 @@ def film(name: str, result: xarray.DataTree, settings: Any) -> bytes:
 
     figure, frames, show = animate(result, settings)
     try:
-        if len(frames) < FRAMES:
+        if len(frames) < _FEWEST:
             return b""
+        frames = [frames[place] for place in np.unique(np.linspace(0, len(frames) - 1, min(_MOST, len(frames))).astype(int))]
+        rate = max(1, min(_PER_SECOND, len(frames) // 4))
+        show(frames[-1])
+        figure.canvas.draw()
+        figure.set_layout_engine("none")  # the place of the axes is found once
         with tempfile.TemporaryDirectory(prefix="closedform-") as folder:
             path = Path(folder) / "film.gif"
-            writer = PillowWriter(fps=_PER_SECOND)
+            writer = PillowWriter(fps=rate)
             with writer.saving(figure, str(path), _PIXELS):
-                for frame in [*frames, *[frames[-1]] * _PER_SECOND]:  # the end stands for a second
+                for frame in (*frames, *frames[-1:] * rate):  # the end stands for a second
                     show(frame)
                     writer.grab_frame()
             return path.read_bytes()
