@@ -8,6 +8,7 @@ predictions over the whole range of each such field, and the allowances of `TOLE
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -78,10 +79,12 @@ def dense(values: Any, number: int) -> tuple:
     """
     low, high = float(min(values)), float(max(values))
     even = np.geomspace if low > 0 and high >= _DECADE * low else np.linspace
-    between = even(low, high, number)[1:-1].tolist()
-    if all(isinstance(value, int) for value in values):
-        between = [round(value) for value in between]
-    return tuple(sorted({*between, *values}))
+    if not all(isinstance(value, int) for value in values):
+        return tuple(sorted({*even(low, high, number)[1:-1].tolist(), *values}))
+    if high - low < number:
+        return tuple(range(min(values), max(values) + 1))
+    finer = (np.rint(even(low, high, times * number)).astype(int).tolist() for times in itertools.count(1))
+    return next(tuple(sorted({*one, *values})) for one in finer if len({*one, *values}) >= number)
 
 
 def _called(plan: Plan) -> xarray.DataTree:
