@@ -75,16 +75,16 @@ def simulate(state: Float[Array, "token"], config: Config) -> Result:
     steps = config.num_records * config.record_every
     path = _flows.path(sphere_attention.circle(even + state), config.time, steps, config.beta, True, config.record_every)
     angles = jnp.unwrap(jnp.arctan2(path[..., 1], path[..., 0]), axis=0)
-    angles += 2 * jnp.pi * jnp.round((even + state - angles[0]) / (2 * jnp.pi))
-    return Result((angles - even)[1 : config.num_early + 1] / config.noise_std, angles)
+    angles += 2 * jnp.pi * jnp.round((even + state - angles[0]) / (2 * jnp.pi))[None]
+    return Result((angles - even[None])[1 : config.num_early + 1] / config.noise_std, angles)
 
 
 def predict(state: Float[Array, "token"], config: Config) -> Result:
     n, times = config.num_tokens, jnp.asarray(labels(config)["early"], state.dtype)
     waves = jnp.fft.rfft(state)  # of 0, 1, ..., n/2 periods; the mean stays
     rates = circle_tokens.circle_growth_rates(waves.size - 1, config.beta)
-    growth = jnp.exp(times[:, None] * jnp.concatenate([jnp.zeros(1, rates.dtype), rates]))
-    return Result(jnp.fft.irfft(growth * waves, n) / config.noise_std)
+    growth = jnp.exp(times[:, None] * jnp.concatenate([jnp.zeros(1, rates.dtype), rates])[None])
+    return Result(jnp.fft.irfft(growth.astype(waves.dtype) * waves[None], n) / config.noise_std)
 
 
 TOLERANCE = {
