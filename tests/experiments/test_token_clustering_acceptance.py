@@ -60,8 +60,9 @@ def test_paths_on_a_circle(tmp_path):
         found, expected = (result[side]["displacement"] for side in ("simulation", "prediction"))
         off.append(float(abs(found - expected).max()))
     assert off[1] < 0.2 * off[0] < 0.1
-    still = changed(result, displacement=lambda values: values.isel(early=slice(0, 1)).reindex_like(values, method="nearest"))
-    assert not agrees(compare(experiment, still))
+    time = result["prediction"]["early"]
+    slower = changed(result, amplitude=lambda values: values * np.exp(-0.05 * time))
+    assert not agrees(compare(experiment, slower))
 
 
 def test_energy(tmp_path):
@@ -105,6 +106,7 @@ def test_uniform_tokens_come_to_the_curve_as_dimensions_grow(tmp_path):
         (circle_clusters, dict(tiny=0.0), r"tiny must be a positive number, got 0\.0"),
         (circle_paths, dict(linear_time=0.1), r"linear_time must be from the first record, 0\.5, to time, got 0\.1"),
         (circle_paths, dict(linear_time=30.0), "linear_time must be from the first record"),
+        (circle_paths, dict(num_modes=32), "num_modes must be below num_tokens/2 = 32, got 32"),
         (equiangular, dict(end=1.0), r"end must be a number above 0 and below 1, got 1\.0"),
         (energy, dict(num_tokens=0), "num_tokens must be a whole number of at least 2, got 0"),
         (energy, dict(dim=1), "dim must be a whole number of at least 2, got 1"),
