@@ -100,8 +100,8 @@ def predict(state: Float[Array, "token"], config: Config) -> Result:
 
 _SECOND = Tolerance(
     absolute=0.05,
-    reason="the second order in the displacements: 0.02 in the mean of 8 draws at the last record that is judged, and a tenth of "
-    "it at a noise_std of 1e-4",
+    reason="the second order in the displacements: 0.02 in the mean of 8 draws at the last record that is judged, and a tenth "
+    "of it at a noise_std of 1e-4",
 )
 TOLERANCE = {"displacement": _SECOND, "amplitude": _SECOND}
 QUICK = {"num_tokens": 16, "beta": 2.0, "time": 8.0, "linear_time": 2.0, "num_records": 8, "record_every": 5, "num_modes": 3}

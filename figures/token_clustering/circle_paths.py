@@ -14,8 +14,8 @@ def draw(result, config):
     shown = np.unique(np.linspace(0, predicted.sizes["early"] - 1, min(3, predicted.sizes["early"])).astype(int))
     for index, place in enumerate(shown):
         label = f"time {_style.texts(predicted['early'].values)[place]}"
-        _style.theory(left, tokens, predicted[place], 0, label, alpha=0.4 + 0.3 * index)
-        left.plot(tokens, simulated[place], _style.MARKERS[index], color=_style.colour(0), markersize=2.6, mfc="white")
+        _style.theory(left, tokens, predicted[place], label=label, color="0.35", alpha=0.4 + 0.3 * index)
+        left.plot(tokens, simulated[place], _style.MARKERS[index], color="0.35", markersize=2.6, mfc="white")
         left.lines[-1].set_markeredgewidth(0.5)
     for index, mode in enumerate(result["simulation"]["mode"].values[: len(_style.COLOURS)]):
         at = {"mode": mode}
@@ -23,6 +23,7 @@ def draw(result, config):
             middle, predicted["early"].values, result, "amplitude", index, f"{mode} periods" if index else "1 period", at
         )
     middle.set(xlabel="time", ylabel="amplitude of the wave", yscale="log")
+    middle.set_ylim(top=5 * middle.get_ylim()[1])
     _style.legend(middle, result["simulation"].sizes["seed"], None, point="tokens", fontsize=6, ncols=2)
     for token in range(config.num_tokens):
         right.plot(times, angles[:, token] / (2 * np.pi), color="0.35", linewidth=0.4, alpha=0.6, zorder=1)
