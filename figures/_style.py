@@ -210,10 +210,10 @@ def _with_markers(axes: Axes) -> list[Any]:
     handles: list[Any] = []
     for handle in axes.get_legend_handles_labels()[0]:
         # a thin rival of the same colour has none, nor a whole one further down
-        whole = isinstance(handle, Line2D) and handle.get_linewidth() >= 1
-        if whole and (marker := markers.pop(handle.get_color(), None)) is not None:
-            look = {"color": handle.get_color(), "linewidth": handle.get_linewidth(), "linestyle": handle.get_linestyle()}
-            handles.append(Line2D([], [], marker=marker, label=handle.get_label(), **look, **_POINT))
+        whole = handle if isinstance(handle, Line2D) and handle.get_linewidth() >= 1 else None
+        if whole is not None and (marker := markers.pop(whole.get_color(), None)) is not None:
+            look = {"color": whole.get_color(), "linewidth": whole.get_linewidth(), "linestyle": whole.get_linestyle()}
+            handles.append(Line2D([], [], marker=marker, label=whole.get_label(), **look, **_POINT))
         else:
             handles.append(handle)
     return handles
