@@ -177,7 +177,8 @@ def colour(index: int) -> str:
 def tint(place: int, number: int, base: str = "black") -> str:
     """One of several shades of a colour, the darkest first: for curves beside panels in which colours mean something else."""
     share = 0.8 * (1 - 0.65 * place / max(number - 1, 1))
-    return matplotlib.colors.to_hex([1 - share * (1 - part) for part in matplotlib.colors.to_rgb(base)])
+    red, green, blue = (1 - share * (1 - part) for part in matplotlib.colors.to_rgb(base))
+    return matplotlib.colors.to_hex((red, green, blue))
 
 
 def legend(
