@@ -26,6 +26,7 @@ here; the algorithm and its lower bound are ours).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -328,15 +329,21 @@ def solve(
 ) -> Solution:
     """The robust program, to a verified relative gap. `radius` is one number or one for each input.
 
-    Raises ValueError if the radius exceeds the largest entry of some row of x (only zero would be feasible).
+    Raises ValueError if the radius exceeds the largest entry of some row of x (only zero would be feasible). The steps are
+    compiled once for all programs of one shape.
     """
     if loss.labels:
         check_labels(program.y)
-    factors = prepare(program, radius)
+    return _solve(prepare(program, radius), rho, rtol, loss, max_steps)
+
+
+# inline: under a jit of the caller's the steps are part of that program
+@partial(jax.jit, static_argnames=("loss", "max_steps"), inline=True)
+def _solve(factors: Factors, rho: Array, rtol: Array, loss: RobustLoss, max_steps: int) -> Solution:
     state, bounds, steps = run(
         lambda s: step(s, factors, loss),
         lambda s: measure(s, factors, loss),
-        init(program, rho),
+        init(factors.program, rho),
         rtol=rtol,
         max_steps=max_steps,
         every=20,
