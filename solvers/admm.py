@@ -39,12 +39,14 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, Real
 
+from ..documented import documented
 from ..theory.numerics.arguments import ArrayLike, above, at_least, takes
 from . import losses
 from .fista import projected, shrink
 from .program import VALID, Bounds, Program, Solution, norms, outputs, pulled, run
 
 
+@documented
 class State(NamedTuple):
     weights: Float[Array, "dim block"]  # v, sparse in blocks
     copy: Float[Array, "dim block"]  # u
@@ -53,6 +55,7 @@ class State(NamedTuple):
     dual_slack: Float[Array, "sample block"]  # nu, at most zero
 
 
+@documented
 class Factors(NamedTuple):
     """The factorisation of a program with a penalty."""
 

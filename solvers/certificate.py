@@ -36,6 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Real
 
+from ..documented import documented
 from ..models.fully_connected import convex_relu, two_layer
 from ..theory.convex import convex_relu as theory
 from ..theory.convex.activation_patterns import pattern_count
@@ -45,6 +46,7 @@ from .losses import Loss
 from .program import Numbers, checked
 
 
+@documented
 class Certificate(NamedTuple):
     """A lower bound for all networks from the residual of one; leading axes where several were certified at once."""
 
@@ -154,7 +156,9 @@ def by_patterns(
     """
     nu = _dual_point(params, x, y, loss)
     found = theory.dual_direction(nu, x, convex_relu.patterns(gates, x))
-    return _certificate(params, x, y, weight_decay, loss, nu, found.value, found.direction, found.sign, proof=x.dtype == np.float64)
+    return _certificate(
+        params, x, y, weight_decay, loss, nu, found.value, found.direction, found.sign, proof=x.dtype == np.float64
+    )
 
 
 def by_search(
@@ -200,6 +204,7 @@ def _certificate(
     return Certificate(objective, loss.bound(nu, norm, y, weight_decay), nu, norm, direction, sign, proof)
 
 
+@documented
 class Found(NamedTuple):
     """Local maxima of sign * nu . relu(x u) on the unit sphere, one for each start."""
 

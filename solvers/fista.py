@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
+from ..documented import documented
 from ..models.fully_connected import two_layer
 from ..models.fully_connected.convex_relu import to_network
 from ..theory.convex.cone_projection import cone_projection
@@ -38,6 +39,7 @@ Weights = Float[Array, "*weights"]
 Number = Real[ArrayLike, ""]
 
 
+@documented
 class Composite(NamedTuple):
     """minimise loss(forward(w), y) + weight_decay * penalty(w): what the method has to know of a problem."""
 
@@ -50,6 +52,7 @@ class Composite(NamedTuple):
     weight_decay: Float[Array, ""]
 
 
+@documented
 class State(NamedTuple):
     weights: Weights
     ahead: Weights  # v, the extrapolated point

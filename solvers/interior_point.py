@@ -28,12 +28,14 @@ from jax.lax.linalg import triangular_solve
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, Real
 
+from ..documented import documented
 from ..theory.numerics.arguments import ArrayLike, at_least, takes
 from . import losses
 from .losses import Loss
 from .program import VALID, Bounds, Program, Solution, norms, outputs, pulled, run
 
 
+@documented
 class State(NamedTuple):
     """Primal and dual variables, all strictly inside their cones. The dual of t is weight_decay throughout."""
 

@@ -35,12 +35,14 @@ import numpy as np
 from jax.scipy.special import xlogy
 from jaxtyping import Array, Float, Int, Real
 
+from ..documented import documented
 from ..theory.numerics.arguments import ArrayLike, above, at_least, known, takes
 from .fista import shrink
 from .losses import check_labels
 from .program import VALID, Bounds, Program, Solution, norms, outputs, run
 
 
+@documented
 class RobustLoss(NamedTuple):
     """A loss as this program needs it; `share` is the multiplier of an example's box, `pull` the multiplier of its output.
 
@@ -117,6 +119,7 @@ squared = RobustLoss(  # 1/2 sum (|y - f| + reach)^2
 )
 
 
+@documented
 class State(NamedTuple):
     """Copies and scaled multipliers; the copies agree at the end."""
 
@@ -134,6 +137,7 @@ class State(NamedTuple):
     num_steps: Int[Array, ""]
 
 
+@documented
 class Factors(NamedTuple):
     """The factorisation of a program with a box. The penalty is not in it, so a change of penalty costs nothing."""
 

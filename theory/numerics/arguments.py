@@ -41,6 +41,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
+from ...documented import documented
+
 if typing.TYPE_CHECKING:
     # in a function under `takes` an argument is an array from the first line on, whatever number or list a caller gave
     ArrayLike: typing.TypeAlias = Any
@@ -52,6 +54,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # ------------------------------------------------------------------------------------------------------------- ranges
 
 
+@documented
 class Range(NamedTuple):
     """An interval of legal values; an end is excluded where it is open."""
 

@@ -67,6 +67,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree, Real
 
+from ...documented import documented
 from ..numerics.arguments import FINITE, ArrayLike, above, known, require, takes
 
 # an array, or any pytree of arrays and numbers; a list of plain numbers is an array
@@ -75,6 +76,7 @@ FieldFn = Callable[[State], State]  # the velocity at a state
 Tree: TypeAlias = tuple[Any, ...]  # a rooted tree: the subtrees at its root, sorted
 
 
+@documented
 class Scheme(NamedTuple):
     """A way to step along x' = velocity_fn(x): step(x) - flow(x) = h^(order + 1) field_fn(x) + O(h^(order + 2))."""
 
@@ -83,6 +85,7 @@ class Scheme(NamedTuple):
     velocity_fn: FieldFn  # S
 
 
+@documented
 class LeadingError(NamedTuple):
     """numerical - exact = h^p error + O(h^(p + 1)); leading axes of every leaf are those of the time."""
 
@@ -90,6 +93,7 @@ class LeadingError(NamedTuple):
     error: State  # E(T)
 
 
+@documented
 class ObservedOrder(NamedTuple):
     """Minus the slope of log error against log N."""
 
@@ -97,6 +101,7 @@ class ObservedOrder(NamedTuple):
     last: Float[Array, "*batch"]  # the last two points
 
 
+@documented
 class Tableau(NamedTuple):
     """An explicit Runge-Kutta method: k_i = S(x + h sum_j matrix_ij k_j), x + h sum_i weights_i k_i."""
 
