@@ -14,6 +14,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import _glossary
+import _questions
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -98,6 +100,7 @@ def write_pages(app: Sphinx) -> None:
         wanted[HERE / folder / "index.md"] = folder_page(folder).encode()
     wanted[GENERATED / "front.md"] = front(entries).encode()
     wanted[GENERATED / "engine.md"] = engine().encode()
+    wanted[GENERATED / "which_function.md"] = _questions.page(escaped).encode()
     for folder in (*(HERE / name for name in (*FOLDERS, "experiments")), GENERATED / "static"):
         for path in folder.rglob("*"):
             if path.is_file() and path not in wanted:
@@ -212,14 +215,13 @@ def primitive_page(name: str, entries: dict[str, Entry]) -> str:
     """One module: what its docstring says, the experiments that use it, and its public names."""
     sections = modules.sections(name)
     parts = [f"# {below(name)}\n", f"{escaped(sections.pop(''))}\n", f"`closedform.{name.replace('/', '.')}`\n"]
-    about = sections.pop("About")
-    parts += [fenced(about)] if about.strip() else []
+    about, up = sections.pop("About"), "../" * name.count("/")
+    parts += [fenced(_glossary.linked(about, up))] if about.strip() else []
     for head, text in sections.items():
-        parts += [f"## {head}\n", fenced(text) + "\n"]
+        parts += [f"## {head}\n", fenced(_glossary.linked(text, up)) + "\n"]
     users = [other.removeprefix("experiments/") for other in modules.users(name)]
     if users:
         known = [user for user in users if user in entries]
-        up = "../" * name.count("/")
         lines = [f"- [{user}]({up}experiments/{user}.md): {escaped(entries[user].about.claim)}" for user in known]
         parts += ["## Experiments that use it\n", "\n".join(lines) + "\n"]
     parts += [cited(name), "## Names\n", *public_names(name)]

@@ -111,7 +111,7 @@ def gram(
     (1e-3 seen). The diagonal of gram(x) has no such error.
 
     >>> [[round(float(k), 4) for k in row] for row in gram([[1.0, 0.0], [0.0, 1.0]], activation="tanh", bias_variance=0.1).nngp]
-    [[0.3709, 0.1629], [0.1629, 0.3709]]
+    [[0.404, 0.1485], [0.1485, 0.404]]
     """
     x, y = _with_coordinates(x=x), None if y is None else _with_coordinates(y=y)
     return _gram(x, y, activation_of(activation), depth, weight_variance, bias_variance)
