@@ -16,6 +16,7 @@ from typing import Any
 
 import _glossary
 import _questions
+import _shown
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -47,6 +48,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("results_folders", [], "env")
     app.add_config_value("experiments_shown", None, "env")
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_displayed_formula, None))
+    app.add_directive("experiment", _shown.Experiment)
     app.connect("builder-inited", write_pages)
     app.connect("doctree-read", refer_exactly)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -88,6 +90,7 @@ def write_pages(app: Sphinx) -> None:
     wanted: dict[Path, bytes] = {}
     for name, one in entries.items():
         wanted[HERE / "experiments" / f"{name}.md"] = experiment_page(one).encode()
+        wanted[_shown.SHOWN / f"{name}.md"] = _shown.page(one).encode()
         if one.picture:
             wanted[GENERATED / "static" / "figures" / f"{name}.png"] = one.picture.png
             wanted[GENERATED / "static" / "thumbnails" / f"{name}.png"] = one.picture.thumbnail
@@ -101,7 +104,7 @@ def write_pages(app: Sphinx) -> None:
     wanted[GENERATED / "front.md"] = front(entries).encode()
     wanted[GENERATED / "engine.md"] = engine().encode()
     wanted[GENERATED / "which_function.md"] = _questions.page(escaped).encode()
-    for folder in (*(HERE / name for name in (*FOLDERS, "experiments")), GENERATED / "static"):
+    for folder in (*(HERE / name for name in (*FOLDERS, "experiments")), GENERATED / "static", _shown.SHOWN):
         for path in folder.rglob("*"):
             if path.is_file() and path not in wanted:
                 path.unlink()
