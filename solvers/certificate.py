@@ -29,6 +29,8 @@ $\beta\, (1^2 + 2^2)/2$, of which balanced layers, $1 \cdot 2 = \sqrt 2 \cdot \s
 (0.25, True, True)
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -81,6 +83,29 @@ def from_network(W: Real[ArrayLike, "dim width"], a: Real[ArrayLike, "width"]) -
     return two_layer.Params(root * W, root * a)
 
 
+def _in_float64(certify: Callable[..., Certificate]) -> Callable[..., Certificate]:
+    """Under x64, with floating arrays as float64, and with NumPy arrays as the answer, whatever JAX's default is."""
+
+    def double(value: Any) -> Any:
+        floating = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
+        return value.astype(np.float64) if floating else value
+
+    @functools.wraps(certify)
+    def doubled(params: Any, *data: Any, **settings: Any) -> Any:
+        if not isinstance(params, two_layer.Params):
+            given = type(params).__name__
+            raise ValueError(
+                f"params must be two_layer.Params; certificate.from_network(W, a) makes them of a sum; got {given}"
+            )
+        with jax.enable_x64(True):
+            found = certify(*jax.tree.map(double, (params, *data)), **jax.tree.map(double, settings))
+            return found._replace(**{name: np.asarray(value) for name, value in found._asdict().items() if name != "proof"})
+
+    return doubled
+
+
+@_in_float64
+@takes(num_starts=at_least(1), max_patterns=at_least(0))
 def certify(
     params: two_layer.Params,
     x: Numbers,
@@ -101,32 +126,6 @@ def certify(
     proof. Beyond, a search from `num_starts` random directions and the network's own neurons, and `proof` is False.
     Concrete arrays, no jit: see `by_patterns` and `by_search`. Raises ValueError on bad data.
     """
-    if not isinstance(params, two_layer.Params):
-        given = type(params).__name__
-        raise ValueError(f"params must be two_layer.Params; certificate.from_network(W, a) makes them of a sum; got {given}")
-    with jax.enable_x64(True):
-        double = jax.tree.map(_as_double, (params, x, y, weight_decay))
-        found = _certify(*double, loss=loss, key=key, num_starts=num_starts, max_patterns=max_patterns)
-        return found._replace(**{name: np.asarray(value) for name, value in found._asdict().items() if name != "proof"})
-
-
-def _as_double(value: Any) -> Any:
-    floating = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
-    return value.astype(np.float64) if floating else value
-
-
-@takes(num_starts=at_least(1), max_patterns=at_least(0))
-def _certify(
-    params: two_layer.Params,
-    x: Numbers,
-    y: Numbers,
-    weight_decay: Numbers,
-    *,
-    loss: Loss,
-    key: PRNGKeyArray | None,
-    num_starts: int,
-    max_patterns: int,
-) -> Certificate:
     x, y, weight_decay = checked(x, y, weight_decay)
     loss.check(y)
     if params.w.shape[0] != x.shape[1]:

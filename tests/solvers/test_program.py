@@ -148,6 +148,7 @@ SOLVERS = {
 def test_a_solver_is_traced_once_for_all_programs_of_one_shape(name, monkeypatch):
     """Other numbers, another weight decay, another tolerance: what is compiled is found again. Traced only, so nothing is."""
     module, solve = SOLVERS[name]
+    chex.clear_trace_counter()
     monkeypatch.setattr(module, "init", chex.assert_max_traces(module.init, 1))
     problem = program.relu_program(X, Y, GATES, 0.1)
     for scale, rtol in ((1.0, 1e-3), (2.0, 1e-4)):
