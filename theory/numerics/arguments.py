@@ -340,6 +340,7 @@ def axes_of(annotation: Any) -> str | None:
 
 @functools.cache
 def takes_complex(annotation: Any) -> bool:
+    """Whether the jaxtyping annotation allows complex numbers."""
     part = _array_type(annotation)
     return part is not None and any(str(kind).startswith("complex") for kind in part.dtypes)
 
