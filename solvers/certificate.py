@@ -95,7 +95,7 @@ def _in_float64(certify: Callable[..., Certificate]) -> Callable[..., Certificat
         if not isinstance(params, two_layer.Params):
             given = type(params).__name__
             raise ValueError(
-                f"params must be two_layer.Params; certificate.from_network(W, a) makes them of a sum; got {given}"
+                f"params must be two_layer.Params (of a sum of neurons: certificate.from_network(W, a)), got {given}"
             )
         with jax.enable_x64(True):
             found = certify(*jax.tree.map(double, (params, *data)), **jax.tree.map(double, settings))
