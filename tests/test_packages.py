@@ -1,5 +1,6 @@
 """The package as a user imports it: modules by their full names, and nothing heavy before one is named."""
 
+import doctest
 import importlib
 import subprocess
 import sys
@@ -50,6 +51,10 @@ def test_a_package_gives_its_public_modules_and_no_others(name):
 @pytest.mark.parametrize("folder", ["theory", "models", "solvers", "tasks", "sweeps", "experiments", "figures", "gallery"])
 def test_the_house_is_reached_by_name(folder):
     assert closedform.__getattr__(folder) is importlib.import_module(f"closedform.{folder}")
+
+
+def test_the_example_of_help_is_what_help_says():
+    assert doctest.testmod(importlib.import_module("closedform.documented")) == (0, 2)
 
 
 def test_a_checkout_s_other_files_are_no_modules():
