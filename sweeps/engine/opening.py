@@ -6,7 +6,6 @@ Finished runs, trained states, checkpoints and failures are taken up, whoever ha
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +99,7 @@ def _trained(queue: Queue, opened: OpenPart) -> Iterator[Item]:
     group = opened.group
     for row, name in enumerate(opened.trainings):
         column_of = {seed: column for column, seed in enumerate(opened.part.seeds) if opened.waiting[row, column]}
-        for path, seeds, rows in states.find(queue.plan.home, name, column_of, queue.say) if column_of else ():
+        for path, seeds, rows, _ in states.find(queue.plan.home, name, column_of, queue.say) if column_of else ():
             tree, message = store.read_tree(path)
             if message:
                 queue.say(message)
@@ -111,10 +110,10 @@ def _trained(queue: Queue, opened: OpenPart) -> Iterator[Item]:
 
 def _begun(opened: OpenPart, found: list[checkpoints.Saved]) -> Iterator[Item]:
     """To go on with the runs that a checkpoint holds, from there."""
-    place_of = {run: place for place, run in enumerate(itertools.product(opened.names, opened.part.seeds))} if found else {}
+    cells, columns = ({label: at for at, label in enumerate(labels)} for labels in (opened.names, opened.part.seeds))
     for saved in found:
-        places = [divmod(place_of[run], opened.shape[1]) if run in place_of else None for run in saved.runs]
-        rows = [row for row, place in enumerate(places) if place is not None and opened.waiting[place]]
+        places = [(cells.get(cell), columns.get(seed)) for cell, seed in saved.runs]
+        rows = [row for row, place in enumerate(places) if None not in place and opened.waiting[place]]
         if rows and saved.digest == opened.simulated.digest:
             yield _going_on(opened, [places[row] for row in rows], saved, rows)
 
