@@ -16,8 +16,7 @@ Three rooms, in the order in which a request goes through them:
                 provenance; placeholder (results for the tests)
     results/    what is kept: identities (by what results are named), store (files), netcdf (their bytes), sealed (their
                 checksums), states and lazy (what was trained), locks, failures, notes (what was asked), stock (which runs are
-                there), merge and loading (one labelled result), conditions (whether all runs were computed alike), agreement
-                (rows), report (table, figure), catalogue
+                there), merge and loading (one labelled result), agreement (rows), report (table, figure), catalogue
     api         run, sweep, load: what is stored is not computed again
     cluster     the same by several processes
 """
