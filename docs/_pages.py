@@ -14,6 +14,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import _glossary
+import _questions
+import _shown
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -45,6 +48,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("results_folders", [], "env")
     app.add_config_value("experiments_shown", None, "env")
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_displayed_formula, None))
+    app.add_directive("experiment", _shown.Experiment)
     app.connect("builder-inited", write_pages)
     app.connect("doctree-read", refer_exactly)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -86,6 +90,7 @@ def write_pages(app: Sphinx) -> None:
     wanted: dict[Path, bytes] = {}
     for name, one in entries.items():
         wanted[HERE / "experiments" / f"{name}.md"] = experiment_page(one).encode()
+        wanted[_shown.SHOWN / f"{name}.md"] = _shown.page(one).encode()
         if one.picture:
             wanted[GENERATED / "static" / "figures" / f"{name}.png"] = one.picture.png
             wanted[GENERATED / "static" / "thumbnails" / f"{name}.png"] = one.picture.thumbnail
@@ -98,7 +103,8 @@ def write_pages(app: Sphinx) -> None:
         wanted[HERE / folder / "index.md"] = folder_page(folder).encode()
     wanted[GENERATED / "front.md"] = front(entries).encode()
     wanted[GENERATED / "engine.md"] = engine().encode()
-    for folder in (*(HERE / name for name in (*FOLDERS, "experiments")), GENERATED / "static"):
+    wanted[GENERATED / "which_function.md"] = _questions.page(escaped).encode()
+    for folder in (*(HERE / name for name in (*FOLDERS, "experiments")), GENERATED / "static", _shown.SHOWN):
         for path in folder.rglob("*"):
             if path.is_file() and path not in wanted:
                 path.unlink()
@@ -212,14 +218,13 @@ def primitive_page(name: str, entries: dict[str, Entry]) -> str:
     """One module: what its docstring says, the experiments that use it, and its public names."""
     sections = modules.sections(name)
     parts = [f"# {below(name)}\n", f"{escaped(sections.pop(''))}\n", f"`closedform.{name.replace('/', '.')}`\n"]
-    about = sections.pop("About")
-    parts += [fenced(about)] if about.strip() else []
+    about, up = sections.pop("About"), "../" * name.count("/")
+    parts += [fenced(_glossary.linked(about, up))] if about.strip() else []
     for head, text in sections.items():
-        parts += [f"## {head}\n", fenced(text) + "\n"]
+        parts += [f"## {head}\n", fenced(_glossary.linked(text, up)) + "\n"]
     users = [other.removeprefix("experiments/") for other in modules.users(name)]
     if users:
         known = [user for user in users if user in entries]
-        up = "../" * name.count("/")
         lines = [f"- [{user}]({up}experiments/{user}.md): {escaped(entries[user].about.claim)}" for user in known]
         parts += ["## Experiments that use it\n", "\n".join(lines) + "\n"]
     parts += [cited(name), "## Names\n", *public_names(name)]

@@ -120,6 +120,33 @@ def test_every_public_name_of_every_module_is_on_its_page(site):
 
 
 @of_the_site
+def test_symbol_tables_lead_to_words_of_the_glossary(site):
+    """As the browser has them: every page with a symbol table, and the places that its words lead to."""
+    places = {tag["id"] for tag in parsed(site / "glossary.html").find_all("dt", id=True)}
+    words = set()
+    for folder in modules.PRIMITIVES:
+        for name in modules.names(folder):
+            page = parsed(site / f"{name}.html")
+            heads = [table.find("th").text for table in page.find_all("table")]
+            tables = [head for head in heads if head in ("paper", "paper symbol")]
+            targets = [tag["href"].partition("#") for tag in page.find_all("a", href=True) if "glossary.html" in tag["href"]]
+            assert len(targets) >= len(tables), name
+            words |= {place for _, _, place in targets if place}
+    assert words <= places
+    assert len(words) > 30
+
+
+@of_the_site
+def test_which_function_leads_to_every_function(site):
+    links = {tag["href"] for tag in parsed(site / "which_function.html").find_all("a", href=True)}
+    for folder in modules.PRIMITIVES:
+        for name in modules.names(folder):
+            tree = ast.parse((modules.ROOT / f"{name}.py").read_text())
+            found = [one.name for one in tree.body if isinstance(one, ast.FunctionDef) and not one.name.startswith("_")]
+            assert {f"{name}.html#closedform.{name.replace('/', '.')}.{one}" for one in found} <= links
+
+
+@of_the_site
 def test_the_engines_names_are_on_its_page(site):
     assert_described(site / "engine.html", "closedform.sweeps", sweeps.__all__)
 
