@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contract.request import Plan
+from ..contract.request import Plan, Version
 from . import store
-from .stock import Stock, Version, meeting, own_version
+from .stock import Stock, meeting
 
 if TYPE_CHECKING:
     import xarray
@@ -19,16 +19,16 @@ POINT = "point"  # the axis of a grid whose fields are swept together
 
 
 def assemble(
-    plan: Plan, stock: Stock, shown: Sequence[Version | None], failed: Collection[int] = ()
-) -> tuple[xarray.DataTree | None, list[str]]:
-    """One result of all cells, or None and messages where a file turned out to be damaged (it is kept aside).
+    plan: Plan, stock: Stock, shown: Sequence[Version | None], failed: Collection[int], say: Callable[[str], None]
+) -> tuple[xarray.DataTree | None, bool]:
+    """One result of all cells, None if there is nothing; and whether no file has gone or was found damaged (then None too).
 
     `shown` says of each cell whose numbers to take; of None what there is under its own names, runs that are not there being
     NaN. The swept fields are axes; where cells have axes of unequal length (a grid over sizes), the short ones end in NaN.
     """
     place = {cell.name: index for index, cell in enumerate(plan.cells)}
-    wanted = [own_version(plan, cell) if version is None else version for cell, version in enumerate(shown)]
-    pieces, damaged, first, took, trained = [], [], None, [], {}
+    wanted = [version or own for version, own in zip(shown, plan.versions, strict=True)]
+    pieces, whole, first, took, trained = [], True, None, [], {}
     origins: dict[str, set[int]] = {}
     for file in stock.files:
         pairs = zip(*meeting(file.cells, place), strict=True)
@@ -37,7 +37,8 @@ def assemble(
             continue
         block, message = store.read(file.path)
         if block is None:
-            damaged.append(message or f"{file.path} has gone; looking again")
+            whole = False
+            say(message or f"{file.path} has gone; looking again")
             continue
         rows, at = [row for row, _ in kept], [index for _, index in kept]
         pieces.append((block, rows, at))
@@ -49,16 +50,14 @@ def assemble(
                 origins.setdefault(json.dumps(origin), set()).update(seeds)
             if first is None or at[0] < first[0]:
                 first = (at[0], said)
-    if damaged:
-        return None, damaged
-    if first is None:
-        return None, []
+    if first is None or not whole:
+        return None, whole
     seconds, memory = zip(*took, strict=True)
     said = {**first[1], "seconds": sum(seconds), "memory": max(memory), **({"trained": trained} if trained else {})}
     mine = {origin: sorted(seeds.intersection(plan.seeds)) for origin, seeds in origins.items()}
     said["origins"] = [json.loads(origin) | {"seeds": seeds} for origin, seeds in mine.items() if seeds]
     said.pop("kind")
-    return merged(plan, pieces, failed, said), []
+    return merged(plan, pieces, failed, said), True
 
 
 Piece = tuple[store.Block, list[int], list[int]]  # a block, rows of it, and the cells of the plan that these are
@@ -77,21 +76,38 @@ def merged(plan: Plan, pieces: list[Piece], failed: Collection[int], provenance:
     whole: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
     while pieces:
         block, rows, at = pieces.pop()  # its memory is free once it is copied
-        columns, of = meeting(block.seeds, column)
+        arrays = {}
         for key, (axes, array) in block.variables.items():
             inner = [axis for axis in axes if axis not in ("cell", "seed")]
             if key not in whole:
-                sizes = [len(labels[axis]) for axis in inner]
-                lead = shape if "seed" in axes else shape[:1]
+                lead, sizes = shape if "seed" in axes else shape[:1], [len(labels[axis]) for axis in inner]
                 whole[key] = axes, np.full((*lead, *sizes), False if array.dtype == bool else np.nan, dtypes[key])
-            inside = [_places(labels[axis], block.coordinates[axis]) for axis in inner]
-            if "seed" not in axes:
-                whole[key][1][np.ix_(at, *inside)] = array[rows]
-                continue
-            there = block.stored[np.ix_(rows, columns)].reshape(len(rows), len(columns), *[1] * len(inner))
-            target, where, new = whole[key][1], np.ix_(at, of, *inside), array[np.ix_(rows, columns)]
-            target[where] = new if there.all() else np.where(there, new, target[where])  # in most files all runs are there
+            arrays[key] = whole[key][1], [_places(labels[axis], block.coordinates[axis]) for axis in inner]
+        columns, of = meeting(block.seeds, column)
+        lay(block, (rows, at), (columns, of), block.stored[np.ix_(rows, columns)], arrays)
     return _labelled(plan, whole, labels, failed, provenance)
+
+
+def lay(
+    block: store.Block,
+    cells: tuple[Sequence[int], Sequence[int]],
+    seeds: tuple[Sequence[int], Sequence[int]],
+    new: np.ndarray,
+    arrays: Mapping[tuple[str, str], tuple[np.ndarray, Sequence[Sequence[int]]]],
+) -> None:
+    """Copy runs of a block into larger arrays, `{field: (array, places on its inner axes; none for equal ones)}`.
+
+    `cells` and `seeds` are places in the block, and where these go; of these runs those that are `new` (cell, seed).
+    """
+    (rows, at), (columns, of) = cells, seeds
+    for key, (target, inner) in arrays.items():
+        axes, array = block.variables[key]
+        if "seed" not in axes:
+            target[np.ix_(at, *inner)] = array[rows]
+            continue
+        where, here = np.ix_(at, of, *inner), array[np.ix_(rows, columns)]
+        mask = new.reshape(*new.shape, *[1] * (array.ndim - 2))
+        target[where] = here if new.all() else np.where(mask, here, target[where])  # in most files all runs are there
 
 
 def coordinates(

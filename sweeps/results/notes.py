@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..contract import config as config_
 from ..contract.config import hashed
-from ..contract.request import Plan
+from ..contract.request import Plan, Version
 from ..errors import UsageError
 from . import sealed, store
-from .stock import own_version
 
 if TYPE_CHECKING:
     import xarray
@@ -33,21 +32,20 @@ def manifest(plan: Plan) -> dict[str, Any]:
     }
 
 
-def digests_of(plan: Plan) -> list[list[str]]:
-    """[simulation, prediction] of each cell; one pair where all cells have the same."""
-    found = [list(own_version(plan, cell)) for cell in range(len(plan.cells))]
-    return found[:1] if all(one == found[0] for one in found) else found
+def digests_of(plan: Plan) -> list[Version]:
+    """The version of each cell; one where all cells have the same."""
+    return list(plan.versions[:1] if all(one == plan.versions[0] for one in plan.versions) else plan.versions)
 
 
-def digests_asked(asked: dict[str, Any], count: int) -> list[list[str]]:
-    """[simulation, prediction] of each of `count` cells of a request that was noted."""
-    digests = asked["digests"]
-    return digests * count if len(digests) == 1 else digests
+def versions_asked(asked: dict[str, Any], count: int) -> list[Version]:
+    """The version of each of `count` cells of a request that was noted."""
+    found = [Version(*pair) for pair in asked["digests"]]
+    return found * count if len(found) == 1 else found
 
 
-def manifest_path(plan: Plan) -> Path:
+def manifest_path(plan: Plan, folder: str = "sweeps") -> Path:
     """Where the request is noted: one file a request, whatever the version of the code."""
-    return plan.home / "sweeps" / f"{hashed({**manifest(plan), 'digests': None, 'files': None})}.json"
+    return plan.home / folder / f"{hashed({**manifest(plan), 'digests': None, 'files': None})}.json"
 
 
 def tasks_of(plan: Plan) -> int:
@@ -57,9 +55,9 @@ def tasks_of(plan: Plan) -> int:
     return 1
 
 
-def note_request(plan: Plan, tasks: int | None = None) -> None:
+def note_request(plan: Plan, tasks: int | None = None, folder: str = "sweeps") -> None:
     """Write the manifest, for `closedform status`; a folder that cannot be written may still hold all that was asked for."""
-    path, content = manifest_path(plan), sealed.to_json({**manifest(plan), "tasks": tasks or tasks_of(plan)})
+    path, content = manifest_path(plan, folder), sealed.to_json({**manifest(plan), "tasks": tasks or tasks_of(plan)})
     with contextlib.suppress(OSError, sealed.Damaged):
         if sealed.to_json(sealed.read_json(path)) == content:
             return

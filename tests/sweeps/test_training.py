@@ -12,6 +12,7 @@ from closedform.sweeps.contract.tracing import trace
 from closedform.sweeps.engine import checkpoints
 from closedform.sweeps.engine import lanes as lanes_module
 from closedform.sweeps.engine import queue as queue_module
+from closedform.sweeps.results import sealed, states
 from zoo import regression
 
 
@@ -67,10 +68,15 @@ def test_numbers_do_not_depend_on_the_company(tmp_path):
         np.testing.assert_array_equal(whole[field].sel(seed=[3]), alone[field])
 
 
-def test_the_state_is_loaded_with_the_names_of_its_fields(tmp_path):
+def test_the_state_is_loaded_with_the_names_of_its_fields_when_it_is_asked_for(tmp_path, monkeypatch):
     over = {"dim": (2, 3)}
     result = sweep(regression, over=over, seeds=3, **options(tmp_path))
-    state = load(regression, over=over, results=tmp_path).state
+    with monkeypatch.context() as patch:
+        asked, read = [], sealed.read
+        patch.setattr(sealed, "read", lambda path: asked.append(path) or read(path))
+        state = load(regression, over=over, results=tmp_path).state
+        assert state.params.w.shape == (2, 3, 3)
+        assert not any("states" in path.parts for path in asked)
     assert state.params.w.dims == ("dim", "seed", "params.w_0")
     missing = state.target.values - state.params.w.values
     np.testing.assert_array_equal(missing, result["simulation"]["error"].values)  # NaN where dim is 2
@@ -80,6 +86,17 @@ def test_the_state_is_loaded_with_the_names_of_its_fields(tmp_path):
     assert (
         len(list(tmp_path.glob("**/states/*/*.nc"))) == 2
     )  # a file for each cell: one for each run takes longer than the runs
+
+
+def test_a_full_disk_while_states_are_written_ends_the_run_and_fails_no_cell(tmp_path, monkeypatch):
+    def full(*_):
+        raise UsageError("state: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("closedform.sweeps.engine.queue.KEPT_BYTES", 1)
+    monkeypatch.setattr(states, "save", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        run(regression, seeds=2, **options(tmp_path))
+    assert not list(tmp_path.glob("**/failed/*"))
 
 
 def test_states_beyond_what_is_held_in_memory_are_written_at_once(tmp_path, monkeypatch):
