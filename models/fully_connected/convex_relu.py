@@ -137,24 +137,34 @@ def merge_collinear(params: two_layer.Params, angle: float = 1e-3, negligible: f
     larger one of their sign join it, and those with a product below `negligible` of the largest are dropped. The function
     changes by no more than that; the penalty cannot grow. Keeps one (zero) neuron if all are zero.
     """
-    weights, sign = (np.asarray(array) for array in products(params))
-    size = np.linalg.norm(weights, axis=0)
-    groups: list[tuple[np.ndarray, float, np.ndarray]] = []  # direction, sign, sum
-    for j in np.argsort(-size):
-        if size[j] <= negligible * size.max():
-            break
-        direction = weights[:, j] / size[j]
-        for leader, sign_of_leader, total in groups:
-            # |difference of unit vectors| is the angle: an arccos of a product near 1 would lose half the digits
-            if sign_of_leader == sign[j] and np.linalg.norm(leader - direction) <= angle:
-                total += weights[:, j]
-                break
-        else:
-            groups.append((direction, float(sign[j]), weights[:, j].copy()))
-    if not groups:
-        groups = [(weights[:, 0], float(sign[0]), weights[:, 0])]
-    merged = np.stack([total for _, _, total in groups], axis=1)
-    return to_network(jnp.asarray(merged), jnp.asarray([sign_of for _, sign_of, _ in groups], params.a.dtype))
+    weights, sign = merged(*products(params), angle, negligible)
+    kept = np.flatnonzero(np.any(np.asarray(weights) != 0, axis=0))
+    kept = kept if kept.size else np.zeros(1, int)
+    return to_network(weights[:, kept], sign[kept])
+
+
+@jax.jit
+def merged(
+    weights: Float[Array, "dim block"], sign: Float[Array, "block"], angle: Real[ArrayLike, ""], negligible: Real[ArrayLike, ""]
+) -> tuple[Float[Array, "dim block"], Float[Array, "block"]]:
+    """`merge_collinear` on signed blocks, their number kept: the sum of a group is at its largest block, the others are zero.
+
+    Blocks are sorted by size, the largest first.
+    """
+    size = jnp.linalg.norm(weights, axis=0)
+    order = jnp.argsort(-size)
+    weights, sign, size = weights[:, order], sign[order], size[order]
+    unit, alive = weights / jnp.where(size > 0, size, 1)[None], size > negligible * size[0]
+    place = jnp.arange(size.size)
+
+    def join(j: Array, leader: Array) -> Array:
+        # |difference of unit vectors| is the angle: an arccos of a product near 1 would lose half the digits
+        near = (jnp.linalg.norm(unit - unit[:, j][:, None], axis=0) <= angle) & (sign == sign[j])
+        larger = near & (leader == place) & (place < j)
+        return leader.at[j].set(jnp.where(jnp.any(larger), jnp.argmax(larger), j))
+
+    leader = jax.lax.fori_loop(0, size.size, join, place)
+    return jax.ops.segment_sum((weights * alive[None]).T, leader, size.size).T, sign
 
 
 # --- which patterns there are ----------------------------------------------------------------------------------------------

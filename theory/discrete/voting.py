@@ -136,7 +136,7 @@ def beta_binomial_limit(mean: Numbers, correlation: Numbers) -> Float[Array, "*#
     width = 1 / jnp.sqrt(1 + s)  # the integrand is normal if s is large, and exponential if it is small
     u, du = width * _last(_U, mean), width * _last(_DU, mean)
     near = jnp.log1p(2 * jnp.sinh(jnp.minimum(u, 1) / 2) ** 2)
-    log_cosh = jnp.where(u < 1, near, u - math.log(2) + jnp.log1p(jnp.exp(-2 * u)))
+    log_cosh = jnp.where(u < 1, near, u - exact.log(2) + jnp.log1p(jnp.exp(-2 * u)))
     top = jnp.max(s * (jnp.abs(drift) * u - log_cosh), axis=-1, keepdims=True)
     top = jax.lax.stop_gradient(jnp.maximum(top, 0))  # for the sake of range: both masses are over exp(top)
 
@@ -197,8 +197,8 @@ def _half(num_votes: np.ndarray) -> np.ndarray:
 def _slopes(num_votes: np.ndarray) -> np.ndarray:
     """g_n, from exact integers of any size."""
     halves, place = np.unique(_half(num_votes), return_inverse=True)
-    exact = [(2 * h + 1) * math.comb(2 * h, h) / 4**h for h in halves.tolist()]
-    return np.asarray(np.array(exact, float)[place]).reshape(num_votes.shape)
+    slopes = [(2 * h + 1) * math.comb(2 * h, h) / 4**h for h in halves.tolist()]
+    return np.asarray(np.array(slopes, float)[place]).reshape(num_votes.shape)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -234,7 +234,7 @@ def _bell(t: Array, square: Array, half: Array) -> Array:
 def _binomial(num_votes: int, p: Array) -> Array:
     """The probabilities of 0 to n right votes, along a last axis."""
     ways = itertools.accumulate(range(num_votes), lambda ways, k: ways * (num_votes - k) // (k + 1), initial=1)
-    log_ways = _last(exact.log(list(ways)), p)
+    log_ways = _last(np.array([exact.log(one) for one in ways]), p)
     right = _last(np.arange(num_votes + 1), p)
     return jnp.exp(log_ways + xlogy(right, p[..., None]) + xlog1py(num_votes - right, -p[..., None]))
 
