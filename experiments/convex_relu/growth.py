@@ -80,8 +80,9 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     x, y = teacher.sample(jax.random.key(2022, impl=_KEYS), config.num_samples, config.dim)
     largest = jnp.max(certificate.search(jax.random.key(0, impl=_KEYS), y, x, num_starts=1024).value)
     weight_decay = config.weight_decay_share * largest
-    sizes = {"width": config.width, "max_rounds": _ROUNDS, "num_starts": _STARTS}
-    grown = growth.grow(key_grow, x, y, weight_decay, rtol=config.rtol, **sizes)
+    grown = growth.grow(
+        key_grow, x, y, weight_decay, rtol=config.rtol, width=config.width, max_rounds=_ROUNDS, num_starts=_STARTS
+    )
 
     def start(key: PRNGKeyArray) -> descent.State:
         return descent.begin(_descent.start(key, config.dim, config.width, config.init_scale))
