@@ -76,7 +76,7 @@ def grow(
     return grown._replace(certificate=grown.certificate._replace(proof=False))
 
 
-Blocks = tuple[Float[Array, "dim block"], Float[Array, "block"]]  # products u |alpha| of neurons, and the signs of alpha
+Blocks = tuple[Array, Array]  # products u |alpha| of neurons, (dim, block), and the signs of alpha
 
 
 class _State(NamedTuple):

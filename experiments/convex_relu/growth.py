@@ -13,7 +13,7 @@ Here $\nu$ is the residual of the program's solution, of the round with the best
 maximum $N$; `undercut` is 0.
 
 Source: growing the patterns until the certificate closes is ours; the dual behind it: Pilanci and Ergen, arXiv 2002.10553
-Cost: 60 s
+Cost: 70 s
 """
 
 from dataclasses import dataclass

@@ -164,7 +164,7 @@ def merged(
         return leader.at[j].set(jnp.where(jnp.any(larger), jnp.argmax(larger), j))
 
     leader = jax.lax.fori_loop(0, size.size, join, place)
-    return jax.ops.segment_sum((weights * alive[None]).T, leader, size.size).T, sign
+    return jax.ops.segment_sum(jnp.where(alive[None], weights, 0).T, leader, size.size).T, sign
 
 
 # --- which patterns there are ----------------------------------------------------------------------------------------------
