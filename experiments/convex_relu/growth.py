@@ -13,7 +13,7 @@ Here $\nu$ is the residual of the program's solution, of the round with the best
 maximum $N$; `undercut` is 0.
 
 Source: growing the patterns until the certificate closes is ours; the dual behind it: Pilanci and Ergen, arXiv 2002.10553
-Cost: 70 s
+Cost: 150 s
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Config:
     num_samples: Count = 500  # examples, paper n
     dim: Count = 10  # input dimension, paper d
     weight_decay_share: Annotated[Positive, Static] = 0.05  # weight decay over the largest that leaves a network
-    num_networks: Count = 8  # trained in one run, which grows the program once for all of them
+    num_networks: Count = 2  # trained in one run, which grows the program once for all of them
     width: Count = 100  # of the trained networks, and neurons kept from round to round of growing
     init_scale: NonNegative = 0.3  # standard deviation of every weight at the start
     learning_rate: Positive = 0.01  # of Adam, falling to 0 by a cosine
@@ -50,7 +50,7 @@ class Config:
 
 class Result(NamedTuple):
     objective: Float[Array, ""]  # of the network of the convex program, over that of the zero network
-    undercut: Float[Array, "network"]  # how far a run of Adam ends below that, in the same unit
+    undercut: Float[Array, ""]  # how far the best run of Adam ends below that, in the same unit
     trained: Float[Array, "network"] | None = None  # objective of the run, in the same unit
     violation: Float[Array, "network"] | None = None  # N(residual)/weight_decay, by a search: what a new neuron could gain
     round_objective: Float[Array, "round"] | None = None  # after each round of growing; the last is repeated
@@ -115,14 +115,14 @@ def simulate(state: State, config: Config) -> Result:
     keys = jax.random.split(state.key, config.num_networks)
     trained, violation = jax.lax.map(measured, (state.networks.params, keys))
     objective, bound = state.rounds.objective, state.rounds.bound
-    undercut = jax.nn.relu(objective[-1] - trained) / unit
+    undercut = jax.nn.relu(objective[-1] - jnp.min(trained)) / unit
     return Result(objective[-1] / unit, undercut, trained / unit, violation, objective / unit, bound / unit)
 
 
 def predict(state: State, config: Config) -> Result:
     """The bound that the dual proves, on condition that the search for the largest violation found it."""
     unit = state.y @ state.y / 2
-    return Result(state.rounds.bound[-1] / unit, jnp.zeros(config.num_networks))
+    return Result(state.rounds.bound[-1] / unit, jnp.zeros(()))
 
 
 TOLERANCE = {
@@ -130,4 +130,4 @@ TOLERANCE = {
     "undercut": Tolerance(absolute=1e-6, reason="the program's own network may be above the optimum by what its solver leaves"),
 }
 QUICK = {"num_samples": 30, "dim": 3, "num_steps": 200, "num_networks": 2, "width": 20, "weight_decay_share": 0.1}
-SEEDS = 2
+SEEDS = 8

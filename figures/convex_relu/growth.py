@@ -29,14 +29,12 @@ def draw(result, config):
     right.axhline(mean / final - 1, color=_style.COLOURS[0], label="network of the convex program")
     right.set(yscale="log", ylim=(1e-7, None), xlabel="run, sorted", ylabel="objective / bound $-$ 1")
     right.legend()
-    last_panel.plot(
-        [0, 1], [float(prediction(result, "undercut").mean()), final], "_", color="0.35", markersize=14, label="theory"
-    )
+    last_panel.plot([0, 1], [float(prediction(result, "undercut")), final], "_", color="0.35", markersize=14, label="theory")
     ends = [statistics(result, field) for field in ("undercut", "objective")]
     last_panel.errorbar(
         [0, 1],
-        [float(mean.mean()) for mean, _ in ends],
-        yerr=[float(error.max()) for _, error in ends],
+        [float(mean) for mean, _ in ends],
+        yerr=[float(error) for _, error in ends],
         fmt="o",
         color=_style.COLOURS[0],
         markerfacecolor="white",

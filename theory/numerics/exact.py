@@ -24,7 +24,7 @@ def exp(values: Numbers) -> Numbers:
     return np.array(rounded).reshape(values.shape)
 
 
-def log(x: float) -> float:
+def log(x: int | float) -> float:
     """The natural logarithm of a positive number; a whole one may be of any size.
 
     >>> log(10**400)
