@@ -215,7 +215,7 @@ def _list(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from .sweeps import compare, run
+    from .sweeps import compare, run, with_theory
     from .sweeps.api import ask, failures, files
     from .sweeps.contract.request import Request
     from .sweeps.errors import EveryCellFailed
@@ -238,12 +238,12 @@ def _run(words: list[str]) -> int:
         where = f"its traceback is kept in {_shown(plan.home / 'failed')}"
         raise EveryCellFailed(f"{found.name} failed: {line}; {where}", 1) from error
     stored = files(ask(asked))
-    figures = [] if found.grid or not stored else save_figure(found.name, result, stored[0].with_suffix(""))
+    figures = [] if found.grid or not stored else save_figure(found.name, with_theory(found, result), stored[0].with_suffix(""))
     return _verdict(compare(found, result), [*stored, *figures], _is_stale(result))
 
 
 def _sweep(words: list[str]) -> int:
-    from .sweeps import UsageError, compare, submit
+    from .sweeps import UsageError, compare, submit, with_theory
     from .sweeps.api import ask, sweep_plan
     from .sweeps.cluster import Launcher, end
     from .sweeps.contract.request import Request
@@ -294,7 +294,7 @@ def _sweep(words: list[str]) -> int:
     path = write_whole(plan, result)
     files = [] if path is None else [path]
     if path is not None and found.grid and set(found.grid) == set(asked["over"]):
-        files += save_figure(found.name, result, path.with_suffix(""))
+        files += save_figure(found.name, with_theory(found, result), path.with_suffix(""))
     return _verdict(compare(found, result), files, _is_stale(result), len(failed))
 
 
@@ -483,7 +483,7 @@ def _settings(chosen: _Executed) -> Any:
 
 
 def _reproduce(words: list[str]) -> int:
-    from .sweeps import Settings, compare, find, names
+    from .sweeps import Settings, compare, find, names, with_theory
     from .sweeps.api import ask, sweep_plan
     from .sweeps.contract.request import Request
     from .sweeps.results.report import save_figure
@@ -498,7 +498,7 @@ def _reproduce(words: list[str]) -> int:
         stale |= _is_stale(result)
         rows += compare(experiment, result)
         stem = chosen.results / (experiment.name + (f"-{chosen.preset}" if chosen.preset else ""))
-        files += save_figure(experiment.name, result, stem)
+        files += save_figure(experiment.name, with_theory(experiment, result), stem)
     return _verdict(rows, files, stale, lost)
 
 

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ..documented import documented
 from ..models.fully_connected import convex_relu, two_layer
 from ..theory.numerics.arguments import at_least, require, takes
 from . import interior_point, losses
@@ -33,6 +34,7 @@ from .losses import Loss
 from .program import Numbers, Program, checked, norms
 
 
+@documented
 class Round(NamedTuple):
     """The rounds of `grow`, in order; the last is repeated up to max_rounds."""
 
@@ -43,6 +45,7 @@ class Round(NamedTuple):
     neurons: Int[Array, "round"]  # of its solution, merged
 
 
+@documented
 class Grown(NamedTuple):
     network: two_layer.Params  # neurons that are not needed are zero: see `convex_relu.merge_collinear`
     certificate: Certificate  # of the network, by the best dual point of the rounds; no proof, as its norm is from a search
