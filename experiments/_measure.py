@@ -21,6 +21,11 @@ def log_slope(sizes: Sequence[float] | Array, values: Float[Array, "*batch size"
     return jnp.log(values) @ centred / jnp.sum(centred**2)
 
 
+def first(num_samples: tuple[int, ...]) -> Float[Array, "samples sample"]:
+    """Masks of the first n examples, a row for each n: zeros drop out of a ridge fit, so that one program serves all n."""
+    return (jnp.arange(max(num_samples))[None] < jnp.asarray(num_samples)[:, None]).astype(float)
+
+
 def stacked(results: Iterable[Tree]) -> Tree:
     """Results of several settings as one, whose arrays have the settings as a new first axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)

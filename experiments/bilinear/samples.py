@@ -30,6 +30,7 @@ from ...contract import Count, NonNegative, Positive, Precision, Tolerance, chec
 from ...solvers import ridge
 from ...theory.kernels import kernel_regression
 from ...theory.random_matrices import bilinear_spectra
+from .. import _measure
 from . import _population
 
 
@@ -64,21 +65,19 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     gaussian = jax.random.normal(key_x, (most + config.num_test, dim))
     noise = jnp.sqrt(config.noise_variance) * jax.random.normal(key_noise, (most,))
     values = jnp.asarray(config.spectrum, gaussian.dtype)
-    first = jnp.arange(most)[None] < jnp.asarray(config.num_samples)[:, None]
 
     def errors(x: Float[Array, "example dim"]) -> tuple[Array, Array]:
         f = x**2 @ values
         kernel = (x @ x[:most].T) ** 2  # of all examples with the training ones
         y = f[:most] + noise
 
-        def of_first(mask: Array) -> tuple[Array, Array]:
-            weight = mask.astype(y.dtype)
+        def of_first(weight: Array) -> tuple[Array, Array]:
             fit = ridge.fit_kernel(kernel[:most] * weight[:, None] * weight[None], y * weight, config.ridge)
             outputs = kernel @ fit
             test = jnp.mean((outputs[most:] - f[most:]) ** 2) + config.noise_variance
             return test, weight @ (outputs[:most] - y) ** 2 / jnp.sum(weight)
 
-        return jax.lax.map(of_first, first)
+        return jax.lax.map(of_first, _measure.first(config.num_samples))
 
     sphere = gaussian * jnp.sqrt(dim) / jnp.linalg.norm(gaussian, axis=1, keepdims=True)
     return Result(*errors(sphere), errors(gaussian)[0])

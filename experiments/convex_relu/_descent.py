@@ -25,7 +25,7 @@ def step(
     num_steps: int,
 ) -> descent.State:
     """An update of `train`, where the engine owns the loop."""
-    rate = learning_rate * jnp.sqrt(state.params.a.size)
+    rate = _rate(learning_rate, state.params)
     return descent.step(state, lambda params, _: network_objective(params, x, y, weight_decay), rate, num_steps)
 
 
@@ -38,12 +38,14 @@ def train(
     num_steps: int,
     num_records: int = 1,
 ) -> tuple[two_layer.Params, Float[Array, "record"]]:
-    """The trained network, and its objective after num_steps/num_records, 2 num_steps/num_records, .. updates.
-
-    `learning_rate` is that of u and alpha; on the weights of two_layer, sqrt(width) larger, it is so much larger.
-    """
-    rate = learning_rate * jnp.sqrt(params.a.size)
+    """The trained network, and its objective after num_steps/num_records, 2 num_steps/num_records, .. updates."""
+    rate = _rate(learning_rate, params)
     return descent.adam(lambda p: network_objective(p, x, y, weight_decay), params, rate, num_steps, num_records)
+
+
+def _rate(learning_rate: float, params: two_layer.Params) -> Float[Array, ""]:
+    """`learning_rate` is that of u and alpha; on the weights of two_layer, sqrt(width) larger, it is so much larger."""
+    return learning_rate * jnp.sqrt(params.a.size)
 
 
 def train_gated(

@@ -55,11 +55,6 @@ def values(targets: tuple[str, ...], x: Float[Array, "sample token dim"]) -> Flo
     return jnp.stack(columns, axis=1)
 
 
-def first(num_samples: tuple[int, ...]) -> Float[Array, "samples sample"]:
-    """Masks of the first n examples, a row for each n: zeros drop out of a ridge fit, so that one program serves all n."""
-    return (jnp.arange(max(num_samples))[None] < jnp.asarray(num_samples)[:, None]).astype(float)
-
-
 def test_error(predicted: Float[Array, "test target"], data: Data, config: Config) -> Float[Array, "target"]:
     """Mean square error, the noise of a fresh label included: its variance is known and not drawn."""
     return jnp.mean((predicted - data.f_test) ** 2, axis=0) + config.noise_variance

@@ -98,7 +98,7 @@ def simulate(state: State, config: Config) -> Result:
             fit = ridge.fit(phi * mask[:, None], data.y * mask[:, None], config.ridge)
             return Result(_ridge.test_error(phi_test @ fit, data, config), _ridge.train_error(phi @ fit, data, mask))
 
-        return jax.tree.map(jnp.transpose, jax.lax.map(of_first, _ridge.first(config.num_samples)))
+        return jax.tree.map(jnp.transpose, jax.lax.map(of_first, _measure.first(config.num_samples)))
 
     fits = (errors(attention.features, centred), errors(attention.features, biased), errors(network.features, wide))
     return _measure.stacked(fits)
@@ -124,7 +124,7 @@ def predict(state: State, config: Config) -> Result:
             law = law_fn(kernels.masked(mask), data.y * mask[:, None])
             return Result(_given.test_error(law, data, config), law.train * len(mask) / jnp.sum(mask))
 
-        return jax.tree.map(jnp.transpose, jax.lax.map(of_first, _ridge.first(config.num_samples)))
+        return jax.tree.map(jnp.transpose, jax.lax.map(of_first, _measure.first(config.num_samples)))
 
     models = (of_heads(config.heads(0.0)), of_heads(config.heads(config.mean_strength)), of_network())
     return _measure.stacked(models)

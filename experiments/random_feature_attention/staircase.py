@@ -31,6 +31,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ...contract import Count, Tolerance
 from ...solvers import ridge
 from ...theory.kernels import attention_kernel, kernel_regression
+from .. import _measure
 from . import _ridge
 
 TARGETS = ("linear", "quadratic", "correlation", "gated")
@@ -70,7 +71,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         fit = ridge.fit_kernel(gram * mask[:, None] * mask[None], data.y * mask[:, None], config.ridge)
         return Result(_ridge.test_error(cross @ fit, data, config), _ridge.train_error(gram @ fit, data, mask))
 
-    return jax.tree.map(jnp.transpose, jax.lax.map(errors, _ridge.first(config.num_samples)))
+    return jax.tree.map(jnp.transpose, jax.lax.map(errors, _measure.first(config.num_samples)))
 
 
 def predict(config: Config) -> Result:

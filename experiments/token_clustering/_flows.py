@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ...models.transformers import sphere_attention
@@ -27,9 +26,9 @@ def path(
     return jnp.concatenate([x[None], jax.lax.scan(record, x, None, length=num_steps // every)[1]])
 
 
-def unit(beta: float, softmax: bool) -> float:
+def unit(beta: float, softmax: bool) -> Array:
     """The time of `path` over the time of the theory."""
-    return 1.0 if softmax else float(np.exp(beta))
+    return jnp.exp(jnp.asarray(0.0 if softmax else beta, float))
 
 
 def shares(num_records: int) -> tuple[float, ...]:

@@ -26,7 +26,6 @@ from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -105,7 +104,8 @@ def simulate(state: State, config: Config) -> Result:
 def predict(state: State, config: Config) -> Result:
     def rate(x: Array, beta: float, softmax: bool) -> Array:
         # of the energy over e^beta; on USA's clock, over e^beta once more
-        return np.exp(-beta) / _flows.unit(beta, softmax) * interaction_energy.energy_rate(x, beta, softmax)
+        scale = jnp.exp(-jnp.asarray(beta, x.dtype)) / _flows.unit(beta, softmax)
+        return scale * interaction_energy.energy_rate(x, beta, softmax)
 
     return _summed(rate, state, config)
 
@@ -116,7 +116,7 @@ def predict_ascent(state: State, config: Config) -> Result:
 
     def rate(x: Array, beta: float, softmax: bool) -> Array:
         square = jnp.mean(jnp.sum(sphere_attention.field(params, x, beta, softmax, shift=beta) ** 2, axis=1))
-        return (np.exp(-beta) if softmax else 1.0) * square
+        return jnp.exp(jnp.asarray(-beta if softmax else 0.0, x.dtype)) * square
 
     return _summed(rate, state, config)
 

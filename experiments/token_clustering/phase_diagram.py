@@ -114,7 +114,7 @@ def _scaled(
 
 def _crossing(mean: Float[Array, "record"], config: Config) -> Float[Array, ""]:
     """When the mean is at the threshold, by interpolation in -log(1 - mean), which rises evenly at the end."""
-    depth, level = -jnp.log(jnp.maximum(1 - mean, 1e-15)), -math.log(1 - config.threshold)
+    depth, level = -jnp.log(jnp.maximum(1 - mean, 1e-15)), -jnp.log(jnp.asarray(1 - config.threshold, mean.dtype))
     after = jnp.clip(jnp.argmax(depth > level), 1, config.num_records)
     share = (level - depth[after - 1]) / (depth[after] - depth[after - 1])
     time = ((after - 1).astype(share.dtype) + share) * (config.time / config.num_records)

@@ -1,4 +1,4 @@
-"""Growing the patterns: objective and bound by rounds, and where sixteen runs of Adam end."""
+"""Growing the patterns: objective and bound by rounds, and where all runs of Adam end."""
 
 import numpy as np
 
@@ -21,11 +21,13 @@ def draw(result, config):
     left.set(xlabel="round", ylabel="objective / zero network's", xticks=rounds)
     left.set_title(f"n = {config.num_samples}, d = {config.dim}: gap {(objective[-1] - bound[-1]) / objective[-1]:.0e}")
     left.legend()
-    excess = np.sort(simulated["trained"].values) / final - 1
-    right.plot(np.arange(1, seeds + 1), excess, "o", color=_style.COLOURS[2], markersize=3, label=f"Adam, width {config.width}")
+    excess = np.sort(simulated["trained"].values.ravel()) / final - 1
+    right.plot(
+        np.arange(1, excess.size + 1), excess, "o", color=_style.COLOURS[2], markersize=3, label=f"Adam, width {config.width}"
+    )
     mean, _ = (float(value) for value in statistics(result, "objective"))
-    _style.rival(right, [1, seeds], 2 * [mean / final - 1], 0, "network of the convex program")
-    right.set(yscale="log", ylim=(1e-7, None), xlabel="seed, sorted", ylabel="objective / bound $-$ 1")
+    _style.rival(right, [1, excess.size], 2 * [mean / final - 1], 0, "network of the convex program")
+    right.set(yscale="log", ylim=(1e-7, None), xlabel="run, sorted", ylabel="objective / bound $-$ 1")
     right.legend()
     last_panel.plot([0, 1], [float(prediction(result, "undercut")), final], "_", color="0.35", markersize=14, label="theory")
     ends = [statistics(result, field) for field in ("undercut", "objective")]

@@ -139,24 +139,34 @@ def merge_collinear(params: two_layer.Params, angle: float = 1e-3, negligible: f
     larger one of their sign join it, and those with a product below `negligible` of the largest are dropped. The function
     changes by no more than that; the penalty cannot grow. Keeps one (zero) neuron if all are zero.
     """
-    weights, sign = (np.asarray(array) for array in products(params))
-    size = np.linalg.norm(weights, axis=0)
-    groups: list[tuple[np.ndarray, float, np.ndarray]] = []  # direction, sign, sum
-    for j in np.argsort(-size):
-        if size[j] <= negligible * size.max():
-            break
-        direction = weights[:, j] / size[j]
-        for leader, sign_of_leader, total in groups:
-            # |difference of unit vectors| is the angle: an arccos of a product near 1 would lose half the digits
-            if sign_of_leader == sign[j] and np.linalg.norm(leader - direction) <= angle:
-                total += weights[:, j]
-                break
-        else:
-            groups.append((direction, float(sign[j]), weights[:, j].copy()))
-    if not groups:
-        groups = [(weights[:, 0], float(sign[0]), weights[:, 0])]
-    merged = np.stack([total for _, _, total in groups], axis=1)
-    return to_network(jnp.asarray(merged), jnp.asarray([sign_of for _, sign_of, _ in groups], params.a.dtype))
+    weights, sign = merged(*products(params), angle, negligible)
+    kept = np.flatnonzero(np.any(np.asarray(weights) != 0, axis=0))
+    kept = kept if kept.size else np.zeros(1, int)
+    return to_network(weights[:, kept], sign[kept])
+
+
+@jax.jit
+def merged(
+    weights: Float[Array, "dim block"], sign: Float[Array, "block"], angle: Real[ArrayLike, ""], negligible: Real[ArrayLike, ""]
+) -> tuple[Float[Array, "dim block"], Float[Array, "block"]]:
+    """`merge_collinear` on signed blocks, their number kept: the sum of a group is at its largest block, the others are zero.
+
+    Blocks are sorted by size, the largest first.
+    """
+    size = jnp.linalg.norm(weights, axis=0)
+    order = jnp.argsort(-size)
+    weights, sign, size = weights[:, order], sign[order], size[order]
+    unit, alive = weights / jnp.where(size > 0, size, 1)[None], size > negligible * size[0]
+    place = jnp.arange(size.size)
+
+    def join(j: Array, leader: Array) -> Array:
+        # |difference of unit vectors| is the angle: an arccos of a product near 1 would lose half the digits
+        near = (jnp.linalg.norm(unit - unit[:, j][:, None], axis=0) <= angle) & (sign == sign[j])
+        larger = near & (leader == place) & (place < j)
+        return leader.at[j].set(jnp.where(jnp.any(larger), jnp.argmax(larger), j))
+
+    leader = jax.lax.fori_loop(0, size.size, join, place)
+    return jax.ops.segment_sum(jnp.where(alive[None], weights, 0).T, leader, size.size).T, sign
 
 
 # --- which patterns there are ----------------------------------------------------------------------------------------------
@@ -184,21 +194,40 @@ def all_gates(x: Real[ArrayLike, "sample dim"], max_patterns: int = 100_000) -> 
     directions that x does not see are left out (for x = 0 there is one pattern, all active, and its gate is zero). The
     hyperplanes are added one by one: a new one, x_k, splits just those cells that it meets, and these are the cells of the
     others restricted to it, in one dimension less. The number of patterns is `theory.convex.activation_patterns` for x in
-    general position and smaller otherwise. Raises ValueError if there are more than `max_patterns`, or if x is not finite.
+    general position and smaller otherwise. Every processor finds the same numbers, as they enter programs as constants. Raises
+    ValueError if there are more than `max_patterns`, or if x is not finite.
     """
     rows = np.asarray(x, float)
     if rows.ndim != 2 or not np.isfinite(rows).all():
         raise ValueError(f"x must be a finite array (sample, dim), got shape {rows.shape}")
-    # the directions that x sees, in an orthonormal basis of them
-    _, singular, basis = np.linalg.svd(rows, full_matrices=False)
-    basis = basis[singular > _SAME * max(rows.shape) * singular.max(initial=0)]
+    basis = _span(rows)
     if not len(basis):
         return jnp.zeros((rows.shape[1], 1), jnp.asarray(x).dtype)
-    cells = _cells(rows @ basis.T, max_patterns)
-    return jnp.asarray((cells @ basis).T, jnp.asarray(x).dtype)
+    cells = _cells(_products(rows, basis), max_patterns)
+    return jnp.asarray(_products(basis.T, cells), jnp.asarray(x).dtype)
 
 
 _SAME = 1e-12  # relative: below it, a row of the arrangement is taken as zero
+
+
+def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b.T, its terms added in order: BLAS rounds otherwise on another processor."""
+    return np.sum([np.multiply.outer(p, q) for p, q in zip(a.T, b.T, strict=True)], axis=0)
+
+
+def _span(rows: np.ndarray) -> np.ndarray:
+    """The directions that x sees: an orthonormal basis of the span of the rows, by Gram and Schmidt, the longest rest first."""
+    basis, rest = np.zeros((0, rows.shape[1])), rows
+    for _ in range(min(rows.shape)):
+        size = np.linalg.norm(rest, axis=1)
+        if size.max() <= _SAME * max(rows.shape) * np.linalg.norm(rows, axis=1).max():
+            break
+        unit = rest[np.argmax(size)] / size.max()
+        for known in basis:  # once more, as rounding of the first rows is large beside a small rest
+            unit = unit - np.sum(unit * known) * known
+        unit = unit / np.sqrt(np.sum(unit**2))
+        basis, rest = np.concatenate([basis, unit[None]]), rest - _products(rest, unit[None]) * unit
+    return basis
 
 
 def _cells(rows: np.ndarray, max_patterns: int) -> np.ndarray:
@@ -211,21 +240,27 @@ def _cells(rows: np.ndarray, max_patterns: int) -> np.ndarray:
     inside = np.eye(1, dim)  # without hyperplanes, one cell
     for k, row in enumerate(rows):
         # the earlier hyperplanes as they meet the new one; those that are collinear with it do not
-        within = np.linalg.svd(row[None])[2][1:]
-        met = rows[:k] @ within.T
+        within = _orthogonal(row)
+        met = _products(rows[:k], within)
         met = met[np.linalg.norm(met, axis=1) > _SAME * 1e3]
         if len(met) < k:
             continue  # the hyperplane is there already
-        crossed = _cells(met, max_patterns) @ within
+        crossed = _products(_cells(met, max_patterns), within.T)
         # half way from the wall to the first other wall, on either side
-        height, slope = np.abs(crossed @ rows[:k].T), np.abs(rows[:k] @ row)
+        height, slope = np.abs(_products(crossed, rows[:k])), np.abs(_products(row[None], rows[:k]))
         with np.errstate(divide="ignore"):
             reach = 0.5 * np.min(height / slope, axis=1, initial=1.0)[:, None]
         either = np.concatenate([crossed + reach * row, crossed - reach * row])
         # cells that the new wall leaves whole keep their direction
         both = np.concatenate([either, inside])
-        both = both[distinct((both @ rows[: k + 1].T >= 0).T)]
+        both = both[distinct(_products(rows[: k + 1], both) >= 0)]
         inside = both / np.linalg.norm(both, axis=1, keepdims=True)
         if len(inside) > max_patterns:
             raise ValueError(f"x has more than max_patterns = {max_patterns} activation patterns; draw some by sampled_gates")
     return inside
+
+
+def _orthogonal(row: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of what is orthogonal to a unit row: Householder's reflection that takes the row to an axis."""
+    pole = row + np.copysign(np.eye(row.size)[0], row[0])
+    return np.eye(row.size)[1:] - np.multiply.outer(pole[1:], pole) / (1 + abs(row[0]))

@@ -68,14 +68,12 @@ import numpy as np
 from jax.scipy.special import xlog1py, xlogy
 from jaxtyping import Array, Float, Int, Real
 
+from ..numerics import exact, quadrature
 from ..numerics.arguments import FINITE, ArrayLike, at_least, between, takes
 
 Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together
 Counts = Int[np.ndarray, "*#shape"]  # whole numbers that broadcast with them: static
 SHARE = between(0, 1)
-
-# Gauss-Legendre on [0, 1]: 32 nodes err by less than rounding on the bell (1 - t^2)^h, cut at 1e-17, for every h
-_NODES, _WEIGHTS = ((part + shift) / 2 for part, shift in zip(np.polynomial.legendre.leggauss(32), (1, 0), strict=True))
 
 
 @takes(num_votes=at_least(1), competence=SHARE)
@@ -123,9 +121,9 @@ def beta_binomial_majority(num_votes: Counts, mean: Numbers, correlation: Number
 
 # The integral in N: u = width exp(tau - exp(-tau)) maps the half line to the real line, where the trapezoidal rule converges
 # exponentially. At tau = -3.8 and 3.4 the integrand has fallen below 1e-17; steps of 0.1 leave rounding.
-_TAU = np.arange(-3.8, 3.45, 0.1)
-_U = np.exp(_TAU - np.exp(-_TAU))
-_DU = 0.1 * _U * (1 + np.exp(-_TAU))
+_TAU = np.arange(-38, 35) / 10
+_U = exact.exp(_TAU - exact.exp(-_TAU))
+_DU = 0.1 * _U * (1 + exact.exp(-_TAU))
 
 
 @takes(mean=SHARE, correlation=SHARE)
@@ -138,7 +136,7 @@ def beta_binomial_limit(mean: Numbers, correlation: Numbers) -> Float[Array, "*#
     width = 1 / jnp.sqrt(1 + s)  # the integrand is normal if s is large, and exponential if it is small
     u, du = width * _last(_U, mean), width * _last(_DU, mean)
     near = jnp.log1p(2 * jnp.sinh(jnp.minimum(u, 1) / 2) ** 2)
-    log_cosh = jnp.where(u < 1, near, u - math.log(2) + jnp.log1p(jnp.exp(-2 * u)))
+    log_cosh = jnp.where(u < 1, near, u - exact.log(2) + jnp.log1p(jnp.exp(-2 * u)))
     top = jnp.max(s * (jnp.abs(drift) * u - log_cosh), axis=-1, keepdims=True)
     top = jax.lax.stop_gradient(jnp.maximum(top, 0))  # for the sake of range: both masses are over exp(top)
 
@@ -199,21 +197,23 @@ def _half(num_votes: np.ndarray) -> np.ndarray:
 def _slopes(num_votes: np.ndarray) -> np.ndarray:
     """g_n, from exact integers of any size."""
     halves, place = np.unique(_half(num_votes), return_inverse=True)
-    exact = [(2 * h + 1) * math.comb(2 * h, h) / 4**h for h in halves.tolist()]
-    return np.asarray(np.array(exact, float)[place]).reshape(num_votes.shape)
+    slopes = [(2 * h + 1) * math.comb(2 * h, h) / 4**h for h in halves.tolist()]
+    return np.asarray(np.array(slopes, float)[place]).reshape(num_votes.shape)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _majority(num_votes: np.ndarray, p: Array) -> Array:
     """The smaller of M and 1 - M is (g_n/2) int (1 - t^2)^h over |2p - 1| < t < 1: to a few roundings of itself."""
     half = _half(num_votes)
-    kept = np.exp(-39 / np.maximum(half, 1e-9))  # where (1 - t^2)^h has fallen by e^-39 = 1e-17, the integral is cut
-    half, slope, kept = (jnp.asarray(part, p.dtype) for part in (half, _slopes(num_votes), kept))
+    half, slope = (jnp.asarray(part, p.dtype) for part in (half, _slopes(num_votes)))
+    kept = jnp.exp(-39 / jnp.maximum(half, 1e-9))  # where (1 - t^2)^h has fallen by e^-39 = 1e-17, the integral is cut
     small, start = jnp.minimum(p, 1 - p), jnp.abs(2 * p - 1)
     square = 4 * p * (1 - p)  # 1 - t^2 at the start
     length = square * (1 - kept) / (jnp.sqrt(1 - square * kept) + start)
-    below = 2 * small[..., None] - length[..., None] * _last(_NODES, p)  # 1 - t
-    tail = slope / 2 * length * jnp.sum(_last(_WEIGHTS, p) * _bell(1 - below, below * (2 - below), half[..., None]), axis=-1)
+    # 32 nodes err by less than rounding on the bell (1 - t^2)^h, cut at 1e-17, for every h
+    nodes, weights = quadrature.legendre(32)
+    below = 2 * small[..., None] - length[..., None] * _last((nodes + 1) / 2, p)  # 1 - t
+    tail = slope / 2 * length * jnp.sum(_last(weights, p) * _bell(1 - below, below * (2 - below), half[..., None]), axis=-1)
     return jnp.where(p < 0.5, tail, 1 - tail)
 
 
@@ -234,7 +234,7 @@ def _bell(t: Array, square: Array, half: Array) -> Array:
 def _binomial(num_votes: int, p: Array) -> Array:
     """The probabilities of 0 to n right votes, along a last axis."""
     ways = itertools.accumulate(range(num_votes), lambda ways, k: ways * (num_votes - k) // (k + 1), initial=1)
-    log_ways = _last(np.array([math.log(one) for one in ways]), p)
+    log_ways = _last(np.array([exact.log(one) for one in ways]), p)
     right = _last(np.arange(num_votes + 1), p)
     return jnp.exp(log_ways + xlogy(right, p[..., None]) + xlog1py(num_votes - right, -p[..., None]))
 

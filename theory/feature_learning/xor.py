@@ -123,7 +123,7 @@ _LAMBDA = BOOLEAN_RATES.small_signal
 
 # The kappa at which alpha = s, a = c s, beta = 0 keeps its shape. The rates over s, with E = erf(1/sqrt 2) and
 # G = phi(1) - phi(0), are c E/2 for alpha, c G/2 + kappa c^2/2 for s and E/4 + G/2 for a: c^2 = 1/2 + G/E, kappa c = E - G.
-_E, _G = math.erf(1 / math.sqrt(2)), _LAMBDA * math.expm1(-1 / 2)
+_E, _G = 0.6826894921370859, _LAMBDA * -0.3934693402873666  # erf(1/sqrt 2) and e^(-1/2) - 1, the same on every processor
 _CRITICAL_NOISE = (_E - _G) / math.sqrt(1 / 2 + _G / _E)  # 1.6157
 
 _NEURON = each(Neuron, alpha=FINITE, beta=FINITE, s=at_least(0, finite=True), a=FINITE)

@@ -119,9 +119,9 @@ def by_quadrature(activation_fn: ElementwiseFn, num_nodes: int = 64) -> Activati
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def _pair_quadrature(f: ElementwiseFn, g: ElementwiseFn, num_nodes: int, v1: Floats, v2: Floats, c: Floats) -> Floats:
     """E f(A) g(B)."""
-    points = np.linspace(-9, 9, num_nodes)
-    weights = np.exp(-(points**2) / 2)
-    nodes, shares = jnp.asarray(points, c.dtype), jnp.asarray(weights / weights.sum(), c.dtype)
+    nodes = jnp.asarray(np.linspace(-9, 9, num_nodes), c.dtype)
+    weights = jnp.exp(-(nodes**2) / 2)
+    shares = weights / jnp.sum(weights)
     rho = _correlation(v1, v2, c)
     cosine, sine_y = square_root((1 + rho) / 2), square_root((1 - rho) / 2)[..., None] * _along_last(nodes, c.ndim)
     s1, s2, y_shares = square_root(v1)[..., None], square_root(v2)[..., None], _along_last(shares, c.ndim)

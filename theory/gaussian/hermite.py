@@ -44,6 +44,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Real
 
+from ..numerics import exact, quadrature
 from ..numerics.arguments import CORRELATION, FINITE, ArrayLike, at_least, require, takes
 
 ElementwiseFn = Callable[[Float[Array, "..."]], Float[Array, "..."]]
@@ -82,11 +83,11 @@ def hermite_dual(coefficients: Real[ArrayLike, "term"], correlation: Real[ArrayL
 def _hermite_rule(num_terms: int, kinks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nodes, and the weights of each h_k at them: (node,) and (term, node)."""
     # |h_k| exp(-z^2/4) < 1 and exp(-13^2/4) < 1e-18: |z| > 13 adds less than rounding. h_k oscillates with wave number sqrt k.
-    points, weights = np.polynomial.legendre.leggauss(128 + 8 * math.isqrt(num_terms))
+    points, weights = quadrature.legendre(128 + 8 * math.isqrt(num_terms))
     edges = np.array([-13.0, *kinks, 13.0])
-    centre, half = (edges[1:] + edges[:-1])[:, None] / 2, np.diff(edges)[:, None] / 2
-    z, weight = (centre + half * points).ravel(), (half * weights).ravel()
-    rows = [weight * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi), np.zeros_like(z)]  # h_0, h_{-1}
+    centre, length = (edges[1:] + edges[:-1])[:, None] / 2, np.diff(edges)[:, None]
+    z, weight = (centre + length / 2 * points).ravel(), (length * weights).ravel()
+    rows = [weight * exact.exp(-(z**2) / 2) / math.sqrt(2 * math.pi), np.zeros_like(z)]  # h_0, h_{-1}
     for k in range(num_terms - 1):
         rows.insert(0, (z * rows[0] - math.sqrt(k) * rows[1]) / math.sqrt(k + 1))
     return z, np.array(rows[-2::-1])

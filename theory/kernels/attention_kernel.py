@@ -67,6 +67,7 @@ Example. The blocks $(r, s)$ of degrees up to 3 that the layer can learn: $r + s
 
 import functools
 from collections.abc import Callable
+from fractions import Fraction
 from math import comb, factorial, prod
 from typing import Any, NamedTuple
 
@@ -77,6 +78,7 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Float, Real
 
 from ..gaussian.relu_moments import arc_cosine, relu_mean, relu_product
+from ..numerics import quadrature
 from ..numerics.arguments import FINITE, ArrayLike, at_least, between, takes
 from ..numerics.normal import standardize
 from .harmonics import product_spectrum, sphere_multiplicity, sphere_quadrature, sphere_spectrum
@@ -144,10 +146,12 @@ def spectrum(dim: int, num_keys: int, weight_std: Number = 1.0, augment: bool = 
     Blocks in which the kernel has no part are exact zeros. Eigenvalues below rounding are 0, and their trace is in the tail.
     """
     s = jnp.asarray(weight_std)
-    blocks = _unit_blocks(dim, augment, num_degrees)
-    eigenvalues, tail = (jnp.asarray(part, s.dtype) for part in _of_keys(blocks, num_keys))
-    counts = np.minimum(blocks.multiplicities, float(jnp.finfo(s.dtype).max))
-    return Spectrum(s**2 * eigenvalues, jnp.asarray(counts, s.dtype), s**2 * tail)
+    with jax.enable_x64(True):
+        blocks = _unit_blocks(dim, augment, num_degrees)
+        counts = jnp.minimum(blocks.multiplicities, float(jnp.finfo(s.dtype).max))
+        parts = *_of_keys(blocks, num_keys), counts
+    eigenvalues, tail, counts = (jnp.asarray(part, s.dtype) for part in parts)
+    return Spectrum(s**2 * eigenvalues, counts, s**2 * tail)
 
 
 @takes(
@@ -164,10 +168,12 @@ def groups(dim: int, num_keys: int, weight_std: Number = 0.5, num_nodes: int = 9
     mean b, variance 3 s^2 and correlation (t tau + t + tau)/3. b is integrated by Gauss-Hermite quadrature.
     """
     s = jnp.asarray(weight_std)
-    weights, blocks = _unit_groups(dim, num_nodes, num_degrees)
-    both = zip(*[_of_keys(one, num_keys) for one in blocks], strict=True)
-    eigenvalues, tails = (jnp.asarray(np.stack(part), s.dtype) for part in both)
+    with jax.enable_x64(True):
+        both = [jax.vmap(_of_keys, (0, None))(blocks, num_keys) for blocks in _unit_groups(dim, num_nodes, num_degrees)]
+        parts = [jnp.concatenate(part) for part in zip(*both, strict=True)]
+    eigenvalues, tails = (jnp.asarray(part, s.dtype) for part in parts)
     sizes = jnp.repeat(jnp.asarray([dim, 1], s.dtype), num_nodes)
+    weights = quadrature.hermite(num_nodes)[1]
     return Groups(jnp.asarray(np.tile(weights, 2), s.dtype), sizes, s**2 * eigenvalues, s**2 * tails)
 
 
@@ -193,20 +199,25 @@ def target_power(
     coefficients = np.linalg.matrix_power(times_t, p)[0]
     # row r: P_r mu_q in the P_s, of which the coefficients are B_s E[P_r P_s mu_q]
     products = sum(way * np.linalg.matrix_power(times_t, j) for j, way in enumerate(_pairings(q, dim)))
-    counts = np.array([sphere_multiplicity(dim, r) if r <= p else 1 for r in range(num_degrees)], float)
-    power = (coefficients**2 / counts)[:, None] * products / _keys_of(num_degrees, num_keys)
+    counts = np.array([sphere_multiplicity(dim, r) if r <= p else 1 for r in range(num_degrees)], object)
+    power = (coefficients**2 / counts)[:, None] * products
+    power[:, 1:] /= num_keys
     power[0, 0] = 0
-    return jnp.asarray(power / power.sum(), float)
+    return jnp.asarray((power / power.sum()).astype(float), float)
 
 
-def _times_t(dim: int, num_degrees: int) -> Float[np.ndarray, "r s"]:
-    """t P_r in the P_s, by rows: (2r + d - 2) t P_r = (r + d - 2) P_{r+1} + r P_{r-1}."""
-    r = np.arange(1.0, num_degrees)
-    up = np.append(1.0, (r + dim - 2) / (2 * r + dim - 2))[:-1]
-    return np.diag(up, 1) + np.diag(r / (2 * r + dim - 2), -1)
+def _times_t(dim: int, num_degrees: int) -> np.ndarray:
+    """t P_r in the P_s, by rows, in fractions: (2r + d - 2) t P_r = (r + d - 2) P_{r+1} + r P_{r-1}."""
+    rows = np.full((num_degrees, num_degrees), Fraction(0), object)
+    for r in range(num_degrees):
+        if r + 1 < num_degrees:
+            rows[r, r + 1] = Fraction(r + dim - 2, 2 * r + dim - 2) if r else Fraction(1)
+        if r:
+            rows[r, r - 1] = Fraction(r, 2 * r + dim - 2)
+    return rows
 
 
-def _pairings(degree: int, dim: int) -> list[float]:
+def _pairings(degree: int, dim: int) -> list[Fraction]:
     """E[<beta, x>^q <beta, x'>^q] over unit vectors beta, as coefficients of the powers of <x, x'> (Isserlis)."""
 
     def double(number: int) -> int:
@@ -214,7 +225,7 @@ def _pairings(degree: int, dim: int) -> list[float]:
 
     norm = prod(range(dim, dim + 2 * degree, 2))
     return [
-        comb(degree, j) ** 2 * factorial(j) * double(degree - j) ** 2 / norm if (degree - j) % 2 == 0 else 0.0
+        Fraction((degree - j) % 2 == 0 and comb(degree, j) ** 2 * factorial(j) * double(degree - j) ** 2, norm)
         for j in range(degree + 1)
     ]
 
@@ -232,23 +243,22 @@ def _profile(augment: bool) -> Profile:
 class _Blocks(NamedTuple):
     """The spectrum of F(t, tau), by the degrees r in t and s in tau."""
 
-    eigenvalues: Float[np.ndarray, "r s"]
-    multiplicities: Float[np.ndarray, "r s"]
-    tail: float
-    query_tail: float  # the tail of degree 0 in the keys: of the mean of F over tau
+    eigenvalues: Float[Array, "r s"]
+    multiplicities: Float[Array, "r s"]
+    tail: Float[Array, ""]
+    query_tail: Float[Array, ""]  # the tail of degree 0 in the keys: of the mean of F over tau
 
 
 def _blocks(profile_fn: Profile, dim: int, num_degrees: int) -> _Blocks:
-    """The blocks of F, in float64. F is positive definite: eigenvalues that quadrature makes negative (d = 2, 3) are 0."""
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        blocks = product_spectrum(profile_fn, dim, num_degrees, num_degrees, NUM_NODES)
-        tau, weights = sphere_quadrature(dim, NUM_NODES + 1)  # as many as product_spectrum asks for: one program for both
-        mean = sphere_spectrum(lambda t: weights @ jax.vmap(profile_fn, (None, 0))(t, tau), dim, num_degrees, NUM_NODES)
-        values, counts, *tails = (np.asarray(part) for part in (*blocks, mean.tail))
-    return _Blocks(np.maximum(values, 0), counts, *(max(float(tail), 0.0) for tail in tails))
+    """The blocks of F. F is positive definite: eigenvalues that quadrature makes negative (d = 2, 3) are 0."""
+    blocks = product_spectrum(profile_fn, dim, num_degrees, num_degrees, NUM_NODES)
+    tau, weights = sphere_quadrature(dim, NUM_NODES + 1)  # as many as product_spectrum asks for: one program for both
+    mean = sphere_spectrum(lambda t: weights @ jax.vmap(profile_fn, (None, 0))(t, tau), dim, num_degrees, NUM_NODES)
+    tails = (jnp.maximum(tail, 0) for tail in (blocks.tail, mean.tail))
+    return _Blocks(jnp.maximum(blocks.eigenvalues, 0), blocks.multiplicities, *tails)
 
 
-@functools.cache
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _unit_blocks(dim: int, augment: bool, num_degrees: int) -> _Blocks:
     blocks = _blocks(_profile(augment), dim, num_degrees)
     if augment:
@@ -256,31 +266,26 @@ def _unit_blocks(dim: int, augment: bool, num_degrees: int) -> _Blocks:
     # arc_cosine(1, t tau) tau holds t tau^2/4, and beyond it t^r tau^s with even r and odd s alone
     r, s = np.indices(blocks.eigenvalues.shape)
     allowed = ((r % 2 == 0) & (s % 2 == 1)) | ((r == 1) & ((s == 0) | (s == 2)))
-    return blocks._replace(eigenvalues=np.where(allowed, blocks.eigenvalues, 0))
+    return blocks._replace(eigenvalues=jnp.where(allowed, blocks.eigenvalues, 0))
 
 
-@functools.cache
-def _unit_groups(dim: int, num_nodes: int, num_degrees: int) -> tuple[np.ndarray, list[_Blocks]]:
-    """Quadrature weights of b, and for each b the blocks of the features of the keys, then of the constant, at s = 1."""
-    offsets, weights = np.polynomial.hermite_e.hermegauss(num_nodes)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _unit_groups(dim: int, num_nodes: int, num_degrees: int) -> list[_Blocks]:
+    """The blocks of the features of the keys, then of the constant, at s = 1, each for the nodes of b on a first axis."""
 
-    def moment(b: float, t: Array, tau: Array) -> Array:
-        return relu_product(b, b, 3**0.5, 3**0.5, (t * tau + t + tau) / 3)
+    def at(b: Array) -> list[_Blocks]:
+        def moment(t: Array, tau: Array) -> Array:
+            return relu_product(b, b, 3**0.5, 3**0.5, (t * tau + t + tau) / 3)
 
-    keys = [_blocks(lambda t, tau, b=b: moment(b, t, tau) * tau, dim, num_degrees) for b in offsets.tolist()]
-    constant = [_blocks(lambda t, tau, b=b: moment(b, t, tau), dim, num_degrees) for b in offsets.tolist()]
-    return weights / weights.sum(), keys + constant
+        return [_blocks(lambda t, tau: moment(t, tau) * tau, dim, num_degrees), _blocks(moment, dim, num_degrees)]
+
+    return jax.vmap(at)(jnp.asarray(quadrature.hermite(num_nodes)[0]))
 
 
-def _of_keys(blocks: _Blocks, num_keys: int) -> tuple[np.ndarray, float]:
+def _of_keys(blocks: _Blocks, num_keys: int) -> tuple[Float[Array, "r s"], Float[Array, ""]]:
     """Eigenvalues and tail of (1/N^2) sum_ij F(t, tau_ij): all but the part of degree 0 in the keys is divided by N."""
-    tail = blocks.query_tail + max(blocks.tail - blocks.query_tail, 0.0) / num_keys
-    return blocks.eigenvalues / _keys_of(len(blocks.eigenvalues), num_keys), tail
-
-
-def _keys_of(num_degrees: int, num_keys: int) -> Float[np.ndarray, "1 s"]:
-    """The divisor of the blocks of degree s in the keys: N for s >= 1, and 1 for s = 0."""
-    return np.where(np.arange(num_degrees) > 0, float(num_keys), 1.0)[None]
+    tail = blocks.query_tail + jnp.maximum(blocks.tail - blocks.query_tail, 0) / num_keys
+    return blocks.eigenvalues.at[:, 1:].divide(num_keys), tail
 
 
 # ------------------------------------------------------------------------------------------------------------- kernels

@@ -87,8 +87,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 from jaxtyping import Array, Float, Real
 
+from ..numerics import quadrature
 from ..numerics.arguments import FINITE, ArrayLike, at_least, known, takes
 from .spectrum import Spectrum, ZonalPower
 
@@ -188,10 +190,13 @@ def zonal_power(function_fn: KernelFn, dim: int, num_degrees: int, num_nodes: in
     if num_nodes < num_degrees:
         raise _too_few_nodes(num_degrees, num_nodes)
     nodes, transform = _harmonics(dim, num_nodes, num_nodes)
-    coefficients, rounding = _expanded(_evaluated("function_fn", function_fn, nodes), [transform])
-    xp = _library(coefficients)
-    powers = xp.where(xp.abs(coefficients) <= RESOLVED * rounding, 0, coefficients) ** 2
-    return ZonalPower(jnp.asarray(powers[:num_degrees], float), jnp.asarray(xp.sum(powers[num_degrees:]), float))
+    values = _evaluated("function_fn", function_fn, nodes)
+    with jax.enable_x64(True):
+        coefficients, rounding = _expanded(values, [transform])
+        xp = _library(coefficients)
+        powers = xp.where(xp.abs(coefficients) <= RESOLVED * rounding, 0, coefficients) ** 2
+        parts = powers[:num_degrees], xp.sum(powers[num_degrees:])
+    return ZonalPower(*(jnp.asarray(part, float) for part in parts))
 
 
 # ------------------------------------------------------------------------------------------------------- the hypercube
@@ -278,27 +283,28 @@ MOST_MODES = 2e28
 
 
 def _evaluated(name: str, function_fn: Callable, *axes: np.ndarray) -> Any:
-    """function_fn on the grid of the axes: a numpy array of float64 if its values are known, else a traced array.
+    """function_fn on the grid of the axes: a numpy array if its values are known, else a traced array.
 
-    Known values are computed in float64 also where JAX's default is float32.
+    In float64, also where JAX's default is float32, unless function_fn holds traced values.
     """
 
-    def on_grid(dtype: Any) -> Array:
+    def on_grid(*points: Array) -> Array:
         one = function_fn
         for k in reversed(range(len(axes))):
             one = jax.vmap(one, [0 if k == i else None for i in range(len(axes))])
-        values = jnp.asarray(one(*[jnp.asarray(axis, dtype) for axis in axes]))
+        values = jnp.asarray(one(*points))
         if values.shape != tuple(map(len, axes)):
             raise ValueError(f"{name} must return one number, got shape {values.shape[len(axes) :]}")
         return values
 
     try:
-        with jax.ensure_compile_time_eval(), jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-            values = on_grid(np.float64)
+        with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+            program = jax.make_jaxpr(on_grid)(*axes)
+            values = core.jaxpr_as_fun(program)(*axes)[0] if known(*program.consts) else None
     except (TypeError, jax.errors.UnexpectedTracerError):  # holds float32 where both must agree, or traced values
         values = None
-    if values is None or not known(values):
-        values = on_grid(float)
+    if values is None:
+        values = on_grid(*[jnp.asarray(axis, float) for axis in axes])
     real = jnp.issubdtype(values.dtype, jnp.floating)
     if not known(values):
         return values if real else values.astype(float)
@@ -311,15 +317,17 @@ def _decomposed(values: Any, trace: Any, transforms: Sequence[np.ndarray], count
     Coefficients c = E[k p_r] in orthonormal polynomials p_r = sqrt(B_r) P_r, of which Lambda = c/sqrt(B) and the share of the
     trace is c sqrt(B).
     """
-    coefficients, rounding = _expanded(values, transforms)
-    xp, roots = _library(coefficients), np.sqrt(np.minimum(counts, MOST_MODES)).astype(coefficients.dtype)
-    eigenvalues, shares = coefficients / roots, coefficients * roots
     # below the smallest float of the result, which may be narrower, a degree's share would be lost
     tiny = float(jnp.finfo(jnp.result_type(float)).tiny)
-    lost = (xp.abs(coefficients) <= RESOLVED * rounding) | (counts > MOST_MODES) | (xp.abs(eigenvalues) < tiny)
-    tail = trace - xp.sum(xp.where(lost, 0, shares))
-    error = xp.sum(xp.where(lost, 0, rounding * roots)) + ROUNDING * _eps(values) * xp.abs(trace)
-    return _as_default(xp.where(lost, 0, eigenvalues), counts, xp.where(xp.abs(tail) <= error, 0, tail))
+    with jax.enable_x64(True):
+        coefficients, rounding = _expanded(values, transforms)
+        xp, roots = _library(coefficients), np.sqrt(np.minimum(counts, MOST_MODES)).astype(coefficients.dtype)
+        eigenvalues, shares = coefficients / roots, coefficients * roots
+        lost = (xp.abs(coefficients) <= RESOLVED * rounding) | (counts > MOST_MODES) | (xp.abs(eigenvalues) < tiny)
+        tail = trace - xp.sum(xp.where(lost, 0, shares))
+        error = xp.sum(xp.where(lost, 0, rounding * roots)) + ROUNDING * _eps(values) * xp.abs(trace)
+        eigenvalues, tail = xp.where(lost, 0, eigenvalues), xp.where(xp.abs(tail) <= error, 0, tail)
+    return _as_default(eigenvalues, counts, tail)
 
 
 def _expanded(values: Any, transforms: Sequence[np.ndarray]) -> tuple[Any, Any]:
@@ -379,33 +387,14 @@ def _rounded(number: int) -> float:
 
 @functools.cache
 def _sphere_nodes(dim: int, num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Golub and Welsch: the nodes are the eigenvalues of t in the basis of the orthonormal polynomials sqrt(B_r) P_r."""
-    steps = _steps(dim, num_nodes)
-    nodes = np.linalg.eigvalsh(np.diag(steps[1:-1], -1))  # reads the lower triangle
-    polynomials, slopes = _orthonormal(dim, num_nodes + 1, nodes)
-    nodes = nodes - polynomials[-1] / slopes[-1]  # Newton
-    nodes = (nodes - nodes[::-1]) / 2
-    # Christoffel's numbers, whose relative error is small also where they are
-    weights = 1 / np.sum(_orthonormal(dim, num_nodes, nodes)[0] ** 2, axis=0)
-    return nodes, weights / weights.sum()
+    return quadrature.gauss(_steps(dim, num_nodes))
 
 
 def _steps(dim: int, num_degrees: int) -> Float[np.ndarray, "degree"]:
-    """b_0, .., b_num_degrees of t p_r = b_{r+1} p_{r+1} + b_r p_{r-1}: b_r^2 = r (r+d-3)/((2r+d-2)(2r+d-4))."""
-    r = np.arange(num_degrees + 1.0)
-    r_, d = np.maximum(r, 1), float(dim)
-    ratio = np.divide(r_ + d - 3, 2 * r_ + d - 4, out=np.ones_like(r), where=2 * r_ + d - 4 > 0)  # its limit for r = 1, d = 2
-    return np.where(r > 0, np.sqrt(r_ / (2 * r_ + d - 2) * ratio), 0)
-
-
-def _orthonormal(dim: int, num_degrees: int, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """p_r = sqrt(B_r) P_r and dp_r/dt of the degrees 0, .., num_degrees - 1, by row."""
-    b = _steps(dim, num_degrees)
-    values, slopes = [np.zeros_like(t), np.ones_like(t)], [np.zeros_like(t)] * 2
-    for r in range(num_degrees - 1):
-        values.append((t * values[-1] - b[r] * values[-2]) / b[r + 1])
-        slopes.append((values[-2] + t * slopes[-1] - b[r] * slopes[-2]) / b[r + 1])
-    return np.stack(values[1:]), np.stack(slopes[1:])
+    """b_1, b_2, .. of the orthonormal polynomials sqrt(B_r) P_r: b_r^2 = r (r+d-3)/((2r+d-2)(2r+d-4))."""
+    r, d = np.arange(1.0, num_degrees + 1), float(dim)
+    ratio = np.divide(r + d - 3, 2 * r + d - 4, out=np.ones_like(r), where=2 * r + d - 4 > 0)  # its limit for r = 1, d = 2
+    return np.sqrt(r / (2 * r + d - 2) * ratio)
 
 
 def _harmonics(dim: int, num_degrees: int, num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -413,7 +402,7 @@ def _harmonics(dim: int, num_degrees: int, num_nodes: int) -> tuple[np.ndarray, 
     if num_nodes < num_degrees:
         raise _too_few_nodes(num_degrees, num_nodes)
     nodes, weights = _sphere_nodes(dim, num_nodes)
-    return nodes, weights * _orthonormal(dim, num_degrees, nodes)[0]
+    return nodes, weights * quadrature.orthonormal(_steps(dim, num_degrees - 1), nodes)[0]
 
 
 def _too_few_nodes(num_degrees: int, num_nodes: int) -> ValueError:

@@ -101,6 +101,7 @@ import optimistix
 from jaxtyping import Array, Bool, Float, Real
 
 from ...documented import documented
+from ..numerics import exact
 from ..numerics.arguments import FINITE, ArrayLike, Range, at_least, takes
 
 Numbers = Real[ArrayLike, "*#shape"]
@@ -199,7 +200,7 @@ def eigen_flow(
         error = modes(log_growth).q - q_star
         return -4 * error - 2 * jnp.sum(error)
 
-    limit = -math.log(jnp.finfo(t.dtype).tiny) / 4
+    limit = -exact.log(float(jnp.finfo(t.dtype).tiny)) / 4
     sizes = (jnp.abs(jax.lax.stop_gradient(start)) for start in (alpha0, beta0))
     up, down = (-jnp.log(jnp.where((size > 0) & (size < 1), size, 1)) for size in sizes)
     endless = jnp.isinf(t.ravel())
@@ -234,7 +235,7 @@ def riccati_flow(
     start, wanted = jnp.asarray(a0), jnp.asarray(target)
     unit, root_unit = _unit(wanted, start)
     t, A0 = jnp.asarray(time) * unit, start / root_unit
-    dim, limit = len(A0), math.log(jnp.finfo(t.dtype).max) / 4
+    dim, limit = len(A0), exact.log(float(jnp.finfo(t.dtype).max)) / 4
     q_star, basis, mixing = _diagonal(wanted / unit)
     L, lost = _lower_triangle(basis.T @ A0)
     # A time at which exp(-8 |q*| t) is 0 for every q* above rounding of the greatest, and nothing overflows.
@@ -355,7 +356,7 @@ def _log_growth(
     plus, minus = (s + q_star) / 2, (s - q_star) / 2
     r_plus = jnp.where(q_star >= 0, plus, (alpha * beta) ** 2 / jnp.where(q_star >= 0, 1, minus))
     r_minus = jnp.where(q_star <= 0, minus, (alpha * beta) ** 2 / jnp.where(q_star <= 0, 1, plus))
-    least = -math.log(4 * float(jnp.finfo(s.dtype).tiny))  # exp(-least) is no number that counts as 0
+    least = -exact.log(4 * float(jnp.finfo(s.dtype).tiny))  # exp(-least) is no number that counts as 0
     decay, g = jnp.exp(-jnp.minimum(8 * s * t, least)), 8 * _saturating(jnp.full_like(s, t), 8 * s)
     return (jnp.log(decay + (r_plus + beta**2) * g) - jnp.log(decay + (r_minus + alpha**2) * g)) / 2
 

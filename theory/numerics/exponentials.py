@@ -1,9 +1,9 @@
 """Exponentials that stay within the range of numbers, so that 0 times one of them is 0."""
 
-import math
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from .exact import log
 
 Floats = Float[Array, "*shape"]
 
@@ -23,7 +23,7 @@ def bounded_exp(x: Floats) -> Floats:
     >>> float(0 * bounded_exp(jnp.array(1e6)))
     0.0
     """
-    return jnp.exp(jnp.minimum(x, math.log(float(jnp.finfo(x.dtype).max)) - 1e-3))
+    return jnp.exp(jnp.minimum(x, log(float(jnp.finfo(x.dtype).max)) - 1e-3))
 
 
 def times_exp(t: Floats, x: Floats) -> Floats:
@@ -32,7 +32,7 @@ def times_exp(t: Floats, x: Floats) -> Floats:
     >>> round(float(jnp.log(times_exp(jnp.array(1e30), jnp.array(-100.0)))), 3)  # 30 ln 10 - 100
     -30.922
     """
-    largest = math.log(float(jnp.finfo(x.dtype).max)) - 3
+    largest = log(float(jnp.finfo(x.dtype).max)) - 3
     x = jnp.minimum(x, largest - jnp.log(jnp.maximum(t, 1)))
     half = jnp.exp(x / 2)
     return jnp.where(x > -largest, t * jnp.exp(x), t * half * half)

@@ -11,6 +11,7 @@ import numpy as np
 from jax.scipy import special
 from jaxtyping import Array, Float
 
+from . import quadrature
 from .derivatives import reciprocal
 from .normal import signed_mass
 from .roots import square_root
@@ -76,11 +77,6 @@ def i0(x: Floats) -> Floats:
 i0.defjvps(lambda tangent, _, x: special.i1(x) * tangent)
 
 
-# The integrand of T is even, bounded by 1 in |Im x| < 1, and has poles at +-i. So 2 m nodes on [-a, a], |a| <= 1, err by
-# about (1 + sqrt 2)^(-4 m) at every h: 7e-19 for m = 12, 7e-10 for m = 6.
-_OWEN_RULE = {m: [part[m:] for part in np.polynomial.legendre.leggauss(2 * m)] for m in (6, 12)}
-
-
 def owen_t(h: Floats, u: Floats) -> Floats:
     """T(h, u/h); h = 0 counts as h > 0.
 
@@ -92,27 +88,52 @@ def owen_t(h: Floats, u: Floats) -> Floats:
     near, far = jnp.minimum(jnp.abs(h), jnp.abs(u)), jnp.maximum(jnp.abs(h), jnp.abs(u))
     a = near / far
     square, exponent = a**2, -(far**2) / 2
-    roots, weights = (jnp.asarray(part, h.dtype) for part in _OWEN_RULE[12 if h.dtype == jnp.float64 else 6])
+    # The integrand is even, bounded by 1 in |Im x| < 1, and has poles at +-i. So 2 m nodes on [-a, a], |a| <= 1, err by about
+    # (1 + sqrt 2)^(-4 m) at every h: 7e-19 for m = 12, 7e-10 for m = 6.
+    m = 12 if h.dtype == jnp.float64 else 6
+    roots, weights = (jnp.asarray(part[m:], h.dtype) for part in quadrature.legendre(2 * m))
 
     def add_node(j: Array, total: Floats) -> Floats:  # a loop over nodes, as an axis of them would not fit beside the rest
         y = 1 + roots[j] ** 2 * square
         return total + weights[j] * jnp.exp(exponent * y) / y
 
-    inner = a / (2 * math.pi) * jax.lax.fori_loop(0, len(weights), add_node, jnp.zeros_like(a))
+    inner = a / math.pi * jax.lax.fori_loop(0, len(weights), add_node, jnp.zeros_like(a))
     outer = (1 - jnp.abs(signed_mass(h) * signed_mass(u))) / 4 - inner
     return jnp.where((h < 0) == (u < 0), 1, -1).astype(h.dtype) * jnp.where(jnp.abs(u) <= jnp.abs(h), inner, outer)
 
 
-def _arcsine_series(degree: int) -> tuple[float, ...]:
-    """arcsin(sqrt z)/sqrt z on [0, 1/4] as a polynomial in 8 z - 1, by interpolation at Chebyshev's points."""
-    polynomial = np.polynomial.chebyshev.Chebyshev.interpolate(
-        lambda t: np.arcsin(np.sqrt((t + 1) / 8)) / np.sqrt((t + 1) / 8), degree
-    )
-    return tuple(np.polynomial.chebyshev.cheb2poly(polynomial.coef).tolist())
-
-
-# The singularity at z = 1 is at t = 7: the error of degree n falls as (7 + sqrt 48)^(-n), 1e-16 for n = 14.
-_ARCSINE = {degree: _arcsine_series(degree) for degree in (7, 14)}
+# arcsin(sqrt z)/sqrt z on [0, 1/4] as a polynomial in t = 8 z - 1, from degree 0 on: the power series, rewritten in Chebyshev's
+# polynomials of t, cut, and rewritten in powers of t, all in fractions. The singularity at z = 1 is at t = 7: the error of
+# degree n falls as (7 + sqrt 48)^(-n), 1e-16 for n = 14.
+_ARCSINE = {
+    7: (
+        1.0221005752339025,
+        0.023472196191863654,
+        0.0014859420479496242,
+        0.00012529324451606,
+        1.2114081160502565e-05,
+        1.2695319116349686e-06,
+        1.4421982391723943e-07,
+        1.6629070624701518e-08,
+    ),
+    14: (
+        1.0221005752492498,
+        0.023472196200223883,
+        0.0014859415578624012,
+        0.00012529313330727362,
+        1.2116523075676493e-05,
+        1.269930704204092e-06,
+        1.403398697507623e-07,
+        1.6101478103641793e-08,
+        1.899701165712721e-09,
+        2.2903678931362214e-10,
+        2.809344780211148e-11,
+        3.4891079805875496e-12,
+        4.3899163441849076e-13,
+        5.951024801284032e-14,
+        7.667050374941085e-15,
+    ),
+}
 
 
 @jax.custom_jvp

@@ -86,13 +86,12 @@ to one another.
 [0.0, 0.018, 0.038, 0.063, 0.093, 0.131, 0.178]
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Real
 
+from ..numerics import exact
 from ..numerics.arguments import ArrayLike, above, at_least, between, require_together, takes
 from ..numerics.exponentials import bounded, bounded_exp, times_exp
 from ..numerics.roots import climb_to_root
@@ -411,7 +410,7 @@ def _clock_at(target: Array, linear: Array, beta: Array, a: Array, b: Array) -> 
     def slope(clock: Array) -> Array:
         return linear + jnp.exp(-beta * _rise(clock, a, b)[0])
 
-    end = jax.lax.stop_gradient(jnp.log1p(a / jnp.maximum(b, tiny)) - math.log(eps / 16))  # q = eps a/16, beyond it is flat
+    end = jax.lax.stop_gradient(jnp.log1p(a / jnp.maximum(b, tiny)) - exact.log(eps / 16))  # q = eps a/16, beyond it is flat
     # the slope is between linear + slowest and linear + 1
     slowest = jnp.exp(-beta * a)
     low = jnp.minimum(target / (linear + 1), end)

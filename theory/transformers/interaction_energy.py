@@ -42,13 +42,12 @@ Example. Two tokens at right angles, at $\beta = 1$, unnormalised: either moves 
 (0.92957, 0.25)
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Real
 
+from ..numerics import exact
 from ..numerics.arguments import ArrayLike, above, at_least, takes
 from ..numerics.exponentials import bounded_exp
 
@@ -80,7 +79,7 @@ def energy_rate(tokens: Real[ArrayLike, "token dim"], beta: Number, softmax: boo
     x, beta_ = jnp.asarray(tokens), jnp.asarray(beta)
     exponents = beta_ * (x @ x.T)
     # velocity times sqrt Z_i (SA), or the velocity; P x_i = 0, so a token's own e^beta and equal tokens count exactly 0
-    exponents -= logsumexp(exponents, axis=1, keepdims=True) / 2 if softmax else math.log(len(x))
+    exponents -= logsumexp(exponents, axis=1, keepdims=True) / 2 if softmax else exact.log(len(x))
     ways = x[None] - x[:, None]
     distances = jax.lax.stop_gradient(jnp.sum(ways**2, axis=2))
     apart = distances > 0
