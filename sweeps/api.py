@@ -24,6 +24,7 @@ from .results.identities import confirmed, identified
 from .results.loading import PASSES, load_plan, tell
 from .results.merge import assemble, merged
 from .results.notes import note_request, tasks_of
+from .results.single import open_file
 from .results.stock import Stock, own_version, take_stock
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def sweep_plan(
 
 
 def load(
-    experiment: Experimental,
+    experiment: Experimental | Path,
     config: Any = None,
     *,
     over: Mapping[str, Iterable[Any]] | None = None,
@@ -149,8 +150,13 @@ def load(
     """The stored result over the seeds that all cells have, computing nothing; None if a cell is missing that did not fail.
 
     For an experiment that trains it has a further group `state`: the trained state of each run, with the names of the state's
-    fields (`load(..).state.params.w`).
+    fields (`load(..).state.params.w`). In place of an experiment it may be one stored file (`load("results/a/b/12/127e.nc")`),
+    which is then what that file holds, with the prediction and the trained states that stand beside it.
     """
+    if isinstance(experiment, Path) or (isinstance(experiment, str) and experiment.endswith(".nc")):
+        if config is not None or over is not None or predict is not None:
+            raise UsageError(f"{experiment}: a file says itself what it holds; allowed: load(file) alone")
+        return open_file(Path(experiment), say)
     plan = ask(Request(experiment, config, over, zipped, None, root_seed, results, predict))
     tree = load_plan(plan, say)
     if tree is not None and (trained := store.provenance(tree).get("trained")):
@@ -249,7 +255,7 @@ def work(
         say(f"{name}: {describe(plan)}, {len(queue.groups)} compilation{'s' if len(queue.groups) != 1 else ''}")
     if len(plan.seeds) > 1 and any(group.identity.seedless for group in queue.groups if group.identity):
         say(f"{name}: no number depends on the key, so all seeds give the same")
-    with Progress(name, queue.total, progress) as shown:
+    with Progress(name, queue.total, progress, "seed-steps" if plan.experiment.stepped else "runs") as shown:
         queue.run(settings, shown, wait)
 
 

@@ -1,7 +1,10 @@
 """The command line as a person meets it: one clear line for every mistake, the right exit code, nothing lost."""
 
+import csv
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -211,11 +214,160 @@ def test_what_is_typed_for_sweep_is_typed_for_status_and_report(tmp_path, capsys
     assert "RED or BLUE; default: RED" in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_large_agreement_table_shows_its_worst(capsys, monkeypatch):
-    monkeypatch.setattr(command_line, "_ROWS_SHOWN", 3)
-    assert closedform("sweep xor/phases --preset quick --seeds 2 --over learning_rate=0.05,0.1") in (0, 1)
+def row(field, deviation, **options):
+    told = {"experiment": "random_feature_attention/augmented_heads", "cell": "ratio=0.5, num_heads=12", "at": "degree=3"}
+    numbers = dict(predicted=1.0, simulated=1.0 + deviation, standard_error=0.02, allowed=0.1, points=7, agreeing=7, seeds=8)
+    verdict = "agrees" if abs(deviation) <= 0.1 else "DISAGREES"
+    return sweeps.Row(**{**told, **numbers, "field": field, "diverged": (), "verdict": verdict, **options})
+
+
+@pytest.fixture
+def tabled(monkeypatch):
+    """`agree` of these rows, whatever is stored."""
+
+    def set_rows(rows):
+        monkeypatch.setattr(sweeps, "compare", lambda *_: rows)
+        monkeypatch.setattr(sweeps, "load", lambda *_, **__: object())
+
+    return set_rows
+
+
+@pytest.mark.parametrize("columns", [72, 80, 100, 120, 160])
+def test_no_word_of_a_table_is_cut_and_names_wrap_at_slashes_and_underscores(columns, capsys, monkeypatch, tabled):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    tabled(
+        [row("cross_layer_interference", 0.01 * index) for index in range(3)] + [row("b", 0.5, verdict="no verdict (failed)")]
+    )
+    closedform("agree xor/phases")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines[:-1])) <= columns
+    words = set(re.findall(r"[^\s/_]+[/_]?", "\n".join(lines)))
+    for text in ("random_feature_attention/augmented_heads", "cross_layer_interference", "ratio=0.5, num_heads=12", "(failed)"):
+        assert set(re.findall(r"[^\s/_]+[/_]?", text)) <= {*words, *(word.rstrip(",") for word in words)}
+    for heading in (
+        "experiment",
+        "predicted",
+        "simulated ± SE",
+        "deviation",
+        "allowed",
+        "detects",
+        "points",
+        "seeds",
+        "verdict",
+    ):
+        assert any(heading in line for line in lines[:3])
+
+
+def test_the_worst_rows_come_first_twenty_of_them_and_all_shows_the_rest(capsys, tabled):
+    rows = [row(f"field{index}", 0.001 * index) for index in range(50)] + [row("wrong", 0.2)]
+    tabled(rows)
+    assert closedform("agree xor/phases") == 1
     shown = capsys.readouterr().out
-    assert "of 8 rows agree; shown are the 3 that are worst relative to their allowance" in shown
+    assert re.findall(r"\b(field\d+|wrong)\b", shown) == ["wrong", *(f"field{index}" for index in range(49, 30, -1))]
+    assert "20 rows, the worst relative to their allowance; --all shows the other 31" in shown
+    assert shown.splitlines()[-1].startswith("50 of 51 rows agree; the median row detects 10 %")
+    assert closedform("agree xor/phases --all") == 1
+    assert len(re.findall(r"\b(field\d+|wrong)\b", capsys.readouterr().out)) == 51
+    tabled(rows[:-1])
+    assert closedform("agree xor/phases --quiet") == 0
+    assert capsys.readouterr().out == "50 of 50 rows agree; the median row detects 10 %\n"
+
+
+def test_what_a_row_detects_is_told_and_what_is_stale(capsys, tabled):
+    tabled([row("sharp", 0.0, predicted=2.0, simulated=2.0), row("blunt", 0.0, allowed=0.62), row("old", 0.0, stale=True)])
+    closedform("agree xor/phases")
+    *lines, last = capsys.readouterr().out.splitlines()
+    said = {field: next(line for line in lines if f" {field} " in line) for field in ("sharp", "blunt", "old")}
+    assert " 5 % " in said["sharp"]
+    assert " only 62 % " in said["blunt"]
+    assert said["old"].endswith("agrees (earlier version)")
+    assert last == "3 of 3 rows agree (1 of an earlier version); the median row detects 10 %, 1 only 50 % or more"
+
+
+def test_agree_as_comma_separated_values(capsys, tabled):
+    tabled([row("a, b", 0.05, diverged=(3, 5)), row("c", 0.5)])
+    assert closedform("agree xor/phases --csv") == 1
+    first, second = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (first["field"], first["verdict"], second["field"]) == ("c", "DISAGREES", "a, b")
+    assert (float(second["deviation"]), float(second["detects"]), second["diverged"]) == (pytest.approx(0.05), 0.1, "3 5")
+
+
+def test_list_is_a_line_a_paper_and_all_of_it_as_json(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert closedform("list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    papers = list(dict.fromkeys(name.split("/")[0] for name in names()))
+    assert [line.split()[0] for line in lines] == papers
+    assert max(map(len, lines)) <= 80
+    for line, paper in zip(lines, papers, strict=True):
+        told = line.removesuffix(" ...").split(maxsplit=2)
+        assert int(told[1]) == len(names(paper))
+        assert (
+            f"{docstring(f'{paper}/__init__')} ".replace(",", " ")
+            .replace(":", " ")
+            .startswith(f"{told[2]} ".replace(",", " ").replace(":", " "))
+        )
+    assert closedform("list --json") == 0
+    read = json.loads(capsys.readouterr().out)
+    assert [one["name"] for paper in read for one in paper["experiments"]] == names()
+    assert closedform("list xor/phases --json") == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    assert (one["name"], one["seeds"], one["cells"]) == ("xor/phases", 8, 1)
+    assert one["claim"] == read_about(docstring("xor/phases")).claim
+    for paper in papers:
+        assert closedform(f"list {paper}") == 0
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_version(capsys):
+    assert closedform("--version") == 0
+    assert re.fullmatch(r"closedform \d+\.\d+\.\d+ \(jax .*, Python 3\.\d+\.\d+\)\n", capsys.readouterr().out)
+
+
+MEASURED = """
+import jax.numpy as jnp
+import jax
+
+config = {"rate": 0.1, "size": 4}
+
+def simulate(key, config):
+    if config["size"] == 6:
+        raise ValueError("six")
+    noise = jax.random.normal(key, (config["size"],))
+    return {"path": config["rate"] * jnp.arange(4.0) + noise[0], "last": jnp.where(noise[0] > 1, jnp.nan, noise[0])}
+"""
+
+
+def test_without_a_prediction_means_are_printed_and_drawn_and_seeds_counted(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "mine.py").write_text(MEASURED)
+    assert closedform("sweep mine.py:simulate --over size=4,6 --over rate=0.1,0.2 --seeds 5-10") == 3
+    captured = capsys.readouterr()
+    assert "2 of 4 cells failed" in captured.err
+    lines = captured.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    files = [line for line in lines if line.startswith("results")]
+    assert [path.rsplit(".", 1)[1] for path in files] == ["nc", "png", "pdf"]
+    result = sweeps.load(tmp_path / files[0])
+    simulation = result["simulation"]
+    assert simulation["seed"].values.tolist() == [5, 6, 7, 8, 9, 10]
+    diverged = int(simulation["diverged"].sum())
+    assert diverged > 0
+    assert lines[-1] == f"2 fields measured, nothing predicted; of 24 runs {diverged} diverged and 12 failed"
+    assert any("1 diverged seed, kept apart: " in line for line in lines)
+    mean, error = (float(part.sel(size=4, rate=0.1)) for part in sweeps.statistics(result, "last"))
+    (told,) = [line for line in lines if line.split()[:2] == ["size=4,", "rate=0.1"]]
+    assert f"{mean:.4g} ± {error:.1g}" in told
+    assert closedform("sweep mine.py:simulate --over size=4,6 --over rate=0.1,0.2 --seeds 5-10 --quiet") == 3
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 1
+    assert "2 of 4 cells failed" in captured.err
+
+
+@pytest.mark.parametrize("given", ["5-", "10-5", "1,,2", "a", "1-2-3", "0-99999999999"])
+def test_seeds_that_are_none(given, capsys):
+    assert closedform(f"run xor/phases --seeds {given}") == 2
+    assert capsys.readouterr().err.startswith(f"closedform: seeds: got '{given}'; allowed: how many (--seeds 16), a range")
 
 
 def test_reproduce_then_agree_computes_nothing_twice(capsys, monkeypatch):
@@ -228,7 +380,9 @@ def test_reproduce_then_agree_computes_nothing_twice(capsys, monkeypatch):
     assert closedform("reproduce xor/phases --preset quick --seeds 3") == code
     assert capsys.readouterr().out == first
     assert closedform("agree xor/phases --preset quick") == code
-    assert capsys.readouterr().out.strip() == first[: first.index("results/")].strip()
+    without_files = [line for line in first.splitlines() if not line.startswith("results/")]
+    assert capsys.readouterr().out.splitlines() == without_files
+    assert re.match(r"\d of 4 rows agree", without_files[-1])
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,10 @@ class Source(Protocol):
         """The group of the batch cannot be run at all: it does not compile, or one run does not fit."""
         ...
 
+    def running(self) -> None:
+        """What was compiled begins to run."""
+        ...
+
     def advanced(self, steps: int) -> None:
         """`steps` further steps were done, over all runs."""
         ...

@@ -83,6 +83,7 @@ def execute(
                 source.refused(batch, error)
                 continue
             now(f"block of {len(batch.cells)} {'predictions' if batch.seeds is None else 'runs'}")
+            source.running()
             try:
                 with room as alone:
                     results = of_cells(lane.group, batch.cells) if batch.seeds is None else lane.simulate(batch, source)

@@ -237,7 +237,6 @@ class Lane:
             if state is None:
                 return None
         else:
-            source.advanced(len(batch.cells))
             steps = 1
         if self.group.experiment.training:
             if steps:
@@ -250,6 +249,8 @@ class Lane:
         elif built.advance:
             state = state.history
         sides["simulation"] = jax.device_get(state)
+        if not built.advance:
+            source.advanced(len(batch.cells))
         if self.settings.block is None and self.batching == "map" and steps == self.group.length:
             self.pace.adapt((time.monotonic() - began) / len(batch.cells), _BLOCK_SECONDS)
         return first_of(sides, len(batch.cells))

@@ -238,6 +238,9 @@ class Queue:
                     self.fail(part, row, error)
         self._landed(batch, group)
 
+    def running(self) -> None:
+        self.progress.running()
+
     def advanced(self, steps: int) -> None:
         self.progress.advanced(steps)
 
