@@ -17,10 +17,11 @@ Three rooms, in the order in which a request goes through them:
                 (results for the tests)
     results/    what is kept: identities (by what results are named), store (files), sealed (their checksums), states (what was
                 trained), locks, failures, notes (what was asked), stock (which runs are there), merge and loading (one
-                labelled result), conditions (whether all runs were computed alike), agreement (rows), report (table, figure),
-                catalogue
+                labelled result), single (one file), conditions (whether all runs were computed alike), agreement (rows), report
+                (table, figure), tables (how wide), listing (of papers), catalogue
     api         run, sweep, load: what is stored is not computed again
     cluster     the same by several processes
+    prune       what is stale or superseded
 """
 
 from .api import load, predict, run, sweep
