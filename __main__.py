@@ -23,8 +23,8 @@ _USAGE = """usage: closedform COMMAND ...
   predict EXPERIMENT --over FIELD=V1,V2 ...
                        theory alone over a grid, without simulating
   status [EXPERIMENT]  every sweep: what is done, running, waiting, failed
-  reproduce PAPER      run what is missing, draw every figure, print where theory
-                       and simulation agree
+  reproduce PAPER      run what is missing, draw every figure, print where
+                       theory and simulation agree
   agree PAPER          the agreement table of what is stored
   report [EXPERIMENT]  all stored results as one page to open or send
   cite NAME ...        BibTeX of the papers behind a paper, an experiment,

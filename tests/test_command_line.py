@@ -14,7 +14,7 @@ import jax
 import pytest
 
 import closedform.__main__ as command_line
-from closedform import sweeps
+from closedform import commands, sweeps
 from closedform.sweeps import names
 from closedform.sweeps.contract.experiment import constant, docstring, read_about
 from closedform.sweeps.results.store import read_tree
@@ -317,6 +317,14 @@ def test_list_is_a_line_a_paper_and_all_of_it_as_json(capsys, monkeypatch):
     for paper in papers:
         assert closedform(f"list {paper}") == 0
         assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_every_command_is_in_the_usage_which_fits_80_columns(capsys):
+    assert closedform("--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {line.split()[0] for line in lines if re.match(r"  [a-z]", line)} == set(commands.names())
+    assert closedform("") == 2
 
 
 def test_version(capsys):
