@@ -15,7 +15,7 @@ from . import commands, console
 
 _USAGE = """usage: closedform COMMAND ...
 
-  list [PAPER]         the papers; or the experiments of one: claim, source, cost
+  list [PAPER]         the papers; or the experiments of one: claim and cost
   run EXPERIMENT       simulate and predict one experiment at any config
   sweep EXPERIMENT --over FIELD=V1,V2 ...
                        the same over a grid, here or on a cluster; goes on where
