@@ -22,12 +22,13 @@ import pytest
 import closedform
 from closedform.gallery.collection import small_grid
 from closedform.sweeps import Settings, compare, find, find_figure, names, prediction, run, statistics, sweep
-from closedform.sweeps.contract import config, tracing
+from closedform.sweeps.contract import config, groups, tracing
 from closedform.sweeps.contract.request import make_plan
 from closedform.sweeps.engine.placeholder import placeholder
 from closedform.sweeps.results.report import save_figure, stored_config
 from zoo.history import changed
 from zoo.labels import collisions
+from zoo.slices import fields_that_use_theory
 
 ROOT = Path(closedform.__file__).parent
 
@@ -59,52 +60,55 @@ every = pytest.mark.parametrize("name", names())
 
 
 @pytest.fixture
-def name(which, traced, sizes):
+def name(which, traced, programs):
     """An experiment, or of a paper the one whose traced programs are the smallest, hence the fastest to compile."""
     if which in names():
         return which
     for experiment in names(which):
         traced(experiment)
-    return min(names(which), key=lambda experiment: sizes[experiment])
+    return min(names(which), key=lambda experiment: sum(map(num_equations, programs[experiment])))
 
 
 # ------------------------------------------------------------------------------------------------------------------- traced
 
 
 @pytest.fixture(scope="module")
-def sizes():
-    """The number of equations of the programs of each experiment that was traced."""
-    return collections.Counter()
+def programs():
+    """The traced programs of each experiment that was traced, a set for each static config."""
+    return collections.defaultdict(list)
 
 
 @pytest.fixture(scope="module")
-def traced(tmp_path_factory, sizes):
+def traced(tmp_path_factory, programs):
     """Every experiment at its QUICK size with numbers that mean nothing, each traced once for all tests here."""
     nowhere = tmp_path_factory.mktemp("nothing")
 
     @functools.cache
     def result(name):
-        def counted(*arguments):
-            program = original(*arguments)
-            sizes[name] += num_equations(program.closed.jaxpr)
-            return program
+        def kept(*arguments):
+            programs[name].append(tracing.trace(*arguments))
+            return programs[name][-1]
 
-        original = tracing._traced
         experiment = find(name)
         plan = plan_of(experiment, experiment.default_config("quick"), small_grid(experiment), nowhere)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tracing, "_traced", counted)
+            patch.setattr(groups, "trace", kept)
             return placeholder(plan)
 
     return result
 
 
-def num_equations(program):
-    """All equations of a traced program, those of its loops and branches included."""
+def num_equations(traced):
+    """All equations of traced programs, those of their loops and branches included."""
+    functions = [*traced.functions.values(), *filter(None, traced.predictions.values())]
+    return sum(map(num_equations_of, (function.closed.jaxpr for function in functions)))
+
+
+def num_equations_of(program):
     parts = [
         part for equation in program.eqns for part in jax.tree.leaves(list(equation.params.values()), is_leaf=has_equations)
     ]
-    return len(program.eqns) + sum(map(num_equations, filter(has_equations, parts)))
+    return len(program.eqns) + sum(map(num_equations_of, filter(has_equations, parts)))
 
 
 def has_equations(value):
@@ -130,6 +134,17 @@ def check_fields_and_axes(experiment, result):
 @every
 def test_experiment_has_the_same_fields_on_both_sides_and_its_axes_when_traced(name, traced):
     check_fields_and_axes(find(name), traced(name))
+
+
+@every
+def test_a_field_whose_simulated_side_uses_theory_says_why(name, traced, programs):
+    """Agreement is evidence where the two sides share no code: what they share is declared, with its reason."""
+    experiment, _ = find(name), traced(name)
+    used = fields_that_use_theory(experiment, programs[name][0].functions)
+    undeclared = {field: functions for field, functions in used.items() if field not in experiment.shared}
+    assert not undeclared, f"{name}: give SHARED a reason for these fields"
+    assert not set(experiment.shared) - set(used), f"{name}: SHARED has fields that use no theory"
+    assert all(len(reason.split()) > 3 for reason in experiment.shared.values())
 
 
 @every
