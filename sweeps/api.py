@@ -21,11 +21,11 @@ from .errors import EveryCellFailed, UsageError, on_stderr
 from .results import states, store
 from .results.failures import Failure, forget_failures, record_broken, recorded_failures
 from .results.identities import confirmed, identified
-from .results.loading import PASSES, load_plan, tell
-from .results.merge import assemble, merged
+from .results.loading import PASSES, load_plan, read_whole
+from .results.merge import merged
 from .results.notes import note_request, tasks_of
 from .results.single import open_file
-from .results.stock import Stock, own_version, take_stock
+from .results.stock import Stock, take_stock
 
 if TYPE_CHECKING:
     import xarray
@@ -53,9 +53,9 @@ def run(
     """
     with _folder(results, settings) as folder:
         plan = ask(Request(experiment, config, None, False, seeds, root_seed, folder, predict), settings.keep)
+        note_request(plan)
         forget_failures(plan)
-        failed: dict[int, Failure] = {}
-        tree = _complete(plan, refresh, settings, progress, say, failed)
+        tree, failed = complete(plan, refresh, settings, progress, say)
     if tree is None or failed:
         raise failed[0].error or EveryCellFailed(f"{plan.experiment.name}: {failed[0].line}", 1)
     return tree
@@ -124,11 +124,10 @@ def sweep_plan(
     say: Callable[[str], None] = on_stderr,
 ) -> tuple[xarray.DataTree, dict[int, Failure]]:
     """`sweep` of a request that is checked already; also returns the cells that failed."""
-    failed: dict[int, Failure] = {}
     note_request(plan)
     if retry_failed:
         forget_failures(plan)
-    tree = _complete(plan, refresh, settings, progress, say, failed)
+    tree, failed = complete(plan, refresh, settings, progress, say)
     for line in failure_lines(plan, failed):
         say(line)
     if tree is None:
@@ -194,61 +193,64 @@ def ask(request: Request, keep: bool = True) -> Plan:
     return identified(request.plan(), keep)
 
 
-def _complete(
+def complete(
     plan: Plan,
     refresh: bool,
     settings: Settings,
     progress: bool,
     say: Callable[[str], None],
-    failed: dict[int, Failure],
-) -> xarray.DataTree | None:
-    """Compute what is missing, then read it all; `failed` receives the cells that raised. None if there is nothing at all."""
+    wait: bool = True,
+    started: Callable[[Queue], None] = lambda queue: None,
+) -> tuple[xarray.DataTree | None, dict[int, Failure]]:
+    """Compute what is missing, then read it all; also returns the cells that raised, now or before.
+
+    The result is None if there is nothing at all or, without `wait`, if other processes are still at work.
+    """
     settings = settings.checked()
     remove_leftovers(plan.home)
     record_broken(plan)
+    failed: dict[int, Failure] = {}
     for _ in range(PASSES):
         stock = take_stock(plan)
         for message in stock.messages:
             say(message)
         failed |= failures(plan, stock, refresh, say)
-        missing = [version is None and cell not in failed for cell, version in enumerate(stock.versions(plan, refresh))]
+        shown = stock.versions(plan, refresh)
+        missing = [version is None and cell not in failed for cell, version in enumerate(shown)]
         if any(missing):
             if not confirmed(plan, missing):
                 plan = identified(plan, settings.keep)
                 continue
-            work(plan, stock, refresh, tasks_of(plan), settings, progress, say, failed, wait=True)
+            _work(plan, stock, missing, failed, settings, progress, say, wait, started)
             stock = take_stock(plan)
-        shown = stock.versions(plan, refresh)
+            failed |= failures(plan, stock, refresh)  # those of other processes too
+            shown = stock.versions(plan, refresh)
         if any(version is None and cell not in failed for cell, version in enumerate(shown)):
+            if not wait:
+                return None, failed
             continue  # a file has gone or was damaged in the meantime
-        tree, damaged = assemble(plan, stock, shown, failed)  # what a failed cell has of its seeds is shown
-        for message in damaged:
-            say(message)
-        if not damaged:
-            if tree is not None:
-                tell(tree, plan, stock, shown, say)
-            return tree
+        tree, whole = read_whole(plan, stock, shown, failed, say)  # what a failed cell has of its seeds is shown
+        if whole:
+            return tree, failed
     raise UsageError(f"{plan.home}: files vanish or are damaged again and again; is something else at work in this folder?")
 
 
-def work(
+def _work(
     plan: Plan,
     stock: Stock,
-    refresh: bool,
-    tasks: int,
+    missing: list[bool],
+    failed: dict[int, Failure],
     settings: Settings,
     progress: bool,
     say: Callable[[str], None],
-    failed: dict[int, Failure],
     wait: bool,
-    started: Callable[[Queue], None] = lambda queue: None,
+    started: Callable[[Queue], None],
 ) -> None:
-    """Compute what a plan lacks, as one of `tasks` processes; `failed` receives the cells that raised, now or before."""
+    """Compute what a plan lacks; `failed` receives the cells that raise."""
     store.check_writable(plan.folder)
     check_environment()
     enable_compilation_cache()
-    missing = [version is None for version in stock.versions(plan, refresh)]
-    queue = Queue(plan, stock, missing, failed, tasks, say)
+    queue = Queue(plan, stock, missing, failed, tasks_of(plan), say)
     started(queue)
     name = plan.experiment.name
     if plan.axes and queue.total:
@@ -282,12 +284,12 @@ def failure_lines(plan: Plan, failed: Mapping[int, Failure]) -> list[str]:
 
 def files(plan: Plan) -> list[Path]:
     """Where the results of a plan are kept."""
-    found = []
-    for file in take_stock(plan).files:
-        own = {getattr(own_version(plan, index), file.kind) for index, cell in enumerate(plan.cells) if cell.name in file.cells}
-        if file.digest in own:
-            found.append(file.path)
-    return found
+    own = {
+        (cell.name, kind, digest)
+        for cell, version in zip(plan.cells, plan.versions, strict=True)
+        for kind, digest in version._asdict().items()
+    }
+    return [file.path for file in take_stock(plan).files if any((cell, file.kind, file.digest) in own for cell in file.cells)]
 
 
 def failures(plan: Plan, stock: Stock, refresh: bool = False, say: Callable[[str], None] | None = None) -> dict[int, Failure]:

@@ -14,27 +14,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 from ..console import utf8
-from .api import ENGINE_DECIDES, ask, failures, work
+from .api import ENGINE_DECIDES, ask, complete
 from .contract import config as config_
 from .contract.config import hashed
 from .contract.functions import from_file
 from .contract.names import parts, source_file
 from .contract.precision import settle
-from .contract.request import RESULTS, Experimental, Plan, Request
+from .contract.request import Experimental, Plan, Request
 from .engine.batches import Settings
 from .engine.queue import Queue
 from .errors import UsageError
 from .results.failures import forget_failures
-from .results.identities import confirmed
-from .results.merge import assemble
 from .results.notes import manifest, note_request, write_whole
-from .results.stock import take_stock
 from .results.store import check_writable
 
 _SIGNAL_SECONDS = 90  # Slurm warns a process this long before its time is up: enough to write its checkpoints
@@ -67,43 +64,31 @@ def submit(
     config: Any = None,
     *,
     launcher: Launcher,
-    over: Mapping[str, Iterable[Any]] | None = None,
-    zipped: bool = False,
-    seeds: int | Iterable[int] | None = None,
-    root_seed: int = 0,
-    results: str | Path = RESULTS,
     refresh: bool = False,
     retry_failed: bool = False,
     settings: Settings = ENGINE_DECIDES,
-    predict: Callable[[Any], Any] | None = None,
+    **request: Any,
 ) -> list[Any]:
     """Start the processes of a sweep and return their submitit jobs at once; `sweep` with the same arguments collects.
 
-    The arguments are those of `sweep`. A function is passed to the processes by the name of its file, so it must stand at the
-    top level of a file.
+    The arguments are those of `sweep`: over, zipped, seeds, root_seed, results and predict as well. A function is
+    passed to the processes by the name of its file, so it must stand at the top level of a file.
     """
     try:
         import submitit
     except ImportError:
         raise UsageError("launcher: needs submitit; first: pip install 'closedform[cluster]'") from None
 
-    plan = ask(Request(experiment, config, over, zipped, seeds, root_seed, Path(results).resolve(), predict))
+    asked = Request(experiment, config, **request)
+    plan = ask(asked._replace(results=Path(asked.results).resolve()))
     settings = settings.checked()
     check_writable(plan.folder)
     note_request(plan, launcher.nodes)
     if retry_failed:
         forget_failures(plan)
-    by_name = None if predict is None else _target(predict)
-    asked = Request(
-        _target(experiment),
-        _portable(plan),
-        plan.axes,
-        zipped,
-        plan.seeds,
-        root_seed,
-        plan.folder,
-        by_name,  # type: ignore[arg-type]
-    )
+    by_name: Any = None if asked.predict is None else _target(asked.predict)
+    config, folder = _portable(plan), plan.folder
+    portable = Request(_target(experiment), config, plan.axes, asked.zipped, plan.seeds, plan.root_seed, folder, by_name)
     logs = plan.home / "jobs" / hashed(manifest(plan))
     try:
         executor = submitit.AutoExecutor(folder=logs, cluster=launcher.kind, slurm_max_num_timeout=1000)
@@ -122,7 +107,7 @@ def submit(
         limits |= {"slurm_partition": launcher.partition} if launcher.partition else {}
         limits |= {"slurm_additional_parameters": dict(launcher.options)} if launcher.options else {}
     executor.update_parameters(**limits)
-    return executor.map_array(Task(asked, launcher.nodes, refresh, settings), range(launcher.nodes))
+    return executor.map_array(Task(portable, refresh, settings), range(launcher.nodes))
 
 
 def end(jobs: Sequence[Any]) -> None:
@@ -136,9 +121,9 @@ def end(jobs: Sequence[Any]) -> None:
 class Task:
     """One process of the array: computes what no other process does, until nothing is left or it is told to stop."""
 
-    def __init__(self, asked: Request, tasks: int, refresh: bool, settings: Settings):
-        self._arguments = (asked, tasks, refresh, settings)
-        self.asked, self.tasks, self.refresh, self.settings = self._arguments
+    def __init__(self, asked: Request, refresh: bool, settings: Settings):
+        self._arguments = (asked, refresh, settings)
+        self.asked, self.refresh, self.settings = self._arguments
 
     def __call__(self, number: int) -> dict[str, Any]:
         """Work, in a thread: the main one has to hear Slurm's signals. Returns how many cells of the sweep have failed."""
@@ -185,19 +170,11 @@ class Task:
         config, predict = self.asked.config, self.asked.predict
         values = {path: _restored(value) for path, value in config["values"].items()}
         built = config_.build(from_file(config["class"]), values) if "class" in config else values
-        plan = ask(self.asked._replace(config=built, predict=from_file(predict) if isinstance(predict, str) else predict))
-        stock = take_stock(plan)
-        failed = failures(plan, stock, self.refresh)
-        if not confirmed(plan, [version is None for version in stock.versions(plan, self.refresh)]):
-            return self._work()  # a note of what the sources were traced to was wrong, and is gone
-        work(plan, stock, self.refresh, self.tasks, self.settings, True, print, failed, wait=False, started=self._started)
-        stock = take_stock(plan)
-        failed = failures(plan, stock, self.refresh)  # those of the other processes too
-        shown = stock.versions(plan, self.refresh)
-        if all(version is not None or cell in failed for cell, version in enumerate(shown)):
-            tree, _ = assemble(plan, stock, shown, failed)
-            if tree is not None:
-                write_whole(plan, tree)
+        predict = from_file(predict) if isinstance(predict, str) else predict
+        plan = ask(self.asked._replace(config=built, predict=predict))
+        tree, failed = complete(plan, self.refresh, self.settings, True, print, wait=False, started=self._started)
+        if tree is not None:
+            write_whole(plan, tree)
         return len(failed)
 
     def _started(self, queue: Queue) -> None:

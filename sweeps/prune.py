@@ -16,12 +16,12 @@ import numpy as np
 
 from .contract import config as config_
 from .contract.experiment import Experiment, find, names
-from .contract.request import Cell, Plan, cell_name, cells_asked
+from .contract.request import Cell, Plan, Version, cell_name, cells_asked
 from .errors import UsageError
 from .results import locks, sealed, store
 from .results.failures import read_failures
 from .results.identities import identified
-from .results.notes import digests_asked
+from .results.notes import versions_asked
 
 _ASIDE = re.compile(r"\.(damaged|schema\d+)(-\d+)?")  # the end of a name under which store.py and checkpoints.py keep a file
 _STALE = "stale: earlier version"  # of the code
@@ -97,7 +97,7 @@ class _Home:
     def __init__(self, results: Path, home: Path, name: str, code: Experiment | None):
         self.results, self.home, self.name, self.code = results, home, name, code
         self.stale: set[str] = set()  # digests
-        self.known: dict[str, tuple[str, str]] = {}  # by config: digests of simulation and prediction, as the code is now
+        self.known: dict[str, Version] = {}  # by config: digests of simulation and prediction, as the code is now
         self.trainings: dict[str, str] = {}
 
     def items(self) -> Iterator[Prunable]:
@@ -129,15 +129,14 @@ class _Home:
                 states.append((path, {**store.provenance(tree), "seeds": label.get("seeds", [])}))
         return files, states, damaged
 
-    def _requests(self) -> Iterator[tuple[Path, dict[str, Any], tuple[str, str]]]:
+    def _requests(self) -> Iterator[tuple[Path, dict[str, Any], Version]]:
         """What was asked, and the digests of its first cell then."""
         for path in sorted((self.home / "sweeps").glob("*.json")):
             try:
                 asked = sealed.read_json(path)
                 first = cells_asked(asked)[0].at
                 said = {"config": {**asked["config"], **first}, "root_seed": asked["root_seed"]}
-                simulation, prediction = digests_asked(asked, 1)[0]
-                yield path, said, (simulation, prediction)
+                yield path, said, versions_asked(asked, 1)[0]
             except (OSError, sealed.Damaged, KeyError, TypeError, IndexError):  # `status` tells of it
                 continue
 
@@ -156,9 +155,7 @@ class _Home:
             named = [cell_name(self.name, root_seed, config_.as_dict(config)) for config in configs.values()]
             cells = [Cell({}, config, name) for config, name in zip(configs.values(), named, strict=True)]
             plan = identified(Plan(self.code, cells, [0], root_seed, {}, False, self.results.absolute()), keep=False)
-            for key, identity in zip(configs, plan.identities, strict=True):
-                if identity is not None:
-                    self.known[key] = identity.simulation, identity.prediction
+            self.known |= {key: version for key, version in zip(configs, plan.versions, strict=True) if version.simulation}
             keys = list(configs)
             for group in plan.groups if self.code.training else ():
                 for cell, config in zip(group.cells, group.configs, strict=True):
@@ -166,7 +163,7 @@ class _Home:
 
     def _is_stale(self, said: dict[str, Any], place: int, digest: str) -> bool:
         """Whether the code would name it otherwise now: place 0 is a simulation, 1 a prediction."""
-        return self.code is not None and self.known.get(_key(said), ("", ""))[place] != digest
+        return self.code is not None and self.known.get(_key(said), Version())[place] != digest
 
     def _files(self, files: Sequence[_Kept]) -> Iterator[Prunable]:
         current: list[_Kept] = []
@@ -200,7 +197,7 @@ class _Home:
             else:
                 others |= set(said["seeds"])
 
-    def _wholes(self, requests: Sequence[tuple[Path, dict[str, Any], tuple[str, str]]]) -> Iterator[Prunable]:
+    def _wholes(self, requests: Sequence[tuple[Path, dict[str, Any], Version]]) -> Iterator[Prunable]:
         """Requests of an earlier version, which `status` would show as waiting, with the whole results beside them."""
         for path, said, digests in requests:
             if any(self._is_stale(said, place, digest) for place, digest in enumerate(digests)):

@@ -23,7 +23,7 @@ import closedform
 from closedform.gallery.collection import small_grid
 from closedform.sweeps import Settings, compare, find, find_figure, names, prediction, run, statistics, sweep
 from closedform.sweeps.contract import config, groups, tracing
-from closedform.sweeps.contract.request import make_plan
+from closedform.sweeps.contract.request import Request
 from closedform.sweeps.engine.placeholder import placeholder
 from closedform.sweeps.results.report import save_figure, stored_config
 from zoo.history import changed
@@ -116,7 +116,7 @@ def has_equations(value):
 
 
 def plan_of(experiment, settings, grid, folder):
-    return make_plan(experiment, settings, grid, False, 3, 0, folder)
+    return Request(experiment, settings, grid, False, 3, 0, folder).plan()
 
 
 def check_fields_and_axes(experiment, result):

@@ -87,6 +87,17 @@ class Group:
         """The shapes of what the simulation of a run leaves at one step: its `Result`, and its `Curves` if there are any."""
         return [self.shapes[side] for side in ("simulation", "curves") if side in self.shapes]
 
+    def named(self, side: str, result: Any, lead: tuple[str, ...]) -> Iterator[tuple[tuple[str, str], tuple[str, ...], Any]]:
+        """`((group, field), axes, leaf)` of a side's result, as files name them; curves are the simulation's.
+
+        `lead` are the axes that its leaves begin with.
+        """
+        curves = side == "curves"
+        axes = (*lead, "step") if self.experiment.dynamics or curves else lead
+        for name, field in (self.experiment.curves if curves else self.experiment.fields).items():
+            if (leaf := getattr(result, name)) is not None:
+                yield ("simulation" if curves else side, name), (*axes, *field.axes), leaf
+
     def result_bytes(self) -> int:
         """Bytes that one run leaves behind: its history, and as many float64 predictions as can be conditional on a draw."""
         rows = 1 if self.steps is None else max(1, len(self.steps))

@@ -41,10 +41,43 @@ class Request(NamedTuple):
     predict: Callable[[Any], Any] | None = None  # of a function
 
     def plan(self) -> Plan:
-        """Its cells and seeds. Raises `UsageError` naming the field, what was given and what is allowed."""
+        """Its cells and seeds, checked. Raises `UsageError` naming the field, what was given and what is allowed."""
         experiment, config = resolve(self.experiment, self.config, self.predict)
-        folder = Path(self.results).absolute()
-        return make_plan(experiment, config, self.over, self.zipped, self.seeds, self.root_seed, folder)
+        root_seed = plain(self.root_seed)
+        if not isinstance(root_seed, int) or isinstance(root_seed, bool) or not 0 <= root_seed < 2**32:
+            raise UsageError(f"root_seed: got {root_seed}; allowed: 0 to 2**32 - 1")
+        if config is None or isinstance(config, Mapping):
+            config = config_.replace(experiment.Config(), config or {})
+        if not isinstance(config, experiment.Config):
+            allowed = f"an instance of {experiment.name}'s Config, or {{field: value}}"
+            raise UsageError(f"config: got {config!r}; allowed: {allowed}")
+        config = config_.validate(config)
+        axes = {path: _axis(path, values, self.zipped) for path, values in (self.over or {}).items()}
+        lengths = {path: len(values) for path, values in axes.items()}
+        if self.zipped and len(set(lengths.values())) > 1:
+            got = ", ".join(f"{path}: {length}" for path, length in lengths.items())
+            raise UsageError(f"paired fields need lists of one length; got {got}")
+        fields = {**experiment.fields, **experiment.curves}
+        taken = {"seed", "step", "cell", "point", *ENGINE_FIELDS, *fields}
+        if both := sorted((taken | {axis for field in fields.values() for axis in field.axes}) & set(axes)):
+            raise UsageError(f"{both[0]}: is also the name of a result or an axis of {experiment.name}; rename the field")
+        zipped = self.zipped and bool(axes)
+        cells = []
+        for point in points(axes, zipped):
+            one = config_.replace(config, point)
+            if not wants_float64(one):
+                config_.check_float32(one)
+            values = config_.as_dict(one)
+            name = cell_name(experiment.name, root_seed, values)
+            cells.append(Cell({path: values[path] for path in axes}, one, name))
+        if len({cell.name for cell in cells}) < len(cells):
+            allowed = "distinct values (1 and 1.0 are one)"
+            raise UsageError(f"{', '.join(axes)}: two cells of the grid are the same; allowed: {allowed}")
+        for index, path in enumerate(axes):  # as the config keeps them: an int given for a float is a float
+            length = math.prod(() if zipped else list(lengths.values())[index + 1 :])
+            axes[path] = tuple(cells[i * length].at[path] for i in range(lengths[path]))
+        seeds, folder = _seeds(experiment, self.seeds), Path(self.results).absolute()
+        return Plan(experiment, cells, seeds, root_seed, axes, zipped, folder)
 
 
 def resolve(
@@ -81,6 +114,13 @@ class Cell(NamedTuple):
     name: str  # 16 hexadecimal digits: a hash of experiment, root seed and whole config
 
 
+class Version(NamedTuple):
+    """What the results of a cell are named by: digests of its simulation and of its prediction ("" without any)."""
+
+    simulation: str = ""
+    prediction: str = ""
+
+
 class Plan(NamedTuple):
     """A request, checked: `cells` in the order of the grid, last axis fastest."""
 
@@ -93,7 +133,7 @@ class Plan(NamedTuple):
     folder: Path  # of the results
     sources: str = ""  # a digest of the files that define the experiment, as information
     groups: Sequence[Any] = ()  # of cells that share their programs (groups.Group)
-    identities: Sequence[Any] = ()  # what each cell's results are named by (tracing.Identity); None: its code raised
+    versions: Sequence[Version] = ()  # of each cell, as the code is now; empty where it raised
     broken: Mapping[int, Exception] = {}  # the cells whose code raised when it was asked or traced
 
     @property
@@ -105,51 +145,6 @@ class Plan(NamedTuple):
     def home(self) -> Path:
         """Where everything of this experiment is kept."""
         return self.folder / self.experiment.name
-
-
-def make_plan(
-    experiment: Experiment,
-    config: Any,
-    over: Mapping[str, Iterable[Any]] | None,
-    zipped: bool,
-    seeds: int | Iterable[int] | None,
-    root_seed: int,
-    folder: Path,
-) -> Plan:
-    """Check every value of a request. Raises `UsageError` naming the field, what was given and what is allowed."""
-    root_seed = plain(root_seed)
-    if not isinstance(root_seed, int) or isinstance(root_seed, bool) or not 0 <= root_seed < 2**32:
-        raise UsageError(f"root_seed: got {root_seed}; allowed: 0 to 2**32 - 1")
-    if config is None or isinstance(config, Mapping):
-        config = config_.replace(experiment.Config(), config or {})
-    if not isinstance(config, experiment.Config):
-        raise UsageError(f"config: got {config!r}; allowed: an instance of {experiment.name}'s Config, or {{field: value}}")
-    config = config_.validate(config)
-    axes = {path: _axis(path, values, zipped) for path, values in (over or {}).items()}
-    lengths = {path: len(values) for path, values in axes.items()}
-    if zipped and len(set(lengths.values())) > 1:
-        raise UsageError(f"paired fields need lists of one length; got {', '.join(f'{p}: {n}' for p, n in lengths.items())}")
-    zipped = zipped and bool(axes)
-    fields = {**experiment.fields, **experiment.curves}
-    taken = {"seed", "step", "cell", "point", *ENGINE_FIELDS, *fields}
-    taken |= {axis for field in fields.values() for axis in field.axes}
-    for path in axes:
-        if path in taken:
-            raise UsageError(f"{path}: is also the name of a result or an axis of {experiment.name}; rename the field")
-    cells = []
-    for point in points(axes, zipped):
-        one = config_.replace(config, point)
-        if not wants_float64(one):
-            config_.check_float32(one)
-        values = config_.as_dict(one)
-        name = cell_name(experiment.name, root_seed, values)
-        cells.append(Cell({path: values[path] for path in axes}, one, name))
-    if len({cell.name for cell in cells}) < len(cells):
-        raise UsageError(f"{', '.join(axes)}: two cells of the grid are the same; allowed: distinct values (1 and 1.0 are one)")
-    for index, path in enumerate(axes):  # as the config keeps them: an int given for a float is a float
-        length = math.prod(() if zipped else [len(values) for values in list(axes.values())[index + 1 :]])
-        axes[path] = tuple(cells[i * length].at[path] for i in range(len(axes[path])))
-    return Plan(experiment, cells, _seeds(experiment, seeds), root_seed, axes, zipped, folder)
 
 
 def _axis(path: str, values: Iterable[Any], zipped: bool) -> tuple:

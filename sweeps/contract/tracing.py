@@ -20,6 +20,7 @@ from . import config as config_
 from .digest import Undigested, hash_of, program_text, reads
 from .experiment import Experiment, Field, labels_of
 from .precision import KEYS, precision, wants_float64
+from .request import Version
 
 NOT_KEPT = "not kept"  # the digest of what has none
 ENGINE = 1  # raised when the engine makes other numbers of the same programs
@@ -47,6 +48,11 @@ class Identity(NamedTuple):
     training: str = ""  # of init, step and what is observed on the way, whatever is measured at the end
     trained_by: tuple[str, ...] = ()  # the traced fields that those read
     seedless: bool = False  # no program reads the key
+
+    @property
+    def version(self) -> Version:
+        """What the results are named by."""
+        return Version(self.simulation, self.prediction)
 
 
 class Traced(NamedTuple):

@@ -1,9 +1,10 @@
-"""What the engine's loop and a source of work say to one another: batches of runs, results, and how to execute."""
+"""What is handed out to the threads: runs of parts, in batches; and how to execute them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from ..errors import UsageError
 from ..results import states
 from . import checkpoints
 from .programs import Batching
+
+if TYPE_CHECKING:
+    from .part import OpenPart
 
 KEPT_BYTES = 64 << 20  # largest trained state of a run that is stored
 
@@ -45,69 +49,51 @@ What = Literal["simulate", "predict", "cells"]
 Saved = checkpoints.Saved | states.Trained
 
 
+class Item(NamedTuple):
+    """Runs of a part that are handed out together; of predictions that no run enters, cells of it."""
+
+    part: OpenPart
+    places: np.ndarray  # in the flattened part
+    what: What = "simulate"
+    saved: Saved | None = None  # go on from there ...
+    rows: np.ndarray | None = None  # ... with these rows of it
+    alone: bool = False  # one at a time: one of them has raised
+
+    @property
+    def cells(self) -> np.ndarray:
+        """The cell of each, as rows of the part."""
+        return self.places if self.what == "cells" else self.places // self.part.shape[1]
+
+    @property
+    def seeds(self) -> np.ndarray:
+        """The seed of each run."""
+        return np.asarray(self.part.part.seeds, np.int64)[self.places % self.part.shape[1]]
+
+    @property
+    def steps(self) -> int:
+        """How many are left to do, over all runs."""
+        begun = 0 if self.saved is None else self.saved.begin
+        return len(self.places) * (self.part.group.length - begun) if self.what == "simulate" else 0
+
+    def only(self, which: slice | np.ndarray) -> Item:
+        """Some of them."""
+        return self._replace(places=self.places[which], rows=None if self.rows is None else self.rows[which])
+
+
 class Batch(NamedTuple):
     """What a thread does next: some runs of one group, or the predictions of some of its cells."""
 
     group: int
     cells: np.ndarray  # rows in the group's list of cells
     seeds: np.ndarray | None  # None: predictions of cells
-    origin: Any  # the source's own note of where the results belong: parts, and places in them
-    what: What = "simulate"
-    saved: Saved | None = None  # go on from there ...
-    rows: list[int] | None = None  # ... with these rows of it
+    items: list[Item]  # whose runs these are, one after the other; a single one, unless they are simulated from the beginning
 
-    def rows_of(self, part: Any, places: np.ndarray) -> np.ndarray:
-        """The cells of a part that some places of it belong to."""
-        return places if self.what == "cells" else places // part.shape[1]
+    @property
+    def what(self) -> What:
+        """What is done with all of them."""
+        return self.items[0].what
 
-
-class Source(Protocol):
-    """Where batches come from and results go; called from any thread. What it raises ends the work."""
-
-    def take(self, size: Callable[[int], int], threads: int) -> Batch | None:
-        """The next batch, of at most `size(group)` runs and of a fair share for each thread; None if nothing is left."""
-        ...
-
-    def finished(self, batch: Batch, results: dict[str, Any], seconds: float) -> None:
-        """Results by side, leaves leading with the runs (or cells) of the batch."""
-        ...
-
-    def checkpoint(self, batch: Batch, begin: int, row: int, leaves: list[np.ndarray]) -> None:
-        """Keep the runs of a batch as they stand."""
-        ...
-
-    def trained(self, batch: Batch, carry: Any, leaves: list[np.ndarray]) -> None:
-        """Keep the trained states of the runs of a batch; `carry` has the structure of the leaves."""
-        ...
-
-    def too_large(self, size: int) -> None:
-        """The trained state of a run has `size` bytes, too many to be kept."""
-        ...
-
-    def returned(self, batch: Batch) -> None:
-        """The batch was not done and has to be taken again, in smaller blocks."""
-        ...
-
-    def unreadable(self, batch: Batch, error: Exception) -> None:
-        """The checkpoint or trained states that the batch goes on from cannot be read: it has to start again."""
-        ...
-
-    def failed(self, batch: Batch, error: Exception) -> None:
-        """The batch raised while it ran."""
-        ...
-
-    def refused(self, batch: Batch, error: Exception) -> None:
-        """The group of the batch cannot be run at all: it does not compile, or one run does not fit."""
-        ...
-
-    def running(self) -> None:
-        """What was compiled begins to run."""
-        ...
-
-    def advanced(self, steps: int) -> None:
-        """`steps` further steps were done, over all runs."""
-        ...
-
-    def waiting(self, what: list[str]) -> None:
-        """The work was stopped, and ends when these things have come to an end."""
-        ...
+    def pieces(self) -> Iterator[tuple[Item, slice]]:
+        """Each item, and where its runs are in the batch."""
+        ends = itertools.accumulate(len(item.places) for item in self.items)
+        return ((item, slice(end - len(item.places), end)) for item, end in zip(self.items, ends, strict=True))

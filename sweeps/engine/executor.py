@@ -1,10 +1,10 @@
 """Executing runs: which block goes where, in chunks of steps, with progress, checkpoints and a stop at any time.
 
-Work comes from a *source* (the job of job.py), which hands out batches of runs and takes their results. How they are executed
-is decided here: on a CPU one Python thread per core asks for blocks of about a second each (a long run is a block of its own,
-thousands of tiny ones share a call); on an accelerator one thread feeds vmapped blocks, sharded over the local devices. One
-after the other ("map", the default on a CPU) no number depends on blocks, threads or chunks; side by side ("vmap") numbers are
-the same to rounding (see programs.py).
+The queue (queue.py) hands out batches of runs and takes their results. How they are executed is decided here: on a CPU one
+Python thread per core asks for blocks of about a second each (a long run is a block of its own, thousands of tiny ones share a
+call); on an accelerator one thread feeds vmapped blocks, sharded over the local devices. One after the other ("map", the
+default on a CPU) no number depends on blocks, threads or chunks; side by side ("vmap") numbers are the same to rounding (see
+programs.py).
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
 
 import jax
 
-from ..contract.groups import Group
 from ..contract.precision import environment
-from .batches import Settings, Source
-from .lanes import Lane, Room, SavedError, SourceError, out_of_memory
+from ..errors import UsageError
+from .batches import Settings
+from .lanes import Lane, Room, out_of_memory
 from .predictions import of_cells
 from .programs import Batching
 from .provenance import cores
+
+if TYPE_CHECKING:
+    from .queue import Queue
 
 _THREADS = "closedform"  # what their names begin with
 _PATIENCE_SECONDS = 1.0  # after a stop, until it is said what is waited for
@@ -38,14 +41,13 @@ def enable_compilation_cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def execute(
-    groups: Sequence[Group], runs: Sequence[int], source: Source, root_seed: int, settings: Settings, stop: threading.Event
-) -> None:
-    """Do all that `source` hands out; `runs` says how many there are of each group.
+def execute(queue: Queue, settings: Settings) -> None:
+    """Do all that `queue` hands out.
 
-    Returns early once `stop` is set, with the runs in progress handed to `source.checkpoint`. An error of a batch is the
-    source's to judge; an error of the source (a full disk) ends the work and is raised here.
+    Returns early once `queue.stop` is set, with the runs in progress handed to `queue.checkpoint`. An error of a batch is the
+    queue's to judge; an error of the queue (a full disk) ends the work and is raised here.
     """
+    groups, runs, stop = queue.groups, queue.left(), queue.stop
     batching: Batching = settings.batching or ("map" if jax.default_backend() == "cpu" else "vmap")
     threads = 1 if batching == "vmap" else max(1, min(settings.threads or cores(), sum(runs)))
 
@@ -59,7 +61,9 @@ def execute(
             if group not in lanes:
                 while len(lanes) > threads:  # lanes of groups that are done: their programs are dropped
                     del lanes[next(iter(lanes))]
-                lanes[group] = Lane(groups[group], root_seed, settings, batching, threads, runs[group], whole, room, stop)
+                lanes[group] = Lane(
+                    groups[group], queue.plan.root_seed, settings, batching, threads, runs[group], whole, room, stop
+                )
             return lanes[group]
 
     def now(what: str) -> None:
@@ -74,33 +78,30 @@ def execute(
     def work() -> None:
         while not stop.is_set():
             now("opening of the next part")
-            batch = source.take(lambda group: lane_of(group).size, threads)
+            batch = queue.take(lambda group: lane_of(group).size, threads)
             if batch is None:
                 return
             lane, began, alone = lane_of(batch.group), time.monotonic(), True
             now("compilation")
             if batch.seeds is not None and (error := lane.open()) is not None:
-                source.refused(batch, error)
+                queue.refused(batch, error)
                 continue
             now(f"block of {len(batch.cells)} {'predictions' if batch.seeds is None else 'runs'}")
-            source.running()
+            queue.running()
             try:
                 with room as alone:
-                    results = of_cells(lane.group, batch.cells) if batch.seeds is None else lane.simulate(batch, source)
-            except SourceError as wrapped:
-                raise wrapped.args[0] from None
-            except SavedError as wrapped:
-                source.unreadable(batch, wrapped.args[0])
-                continue
+                    results = of_cells(lane.group, batch.cells) if batch.seeds is None else lane.simulate(batch, queue)
+            except UsageError:  # of the queue, such as a full disk: it ends the work
+                raise
             except Exception as error:
                 if out_of_memory(error) and lane.shrink(alone):
-                    source.returned(batch)
+                    queue.returned(batch)
                 else:
-                    source.failed(batch, error)
+                    queue.failed(batch, error)
                 continue
             now("storing")
             if results is not None:
-                source.finished(batch, results, time.monotonic() - began)
+                queue.finished(batch, results, time.monotonic() - began)
 
     with ThreadPoolExecutor(threads, thread_name_prefix=_THREADS) as pool:
         futures = {pool.submit(environment()(worker)) for _ in range(threads)}
@@ -113,7 +114,7 @@ def execute(
             stop.set()
             if wait(futures, timeout=_PATIENCE_SECONDS).not_done:
                 moment = time.monotonic()
-                source.waiting([f"{what} ({moment - since:.0f} s)" for what, since in list(doing.values())])
+                queue.waiting([f"{what} ({moment - since:.0f} s)" for what, since in list(doing.values())])
             raise
 
 

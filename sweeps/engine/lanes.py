@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -17,9 +17,12 @@ from ..contract.tracing import to_float64
 from ..errors import UsageError
 from ..results import states
 from . import checkpoints, memory
-from .batches import KEPT_BYTES, Batch, Settings, Source
+from .batches import KEPT_BYTES, Batch, Settings
 from .plan import PART_BYTES
 from .programs import Batching, Programs, first_of, padded, programs
+
+if TYPE_CHECKING:
+    from .queue import Queue
 
 _BLOCK_SECONDS = 1.0
 
@@ -34,14 +37,6 @@ _VMAP_BYTES = 1 << 30  # of a vmapped block: a first guess, then the compiler's 
 _SHARE = {"cpu": 0.7}  # of the free memory, for all blocks together
 
 _ACCELERATOR_SHARE = 0.9
-
-
-class SourceError(Exception):
-    """What the source raised while a batch ran: not the batch's fault."""
-
-
-class SavedError(Exception):
-    """What reading a checkpoint raised: not the batch's fault either."""
 
 
 class _Pace:
@@ -209,12 +204,12 @@ class Lane:
 
     # --- running ---
 
-    def simulate(self, batch: Batch, source: Source) -> dict[str, Any] | None:
+    def simulate(self, batch: Batch, queue: Queue) -> dict[str, Any] | None:
         """Simulation, and predictions that are conditional on the draw, run by run; None if stopped on the way."""
         built = self.programs
         assert batch.seeds is not None
         if built is None or len(batch.cells) > self.capacity:  # blocks were made smaller while the batch was on its way
-            source.returned(batch)
+            queue.returned(batch)
             return None
         capacity, began = jax.tree.leaves(built.blank)[0].shape[0], time.monotonic()
         count, steps = np.int32(len(batch.cells)), 0
@@ -233,14 +228,14 @@ class Lane:
         if batch.what == "predict":
             return first_of(sides, len(batch.cells))
         if built.advance:
-            state, steps = self._advance(built, state, batch, floats, source)
+            state, steps = self._advance(built, state, batch, floats, queue)
             if state is None:
                 return None
         else:
             steps = 1
         if self.group.experiment.training:
             if steps:
-                self._keep(state, batch, source)
+                self._keep(state, batch, queue)
             predict(state.state)
             if self.group.experiment.curves:
                 sides["curves"] = jax.device_get(state.history)
@@ -250,49 +245,47 @@ class Lane:
             state = state.history
         sides["simulation"] = jax.device_get(state)
         if not built.advance:
-            source.advanced(len(batch.cells))
+            queue.advanced(len(batch.cells))
         if self.settings.block is None and self.batching == "map" and steps == self.group.length:
             self.pace.adapt((time.monotonic() - began) / len(batch.cells), _BLOCK_SECONDS)
         return first_of(sides, len(batch.cells))
 
-    def _keep(self, carry: Any, batch: Batch, source: Source) -> None:
+    def _keep(self, carry: Any, batch: Batch, queue: Queue) -> None:
         """Hand over the trained states, if they are small enough to be kept."""
         leaves, count = checkpoints.plain_leaves(carry), len(batch.cells)
         each = sum(leaf.nbytes for leaf in leaves) // len(leaves[0])
         if each > KEPT_BYTES:
-            source.too_large(each)
+            queue.too_large(each)
         else:
-            source.trained(batch, carry, [leaf[:count] for leaf in leaves])
+            queue.trained(batch, carry, [leaf[:count] for leaf in leaves])
 
     def _advance(
-        self, built: Programs, carry: Any, batch: Batch, floats: dict[str, np.ndarray], source: Source
+        self, built: Programs, carry: Any, batch: Batch, floats: dict[str, np.ndarray], queue: Queue
     ) -> tuple[Any, int]:
-        """The carry after the last step (None if stopped on the way), and how many steps were done here."""
+        """The carry after the last step (None if stopped on the way, or not to be read), and how many steps were done here."""
         steps, count = self.group.steps, len(batch.cells)
         assert steps is not None
         assert built.advance is not None
         begin, row, end = 0, 0, self.group.end
-        if batch.saved is not None and batch.rows is not None:
-            begin, row = batch.saved.begin, batch.saved.row
-            load = states.load if isinstance(batch.saved, states.Trained) else checkpoints.load
+        saved, rows = batch.items[0].saved, batch.items[0].rows
+        if saved is not None and rows is not None:
+            begin, row = saved.begin, saved.row
+            load: Any = states.load if isinstance(saved, states.Trained) else checkpoints.load
             try:
                 with precision(self.float64):
-                    carry = load(batch.saved, batch.rows, len(carry.alive), carry)  # type: ignore[arg-type]
+                    carry = load(saved, rows.tolist(), len(carry.alive), carry)
             except Exception as error:
                 if out_of_memory(error):
                     raise
-                raise SavedError(error) from error
-        first, saved = begin, time.monotonic()
+                queue.unreadable(batch, error)
+                return None, 0
+        first, kept = begin, time.monotonic()
         interval = 60 * self.settings.checkpoint_minutes
         while row < len(steps) or begin < end:
             stopping = self.stop.is_set()
-            if time.monotonic() - saved >= (min(_WORTH_SAVING, interval) if stopping else interval):
-                leaves = [leaf[:count] for leaf in checkpoints.plain_leaves(carry)]
-                try:
-                    source.checkpoint(batch, begin, row, leaves)
-                except Exception as error:
-                    raise SourceError(error) from error
-                saved = time.monotonic()
+            if time.monotonic() - kept >= (min(_WORTH_SAVING, interval) if stopping else interval):
+                queue.checkpoint(batch, begin, row, [leaf[:count] for leaf in checkpoints.plain_leaves(carry)])
+                kept = time.monotonic()
             if stopping:
                 return None, begin - first
             until = min(end, begin + self.chunk.size)
@@ -303,10 +296,10 @@ class Lane:
             jax.block_until_ready(carry)
             if self.settings.chunk is None:
                 self.chunk.adapt((time.monotonic() - began) / max(1, until - begin), _CHUNK_SECONDS)
-            source.advanced((until - begin) * count)
+            queue.advanced((until - begin) * count)
             begin, row = until, row_end
             if not np.asarray(carry.alive)[:count].any():  # every run of the block has diverged
-                source.advanced((end - begin) * count)
+                queue.advanced((end - begin) * count)
                 break
         return carry, end - first
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..results import locks, states, store
-from ..results.failures import digest_of, read_failures
+from ..results.failures import failed_under, read_failures
 from . import checkpoints
-from .part import Item, OpenPart
+from .batches import Item, Saved
+from .part import OpenPart
 
 if TYPE_CHECKING:
     from .queue import Queue
@@ -22,42 +24,35 @@ if TYPE_CHECKING:
 _DEATHS = 2  # processes that died at a part before its cells run one at a time
 
 
-def take_up(queue: Queue, opened: OpenPart) -> bool:
-    """Read what is on disk of a part: finished runs, checkpoints, failures; and queue the rest.
+def take_up(queue: Queue, opened: OpenPart) -> list[Item] | None:
+    """Read what is on disk of a part; the rest waits for its beginning, but for the items, which go on from there.
 
-    False for one at which processes have died, while others are at work here: it is left for the end.
+    None for a part at which processes have died, while others are at work here: it is left for the end.
     """
-    part = opened.part
     _take_stored(queue, opened)
     _inherit(queue, opened)
-    saved, messages = checkpoints.find(queue.checkpoints_of(opened.part), tidy=opened.lock.exclusive)
+    saved, messages = checkpoints.find(opened.checkpoints, tidy=opened.lock.exclusive)
     if not _look_for_deaths(queue, opened, sum(one.begin * len(one.runs) for one in saved)):
-        return False
+        return None
     for message in messages:
         queue.say(message)
-    for name, (digest, failure) in read_failures(queue.failures_of(part)).items():
+    for name, (digest, failure) in read_failures(opened.failed).items():
         if name in opened.names:  # another process has met it in the meantime
-            cell = part.cells[opened.names.index(name)]
-            if digest == digest_of(queue.plan, cell):
+            cell = opened.part.cells[opened.names.index(name)]
+            if digest == failed_under(queue.plan.versions[cell]):
                 queue.failures.setdefault(cell, failure)
-    wanted = np.asarray([queue.wanted[cell] and cell not in queue.failures for cell in part.cells])
-    done = opened.simulated & opened.predicted if opened.conditional else opened.simulated
-    opened.waiting[:] = wanted[:, None] & ~done
-    if not opened.conditional:
-        opened.lacking[:] = wanted & ~opened.predicted.all(axis=1)
-        if opened.lacking.any():
-            queue.first.append(Item(opened, np.flatnonzero(opened.lacking), "cells"))
-    queued = opened.waiting.reshape(-1).copy()
-    again = np.flatnonzero(queued & opened.simulated.reshape(-1))  # of these the predictions alone are missing
-    if again.size and not opened.group.experiment.training:
-        queued[again] = False
-        queue.first.append(Item(opened, again, "predict"))
-        queue.progress.less(opened.group.length * len(again))
-    _take_trained(queue, opened, queued)
-    _take_checkpoints(queue, opened, queued, saved)
-    if queued.any():
-        queue.ready.append(Item(opened, np.flatnonzero(queued)))
-    return True
+    wanted = np.asarray([queue.wanted[cell] and cell not in queue.failures for cell in opened.part.cells])[:, None]
+    simulated, predicted, experiment = opened.simulated.done, opened.predicted.done, opened.group.experiment
+    items, left = [], wanted & ~(simulated & predicted if experiment.conditional else simulated)
+    if not experiment.conditional and (lacking := (wanted & ~predicted).any(axis=1)).any():
+        items.append(Item(opened, np.flatnonzero(lacking), "cells"))
+    if not experiment.training and (again := left & simulated).any():  # of these the predictions alone are missing
+        items.append(Item(opened, np.flatnonzero(again), "predict"))
+        left &= ~again
+    opened.waiting[:] = left
+    items += _trained(queue, opened)
+    items += _begun(opened, saved)
+    return items
 
 
 def _look_for_deaths(queue: Queue, opened: OpenPart, begun: int) -> bool:
@@ -67,7 +62,7 @@ def _look_for_deaths(queue: Queue, opened: OpenPart, begun: int) -> bool:
     cells run one at a time, each named in the lock first, and nothing beside them; the one that a third process died at
     has failed.
     """
-    left, reached = opened.lock.left, [int(opened.simulated.sum()), int(opened.predicted.sum()), begun]
+    left, reached = opened.lock.left, [int(opened.simulated.done.sum()), int(opened.predicted.done.sum()), begun]
     opened.reached = reached
     opened.deaths = int(left.get("deaths", 0)) + 1 if left and left.get("reached") == reached else 0
     if opened.deaths >= _DEATHS:
@@ -84,64 +79,64 @@ def _look_for_deaths(queue: Queue, opened: OpenPart, begun: int) -> bool:
 
 def _take_stored(queue: Queue, opened: OpenPart) -> None:
     cells, seeds = set(opened.names), set(opened.part.seeds)
-    for path in (opened.path("simulation"), opened.path("prediction")) if opened.lock.exclusive else ():
-        store.remove_cut_off(path.parent, path.stem)
-    kinds: tuple[store.Kind, ...] = ("simulation", "prediction")
-    mine = {kind: opened.digest(kind) for kind in kinds}
-    files = {file.path for name in opened.names for file in queue.files[name] if mine[file.kind] == file.digest}
-    own = [opened.path(kind, complete) for kind in kinds for complete in (True, False)]
-    for path in sorted({*files, *(path for path in own if path.exists())}):
+    files = {file.path for name in opened.names for file in queue.files[name] if opened.kept[file.kind].digest == file.digest}
+    for kept in opened.kept.values():
+        if opened.lock.exclusive:
+            store.remove_cut_off(kept.complete.parent, kept.complete.stem)
+        files |= {path for path in (kept.complete, kept.partial) if path.exists()}
+    for path in sorted(files):
         block, message = store.read(path)
         if message:
             queue.say(message)
         if block is not None:
             opened.take_over(block)
-            if path != opened.path(block.kind) and cells.issuperset(block.cells) and seeds.issuperset(block.seeds):
-                opened.supersedes[block.kind].append(path)
+            kept = opened.kept[block.kind]
+            if path != kept.complete and cells.issuperset(block.cells) and seeds.issuperset(block.seeds):
+                kept.supersedes.append(path)
 
 
-def _take_trained(queue: Queue, opened: OpenPart, queued: np.ndarray) -> None:
-    """Queue for measuring alone the runs whose trained states are stored, whatever was measured then."""
-    group, width = opened.group, opened.shape[1]
+def _trained(queue: Queue, opened: OpenPart) -> Iterator[Item]:
+    """To measure alone the runs whose trained states are stored, whatever was measured then."""
+    group = opened.group
     for row, name in enumerate(opened.trainings):
-        place_of = {seed: row * width + column for column, seed in enumerate(opened.part.seeds)}
-        wanted = [seed for seed, place in place_of.items() if queued[place]]
-        for path, seeds, rows in states.find(queue.plan.home, name, wanted, queue.say) if wanted else ():
+        column_of = {seed: column for column, seed in enumerate(opened.part.seeds) if opened.waiting[row, column]}
+        for path, seeds, rows in states.find(queue.plan.home, name, column_of, queue.say) if column_of else ():
             tree, message = store.read_tree(path)
             if message:
                 queue.say(message)
             if tree is not None:
-                mine = np.asarray([place_of[seeds[one]] for one in rows])
-                queued[mine] = False
                 saved = states.Trained(path, seeds, group.end, 0 if group.steps is None else len(group.steps))
-                queue.first.append(Item(opened, mine, "simulate", saved, rows))
-                queue.progress.less(group.length * len(rows))
+                yield _going_on(opened, [(row, column_of[seeds[one]]) for one in rows], saved, rows)
 
 
-def _take_checkpoints(queue: Queue, opened: OpenPart, queued: np.ndarray, saved: list[checkpoints.Saved]) -> None:
-    """Queue the runs that a checkpoint holds, to go on from there."""
-    runs = itertools.product(opened.names, opened.part.seeds) if saved else ()
-    place_of = {run: place for place, run in enumerate(runs)}
-    for one in saved:
-        rows = [row for row, run in enumerate(one.runs) if run in place_of and queued[place_of[run]]]
-        if rows and one.digest == opened.digest("simulation"):
-            mine = np.asarray([place_of[one.runs[row]] for row in rows])
-            queued[mine] = False
-            queue.first.append(Item(opened, mine, "simulate", one, rows))
-            queue.progress.less(one.begin * len(rows))
+def _begun(opened: OpenPart, found: list[checkpoints.Saved]) -> Iterator[Item]:
+    """To go on with the runs that a checkpoint holds, from there."""
+    place_of = {run: place for place, run in enumerate(itertools.product(opened.names, opened.part.seeds))} if found else {}
+    for saved in found:
+        places = [divmod(place_of[run], opened.shape[1]) if run in place_of else None for run in saved.runs]
+        rows = [row for row, place in enumerate(places) if place is not None and opened.waiting[place]]
+        if rows and saved.digest == opened.simulated.digest:
+            yield _going_on(opened, [places[row] for row in rows], saved, rows)
+
+
+def _going_on(opened: OpenPart, runs: list[Any], saved: Saved, rows: list[int]) -> Item:
+    """These runs, (row, column) of the part, from the rows of what is saved of them; they do not wait any more."""
+    places = np.asarray([row * opened.shape[1] + column for row, column in runs])
+    opened.waiting.reshape(-1)[places] = False
+    return Item(opened, places, "simulate", saved, np.asarray(rows))
 
 
 def _inherit(queue: Queue, opened: OpenPart) -> None:
     """Take over checkpoints of this part's runs from parts with other cuts of the seeds, unless somebody works on those."""
     part = opened.part
     runs = {(queue.plan.cells[cell].name, seed) for cell in part.cells for seed in part.seeds}
-    own = queue.checkpoints_of(part)
+    own = opened.checkpoints
     for other in own.parent.glob(f"{part.name.partition('-')[0]}-*") if len(part.cells) == 1 else ():
         held = locks.take(queue.plan.home / "locks" / other.name) if other != own else None
         if held is None:
             continue
         for one in checkpoints.find(other, tidy=held.exclusive)[0] if held.exclusive else ():
-            if one.digest == opened.digest("simulation") and runs.issuperset(one.runs):
+            if one.digest == opened.simulated.digest and runs.issuperset(one.runs):
                 own.mkdir(parents=True, exist_ok=True)
                 with contextlib.suppress(OSError):
                     one.path.rename(own / one.path.name)

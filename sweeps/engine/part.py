@@ -6,7 +6,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,21 +15,46 @@ import numpy as np
 from ..contract.groups import Group
 from ..contract.precision import stored_dtype
 from ..contract.request import Plan
+from ..errors import UsageError
 from ..results import locks, states, store
+from ..results.failures import Failure, record
 from ..results.merge import coordinates
 from ..results.stock import meeting
-from . import provenance
-from .batches import Saved, What
+from . import checkpoints, provenance
 from .plan import Part
 
 
 class Ended(NamedTuple):
-    """Trained states of some runs of one cell, in memory until their part is stored."""
+    """Trained states of some runs, in memory until their part is stored."""
 
-    row: int
-    seeds: list[int]
+    cells: np.ndarray  # rows of the part
+    seeds: np.ndarray
     shapes: Any  # what the leaves are leaves of, without numbers
     leaves: list[np.ndarray]
+
+
+class Kept:
+    """What a part has of one kind: which runs are done, their numbers, and the file that they go to."""
+
+    def __init__(self, kind: store.Kind, digest: str, path: Path, shape: tuple[int, int], by_run: bool):
+        self.kind: store.Kind = kind
+        self.digest, self.complete, self.partial = digest, path, path.with_suffix(".partial.nc")
+        self.by_run = by_run  # else the numbers of a cell are those of all its seeds
+        self.done = np.zeros(shape, bool)  # (cell, seed)
+        self.variables: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
+        self.supersedes: list[Path] = []
+        self.unstored = False
+
+    @property
+    def lead(self) -> tuple[str, ...]:
+        """The axes that the numbers begin with."""
+        return ("cell", "seed") if self.by_run else ("cell",)
+
+    def array(self, key: tuple[str, str], axes: tuple[str, ...], inner: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """The numbers of a field; NaN before any is there."""
+        if key not in self.variables:
+            self.variables[key] = axes, np.full((*self.done.shape[: len(self.lead)], *inner), np.nan, dtype)
+        return self.variables[key][1]
 
 
 class OpenPart:
@@ -37,31 +62,27 @@ class OpenPart:
 
     def __init__(self, part: Part, plan: Plan, group: Group, lock: locks.Lock):
         self.part, self.plan, self.group, self.lock = part, plan, group, lock
+        assert group.identity is not None
         self.names = [plan.cells[cell].name for cell in part.cells]
-        self.shape = (len(part.cells), len(part.seeds))
-        experiment = group.experiment
+        self.shape = shape = (len(part.cells), len(part.seeds))
+        experiment, version = group.experiment, group.identity.version
         configs = [plan.cells[cell].config for cell in part.cells] if experiment.training else []
         self.trainings = [group.trained_name(plan.root_seed, config) for config in configs]
-        self.simulated = np.zeros(self.shape, bool)
-        self.predicted = np.full(self.shape, not experiment.predictions)
+        self.checkpoints = plan.home / "checkpoints" / part.name  # a folder
+        self.failed = plan.home / "failed" / f"{part.name}.json"
+        self.simulated = Kept("simulation", version.simulation, part.path, shape, True)
+        self.predicted = Kept("prediction", version.prediction, part.predictions, shape, experiment.conditional)
+        self.predicted.done[:] = not experiment.predictions
+        self.kept = {"simulation": self.simulated, "prediction": self.predicted}
         self.deaths, self.reached = 0, [0, 0, 0]  # processes that died here and got nowhere, and where this one began
-        self.waiting = np.zeros(self.shape, bool)  # runs to hand out ...
-        self.lacking = np.zeros(self.shape[0], bool)  # ... and cells whose prediction, the same for all seeds, is to be made
-        self.in_flight = 0  # batches handed out and not back
-        self.variables: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
+        self.waiting = np.zeros(shape, bool)  # runs to begin with
+        self.pending = 0  # items that wait in the queue, or are handed out and not back
         self.origins: list[dict[str, Any]] = [provenance.origin()]
-        self.origin = np.zeros(self.shape, np.int16)
+        self.origin = np.zeros(shape, np.int16)
         self.seconds = 0.0
-        self.supersedes: dict[store.Kind, list[Path]] = {"simulation": [], "prediction": []}
         self.ended: list[Ended] = []
         self.stored_at = time.monotonic()
-        self.unstored: set[store.Kind] = set()
         self.writing, self.closing, self.closed = threading.Lock(), False, False
-
-    @property
-    def conditional(self) -> bool:
-        """Whether the prediction of a run depends on its draw or its trained state."""
-        return self.group.experiment.conditional
 
     def note(self, **about: str) -> None:
         """Say in the lock who holds it, and where the part stood when it was taken."""
@@ -70,111 +91,127 @@ class OpenPart:
 
     @property
     def done(self) -> bool:
-        """Whether nothing waits to be handed out."""
-        return not (self.waiting.any() or self.lacking.any())
+        """Whether nothing is left to do."""
+        return not (self.pending or self.waiting.any())
 
-    def digest(self, kind: store.Kind) -> str:
-        """What the numbers of a kind are named by."""
-        assert self.group.identity is not None
-        return self.group.identity.simulation if kind == "simulation" else self.group.identity.prediction
+    @property
+    def unstored(self) -> bool:
+        """Whether numbers are here that are in no file."""
+        return self.simulated.unstored or self.predicted.unstored
 
-    def path(self, kind: store.Kind, complete: bool = True) -> Path:
-        """Of the file of a kind; of its finished runs while it is not complete."""
-        path = self.part.path if kind == "simulation" else self.part.predictions
-        return path if complete else path.with_suffix(".partial.nc")
-
-    def put(self, side: str, rows: np.ndarray, result: Any, lead: tuple[str, ...]) -> None:
-        """Results of one side, leaves leading with the rows of the flattened `lead` axes; curves belong to the simulation."""
-        experiment, curves = self.group.experiment, side == "curves"
-        steps, side = ("step",) if experiment.dynamics or curves else (), "simulation" if curves else side
-        for name, field in (experiment.curves if curves else experiment.fields).items():
-            leaf = getattr(result, name)
-            if leaf is not None:
-                array = self._array((side, name), (*lead, *steps, *field.axes), leaf.shape[1:], stored_dtype(leaf.dtype))
-                runs = math.prod(array.shape[: len(lead)])  # not -1: an axis of the result may be empty
-                array.reshape(runs, *leaf.shape[1:])[rows] = leaf
+    def put(self, side: str, places: np.ndarray, result: Any) -> None:
+        """Results of one side, leaves leading with the runs at these places; or with cells, whose seeds all share them."""
+        kept = self.simulated if side in ("simulation", "curves") else self.predicted
+        for key, axes, leaf in self.group.named(side, result, kept.lead):
+            array = kept.array(key, axes, leaf.shape[1:], stored_dtype(leaf.dtype))
+            runs = math.prod(array.shape[: len(kept.lead)])  # not -1: an axis of the result may be empty
+            array.reshape(runs, *leaf.shape[1:])[places] = leaf
+        (kept.done.reshape(-1) if kept.by_run else kept.done)[places] = True
+        kept.unstored = True
 
     def take_over(self, block: store.Block) -> None:
         """Take the runs of this part from a file of the same digest."""
-        if block.provenance["digest"] != self.digest(block.kind):
-            return
+        kept = self.kept[block.kind]
         rows, at = meeting(block.cells, {name: row for row, name in enumerate(self.names)})
         columns, of = meeting(block.seeds, {seed: column for column, seed in enumerate(self.part.seeds)})
-        of_cells = not block.seeds  # predictions, whatever the seed
-        if not rows or not (columns or of_cells):
+        if block.provenance["digest"] != kept.digest or not rows or (kept.by_run and not columns):
             return
-        done = self.simulated if block.kind == "simulation" else self.predicted
-        mine = np.ix_(at, of)
-        new = block.stored[np.ix_(rows, columns)] & ~done[mine]
+        if not kept.by_run:
+            for key, (axes, array) in block.variables.items():
+                kept.array(key, axes, array.shape[1:], array.dtype)[at] = array[rows]
+            kept.done[at] = True
+            return
+        mine, theirs = np.ix_(at, of), np.ix_(rows, columns)
+        new = block.stored[theirs] & ~kept.done[mine]
         for key, (axes, array) in block.variables.items():
-            if key == ("simulation", "diverged"):  # follows from the numbers
-                continue
-            lead = 2 if "seed" in axes else 1
-            whole = self._array(key, axes, array.shape[lead:], array.dtype)
-            if lead == 1:
-                whole[at] = array[rows]
-                continue
-            mask = new.reshape(*new.shape, *[1] * (array.ndim - 2))
-            whole[mine] = np.where(mask, array[np.ix_(rows, columns)], whole[mine])
-        if of_cells:
-            done[at] = True
-        else:
-            done[mine] |= new
-        if block.kind == "simulation" and block.origin is not None:
+            if key != ("simulation", "diverged"):  # follows from the numbers
+                whole, mask = (
+                    kept.array(key, axes, array.shape[2:], array.dtype),
+                    new.reshape(*new.shape, *[1] * (array.ndim - 2)),
+                )
+                whole[mine] = np.where(mask, array[theirs], whole[mine])
+        kept.done[mine] |= new
+        if block.origin is not None:
             known = [self._origin(origin) for origin in block.provenance["origins"]]
-            self.origin[mine] = np.where(new, np.asarray(known)[block.origin[np.ix_(rows, columns)]], self.origin[mine])
-        self.seconds += block.provenance["seconds"] if block.kind == "simulation" else 0.0
+            self.origin[mine] = np.where(new, np.asarray(known)[block.origin[theirs]], self.origin[mine])
+        self.seconds += block.provenance["seconds"] if kept is self.simulated else 0.0
 
     def _origin(self, origin: dict[str, Any]) -> int:
         if origin not in self.origins:
             self.origins.append(origin)
         return self.origins.index(origin)
 
-    def _array(self, key: tuple[str, str], axes: tuple[str, ...], inner: tuple[int, ...], dtype: Any) -> np.ndarray:
-        if key not in self.variables:
-            shape = self.shape if "seed" in axes else self.shape[:1]
-            self.variables[key] = axes, np.full((*shape, *inner), np.nan, dtype)
-        return self.variables[key][1]
+    def blocks(self) -> list[store.Block]:
+        """What is done and not yet stored, as it goes to disk; it counts as stored from now on."""
+        found = [self._block(kept) for kept in (self.predicted, self.simulated) if kept.unstored]
+        self.simulated.unstored = self.predicted.unstored = False
+        return found
 
-    def blocks(self) -> Iterator[store.Block]:
-        """What is done and not yet stored, as it goes to disk: simulations, and predictions apart."""
-        for kind in sorted(self.unstored):
-            done = self.simulated if kind == "simulation" else self.predicted
-            rows, columns = np.flatnonzero(done.any(axis=1)), np.flatnonzero(done.any(axis=0))
-            if not rows.size:
-                continue
-            by_run = kind == "simulation" or self.conditional
-            seeds = [self.part.seeds[column] for column in columns] if by_run else []
-            mine = [key for key in self.variables if (key[0] == "simulation") == (kind == "simulation")]
-            variables = {key: self.variables[key] for key in mine}
-            if not done.all():  # else nothing is written to them any more
-                for key, (axes, array) in variables.items():
-                    variables[key] = axes, array[np.ix_(rows, columns)] if "seed" in axes else array[rows]
-            said = provenance.new(self.plan, self.plan.cells[self.part.cells[rows[0]]].config, self.seconds)
-            said |= {"digest": self.digest(kind), "origins": self.origins}
-            if self.trainings and kind == "simulation":
-                said["trained"] = {self.names[row]: self.trainings[row] for row in rows}
-            stored = done[np.ix_(rows, columns)] if by_run else np.zeros((len(rows), 0), bool)
-            origin = self.origin[np.ix_(rows, columns)] if kind == "simulation" else None
-            labels = coordinates(variables, self.group.labels, self.group.steps)
-            yield store.Block(kind, [self.names[row] for row in rows], seeds, stored, variables, labels, said, origin)
+    def _block(self, kept: Kept) -> store.Block:
+        simulated, done = kept is self.simulated, kept.done
+        rows, columns = np.flatnonzero(done.any(axis=1)), np.flatnonzero(done.any(axis=0) & kept.by_run)
+        inner = np.ix_(rows, columns)
+        variables = dict(kept.variables)
+        if not done.all():  # else nothing is written to them any more
+            variables = {key: (axes, array[inner if kept.by_run else rows]) for key, (axes, array) in variables.items()}
+        said = provenance.new(self.plan, self.plan.cells[self.part.cells[rows[0]]].config, self.seconds)
+        said |= {"digest": kept.digest, "origins": self.origins}
+        if self.trainings and simulated:
+            said["trained"] = {self.names[row]: self.trainings[row] for row in rows}
+        names, seeds = [self.names[row] for row in rows], [self.part.seeds[column] for column in columns]
+        labels = coordinates(variables, self.group.labels, self.group.steps)
+        return store.Block(
+            kept.kind, names, seeds, done[inner], variables, labels, said, self.origin[inner] if simulated else None
+        )
+
+    def store(self, lock: threading.Lock) -> None:
+        """Write what is done and not yet stored; what could not be written counts as not stored. `lock` is the queue's."""
+        with lock:
+            blocks = self.blocks()
+        try:
+            self.write_states(lock)
+            while blocks:
+                self.write(blocks[0])
+                del blocks[0]
+        except BaseException:
+            for block in blocks:
+                self.kept[block.kind].unstored = True
+            raise
+
+    def checkpoint(self, runs: list[tuple[int, int]], begin: int, row: int, leaves: list[np.ndarray]) -> None:
+        """Keep some runs, (row of the part, seed), as they stand."""
+        named = [(self.names[cell], seed) for cell, seed in runs]
+        try:
+            checkpoints.save(self.checkpoints, named, begin, row, leaves, self.simulated.digest)
+        except UsageError:
+            if self.lock.exclusive:
+                raise  # else another process may have finished the part and tidied up
 
     def write(self, block: store.Block) -> None:
         """Store a block, then remove the files that it supersedes."""
+        kept = self.kept[block.kind]
         complete = len(block.cells) == self.shape[0] and bool(block.stored.all())
-        complete = complete and len(block.seeds) in (0, self.shape[1])
-        path = self.path(block.kind, complete)
+        complete = complete and len(block.seeds) == (self.shape[1] if kept.by_run else 0)
+        path = kept.complete if complete else kept.partial
         store.write(path, block)
-        for old in self.supersedes[block.kind]:
+        for old in kept.supersedes:
             if old != path:
                 with contextlib.suppress(FileNotFoundError):
                     old.unlink()
-        self.supersedes[block.kind] = [] if complete else [path]
+        kept.supersedes = [] if complete else [path]
+
+    def end(self, failures: Mapping[int, Failure]) -> None:
+        """Nothing is left to do: note which of its cells have failed, and remove what is not needed any more."""
+        record(self.failed, self.plan, {cell: failures[cell] for cell in self.part.cells if cell in failures})
+        checkpoints.remove(self.checkpoints)
+        self.closed = True
+        for kept in self.kept.values():
+            kept.variables.clear()  # batches that are still referred to hold the part
 
     def tidy(self) -> None:
         """Remove the files that complete ones supersede: whoever wrote these may have been killed before."""
-        for kind, paths in self.supersedes.items():
-            for path in paths if self.path(kind).exists() else ():
+        for kept in self.kept.values():
+            for path in kept.supersedes if kept.complete.exists() else ():
                 path.unlink(missing_ok=True)
 
     def write_states(self, lock: threading.Lock) -> None:
@@ -182,25 +219,15 @@ class OpenPart:
         with lock:
             ended, self.ended = self.ended, []
         try:
-            for row in sorted({one.row for one in ended}):
-                mine = [one for one in ended if one.row == row]
-                seeds = np.concatenate([one.seeds for one in mine])
+            for row in sorted({row for one in ended for row in one.cells.tolist()}):
+                mine = [(one, one.cells == row) for one in ended if row in one.cells]
+                seeds = np.concatenate([one.seeds[which] for one, which in mine])
                 order, name = np.argsort(seeds), self.trainings[row]
-                leaves = [np.concatenate(parts)[order] for parts in zip(*(one.leaves for one in mine), strict=True)]
+                pieces = zip(*([leaf[which] for leaf in one.leaves] for one, which in mine), strict=True)
+                leaves = [np.concatenate(parts)[order] for parts in pieces]
                 said = provenance.new(self.plan, self.plan.cells[self.part.cells[row]].config, 0.0) | {"training": name}
-                states.save(self.plan.home, name, seeds[order].tolist(), mine[0].shapes, leaves, said)
+                states.save(self.plan.home, name, seeds[order].tolist(), ended[0].shapes, leaves, said)
         except BaseException:
             with lock:
                 self.ended = ended + self.ended
             raise
-
-
-class Item(NamedTuple):
-    """Runs of a part that wait to be handed out; of predictions of cells, rows of it."""
-
-    part: OpenPart
-    places: np.ndarray  # in the flattened part
-    what: What = "simulate"
-    saved: Saved | None = None  # go on from there ...
-    rows: list[int] | None = None  # ... with these rows of it
-    alone: bool = False  # one run at a time: one of them has raised

@@ -36,23 +36,18 @@ def placeholder(plan: Plan) -> xarray.DataTree:
 
 
 def _block(plan: Plan, group: Group, draw: np.random.Generator) -> store.Block:
-    cells, seeds, experiment = len(group.cells), len(plan.seeds), group.experiment
-    kinds = [(experiment.fields, {name: one for name, one in group.shapes.items() if name != "curves"}, experiment.dynamics)]
-    if experiment.curves:
-        kinds.append((experiment.curves, {"simulation": group.shapes["curves"]}, True))
+    cells, seeds = len(group.cells), len(plan.seeds)
     variables: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
-    for fields, sides, stepped in kinds:
-        steps = {"step": len(group.steps)} if stepped and group.steps is not None else {}
-        for field, declared in fields.items():
-            shape = (*steps.values(), *getattr(sides["simulation"], field).shape)
-            truth = draw.uniform(0.2, 1.0, (cells, 1, *shape))
-            for side, result in sides.items():
-                if (leaf := getattr(result, field)) is not None:
-                    drawn = side == "simulation" or experiment.conditional
-                    spread = draw.normal(1.0, 0.02, (cells, seeds if drawn else 1, *shape))
-                    values = (truth * spread).astype(stored_dtype(leaf.dtype))
-                    lead = ("cell", "seed") if drawn else ("cell",)
-                    variables[side, field] = (*lead, *steps, *declared.axes), values if drawn else values[:, 0]
+    truths: dict[str, np.ndarray] = {}  # those of a field, from which its simulation and its predictions spread
+    for side, result in group.shapes.items():
+        lead = ("cell", "seed") if side in ("simulation", "curves") or group.experiment.conditional else ("cell",)
+        for key, axes, leaf in group.named(side, result, lead):
+            if key[1] not in truths:  # of a simulation, whose shape is that of one step
+                steps = (len(group.steps),) if "step" in axes and group.steps is not None else ()
+                truths[key[1]] = draw.uniform(0.2, 1.0, (cells, 1, *steps, *leaf.shape))
+            truth = truths[key[1]]
+            values = truth * draw.normal(1.0, 0.02, (cells, seeds if "seed" in axes else 1, *truth.shape[2:]))
+            variables[key] = axes, (values if "seed" in axes else values[:, 0]).astype(stored_dtype(leaf.dtype))
     variables["simulation", "diverged"] = ("cell", "seed"), np.zeros((cells, seeds), bool)
     names = [plan.cells[cell].name for cell in group.cells]
     labels = coordinates(variables, group.labels, group.steps)

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from ..contract.config import hashed
 from ..contract.groups import Group, chunks
 from ..contract.request import Plan
+from ..results.stock import Stock
 
 FILES = 256  # a larger grid writes several cells a file, so that this many files hold it ...
 CELLS_PER_FILE = 1024  # ... or, from a quarter of a million cells on, this many cells fill each
@@ -28,10 +31,13 @@ class Part(NamedTuple):
     name: str
     path: Path  # of its file
     predictions: Path  # of the file of its predictions
+    runs: int  # that are not on disk
 
 
-def make_parts(plan: Plan, groups: Sequence[Group], tasks: int) -> list[Part]:
-    """All runs of the groups, cut into parts. `tasks` is the number of processes that will share them.
+def make_parts(plan: Plan, groups: Sequence[Group], tasks: int, stock: Stock, wanted: np.ndarray) -> list[Part]:
+    """All runs of the groups, cut into parts; of these the ones that lack something of the cells that are `wanted`.
+
+    `tasks` is the number of processes that will share them.
 
     One cell a file up to `FILES` cells, several beyond. The seeds of a cell are cut where the results would be large, or
     where every one of the tasks should find something to do.
@@ -40,6 +46,9 @@ def make_parts(plan: Plan, groups: Sequence[Group], tasks: int) -> list[Part]:
     per_file = min(CELLS_PER_FILE, -(-total // FILES))
     runs = total * len(plan.seeds)
     per_task = max(1, runs // (4 * tasks)) if tasks > 1 else runs
+    column = {seed: index for index, seed in enumerate(plan.seeds)}
+    lacks = ~stock.have & wanted[:, None]
+    lacks_runs = lacks if plan.experiment.conditional else ~stock.simulated & wanted[:, None]
     parts = []
     for number, group in enumerate(groups):
         assert group.identity is not None
@@ -50,7 +59,9 @@ def make_parts(plan: Plan, groups: Sequence[Group], tasks: int) -> list[Part]:
             for seeds in chunks(plan.seeds, seeds_at_once):
                 name, path = _file(plan, "", names, seeds, group.identity.simulation)
                 _, predictions = _file(plan, "predictions", names, seeds, group.identity.prediction)
-                parts.append(Part(number, cells, seeds, name, path, predictions))
+                mine = np.ix_(cells, [column[seed] for seed in seeds])
+                if lacks[mine].any():
+                    parts.append(Part(number, cells, seeds, name, path, predictions, int(lacks_runs[mine].sum())))
     return parts
 
 

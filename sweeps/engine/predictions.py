@@ -35,12 +35,9 @@ def of_cells(group: Group, rows: np.ndarray) -> dict[str, Any]:
 
 def block_of(plan: Plan, group: Group) -> store.Block:
     """The predictions of all cells of a group, as they would go to disk."""
-    variables: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
-    steps = ("step",) if group.experiment.dynamics else ()
-    for side, result in of_cells(group, np.arange(len(group.cells))).items():
-        for name, field in group.experiment.fields.items():
-            if (leaf := getattr(result, name)) is not None:
-                variables[side, name] = ("cell", *steps, *field.axes), leaf
+    sides = of_cells(group, np.arange(len(group.cells)))
+    named = (one for side, result in sides.items() for one in group.named(side, result, ("cell",)))
+    variables = {key: (axes, leaf) for key, axes, leaf in named}
     labels = coordinates(variables, group.labels, group.steps)
     names = [plan.cells[cell].name for cell in group.cells]
     return store.Block("prediction", names, [], np.zeros((len(names), 0), bool), variables, labels, {})

@@ -9,19 +9,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-
 from ..contract import config as config_
 from ..contract.experiment import ENGINE_FIELDS, Experiment, Field, find, names
 from ..contract.request import Plan, Request, cells_asked
-from ..contract.tracing import Identity
 from ..errors import UsageError, on_stderr
 from . import locks, sealed, store
-from .failures import Failure, all_failures
+from .failures import Failure, all_failures, failed_under
 from .identities import identified
 from .loading import load_plan
-from .notes import digests_asked, digests_of
-from .stock import table
+from .notes import versions_asked
+from .stock import there
 
 if TYPE_CHECKING:
     import xarray
@@ -51,7 +48,18 @@ class SweepStatus(NamedTuple):
 
 
 def sweeps_of(results: Path, experiment: str | None = None, say: Callable[[str], None] = on_stderr) -> Iterator[SweepStatus]:
-    """Every sweep of a results folder, or those of an experiment (or paper), in the order of their names."""
+    """Every sweep of a results folder, or those of an experiment (or paper): grids, then runs that are part of none of them."""
+    found = list(_requests(results, experiment, say))
+    grids, single = [one for one in found if one.asked["over"]], [one for one in found if not one.asked["over"]]
+    yield from grids
+    covered = {cell.name for grid in grids for cell in cells_asked(grid.asked)} if single else set()
+    for one in sorted(single, key=lambda one: (one.asked["experiment"], json.dumps(one.asked["config"]))):
+        if cells_asked(one.asked)[0].name not in covered:
+            yield one
+
+
+def _requests(results: Path, experiment: str | None, say: Callable[[str], None]) -> Iterator[SweepStatus]:
+    """All that was asked, in the order of the files."""
     for path in store.files_below(results, "sweeps/*.json"):
         name = path.parent.parent.relative_to(results).as_posix()
         if _is_of(name, experiment):
@@ -74,16 +82,13 @@ def _is_of(name: str, experiment: str | None) -> bool:
 def _status(path: Path) -> SweepStatus:
     asked, home = sealed.read_json(path), path.parent.parent
     grid, seeds = cells_asked(asked), asked["seeds"]
-    names, digests = [cell.name for cell in grid], digests_asked(asked, len(grid))
-    files = store.headers(home, names, aside=False)[0]
-    done = np.ones((len(names), len(seeds)), bool)
-    for place, kind in enumerate(("simulation", "prediction")):
-        done &= table(files, kind, names, seeds, [pair[place] for pair in digests])
+    versions = versions_asked(asked, len(grid))
+    done = there(store.headers(home, [cell.name for cell in grid], aside=False)[0], grid, seeds, versions).all(axis=0)
     running, failed = _running(home), all_failures(home)
     cells = []
-    for cell, count, pair in zip(grid, done.sum(axis=1).tolist(), digests, strict=True):
+    for cell, count, version in zip(grid, done.sum(axis=1).tolist(), versions, strict=True):
         digest, failure = failed.get(cell.name, ("", None))
-        mine = failure if digest == (" ".join(pair) if pair[0] else "") else None
+        mine = failure if digest == failed_under(version) else None
         cells.append(_cell(cell.at, count, len(seeds), running.get(cell.name), mine))
     return SweepStatus(path, asked, cells)
 
@@ -124,22 +129,18 @@ class Stored(NamedTuple):
 
 
 def stored_results(results: Path, experiment: str | None = None) -> Iterator[Stored]:
-    """Every sweep of a results folder, then every single run that belongs to none; or those of an experiment (or paper).
+    """What `sweeps_of` names, with its result.
 
     A result without a module (a function of the user's) is compared without an allowance, as it was when it was computed.
     """
-    covered: set[str] = set()
     requests: dict[str, SweepStatus] = {}  # that differ in more than seeds: of one sweep all seeds are shown
     for sweep in sweeps_of(results, experiment):
         _check_home(results, sweep.path.parent.parent, sweep.asked["experiment"])
         same = {key: value for key, value in sweep.asked.items() if key not in ("seeds", "digests", "files", "tasks")}
         requests[json.dumps(same)] = sweep
     for sweep in requests.values():
-        plan = _plan(results, sweep.asked)
-        covered |= {cell.name for cell in plan.cells}
-        yield _stored(plan, sweep.asked, Counter(cell.why for cell in sweep.cells if cell.state == "failed"))
-    for asked in _single_runs(results, experiment, covered):
-        yield _stored(_plan(results, asked), asked, {})
+        failed = Counter(cell.why for cell in sweep.cells if cell.state == "failed")
+        yield _stored(_plan(results, sweep.asked), sweep.asked, failed)
 
 
 def _check_home(results: Path, home: Path, name: str) -> None:
@@ -154,40 +155,12 @@ def _plan(results: Path, asked: dict[str, Any]) -> Plan:
     """The plan of a request, made of its plain values: no experiment is imported, no value is checked again."""
     name, axes = asked["experiment"], {path: tuple(map(_plain, values)) for path, values in asked["over"].items()}
     cells = cells_asked(asked)
-    identities = [Identity(pair[0], pair[1]) for pair in digests_asked(asked, len(cells))]
-    folder, seeds, root_seed = results.absolute(), asked["seeds"], asked["root_seed"]
-    return Plan(Experiment(name), cells, seeds, root_seed, axes, asked["zipped"], folder, identities=identities)
+    seeds, root_seed, versions = asked["seeds"], asked["root_seed"], versions_asked(asked, len(cells))
+    return Plan(Experiment(name), cells, seeds, root_seed, axes, asked["zipped"], results.absolute(), versions=versions)
 
 
 def _plain(value: Any) -> Any:
     return tuple(map(_plain, value)) if isinstance(value, list) else value
-
-
-def _single_runs(results: Path, experiment: str | None, covered: set[str]) -> Iterator[dict[str, Any]]:
-    """What was asked by every run of one cell that is no part of a sweep; of one cell's versions the last that was written."""
-    newest: dict[str, dict[store.Kind, dict[str, Any]]] = {}
-    for path in store.files_below(results, "[0-9a-f][0-9a-f]/*.nc"):
-        header, _ = store.header(path, aside=False)
-        if header is None or path.parent.parent.name == "blocks" or header.cells[0] in covered:
-            continue
-        tree, _ = store.read_tree(path)
-        if tree is None:
-            continue
-        said: dict[str, Any] = {**store.provenance(tree), "seeds": header.seeds}
-        home = path.parent.parent.parent if header.kind == "prediction" else path.parent.parent
-        _check_home(results, home, said["experiment"])
-        if _is_of(said["experiment"], experiment):
-            kinds = newest.setdefault(header.cells[0], {})
-            if header.kind not in kinds or said["when"] > kinds[header.kind]["when"]:
-                kinds[header.kind] = said
-    found = []
-    for kinds in newest.values():
-        if "simulation" in kinds:
-            said = kinds["simulation"]
-            digests = [[said["digest"], kinds["prediction"]["digest"] if "prediction" in kinds else ""]]
-            asked = {key: said[key] for key in ("experiment", "config", "root_seed", "seeds")}
-            found.append(asked | {"over": {}, "zipped": False, "digests": digests})
-    yield from sorted(found, key=lambda asked: (asked["experiment"], json.dumps(asked["config"])))
 
 
 def _stored(plan: Plan, asked: dict[str, Any], failed: Mapping[str, int]) -> Stored:
@@ -208,7 +181,7 @@ def _is_current(experiment: Experiment, plan: Plan, asked: dict[str, Any]) -> bo
     try:
         config = config_.build(experiment.Config, asked["config"])
         now = Request(experiment, config, plan.axes, plan.zipped, plan.seeds, plan.root_seed, plan.folder).plan()
-        return digests_of(identified(now)) == digests_of(plan)
+        return identified(now).versions == plan.versions
     except (UsageError, KeyError, TypeError, ValueError):  # the request is none any more
         return False
 

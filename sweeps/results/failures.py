@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..contract.config import hashed
-from ..contract.request import Plan
+from ..contract.request import Plan, Version
 from ..errors import UsageError
 from . import sealed, store
-from .stock import own_version
 
 
 class Failure(NamedTuple):
@@ -31,53 +30,45 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(line, "".join(traceback.format_exception(error)), error if isinstance(error, Exception) else None)
 
 
-def read_failures(path: Path) -> dict[str, tuple[str, Failure]]:
+def read_failures(path: Path, say: Callable[[str], None] | None = None) -> dict[str, tuple[str, Failure]]:
     """The cells that a file says have raised, by name, with the digest of what raised.
 
-    A file that has gone or is damaged names none: then they are tried again.
+    A file that has gone or is damaged names none: then they are tried again. With `say` a damaged one is set aside, and told.
     """
-    with contextlib.suppress(OSError, sealed.Damaged, KeyError, IndexError, TypeError, ValueError):
+    try:
         said = sealed.read_json(path)
         return {cell: (digest, Failure(*said["errors"][index])) for cell, (index, digest) in said["cells"].items()}
+    except sealed.Damaged as error:
+        with contextlib.suppress(UsageError):  # a folder that cannot be written
+            if say is not None:
+                say(f"{path} is damaged ({error}); kept as {store.set_aside(path, 'damaged')}, its cells are tried again")
+    except (OSError, KeyError, IndexError, TypeError, ValueError):
+        pass
     return {}
 
 
 def all_failures(home: Path, say: Callable[[str], None] | None = None) -> dict[str, tuple[str, Failure]]:
-    """All cells of an experiment that have raised, by name. With `say`, damaged files are set aside and told."""
+    """All cells of an experiment that have raised, by name; `say` as above."""
     found: dict[str, tuple[str, Failure]] = {}
     for path in sorted((home / "failed").glob("*.json")):
-        found |= read_failures(path)
-        if say is not None and (why := damage(path)):
-            with contextlib.suppress(UsageError):  # a folder that cannot be written
-                say(f"{path} is damaged ({why}); kept as {store.set_aside(path, 'damaged')}, its cells are tried again")
+        found |= read_failures(path, say)
     return found
-
-
-def damage(path: Path) -> str:
-    """Why a file of JSON cannot be trusted; "" if it can, or has gone."""
-    try:
-        sealed.read_json(path)
-    except OSError:
-        return ""
-    except sealed.Damaged as error:
-        return str(error)
-    return ""
 
 
 def recorded_failures(plan: Plan, say: Callable[[str], None] | None = None) -> dict[int, Failure]:
     """The cells of a plan that have raised under what they are now; what raised when it was traced is tried each time."""
     known = all_failures(plan.home, say)
     found = {index: failure_of(error) for index, error in plan.broken.items()}
-    for index, cell in enumerate(plan.cells) if known else ():
+    for index, (cell, version) in enumerate(zip(plan.cells, plan.versions, strict=True)) if known else ():
         digest, failure = known.get(cell.name, ("", None))
-        if failure is not None and digest and digest == digest_of(plan, index):
+        if failure is not None and digest and digest == failed_under(version):
             found[index] = failure
     return found
 
 
-def digest_of(plan: Plan, cell: int) -> str:
+def failed_under(version: Version) -> str:
     """What a failure of a cell belongs to: its simulation and its prediction as they are now; "" if it cannot be traced."""
-    return "" if plan.identities[cell] is None else " ".join(own_version(plan, cell))
+    return " ".join(version) if version.simulation else ""
 
 
 def record(path: Path, plan: Plan, failures: Mapping[int, Failure]) -> None:
@@ -86,7 +77,10 @@ def record(path: Path, plan: Plan, failures: Mapping[int, Failure]) -> None:
         path.unlink(missing_ok=True)
         return
     texts = list(dict.fromkeys(failure[:2] for failure in failures.values()))
-    cells = {plan.cells[cell].name: [texts.index(failure[:2]), digest_of(plan, cell)] for cell, failure in failures.items()}
+    cells = {
+        plan.cells[cell].name: [texts.index(failure[:2]), failed_under(plan.versions[cell])]
+        for cell, failure in failures.items()
+    }
     store.write_bytes(path, sealed.to_json({"errors": texts, "cells": cells}))
 
 

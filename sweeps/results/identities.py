@@ -16,7 +16,7 @@ from ..contract import sources
 from ..contract.config import hashed
 from ..contract.groups import Group, ended, gather
 from ..contract.precision import precision
-from ..contract.request import Plan
+from ..contract.request import Plan, Version
 from ..contract.tracing import Identity
 from ..errors import UsageError
 from . import sealed, store
@@ -31,7 +31,7 @@ def identified(plan: Plan, keep: bool = True) -> Plan:
     plan = plan._replace(sources=plan.experiment.sources())
     with precision(False):  # steps and labels may be computed by JAX
         groups, broken = gather(plan.experiment, plan.cells, keep)
-    found: list[Identity | None] = [None] * len(plan.cells)
+    found = [Version()] * len(plan.cells)
     kept = []
     for group in groups:
         try:
@@ -43,8 +43,8 @@ def identified(plan: Plan, keep: bool = True) -> Plan:
             continue
         kept.append(group)
         for cell in group.cells:
-            found[cell] = group.identity
-    return plan._replace(groups=kept, identities=found, broken=broken)
+            found[cell] = group.identity.version
+    return plan._replace(groups=kept, versions=found, broken=broken)
 
 
 def _identity(plan: Plan, group: Group, keep: bool) -> Identity:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..contract.request import Plan
+from ..contract.request import Plan, Version
 from ..errors import on_stderr
 from . import store
 from .conditions import mixed
 from .failures import recorded_failures
 from .merge import assemble
-from .stock import Stock, Version, own_version, table, take_stock
+from .stock import Stock, take_stock, there, versions_in
 
 if TYPE_CHECKING:
     import xarray
@@ -35,30 +35,31 @@ def load_plan(plan: Plan, say: Callable[[str], None] = on_stderr) -> xarray.Data
         plan = plan._replace(seeds=common)
         stock = take_stock(plan)
         shown = stock.versions(plan)
-        whole: list[bool] = [bool(row.all()) for row in stock.simulated]
-        lost = [index for index, version in enumerate(shown) if version is None and not whole[index]]
-        tree, damaged = assemble(plan, stock, shown, lost)
-        for message in damaged:
-            say(message)
-        if tree is not None and not damaged:
-            tell(tree, plan, stock, shown, say)
+        lost = [cell for cell, version in enumerate(shown) if version is None and not stock.simulated[cell].all()]
+        tree, _ = read_whole(plan, stock, shown, lost, say)
+        if tree is not None:
             return tree
     return None
 
 
+def read_whole(
+    plan: Plan, stock: Stock, shown: Sequence[Version | None], failed: Collection[int], say: Callable[[str], None]
+) -> tuple[xarray.DataTree | None, bool]:
+    """`assemble`, and what there is to say of the result."""
+    tree, whole = assemble(plan, stock, shown, failed, say)
+    if tree is not None:
+        _tell(tree, plan, stock, shown, say)
+    return tree, whole
+
+
 def _common_seeds(plan: Plan, files: Sequence[store.Header], failed: Collection[int]) -> list[int]:
     """Seeds that every cell has, failed cells aside: of the current code if there are any, else of one earlier version."""
-    names = [cell.name for cell in plan.cells]
     seeds = sorted({seed for file in files for seed in file.seeds})
-    own = [own_version(plan, cell).simulation for cell in range(len(names))]
-    rows = [index for index in range(len(names)) if index not in failed]
-    if not rows:
-        rows = list(range(len(names)))
-    found = _common(table(files, "simulation", names, seeds, own)[rows])
+    rows = [cell for cell in range(len(plan.cells)) if cell not in failed] or list(range(len(plan.cells)))
+    found = _common(there(files, plan.cells, seeds, plan.versions)[0, rows])
     for earlier in sorted({file.version for file in files}) if not found and not plan.experiment.plain else ():
-        mine = [file for file in files if file.version == earlier and file.kind == "simulation"]
-        digests = {name: file.digest for file in mine for name in file.cells}
-        found = _common(table(mine, "simulation", names, seeds, [digests.get(name, "") for name in names]))
+        mine = [file for file in files if file.version == earlier]
+        found = _common(there(mine, plan.cells, seeds, versions_in(mine, plan.cells))[0])
         if found:
             break
     return [seeds[column] for column in found]
@@ -68,11 +69,11 @@ def _common(have: np.ndarray) -> list[int]:
     return np.flatnonzero(have.all(axis=0)).tolist() if have.size else []
 
 
-def tell(tree: xarray.DataTree, plan: Plan, stock: Stock, shown: Sequence[Version | None], say: Callable[[str], None]) -> None:
+def _tell(tree: xarray.DataTree, plan: Plan, stock: Stock, shown: Sequence[Version | None], say: Callable[[str], None]) -> None:
     """Tell what was computed under different conditions, or by an earlier version of the code or of jax (noted as `stale`)."""
     if line := mixed(store.provenance(tree).get("origins", ())):
         say(f"{plan.experiment.name}: {line}")
-    if not any(version not in (None, own_version(plan, cell)) for cell, version in enumerate(shown)):
+    if all(version in (None, own) for version, own in zip(shown, plan.versions, strict=True)):
         return
     digests = {version.simulation for version in shown if version is not None}
     sources, jax = next(file.version for file in stock.files if file.digest in digests).split(" ")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contract.request import Plan
+from ..contract.request import Plan, Version
 from . import store
-from .stock import Stock, Version, meeting, own_version
+from .stock import Stock, meeting
 
 if TYPE_CHECKING:
     import xarray
@@ -19,16 +19,16 @@ POINT = "point"  # the axis of a grid whose fields are swept together
 
 
 def assemble(
-    plan: Plan, stock: Stock, shown: Sequence[Version | None], failed: Collection[int] = ()
-) -> tuple[xarray.DataTree | None, list[str]]:
-    """One result of all cells, or None and messages where a file turned out to be damaged (it is kept aside).
+    plan: Plan, stock: Stock, shown: Sequence[Version | None], failed: Collection[int], say: Callable[[str], None]
+) -> tuple[xarray.DataTree | None, bool]:
+    """One result of all cells, None if there is nothing; and whether no file has gone or was found damaged (then None too).
 
     `shown` says of each cell whose numbers to take; of None what there is under its own names, runs that are not there being
     NaN. The swept fields are axes; where cells have axes of unequal length (a grid over sizes), the short ones end in NaN.
     """
     place = {cell.name: index for index, cell in enumerate(plan.cells)}
-    wanted = [own_version(plan, cell) if version is None else version for cell, version in enumerate(shown)]
-    pieces, damaged, first, took, trained = [], [], None, [], {}
+    wanted = [version or own for version, own in zip(shown, plan.versions, strict=True)]
+    pieces, whole, first, took, trained = [], True, None, [], {}
     origins: dict[str, set[int]] = {}
     for file in stock.files:
         pairs = zip(*meeting(file.cells, place), strict=True)
@@ -37,7 +37,8 @@ def assemble(
             continue
         block, message = store.read(file.path)
         if block is None:
-            damaged.append(message or f"{file.path} has gone; looking again")
+            whole = False
+            say(message or f"{file.path} has gone; looking again")
             continue
         rows, at = [row for row, _ in kept], [index for _, index in kept]
         pieces.append((block, rows, at))
@@ -49,16 +50,14 @@ def assemble(
                 origins.setdefault(json.dumps(origin), set()).update(seeds)
             if first is None or at[0] < first[0]:
                 first = (at[0], said)
-    if damaged:
-        return None, damaged
-    if first is None:
-        return None, []
+    if first is None or not whole:
+        return None, whole
     seconds, memory = zip(*took, strict=True)
     said = {**first[1], "seconds": sum(seconds), "memory": max(memory), **({"trained": trained} if trained else {})}
     mine = {origin: sorted(seeds.intersection(plan.seeds)) for origin, seeds in origins.items()}
     said["origins"] = [json.loads(origin) | {"seeds": seeds} for origin, seeds in mine.items() if seeds]
     said.pop("kind")
-    return merged(plan, pieces, failed, said), []
+    return merged(plan, pieces, failed, said), True
 
 
 Piece = tuple[store.Block, list[int], list[int]]  # a block, rows of it, and the cells of the plan that these are

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..contract import config as config_
 from ..contract.config import hashed
-from ..contract.request import Plan
+from ..contract.request import Plan, Version
 from ..errors import UsageError
 from . import sealed, store
-from .stock import own_version
 
 if TYPE_CHECKING:
     import xarray
@@ -33,16 +32,15 @@ def manifest(plan: Plan) -> dict[str, Any]:
     }
 
 
-def digests_of(plan: Plan) -> list[list[str]]:
-    """[simulation, prediction] of each cell; one pair where all cells have the same."""
-    found = [list(own_version(plan, cell)) for cell in range(len(plan.cells))]
-    return found[:1] if all(one == found[0] for one in found) else found
+def digests_of(plan: Plan) -> list[Version]:
+    """The version of each cell; one where all cells have the same."""
+    return list(plan.versions[:1] if all(one == plan.versions[0] for one in plan.versions) else plan.versions)
 
 
-def digests_asked(asked: dict[str, Any], count: int) -> list[list[str]]:
-    """[simulation, prediction] of each of `count` cells of a request that was noted."""
-    digests = asked["digests"]
-    return digests * count if len(digests) == 1 else digests
+def versions_asked(asked: dict[str, Any], count: int) -> list[Version]:
+    """The version of each of `count` cells of a request that was noted."""
+    found = [Version(*pair) for pair in asked["digests"]]
+    return found * count if len(found) == 1 else found
 
 
 def manifest_path(plan: Plan) -> Path:

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from closedform.contract import Count, Fraction, NonNegative, Positive, Static, check
 from closedform.sweeps.contract import config as config_
-from closedform.sweeps.contract.request import make_plan
+from closedform.sweeps.contract.request import Request
 from closedform.sweeps.contract.tracing import Identity
 from closedform.sweeps.engine.plan import make_parts
 from closedform.sweeps.results import store
 from closedform.sweeps.results.merge import merged
+from closedform.sweeps.results.stock import Stock
 from closedform.theory.kernels import deep_kernels
 from zoo import decay
 from zoo.decay import Config as Decay
@@ -79,7 +80,8 @@ def test_parts_hold_every_run_once(num_cells, num_seeds, tasks, size):
     """Whatever the number of processes and the size of a result."""
     plan = made(num_cells, num_seeds)
     group = SimpleNamespace(cells=list(range(num_cells)), identity=Identity("one", "two"), result_bytes=lambda: size)
-    parts = make_parts(plan, [group], tasks)
+    nothing = np.zeros((num_cells, num_seeds), bool)
+    parts = make_parts(plan, [group], tasks, Stock([], nothing, nothing, []), np.ones(num_cells, bool))
     runs = [run for part in parts for run in itertools.product(part.cells, part.seeds)]
     assert sorted(runs) == list(itertools.product(range(num_cells), range(num_seeds)))
     assert len({part.name for part in parts}) == len({part.path for part in parts}) == len(parts)
@@ -108,12 +110,11 @@ def test_pieces_of_a_sweep_make_the_whole_in_any_cut_and_order(data):
 
 
 def made(num_cells, num_seeds):
-    from pathlib import Path
 
     from closedform.sweeps import find
 
     rates = np.linspace(0.1, 1.9, num_cells).tolist()
-    return make_plan(find(decay), Decay(), {"rate": rates}, False, num_seeds, 0, Path("nowhere"))
+    return Request(find(decay), Decay(), {"rate": rates}, seeds=num_seeds, results="nowhere").plan()
 
 
 vectors = st.lists(st.lists(st.floats(-3, 3), min_size=3, max_size=3), min_size=4, max_size=4)

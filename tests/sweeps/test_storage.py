@@ -15,7 +15,7 @@ import pytest
 
 from closedform import __main__ as command_line
 from closedform.sweeps import Settings, UsageError, load, run, sweep
-from closedform.sweeps.contract.tracing import Identity
+from closedform.sweeps.contract.request import Version
 from closedform.sweeps.engine import checkpoints
 from closedform.sweeps.results import catalogue, failures, locks, sealed, states, store
 from zoo import decay
@@ -404,9 +404,7 @@ def what_is_asked_and_what_failed(folder):
     asked |= {"seeds": list(range(50)), "root_seed": 0, "digests": [["ab" * 8, ""]], "tasks": 2, "schema": store.SCHEMA}
     store.write_bytes(folder / "zoo" / "decay" / "sweeps" / "one.json", sealed.to_json(asked))
     raised = {number: failures.Failure("ValueError: no", f"Traceback of {cell}") for number, cell in enumerate(CELLS)}
-    plan = SimpleNamespace(
-        cells=[SimpleNamespace(name=cell) for cell in CELLS], identities=[Identity("ab" * 8, "")] * len(CELLS)
-    )
+    plan = SimpleNamespace(cells=[SimpleNamespace(name=cell) for cell in CELLS], versions=[Version("ab" * 8)] * len(CELLS))
     failures.record(folder / "zoo" / "decay" / "failed" / "one.json", plan, raised)
     return folder
 

@@ -122,14 +122,15 @@ def test_values_of_every_kind_label_an_axis(quiet):
 
 def test_a_larger_grid_computes_only_what_is_new(quiet, monkeypatch):
     sweep(decay, over={"rate": (0.1, 0.3)}, seeds=3, **quiet[0])
-    taken, original = [], queue_module.Queue._away
+    taken, original = [], queue_module.Queue.take
 
-    def away(self, batch):
-        if batch.seeds is not None:
+    def take(self, *arguments):
+        batch = original(self, *arguments)
+        if batch is not None and batch.seeds is not None:
             taken.extend(zip(batch.cells.tolist(), batch.seeds.tolist(), strict=True))
-        return original(self, batch)
+        return batch
 
-    monkeypatch.setattr(queue_module.Queue, "_away", away)
+    monkeypatch.setattr(queue_module.Queue, "take", take)
     sweep(decay, over={"rate": (0.1, 0.2, 0.3)}, seeds=4, **quiet[0])
     assert sorted(taken) == [(0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (2, 3)]
     paths = [path.name.partition("-")[0] for path in quiet[0]["results"].glob("zoo/decay/??/*.nc")]
