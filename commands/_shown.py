@@ -130,7 +130,8 @@ def _draw(one: Computed, stem: Path) -> None:
     from ..figures import _generic
 
     try:
-        drawn = report.save_figure(one.experiment.name, one.result, stem, _generic.draw)
+        result = sweeps.with_theory(one.experiment, one.result)
+        drawn = report.save_figure(one.experiment.name, result, stem, _generic.draw)
     except UsageError:
         raise
     except Exception as error:  # a figure is made for the experiment's own sizes, and may fail at those of a user

@@ -89,6 +89,8 @@ def write_pages(app: Sphinx) -> None:
         if one.picture:
             wanted[GENERATED / "static" / "figures" / f"{name}.png"] = one.picture.png
             wanted[GENERATED / "static" / "thumbnails" / f"{name}.png"] = one.picture.thumbnail
+            if one.picture.film:
+                wanted[GENERATED / "static" / "figures" / f"{name}.gif"] = one.picture.film
     for paper in sorted({name.split("/")[0] for name in entries}):
         mine = [one for name, one in entries.items() if name.split("/")[0] == paper]
         wanted[HERE / "experiments" / paper / "index.md"] = paper_page(paper, mine).encode()
@@ -131,11 +133,12 @@ def experiment_page(one: Entry) -> str:
     """One experiment: claim, formula, figure, agreement, command, config, cost, code."""
     name, module = one.name, f"experiments/{one.name}"
     up = "../" * 2
+    film = f"{up}_static/figures/{name}.gif" if one.picture and one.picture.film else ""
     parts = [
         f"# {name}\n",
         raw(f'<p class="cf-lead">{html.escape(one.about.claim)} {pages.part("badge", one)}</p>'),
         one.about.body + "\n",
-        raw(pages.part("figure", one, f"{up}_static/figures/{name}.png")),
+        raw(pages.part("figure", one, f"{up}_static/figures/{name}.png", film)),
         "## Agreement\n",
         raw(pages.part("agreement", one)),
     ]

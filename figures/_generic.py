@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from ..sweeps import prediction, statistics
+from ..sweeps import allowance, prediction, statistics
 from ..sweeps.contract.experiment import ENGINE_FIELDS
 from ..sweeps.results.agreement import swept_axes, texts
 from ..sweeps.results.store import group
@@ -39,7 +40,7 @@ def draw(result: xarray.DataTree) -> Figure | None:
     drawn = [_panel(panel, result, field) for field, panel in zip(fields, axes.flat, strict=False)]
     for panel in axes.flat[len(fields) :]:
         panel.set_visible(False)
-    handles, common = _explained(result), all(labels == drawn[0] for labels in drawn)
+    handles, common = _explained(result, figure), all(labels == drawn[0] for labels in drawn)
     if common:
         handles = [_handle(result, index, label) for index, label in enumerate(drawn[0]) if label] + handles
     else:  # panels against different axes: each says what its colours are
@@ -109,8 +110,11 @@ def _panel(panel: Axes, result: xarray.DataTree, field: str) -> list[str]:
     x, curves = mean[axis].values if axis in mean.coords else np.arange(len(mean)), _curves(result, field)
     for index, (_, place) in enumerate(curves):
         at = (slice(None), *place)
-        if predicted is not None:  # a line is theory: without it nothing joins the points
-            _style.theory(panel, x, predicted[at], index)
+        if predicted is None:  # a line is theory: without it nothing joins the points
+            _style.measured(panel, x, (mean.values[at], error.values[at]), index)
+            continue
+        _style.theory(panel, x, predicted[at], index)
+        _style.band(panel, x, predicted[at], *allowance(result, field), index)
         _style.simulation(panel, x, (mean.values[at], error.values[at]), index)
     panel.set(xlabel=_words(axis), ylabel=_words(field))
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in panel.lines])
@@ -125,15 +129,20 @@ def _handle(result: xarray.DataTree, index: int, label: str) -> Line2D:
     return _proxy(label, _style.COLOURS[index], _style.MARKERS[index], "-" if "prediction" in result.children else "")
 
 
-def _explained(result: xarray.DataTree) -> list[Line2D]:
-    """What a line and a point are."""
+def _explained(result: xarray.DataTree, figure: Figure) -> list[Any]:
+    """What a line, a point and a band are."""
     seeds = result["simulation"].sizes["seed"]
     points = [_proxy(f"simulation, {seeds} seed{'s' if seeds > 1 else ''} ± SE", "0.35", "o", "")]
-    return [Line2D([], [], color="0.35", label="theory"), *points] if "prediction" in result.children else points
+    if "prediction" not in result.children:
+        return points
+    drawn = {artist.get_gid() for panel in figure.axes for artist in (*panel.lines, *panel.collections)}
+    allowed = [Patch(color="0.35", alpha=0.25, linewidth=0, label="allowed")] if _style.BAND in drawn else []
+    small = [_proxy("small: no verdict", "0.35", "o", "", 2.2)] if _style.UNJUDGED in drawn else []
+    return [Line2D([], [], color="0.35", label="theory"), *points, *allowed, *small]
 
 
-def _proxy(label: str, colour: str, marker: str, line: Literal["-", ""]) -> Line2D:
-    look = {"markersize": 3.2, "markeredgewidth": 0.6, "markerfacecolor": "white"}
+def _proxy(label: str, colour: str, marker: str, line: Literal["-", ""], size: float = 3.2) -> Line2D:
+    look = {"markersize": size, "markeredgewidth": 0.6, "markerfacecolor": "white"}
     return Line2D([], [], color=colour, marker=marker, linestyle=line, label=label, **look)
 
 

@@ -20,6 +20,7 @@ Three rooms, in the order in which a request goes through them:
                 labelled result), single (one file), conditions (whether all runs were computed alike), agreement (rows), report
                 (table, figure), tables (how wide), listing (of papers), catalogue
     api         run, sweep, load: what is stored is not computed again
+    curves      theory at more points than are simulated, for figures
     cluster     the same by several processes
     prune       what is stale or superseded
 """
@@ -27,9 +28,10 @@ Three rooms, in the order in which a request goes through them:
 from .api import load, predict, run, sweep
 from .cluster import Launcher, submit
 from .contract.experiment import Experiment, find, find_figure, names
+from .curves import with_theory
 from .engine.batches import Settings
 from .errors import UsageError
-from .results.agreement import Row, agrees, compare, prediction, statistics
+from .results.agreement import Row, agrees, allowance, compare, curve, prediction, statistics
 from .results.store import provenance
 
 __all__ = [
@@ -39,7 +41,9 @@ __all__ = [
     "Settings",
     "UsageError",
     "agrees",
+    "allowance",
     "compare",
+    "curve",
     "find",
     "find_figure",
     "load",
@@ -51,4 +55,5 @@ __all__ = [
     "statistics",
     "submit",
     "sweep",
+    "with_theory",
 ]

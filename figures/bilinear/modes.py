@@ -12,3 +12,6 @@ def draw(result, config):
     _panels.modes(right, result, time, config.spectrum)
     _style.legend(left, result["simulation"].sizes["seed"], "gradient flow")
     return figure
+
+
+animate = _panels.animated

@@ -15,7 +15,7 @@ def draw(result, config):
     for index, (network, width) in enumerate({"narrow": config.narrow, "wide": config.wide}.items()):
         for seed in range(seeds):
             above = simulated["curve"].sel(network=network).isel(seed=seed).values - optimum
-            left.plot(steps, np.maximum(above, 1e-12), color=_style.COLOURS[index], linewidth=0.6, alpha=0.7)
+            _style.path(left, steps, np.maximum(above, 1e-12), index)
         left.plot([], [], color=_style.COLOURS[index], label=f"width {width}")
         ends = np.sort(simulated["final"].sel(network=network).values)
         right.plot(np.arange(1, seeds + 1), ends, _style.MARKERS[index], color=_style.COLOURS[index], markersize=3.2)

@@ -15,8 +15,8 @@ def draw(result, config):
     rounds = simulated["round"].values[:last]
     figure, (left, right, last_panel) = _style.panels(columns=3)
     final = float(prediction(result, "objective"))
-    left.plot(rounds, objective[:last], "o-", color=_style.COLOURS[0], markersize=3, label="network of the convex program")
-    left.plot(rounds, bound[:last], "s-", color=_style.COLOURS[1], markersize=3, label="bound of the dual, by search")
+    left.plot(rounds, objective[:last], "o", color=_style.COLOURS[0], markersize=3, label="network of the convex program")
+    left.plot(rounds, bound[:last], "s", color=_style.COLOURS[1], markersize=3, label="bound of the dual, by search")
     left.plot([last], [final], "k_", label="best bound")
     left.set(xlabel="round", ylabel="objective / zero network's", xticks=rounds)
     left.set_title(f"n = {config.num_samples}, d = {config.dim}: gap {(objective[-1] - bound[-1]) / objective[-1]:.0e}")

@@ -29,8 +29,8 @@ def draw(result, config):
         _style.compare(
             right, layers, result, "layers", index, f"$\\eta$ = {_style.texts(config.step_sizes)[index]}", {"size": size}
         )
-        _style.theory(right, layers, continuous.sel(size=size), index, linestyle=":")
-    right.plot([], [], color="0.35", linestyle=":", label="as if continuous")
+        _style.rival(right, layers, continuous.sel(size=size), index)
+    _style.rival(right, [], [], label="as if continuous", color="0.35")
     right.set(xlabel="layer", ylabel="inner product", title=f"layers, $\\beta$ = {config.layer_beta:g}", ylim=(-0.05, 1.4))
     right.legend(loc="upper right", ncols=2)
     _style.legend(panels[0, 0], simulated.sizes["seed"], "exact", above=True, point="tokens", ncols=6)

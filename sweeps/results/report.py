@@ -7,7 +7,9 @@ import io
 import itertools
 import math
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -263,15 +265,13 @@ def stored_config(experiment: Experiment, result: xarray.DataTree) -> Any:
     return config.build(experiment.Config, provenance(result)["config"])
 
 
-_UNTIMED: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
-
-
 def save_figure(
     name: str, result: xarray.DataTree, stem: Path, otherwise: Callable[[xarray.DataTree], Figure | None] | None = None
 ) -> list[Path]:
     """Draw a result and write `<stem>.png` and `.pdf`, byte-identical for equal results.
 
-    What has no figure of its own is drawn by `otherwise`; where that gives none, or is none, there are no files.
+    Where the figure's module has `animate`, and the result frames enough, also `<stem>.gif`. What has no figure of its own is
+    drawn by `otherwise`; where that gives none, or is none, there are no files.
     """
     import matplotlib
 
@@ -280,23 +280,63 @@ def save_figure(
 
     draw, before = find_figure(name), plt.get_fignums()
     try:
-        if draw is not None:
-            figure = draw(result, stored_config(find(name), result))
-        else:
-            figure = otherwise(result) if otherwise else None
-        return [] if figure is None else [_written(figure, stem, kind) for kind in _UNTIMED]
+        settings = stored_config(find(name), result) if draw is not None else None
+        figure = draw(result, settings) if draw is not None else otherwise(result) if otherwise else None
+        if figure is None:
+            return []
+        paths = []
+        for kind, told in _UNTIMED.items():
+            save = partial(figure.savefig, format=kind, metadata=told)
+            paths.append(_written(stem.with_name(f"{stem.name}.{kind}"), save))
+        if moving := film(name, result, settings):
+            paths.append(_written(stem.with_name(f"{stem.name}.gif"), lambda path: path.write_bytes(moving)))
+        return paths
     finally:
         for number in set(plt.get_fignums()).difference(before):
             plt.close(number)
 
 
-def _written(figure: Figure, stem: Path, kind: str) -> Path:
-    path = stem.with_name(f"{stem.name}.{kind}")
+_UNTIMED: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
+
+
+def _written(path: Path, save: Callable[[Path], Any]) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, format=kind, metadata=_UNTIMED[kind])
+        save(temporary)
         os.replace(temporary, path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     return path
+
+
+_FEWEST, _MOST, _PER_SECOND, _PIXELS = 3, 40, 8, 110  # frames that move; frames a second; pixels an inch
+
+
+def film(name: str, result: xarray.DataTree, settings: Any) -> bytes:
+    """What `animate` of the figure's module shows of a result, as a GIF that runs for ever; b"" where nothing moves."""
+    animate = find_figure(name, "animate")
+    if animate is None:
+        return b""
+    import matplotlib.pyplot as plt
+    from matplotlib.animation import PillowWriter
+
+    figure, frames, show = animate(result, settings)
+    try:
+        if len(frames) < _FEWEST:
+            return b""
+        frames = [frames[place] for place in np.unique(np.linspace(0, len(frames) - 1, min(_MOST, len(frames))).astype(int))]
+        rate = max(1, min(_PER_SECOND, len(frames) // 4))
+        show(frames[-1])
+        figure.canvas.draw()
+        figure.set_layout_engine("none")  # the place of the axes is found once
+        with tempfile.TemporaryDirectory(prefix="closedform-") as folder:
+            path = Path(folder) / "film.gif"
+            writer = PillowWriter(fps=rate)
+            with writer.saving(figure, str(path), _PIXELS):
+                for frame in (*frames, *frames[-1:] * rate):  # the end stands for a second
+                    show(frame)
+                    writer.grab_frame()
+            return path.read_bytes()
+    finally:
+        plt.close(figure)

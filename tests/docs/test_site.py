@@ -19,8 +19,11 @@ import pytest
 
 from closedform import sweeps
 from closedform.__main__ import main
-from closedform.gallery import modules
+from closedform.gallery import modules, pages
+from closedform.gallery.entries import entry
 from closedform.sweeps import agrees, compare, find, names
+from closedform.sweeps.contract.config import as_dict
+from closedform.sweeps.results.catalogue import Stored
 
 ROOT = Path(__file__).parents[2]
 SHOWN = ("xor/phases", "voting_networks/discussion", "voting_networks/width")  # of each kind: dynamics, grid, one shot
@@ -342,6 +345,22 @@ def test_report_is_one_file_in_order(browser, report, width):
     assert page.locator("section figure img").count() >= 3
     shown = {one.get_attribute("id") for one in page.query_selector_all("section")}
     assert {one.get_attribute("href") for one in page.query_selector_all(".cf-card a")} == {f"#{name}" for name in shown}
+    page.close()
+
+
+def test_the_words_of_every_experiment_fit_a_narrow_report(browser, tmp_path):
+    """Claims, formulas, commands and configs, folded or not: only what scrolls by itself is wider than the page."""
+    shown = []
+    for experiment in map(find, names()):
+        over = {path: list(values) for path, values in experiment.grid.items()}
+        asked = {"config": as_dict(experiment.Config()), "over": over, "root_seed": 0, "seeds": [0], "zipped": False}
+        shown.append(entry(Stored(experiment, asked, None, {}, "current")))
+    path = tmp_path / "report.html"
+    path.write_text(pages.report(shown, "results"), encoding="utf-8")
+    page, complaints = visit(browser, path.as_uri(), WIDTHS[-1])
+    page.evaluate("() => document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert page.evaluate(OVERFLOW) <= 0
+    assert complaints == []
     page.close()
 
 
