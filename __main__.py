@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import math
 import os
-import re
 import shutil
 import signal
 import sys
@@ -15,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Any, Literal
 
 from . import console
-from .contract import annotations, describe, unwrapped
 
 with console.leaving_quietly():
     import tyro
+
+    from . import arguments
 
 _COMMANDS = """usage: closedform COMMAND ...
 
@@ -37,8 +36,8 @@ _COMMANDS = """usage: closedform COMMAND ...
   report [EXPERIMENT]         all stored results as one page to open or send: figures, agreement, configs, origin
   cite NAME ... [--plain]     BibTeX of the papers behind a paper, an experiment, a module, a result file or a results folder
 
-closedform COMMAND --help says more. PAPER is a paper (xor) or one of its experiments (xor/phases). EXPERIMENT is one
-experiment, a file of your own (my_paper.py), or a function of it (my_model.py:simulate); status and report take a paper too.
+closedform COMMAND --help says more. EXPERIMENT is an experiment (xor/phases), a file of your own (my_paper.py), or a function
+of it (my_model.py:simulate). PAPER is a paper (xor) or any of these; status and report take a paper too.
 Results are kept in ./results (--results FOLDER): running a command again computes only what is missing.
 Exit codes: 0 agrees, 1 disagrees, 2 wrong request, 3 failed cells, 4 stale, 70 internal error, 130 interrupted."""
 
@@ -107,9 +106,9 @@ class Reproduce(_Computed):
     """Run what is missing of a paper, draw every figure, print the agreement table."""
 
     paper: tyro.conf.Positional[str] = dataclasses.field(kw_only=True)
-    """A paper (xor) or one of its experiments (xor/phases)."""
+    """A paper (xor), one of its experiments (xor/phases), or a file of your own (my_paper.py, my_model.py:simulate)."""
     preset: str | None = None
-    """Named sizes that the experiments offer beside the default."""
+    """Named sizes that experiments offer beside the default; one that does not offer them is left out."""
 
 
 @dataclasses.dataclass
@@ -117,9 +116,9 @@ class Agree(_Stored):
     """Print the agreement table of what is stored; exit code 1 on a disagreement."""
 
     paper: tyro.conf.Positional[str] = dataclasses.field(kw_only=True)
-    """A paper (xor) or one of its experiments (xor/phases)."""
+    """A paper (xor), one of its experiments (xor/phases), or a file of your own (my_paper.py, my_model.py:simulate)."""
     preset: str | None = None
-    """Named sizes that the experiments offer beside the default."""
+    """Named sizes that experiments offer beside the default; one that does not offer them is left out."""
 
 
 @dataclasses.dataclass
@@ -127,7 +126,8 @@ class Cite:
     """Print BibTeX of the papers behind something, ready to append to a .bib file; the last entry is this package."""
 
     names: tyro.conf.Positional[list[str]] = dataclasses.field(default_factory=list)
-    """Papers (xor), experiments (xor/phases), modules (theory/feature_learning/xor), result files (*.nc), results folders."""
+    """Papers (xor), experiments (xor/phases), modules (theory/feature_learning/xor), result files (*.nc), results folders,
+    files of your own (my_model.py)."""
     plain: bool = False
     """One readable line for each: authors, title, where it appeared, year."""
 
@@ -167,10 +167,12 @@ def _command(words: list[str]) -> int:
         raise unknown("command", words[0], commands)
     with interruptible():
         if words[0] not in ("list", "status", "cite"):
-            from .sweeps.contract.precision import settle
+            from .sweeps.contract.precision import check_platforms, settle
 
             settle()
-        return commands[words[0]](words[1:])
+            check_platforms()
+        with console.drawing_to_files():
+            return commands[words[0]](words[1:])
 
 
 @contextlib.contextmanager
@@ -209,7 +211,7 @@ def _list(words: list[str]) -> int:
         paper: tyro.conf.Positional[str | None] = None
         """A paper (xor), or one of its experiments (xor/phases)."""
 
-    chosen = _parse(List, words, "list")
+    chosen = arguments.read(List, words, "list")
     _show(paper_table() if chosen.paper is None else experiment_table(chosen.paper))
     return 0
 
@@ -223,7 +225,7 @@ def _run(words: list[str]) -> int:
     from .sweeps.results.report import save_figure
     from .sweeps.results.stock import take_stock
 
-    found, chosen = _experiment(words, "run", _Executed)
+    found, chosen = arguments.experiment_and_options(words, "run", _Executed)
     if found is None:
         return chosen
     options: dict[str, Any] = {"results": chosen.results, "root_seed": chosen.root_seed}
@@ -238,8 +240,8 @@ def _run(words: list[str]) -> int:
         where = f"its traceback is kept in {_shown(plan.home / 'failed')}"
         raise EveryCellFailed(f"{found.name} failed: {line}; {where}", 1) from error
     stored = files(ask(asked))
-    figures = [] if found.grid or not stored else save_figure(found.name, result, stored[0].with_suffix(""))
-    return _verdict(compare(found, result), [*stored, *figures], _is_stale(result))
+    figures = [] if found.grid or not stored else [partial(save_figure, found.name, result, stored[0].with_suffix(""))]
+    return _verdict(compare(found, result), stored, figures, _is_stale(result))
 
 
 def _sweep(words: list[str]) -> int:
@@ -250,11 +252,12 @@ def _sweep(words: list[str]) -> int:
     from .sweeps.results.notes import write_whole
     from .sweeps.results.report import save_figure
 
-    found, chosen = _experiment(words, "sweep", _Swept)
+    found, chosen = arguments.experiment_and_options(words, "sweep", _Swept)
     if found is None:
         return chosen
+    _check_launcher(words, chosen.launcher)
     asked: dict[str, Any] = {
-        "over": _axes(chosen.over, found, chosen.config),
+        "over": arguments.axes(chosen.over, found, chosen.config, words),
         "zipped": chosen.zip,
         "seeds": chosen.seeds,
         "root_seed": chosen.root_seed,
@@ -277,7 +280,7 @@ def _sweep(words: list[str]) -> int:
         )
         how = {"refresh": chosen.refresh, "retry_failed": chosen.retry_failed, "settings": _settings(chosen)}
         config = found.as_given(chosen.config)
-        jobs = submit(words[0], config, launcher=launcher, predict=_beside(words[0], "predict"), **asked, **how)
+        jobs = submit(words[0], config, launcher=launcher, **asked, **how)
         if chosen.launcher == "slurm":
             number = jobs[0].job_id.partition("_")[0]
             print(f"submitted job {number}: {len(jobs)} processes; closedform status shows how far they are,")
@@ -292,10 +295,23 @@ def _sweep(words: list[str]) -> int:
     retry = chosen.retry_failed and chosen.launcher == "none"  # else the launched processes have done so
     result, failed = sweep_plan(plan, chosen.refresh, retry, _settings(chosen))
     path = write_whole(plan, result)
-    files = [] if path is None else [path]
+    figures = []
     if path is not None and found.grid and set(found.grid) == set(asked["over"]):
-        files += save_figure(found.name, result, path.with_suffix(""))
-    return _verdict(compare(found, result), files, _is_stale(result), len(failed))
+        figures.append(partial(save_figure, found.name, result, path.with_suffix("")))
+    return _verdict(compare(found, result), [] if path is None else [path], figures, _is_stale(result), len(failed))
+
+
+_OF_A_LAUNCHER = ("nodes", "time", "cpus", "gpus", "memory", "partition", "slurm")
+
+
+def _check_launcher(words: list[str], launcher: str) -> None:
+    """Refuse options that say how processes are launched where none are, and Slurm's where there is no Slurm."""
+    from .sweeps import UsageError
+
+    idle = {"none": _OF_A_LAUNCHER, "local": ("partition", "slurm")}.get(launcher, ())
+    if said := [name for name in arguments.flags(words) if name in idle]:
+        allowed = "--launcher local or slurm" if launcher == "none" else "--launcher slurm"
+        raise UsageError(f"{said[0]}: --{said[0]} is of processes that are launched; allowed: with {allowed}")
 
 
 def _predict(words: list[str]) -> int:
@@ -316,10 +332,12 @@ def _predict(words: list[str]) -> int:
         output: Path | None = None
         """Also write them as a netCDF file, with labelled axes."""
 
-    found, chosen = _experiment(words, "predict", Predict)
+    found, chosen = arguments.experiment_and_options(words, "predict", Predict)
     if found is None:
         return chosen
-    result = predict(found, chosen.config, over=_axes(chosen.over, found, chosen.config), zipped=chosen.zip)
+    if chosen.output is not None:
+        arguments.check_output(chosen.output)
+    result = predict(found, chosen.config, over=arguments.axes(chosen.over, found, chosen.config, words), zipped=chosen.zip)
     _show(prediction_table(result))
     if chosen.output is not None:
         write_tree(chosen.output, result)
@@ -341,7 +359,7 @@ def _status(words: list[str]) -> int:
         results: Path = Path("results")
         """Folder of the results."""
 
-    chosen = _parse(Status, words, "status")
+    chosen = arguments.read(Status, words, "status")
     shown, unread = False, []
     for one in sweeps_of(chosen.results, _kept_as(chosen.experiment), unread.append):
         shown = True
@@ -356,124 +374,6 @@ def _status(words: list[str]) -> int:
     return 0
 
 
-def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
-    """The experiment that was named and the options for it, `config` among them; or (None, exit code)."""
-    from .sweeps.contract.config import as_dict, leaves, parse, replace
-    from .sweeps.contract.names import kept_as, parts
-    from .sweeps.contract.request import resolve
-    from .sweeps.errors import EveryCellFailed, UsageError, unknown
-    from .sweeps.results.failures import failure_of
-
-    if not words or words[0].startswith("-"):
-        over = " --over FIELD=V1,V2,..." if command == "sweep" else ""
-        print(f"usage: closedform {command} EXPERIMENT{over} [--seeds N] [--preset NAME] [--config.FIELD VALUE ...]\n")
-        print(f"closedform list shows the experiments; closedform {command} EXPERIMENT --help shows its fields.")
-        return None, 0 if set(words) & {"-h", "--help"} else 2
-    try:
-        found, default = resolve(words[0], _beside(words[0], "config"), _beside(words[0], "predict"))
-    except UsageError:
-        raise
-    except (Exception, SystemExit) as error:  # a function is traced here, to see what it returns
-        if not parts(words[0])[1]:
-            raise
-        why = f"{failure_of(error).line}; {console.kept(error)}"
-        raise EveryCellFailed(f"{kept_as(words[0])} failed: {why}", 1) from error
-    spread = [part for word in words for part in (word.split("=", 1) if word.startswith("--preset=") else [word])]
-    preset = next((spread[i + 1] for i, word in enumerate(spread[:-1]) if word == "--preset"), None)
-    if default is None or preset is not None:
-        default = found.default_config(preset)
-    known = {leaf.path: leaf for leaf in leaves(default)}
-    words = _joined(words, known)
-    values = {}
-    for flag, text in zip(words, [*words[1:], ""], strict=True):
-        if flag.startswith("--config."):  # checked here first: tyro's messages are boxes, ours one line
-            path, _, inline = flag.removeprefix("--config.").partition("=")
-            path = path.replace("-", "_")
-            parent, dot, last = path.rpartition(".")
-            if path not in known and f"{parent}{dot}{last.removeprefix('no_')}" not in known:
-                raise unknown(f"field of {found.name}", path, known)
-            plain = unwrapped(known[path].annotation)[0] if path in known else None
-            if plain in (int, float) or get_origin(plain) is Literal:
-                values[path] = parse(path, inline or text, known[path].annotation)
-    replace(default, values)
-    comments = {}
-    if {"-h", "--help"} & set(words):
-        from .gallery.entries import meanings
-
-        comments = meanings(default)
-    shown = _with_ranges(default, "", comments)
-    options = dataclasses.make_dataclass(
-        command,
-        [
-            ("experiment", tyro.conf.Positional[str], dataclasses.field(kw_only=True)),
-            ("config", type(shown), dataclasses.field(default=shown)),
-        ],
-        bases=(kind,),
-    )
-    options.__doc__ = found.about().claim
-    chosen = _parse(options, words, f"{command} {found.name}")
-    chosen.config = replace(default, as_dict(chosen.config))
-    return found, chosen
-
-
-def _joined(words: list[str], known: dict[str, Any]) -> list[str]:
-    """The words with `--config.x -1e-3` as `--config.x=-1e-3`: else what begins with a minus would be taken for a flag."""
-    joined: list[str] = []
-    for word in words:
-        flag = joined[-1] if joined else ""
-        leaf = known.get(flag.removeprefix("--config.").replace("-", "_")) if flag.startswith("--config.") else None
-        if leaf is not None and get_origin(unwrapped(leaf.annotation)[0]) is not tuple and re.match(r"-[.\di]", word):
-            joined[-1] += f"={word}"
-        else:
-            joined.append(word)
-    return joined
-
-
-def _with_ranges(config: Any, prefix: str, comments: dict[str, str]) -> Any:
-    """The config as an object that tyro shows with its comments and ranges: "(a whole number of at least 1; default: 64)"."""
-    from .sweeps.contract.functions import record
-
-    kinds, values = {}, {}
-    for name, annotation in annotations(type(config)).items():
-        path, values[name] = prefix + name, getattr(config, name)
-        if dataclasses.is_dataclass(values[name]):
-            values[name] = _with_ranges(values[name], f"{path}.", comments)
-            kinds[name] = type(values[name])
-            continue
-        hint = partial("({}; default: {})".format, describe(annotation))
-        kinds[name] = Annotated[annotation, tyro.conf.arg(help=comments.get(path, ""), help_behavior_hint=hint)]
-    return record(type(config).__name__, kinds, values)()
-
-
-def _beside(text: str, what: str) -> Any:
-    """For a function in a file, file.py:simulate: the object that the file calls `config` or `predict`, or None."""
-    from .sweeps.contract.functions import from_file, parts
-
-    name, function = parts(text)
-    return getattr(from_file(name), what, None) if function else None
-
-
-def _axes(texts: list[str], found: Any, config: Any) -> dict[str, tuple]:
-    """The grid that `--over FIELD=V1,V2` spells; a value may be a list, [1, 2], and a text in quotes may hold a comma."""
-    from .sweeps import UsageError
-    from .sweeps.contract.config import leaves, parse, split, unquoted
-    from .sweeps.errors import unknown
-
-    known = {leaf.path: leaf for leaf in leaves(config)}
-    axes = {}
-    for text in texts:
-        path, equals, listed = text.partition("=")
-        path = path.strip().replace("-", "_")
-        if not equals or not listed:
-            raise UsageError(f"over: got {text!r}; allowed: FIELD=V1,V2,...")
-        if path not in known:
-            raise unknown(f"field of {found.name}", path, known)
-        if path in axes:
-            raise UsageError(f"over: {path} is given twice; allowed: one list of values a field")
-        axes[path] = tuple(parse(path, unquoted(word), known[path].annotation) for word in split(listed))
-    return axes
-
-
 def _settings(chosen: _Executed) -> Any:
     from .sweeps import Settings
 
@@ -483,38 +383,40 @@ def _settings(chosen: _Executed) -> Any:
 
 
 def _reproduce(words: list[str]) -> int:
-    from .sweeps import Settings, compare, find, names
+    from .sweeps import Settings, compare
     from .sweeps.api import ask, sweep_plan
     from .sweeps.contract.request import Request
     from .sweeps.results.report import save_figure
 
-    chosen = _parse(Reproduce, words, "reproduce")
-    rows, files, stale, lost = [], [], False, 0
-    for experiment in map(find, names(chosen.paper)):
-        config = experiment.default_config(_offered(experiment, chosen))
+    chosen = arguments.read(Reproduce, words, "reproduce")
+    rows, figures, stale, lost = [], [], False, 0
+    for experiment, config in _asked_for(chosen):
         asked = Request(experiment, config, experiment.grid, False, chosen.seeds, chosen.root_seed, chosen.results)
         result, failed = sweep_plan(ask(asked), chosen.refresh, False, Settings())
         lost += len(failed)
         stale |= _is_stale(result)
         rows += compare(experiment, result)
         stem = chosen.results / (experiment.name + (f"-{chosen.preset}" if chosen.preset else ""))
-        files += save_figure(experiment.name, result, stem)
-    return _verdict(rows, files, stale, lost)
+        figures.append(partial(save_figure, experiment.name, result, stem))
+    return _verdict(rows, [], figures, stale, lost)
 
 
 def _agree(words: list[str]) -> int:
-    from .sweeps import UsageError, compare, find, load, names
+    from .sweeps import UsageError, compare, load
     from .sweeps.api import ask, failures
+    from .sweeps.contract.names import is_file
     from .sweeps.contract.request import Request
     from .sweeps.errors import EveryCellFailed
     from .sweeps.results.stock import take_stock
 
-    chosen = _parse(Agree, words, "agree")
+    chosen = arguments.read(Agree, words, "agree")
     rows, stale = [], False
-    for experiment in map(find, names(chosen.paper)):
-        config = experiment.default_config(_offered(experiment, chosen))
-        result = load(experiment, config, over=experiment.grid, root_seed=chosen.root_seed, results=chosen.results)
-        if result is None:
+    for experiment, config in _asked_for(chosen):
+        if is_file(chosen.paper) and not experiment.grid and chosen.preset is None:
+            results = _own_results(experiment, chosen)
+        else:
+            results = [load(experiment, config, over=experiment.grid, root_seed=chosen.root_seed, results=chosen.results)]
+        if not results or results[0] is None:
             plan = ask(Request(experiment, config, experiment.grid, False, None, chosen.root_seed, chosen.results))
             failed = failures(plan, take_stock(plan))
             if len(failed) == len(plan.cells):
@@ -522,9 +424,52 @@ def _agree(words: list[str]) -> int:
             raise UsageError(
                 f"{experiment.name}: not (all) computed in {chosen.results}; first: closedform reproduce {chosen.paper}"
             )
-        stale |= _is_stale(result)
-        rows += compare(experiment, result)
-    return _verdict(rows, [], stale)
+        for result in results:
+            assert result is not None
+            stale |= _is_stale(result)
+            rows += compare(experiment, result)
+    return _verdict(rows, [], [], stale)
+
+
+def _asked_for(chosen: Reproduce | Agree) -> list[tuple[Any, Any]]:
+    """The experiments of a paper, or a file of the user's own, with configs; what lacks the preset is left out, and said."""
+    from .sweeps import find, names
+    from .sweeps.contract.names import is_file
+    from .sweeps.contract.request import resolve
+    from .sweeps.errors import on_stderr, unknown
+
+    found = [resolve(chosen.paper)] if is_file(chosen.paper) else [(find(name), None) for name in names(chosen.paper)]
+    preset = chosen.preset
+    if preset is not None and not any(preset in experiment.presets for experiment, _ in found):
+        offers = set().union(*(experiment.presets for experiment, _ in found))
+        raise unknown(f"preset of {chosen.paper}", preset, offers)
+    for experiment, _ in found:
+        if preset is not None and preset not in experiment.presets:
+            on_stderr(f"{experiment.name}: has no preset {preset!r}, left out")
+    offering = [one for one in found if preset is None or preset in one[0].presets]
+    return [(experiment, experiment.default_config(preset, config)) for experiment, config in offering]
+
+
+def _own_results(experiment: Any, chosen: Agree) -> list[Any]:
+    """Every stored result of the user's own code that is of a config as the code has it now."""
+    from .sweeps import UsageError, load
+    from .sweeps.contract.config import build
+    from .sweeps.errors import on_stderr
+    from .sweeps.results.catalogue import stored_results
+
+    found = []
+    for stored in stored_results(chosen.results, experiment.name):
+        asked = stored.asked
+        if stored.experiment.name != experiment.name or asked["root_seed"] != chosen.root_seed:
+            continue
+        try:
+            config = build(experiment.Config, asked["config"])
+        except (UsageError, KeyError, TypeError, ValueError):
+            on_stderr(f"{experiment.name}: a result at {asked['config']} is of another config than that of now, left out")
+            continue
+        how = {"over": asked["over"], "zipped": asked["zipped"], "root_seed": chosen.root_seed, "results": chosen.results}
+        found.append(load(experiment, config, **how))
+    return [result for result in found if result is not None]
 
 
 def _report(words: list[str]) -> int:
@@ -540,13 +485,14 @@ def _report(words: list[str]) -> int:
         """Write every stored result (claim, figure, agreement, config, origin) as one HTML page that needs no other file."""
 
         experiment: tyro.conf.Positional[str | None] = None
-        """An experiment or a paper; all if not given."""
+        """An experiment, a paper or a file of your own; all if not given."""
         results: Path = Path("results")
         """Folder of the results."""
         output: Path = Path("report.html")
         """The page."""
 
-    chosen = _parse(Report, words, "report")
+    chosen = arguments.read(Report, words, "report")
+    arguments.check_output(chosen.output)
     if not chosen.results.is_dir():
         raise UsageError(f"results: no folder {chosen.results}; first: closedform reproduce xor")
     entries, code = [], 0
@@ -578,7 +524,7 @@ def _cite(words: list[str]) -> int:
     from .gallery import bibliography
     from .sweeps import UsageError
 
-    chosen = _parse(Cite, words, "cite")
+    chosen = arguments.read(Cite, words, "cite")
     if not chosen.names:
         raise UsageError("cite: got no name; allowed: one or more papers, experiments, modules, result files, results folders")
 
@@ -594,19 +540,6 @@ def _cite(words: list[str]) -> int:
     return 0
 
 
-def _offered(experiment: Any, chosen: Reproduce | Agree) -> str | None:
-    """The chosen preset, where this experiment offers it; a preset that nobody offers is an error."""
-    from .sweeps import find, names
-    from .sweeps.errors import unknown
-
-    if chosen.preset is None or chosen.preset == "quick":
-        return chosen.preset
-    offers = {name: set(find(name).presets) - {"quick"} for name in names(chosen.paper)}
-    if chosen.preset not in set().union(*offers.values()):
-        raise unknown(f"preset of {chosen.paper}", chosen.preset, {"quick"}.union(*offers.values()))
-    return chosen.preset if chosen.preset in offers[experiment.name] else None
-
-
 def _is_stale(result: Any) -> bool:
     """Whether a result was computed by an earlier version of the code."""
     from .sweeps import provenance
@@ -614,9 +547,10 @@ def _is_stale(result: Any) -> bool:
     return bool(getattr(result, "attrs", None)) and bool(provenance(result).get("stale"))
 
 
-def _verdict(rows: list[Any], files: list[Path], stale: bool, failed: int = 0) -> int:
-    """Print the table and the files; the exit code that they come to."""
-    from .sweeps import agrees
+def _verdict(rows: list[Any], files: list[Path], figures: list[Callable[[], list[Path]]], stale: bool, failed: int = 0) -> int:
+    """Print the table and the files, then draw the figures; the exit code that they come to."""
+    from .sweeps import UsageError, agrees
+    from .sweeps.errors import on_stderr
     from .sweeps.results.agreement import FAILED
     from .sweeps.results.report import agreement_table, diverged_lines, worst_first
 
@@ -627,6 +561,15 @@ def _verdict(rows: list[Any], files: list[Path], stale: bool, failed: int = 0) -
         print(f"{agreeing} of {len(rows)} rows agree; shown are the {len(shown)} that are worst relative to their allowance")
     for line in [*diverged_lines(rows), *map(_shown, files)]:
         print(line)
+    sys.stdout.flush()
+    for draw in figures:
+        try:
+            for path in draw():
+                print(_shown(path))
+        except UsageError:
+            raise
+        except Exception as error:  # what was computed is stored, and the table says it
+            on_stderr(f"closedform: a figure cannot be drawn: {type(error).__name__}: {error}; {console.kept(error)}")
     codes = {
         console.FAILED: failed > 0 or any(row.verdict == FAILED for row in rows),
         console.DISAGREES: not agrees(rows),
@@ -640,23 +583,6 @@ def _shown(path: Path) -> str:
     from .sweeps.errors import plain
 
     return plain(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
-
-
-def _parse(kind: type, words: list[str], command: str) -> Any:
-    """`tyro.cli`, with its boxed errors folded into one line."""
-    from .sweeps import UsageError
-
-    box = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(box):
-            return tyro.cli(kind, args=words, prog=f"closedform {command}")
-    except SystemExit as end:
-        if not end.code:
-            raise console.HelpShown from None
-        inside = [re.sub(r"[│╭╮╰╯]", "", line).strip() for line in box.getvalue().split("\n")]
-        inside = inside[1:] if inside and "─" in inside[0] else inside
-        message = " ".join(line for line in inside[: next((i for i, line in enumerate(inside) if "──" in line), None)] if line)
-        raise UsageError(f"{message} (closedform {command} --help)") from None
 
 
 def _show(table: Any) -> None:

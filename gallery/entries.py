@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..sweeps import Row, agrees, compare, find_figure, provenance
 from ..sweeps.contract import config
 from ..sweeps.contract.experiment import About
-from ..sweeps.engine.memory import text as bytes_text
+from ..sweeps.memory import text as bytes_text
 from ..sweeps.results.agreement import texts
 from ..sweeps.results.catalogue import Stored
 from ..sweeps.results.report import diverged_lines, stored_config, worst_first
