@@ -105,29 +105,26 @@ def _values(words: list[str], known: dict[str, Any], name: str) -> dict[str, Any
 
 
 def _joined(words: list[str], known: dict[str, Any]) -> list[str]:
-    """The words as tyro reads them: `--config.x -1e-3` as `--config.x=-1e-3`, and `--config.sizes=[1,2]` as `--config.sizes 1 2`.
+    """The words as tyro reads them: `--config.x -1` as `--config.x=-1`, `--config.sizes=[1,2]` as `--config.sizes 1 2`.
 
     Else what begins with a minus would be taken for a flag, and a list for one word.
     """
     joined: list[str] = []
-    several = False  # a flag before takes several values
+    leaf, several = None, False  # what the flag before is of, and whether it takes several values
     for word in words:
         if word.startswith("--config."):
             path, equals, inline = word.removeprefix("--config.").partition("=")
             leaf = known.get(path.replace("-", "_"))
             several = leaf is not None and get_origin(unwrapped(leaf.annotation)[0]) is tuple
             joined += [f"--config.{path}", *_entries(inline)] if several and equals else [word]
+            leaf = None if equals else leaf
         elif several and word[:1] + word[-1:] in ("[]", "()"):
             joined += _entries(word)
-        elif (
-            joined
-            and joined[-1].removeprefix("--config.").replace("-", "_") in known
-            and re.match(r"-[.\di]", word)
-            and not several
-        ):
+        elif leaf is not None and not several and re.match(r"-[.\di]", word):
             joined[-1] += f"={word}"
+            leaf = None
         else:
-            several = several and not _FLAG.match(word)
+            leaf, several = None, several and not _FLAG.match(word)
             joined.append(word)
     return joined
 

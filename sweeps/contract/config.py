@@ -87,6 +87,7 @@ def replace(config: Any, values: Mapping[str, Any]) -> Any:
     """
     known = {leaf.path: leaf for leaf in leaves(config)}
     nested: dict[str, Any] = {}
+    given: dict[str, str] = {}
     for path, value in values.items():
         if path not in known:
             raise unknown("field", path, known)
@@ -95,13 +96,15 @@ def replace(config: Any, values: Mapping[str, Any]) -> Any:
         for parent in parents:
             branch = branch.setdefault(parent, {})
         branch[name] = checked(path, value, known[path].annotation)
+        given[path] = shown(branch[name])
     try:
         return _rebuild(config, nested)
     except UsageError as error:  # what couples fields may name another one
-        if any(path.split(".")[-1] in str(error) for path in values):
+        said = str(error)
+        if any(path.split(".")[-1] in said and value in said for path, value in given.items()):
             raise
-        given = ", ".join(f"{path} = {shown(value)}" for path, value in values.items())
-        raise UsageError(f"{given}: {str(error).removeprefix('config: ')}") from error
+        changed = ", ".join(f"{path}: got {value}" for path, value in given.items())
+        raise UsageError(f"{changed}; allowed: what fits the other fields ({said.removeprefix('config: ')})") from error
 
 
 def _rebuild(config: Any, nested: Mapping[str, Any], prefix: str = "") -> Any:

@@ -153,9 +153,7 @@ def explained(name: str, config: Any, attempt: Callable[[Mapping[str, float]], A
         said = " ".join(str(error).split("\n")[0].split()).rstrip(".")
         floats, plain = config_.traced_values(config), raised({})
         blamed = [path for path in floats if raised({path: floats[path]}) not in ("", plain)]
-        if blamed and (
-            not plain or isinstance(error, TypeError)
-        ):  # jax.errors are TypeErrors; a shape needs a whole number too
+        if blamed and (not plain or isinstance(error, TypeError | IndexError)):  # as for a shape, which is a whole number too
             raise UsageError(
                 f"{name}: {', '.join(blamed)} {'is' if len(blamed) == 1 else 'are'} traced, but {_USED}; allowed: "
                 f"jax.numpy.where and the like, or declare it static: {blamed[0]}: Annotated[float, Static] in a dataclass, "
