@@ -7,7 +7,8 @@ result = sweep(simulate, {"learning_rate": 0.1}, over={"learning_rate": (0.1, 0.
 
 Three rooms, in the order in which a request goes through them:
 
-    contract/   what is asked: experiment (a module, read), config (its values), functions (any function as an experiment) with given (its config) and returned (its result),
+    contract/   what is asked: experiment (a module, read), config (its values), functions (any function as an experiment) with
+                given (its config) and returned (its result),
                 request (cells and seeds), names, tracing and digest (the traced programs, and what they are named by),
                 groups (cells that share them), sources (where a digest can be looked up), precision
     engine/     how it is computed: plan (parts that share a file), queue (hands out their runs) with part (one of them) and
