@@ -33,9 +33,9 @@ _USAGE = """usage: closedform COMMAND ...
                        they are removed
 
 closedform COMMAND --help says more; closedform --version what is installed.
-PAPER is a paper (xor) or one of its experiments (xor/phases). EXPERIMENT is
-one experiment, a file of your own (my_paper.py) or a function of it
-(my_model.py:simulate); status, report and prune take a paper too.
+EXPERIMENT is an experiment (xor/phases), a file of your own (my_paper.py) or a
+function of it (my_model.py:simulate). PAPER is a paper (xor) or any of these;
+status, report and prune take a paper too.
 
 Results are kept in ./results (--results FOLDER): running a command again
 computes only what is missing. Exit codes: 0 agrees, 1 disagrees, 2 wrong
@@ -69,10 +69,12 @@ def _command(words: list[str]) -> int:
         command = commands.find(words[0])
     with interruptible():
         if words[0] not in ("list", "status", "cite"):
-            from .sweeps.contract.precision import settle
+            from .sweeps.contract.precision import check_platforms, settle
 
             settle()
-        return command(words[1:])
+            check_platforms()
+        with console.drawing_to_files():
+            return command(words[1:])
 
 
 def _version() -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
 from ..sweeps import Settings, UsageError
 from ..sweeps.contract.experiment import Experiment, find, names
-from ..sweeps.errors import unknown
+from ..sweeps.contract.names import is_file
+from ..sweeps.contract.request import resolve
+from ..sweeps.errors import on_stderr, unknown
 
 
 @dataclasses.dataclass
@@ -83,9 +85,9 @@ class OfPaper:
     """What is asked of a paper."""
 
     paper: tyro.conf.Positional[str] = dataclasses.field(kw_only=True)
-    """A paper (xor) or one of its experiments (xor/phases)."""
+    """A paper (xor), one of its experiments (xor/phases), or a file of your own (my_paper.py, my_model.py:simulate)."""
     preset: str | None = None
-    """Named sizes that the experiments offer beside the default."""
+    """Named sizes that experiments offer beside the default; one that does not offer them is left out."""
 
 
 _SEEDS = "allowed: how many (--seeds 16), a range (--seeds 5-10), or a list of both (--seeds 0,3,5-10)"
@@ -115,11 +117,15 @@ def silent(message: str) -> None:
     """Where notes go with --quiet."""
 
 
-def offered(experiment: Experiment, chosen: OfPaper) -> str | None:
-    """The chosen preset, where this experiment offers it; a preset that nobody offers is an error."""
-    if chosen.preset is None or chosen.preset == "quick":
-        return chosen.preset
-    offers = {name: set(find(name).presets) - {"quick"} for name in names(chosen.paper)}
-    if chosen.preset not in set().union(*offers.values()):
-        raise unknown(f"preset of {chosen.paper}", chosen.preset, {"quick"}.union(*offers.values()))
-    return chosen.preset if chosen.preset in offers[experiment.name] else None
+def asked_for(chosen: OfPaper) -> list[tuple[Experiment, Any]]:
+    """The experiments of a paper, or a file of the user's own, with configs; what lacks the preset is left out, and said."""
+    found = [resolve(chosen.paper)] if is_file(chosen.paper) else [(find(name), None) for name in names(chosen.paper)]
+    preset = chosen.preset
+    if preset is not None and not any(preset in experiment.presets for experiment, _ in found):
+        offers = set().union(*(experiment.presets for experiment, _ in found))
+        raise unknown(f"preset of {chosen.paper}", preset, offers)
+    for experiment, _ in found:
+        if preset is not None and preset not in experiment.presets:
+            on_stderr(f"{experiment.name}: has no preset {preset!r}, left out")
+    offering = [one for one in found if preset is None or preset in one[0].presets]
+    return [(experiment, experiment.default_config(preset, config)) for experiment, config in offering]

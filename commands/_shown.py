@@ -135,6 +135,7 @@ def _draw(one: Computed, stem: Path) -> None:
     except UsageError:
         raise
     except Exception as error:  # a figure is made for the experiment's own sizes, and may fail at those of a user
-        on_stderr(f"closedform: {one.experiment.name} cannot be drawn: {type(error).__name__}: {str(error).split(chr(10))[0]}")
+        why = " ".join(str(error).split("\n")[0].split())
+        on_stderr(f"closedform: {one.experiment.name} cannot be drawn: {type(error).__name__}: {why}; {console.kept(error)}")
         return
     _print([shown(path) for path in drawn])

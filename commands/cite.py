@@ -17,7 +17,8 @@ class Cite:
     """Print BibTeX of the papers behind something, ready to append to a .bib file; the last entry is this package."""
 
     names: tyro.conf.Positional[list[str]] = dataclasses.field(default_factory=list)
-    """Papers (xor), experiments (xor/phases), modules (theory/feature_learning/xor), result files (*.nc), results folders."""
+    """Papers (xor), experiments (xor/phases), modules (theory/feature_learning/xor), result files (*.nc), results folders,
+    files of your own (my_model.py)."""
     plain: bool = False
     """One readable line for each: authors, title, where it appeared, year."""
 

@@ -34,7 +34,10 @@ def run(words: list[str]) -> int:
     found, chosen = arguments.experiment_and_options(words, "predict", Predict)
     if found is None:
         return chosen
-    result = predict(found, chosen.config, over=arguments.axes(chosen.over, found, chosen.config), zipped=chosen.zip)
+    if chosen.output is not None:
+        arguments.check_output(chosen.output)
+    over = arguments.axes(chosen.over, found, chosen.config, words)
+    result = predict(found, chosen.config, over=over, zipped=chosen.zip)
     show(prediction_table(result, None if chosen.all else ROWS_SHOWN))
     if chosen.output is not None:
         write_tree(chosen.output, result)

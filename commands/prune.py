@@ -8,10 +8,9 @@ from pathlib import Path
 import tyro
 
 from .. import arguments, console
-from ..sweeps import UsageError
-from ..sweeps.contract.names import kept_as, parts
+from ..sweeps import UsageError, memory
+from ..sweeps.contract.names import is_file, kept_as
 from ..sweeps.contract.request import resolve
-from ..sweeps.engine import memory
 from ..sweeps.errors import on_stderr
 from ..sweeps.prune import Prunable, prunable, remove
 from ..sweeps.results.tables import Table
@@ -37,8 +36,8 @@ def run(words: list[str]) -> int:
     if not chosen.results.is_dir():
         raise UsageError(f"results: no folder {chosen.results}")
     typed, own = chosen.experiment, None
-    if typed is not None and parts(typed)[0].endswith(".py"):
-        own, _ = resolve(typed, arguments.beside(typed, "config"), arguments.beside(typed, "predict"))
+    if typed is not None and is_file(typed):
+        own, _ = resolve(typed)
     found = prunable(chosen.results, None if typed is None else kept_as(typed), own)
     largest = sorted(found.items, key=lambda item: (-item.size, item.path))
     table, listed = Table(">size", "why", "file"), largest if chosen.all else largest[:ROWS_SHOWN]

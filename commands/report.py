@@ -23,7 +23,7 @@ class Report:
     """Write every stored result (claim, figure, agreement, config, origin) as one HTML page that needs no other file."""
 
     experiment: tyro.conf.Positional[str | None] = None
-    """An experiment or a paper; all if not given."""
+    """An experiment, a paper or a file of your own; all if not given."""
     results: Path = Path("results")
     """Folder of the results."""
     output: Path = Path("report.html")
@@ -32,6 +32,7 @@ class Report:
 
 def run(words: list[str]) -> int:
     chosen = arguments.read(Report, words, "report")
+    arguments.check_output(chosen.output)
     if not chosen.results.is_dir():
         raise UsageError(f"results: no folder {chosen.results}; first: closedform reproduce xor")
     entries, code = [], 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from .. import arguments
-from ..sweeps import Settings, find, names
+from ..sweeps import Settings
 from ..sweeps.api import ask, failure_lines, sweep_plan
 from ..sweeps.contract.request import Request
 from ..sweeps.errors import on_stderr
 from ._options import Computed as Options
-from ._options import OfPaper, offered, seeds_of, silent
+from ._options import OfPaper, asked_for, seeds_of, silent
 from ._shown import Computed, verdict
 
 
@@ -22,8 +22,7 @@ class Reproduce(OfPaper, Options):
 def run(words: list[str]) -> int:
     chosen, done = arguments.read(Reproduce, words, "reproduce"), []
     seeds, say = seeds_of(chosen.seeds), silent if chosen.quiet else on_stderr
-    for experiment in map(find, names(chosen.paper)):
-        config = experiment.default_config(offered(experiment, chosen))
+    for experiment, config in asked_for(chosen):
         plan = ask(Request(experiment, config, experiment.grid, False, seeds, chosen.root_seed, chosen.results))
         result, failed = sweep_plan(plan, chosen.refresh, False, Settings(), not chosen.quiet, say)
         if chosen.quiet:

@@ -20,8 +20,9 @@ def run(words: list[str]) -> int:
     found, chosen = arguments.experiment_and_options(words, "sweep", Swept)
     if found is None:
         return chosen
+    _check_launcher(words, chosen.launcher)
     asked: dict[str, Any] = {
-        "over": arguments.axes(chosen.over, found, chosen.config),
+        "over": arguments.axes(chosen.over, found, chosen.config, words),
         "zipped": chosen.zip,
         "seeds": seeds_of(chosen.seeds),
         "root_seed": chosen.root_seed,
@@ -30,8 +31,7 @@ def run(words: list[str]) -> int:
     plan = ask(Request(found, chosen.config, **asked))
     if chosen.launcher != "none":
         how = {"refresh": chosen.refresh, "retry_failed": chosen.retry_failed, "settings": chosen.settings()}
-        config, predict = found.as_given(chosen.config), arguments.beside(words[0], "predict")
-        jobs = submit(words[0], config, launcher=_launcher(chosen), predict=predict, **asked, **how)
+        jobs = submit(words[0], found.as_given(chosen.config), launcher=_launcher(chosen), **asked, **how)
         if chosen.launcher == "slurm":
             number = jobs[0].job_id.partition("_")[0]
             print(f"submitted job {number}: {len(jobs)} processes; closedform status shows how far they are,")
@@ -70,3 +70,14 @@ def _launcher(chosen: Swept) -> Launcher:
         chosen.partition,
         {name: value for name, _, value in pairs},
     )
+
+
+_OF_A_LAUNCHER = ("nodes", "time", "cpus", "gpus", "memory", "partition", "slurm")
+
+
+def _check_launcher(words: list[str], launcher: str) -> None:
+    """Refuse options that say how processes are launched where none are, and Slurm's where there is no Slurm."""
+    idle = {"none": _OF_A_LAUNCHER, "local": ("partition", "slurm")}.get(launcher, ())
+    if said := [name for name in arguments.flags(words) if name in idle]:
+        allowed = "--launcher local or slurm" if launcher == "none" else "--launcher slurm"
+        raise UsageError(f"{said[0]}: --{said[0]} is of processes that are launched; allowed: with {allowed}")

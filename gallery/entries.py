@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..sweeps import Row, agrees, compare, find_figure, provenance, with_theory
 from ..sweeps.contract import config
 from ..sweeps.contract.experiment import About
-from ..sweeps.engine.memory import text as bytes_text
+from ..sweeps.memory import text as bytes_text
 from ..sweeps.results.agreement import texts
 from ..sweeps.results.catalogue import Stored
 from ..sweeps.results.report import agreement_line, diverged_lines, film, stored_config, worst_first

@@ -72,8 +72,8 @@ def test_what_list_reads_without_importing_is_what_the_module_has():
         ("run xor/phases --preset huge", "unknown preset of xor/phases 'huge'; known: quick"),
         ("reproduce xor --preset huge", "unknown preset of xor 'huge'"),
         ("run xor/phases --seeds 0", "seeds: got 0; allowed"),
-        ("run xor/phases --seeds some", "--seeds"),
-        ("run xor/phases --sedes 3", "--sedes"),
+        ("run xor/phases --seeds some", "seeds: got 'some'; allowed: a whole number or nothing"),
+        ("run xor/phases --sedes 3", "unknown option of closedform run xor/phases '--sedes'; nearest: --seeds"),
         ("run xor/phases --root-seed -3", "root_seed: got -3; allowed: 0 to 2**32 - 1"),
         ("run xor/phases --results /dev/null/x", "cannot be written"),
         ("sweep xor/phases --over learning_rate", "over: got 'learning_rate'; allowed: FIELD=V1,V2,..."),
@@ -83,10 +83,42 @@ def test_what_list_reads_without_importing_is_what_the_module_has():
         ("sweep xor/phases --over model.dim=16,16", "model.dim: got (16, 16); allowed: one or more distinct values"),
         ("sweep xor/phases --over model.dim=16 --over model.dim=32", "over: model.dim is given twice"),
         ("sweep xor/phases --zip --over model.dim=16,32 --over batch_size=8", "one length; got model.dim: 2, batch_size: 1"),
-        ("sweep xor/phases --launcher pbs", "--launcher"),
+        ("sweep xor/phases --launcher pbs", "launcher: got 'pbs'; allowed: 'none' or 'local' or 'slurm'"),
         ("sweep xor/phases --launcher slurm --slurm account", "slurm: got 'account'; allowed: NAME=VALUE"),
         ("sweep xor/phases --threads 0", "threads: got 0; allowed: a whole number from 1 on"),
         ("sweep nothing.py", "allowed: the path of a Python file"),
+        ("run XOR/PHASES", "unknown experiment 'XOR/PHASES'; nearest: xor/phases"),
+        ("reproduce XOR", "unknown paper or experiment 'XOR'; nearest: xor"),
+        ("run xor", "got 'xor', a paper; allowed: one of its experiments: xor/layers, xor/margins"),
+        ("run xor/phases --config.LEARNING-RATE 1", "unknown field of xor/phases 'LEARNING_RATE'; nearest: learning_rate"),
+        ("run xor/phases --config.width 8", "unknown field of xor/phases 'width'; nearest: model.width"),
+        ("run xor/phases --seeds 99999999999", "seeds: got 99999999999, which take at least 10 TB of memory in 1 cell; "),
+        ("run xor/phases --seeds 2 --seeds=3", "seeds: --seeds is given twice; allowed: once"),
+        ("run xor/phases --config.learning-rate 1 --config.learning_rate=1", "--config.learning-rate is given twice"),
+        (
+            "sweep xor/phases --over learning_rate=1,2 --config.learning-rate 3",
+            "learning_rate: is set by --config.learning_rate and",
+        ),
+        (
+            "sweep xor/phases --over learning_rate=1,2 --nodes 3",
+            "nodes: --nodes is of processes that are launched; allowed: with",
+        ),
+        ("sweep xor/phases --launcher local --slurm a=b", "slurm: --slurm is of processes that are launched; allowed: with"),
+        ("sweep xor/phases --over learning_rate=1 --launcher local --gpus -1", "gpus: got -1; allowed: a number of at least 0"),
+        ("run xor/phases --threads many", "threads: got 'many'; allowed: a whole number or nothing"),
+        ("run xor/phases extra", "Unrecognized options: extra"),
+        ("run bilinear/masks --config.strengths nosuch", "strengths: got ('nosuch',); allowed: a list of at least 1"),
+        (
+            "run bilinear/masks --config.strengths 0.1 0.1",
+            "strengths: got (0.1, 0.1); allowed: a list of at least 1, each entry",
+        ),
+        (
+            "run bilinear/masks --config.residual nosuch",
+            "residual: got 'nosuch'; allowed: --config.residual or --config.no-residual",
+        ),
+        ("run bilinear/masks --config.data nosuch", "data must be one of digits_8x8, mnist_5k, or a folder"),
+        ("report --output .", "output: got '.', a folder; allowed: the name of a file, such as report.html"),
+        ("predict xor/phases --output .", "output: got '.', a folder"),
     ],
 )
 def test_a_mistake_gives_one_line_and_exit_code_2(text, says, capsys, monkeypatch):
@@ -454,3 +486,67 @@ def test_predict_is_theory_alone_over_a_grid_and_stores_nothing(capsys, tmp_path
     assert not (tmp_path / "results").exists()
     assert closedform("predict xor/phases") == 2
     assert "depends on the draw" in capsys.readouterr().err
+
+
+def test_a_list_is_typed_as_words_or_as_python_writes_it():
+    from closedform import arguments
+    from closedform.sweeps.contract.config import leaves
+
+    known = {leaf.path: leaf for leaf in leaves(sweeps.find("bilinear/masks").Config())}
+    typed = ["--config.strengths=[1,2]", "--config.strengths", "(1, 2)", "--config.noise-std", "-.5", "--zip"]
+    told = ["--config.strengths", "1", "2", "--config.strengths", "1", "2", "--config.noise-std=-.5", "--zip"]
+    assert arguments._joined(typed, known) == told
+
+
+def test_an_experiment_without_the_preset_is_left_out_and_said(capsys, monkeypatch):
+    """It was drawn from the default config, under the name of the preset."""
+    with_it, without = sweeps.find("xor/phases"), sweeps.find("xor/margins")
+    with_it = with_it._replace(presets={**with_it.presets, "small": with_it.presets["quick"]})
+    monkeypatch.setattr(sweeps, "names", lambda paper=None: ["xor/phases", "xor/margins"])
+    monkeypatch.setattr(sweeps, "find", {"xor/phases": with_it, "xor/margins": without}.get)
+    chosen = command_line.Reproduce(paper="xor", preset="small")
+    ((found, config),) = command_line._asked_for(chosen)
+    assert (found.name, config) == ("xor/phases", with_it.default_config("quick"))
+    assert capsys.readouterr().err == "xor/margins: has no preset 'small', left out\n"
+
+
+def test_a_figure_that_cannot_be_drawn_is_one_line_below_the_table(capsys, monkeypatch):
+    drawn = []
+
+    def draw(text):
+        drawn.append(capsys.readouterr().out)
+        raise ValueError(text)
+
+    code = command_line._verdict([], [], [lambda: draw("no\nway"), lambda: draw("nor here")], stale=False)
+    said = capsys.readouterr().err
+    assert code == 0
+    assert "verdict" in drawn[0]
+    assert len(drawn) == 2
+    assert "a figure cannot be drawn: ValueError: nor here; its traceback is kept in" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("before", [None, "module://nosuch.backend", "nosuch"])
+def test_commands_draw_whatever_backend_the_environment_wants(before, monkeypatch):
+    from closedform import console
+
+    monkeypatch.delenv("MPLBACKEND")
+    if before is not None:
+        monkeypatch.setenv("MPLBACKEND", before)
+    with console.drawing_to_files():
+        assert os.environ["MPLBACKEND"] == "agg"
+    assert os.environ.get("MPLBACKEND") == before
+
+
+@pytest.mark.parametrize("asked", ["cuda", "nosuch"])
+def test_a_platform_that_is_not_there_is_one_line(asked):
+    ended = subprocess.run(
+        [sys.executable, "-m", "closedform", "run", "xor/phases"],
+        env={**os.environ, "JAX_PLATFORMS": asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"closedform: JAX_PLATFORMS: got '{asked}'; allowed: what this machine and its installation")
+    assert ended.stderr.count("\n") == 1

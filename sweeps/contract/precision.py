@@ -7,6 +7,7 @@ where ours goes on (NaN checks). They are set around tracing, compiling and runn
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,6 +73,20 @@ def settle() -> None:
     for name, value in {**usual, **_UNSET}.items():
         if name in jax.config.values and jax.config.values[name] != value:
             jax.config.update(name, value)
+
+
+@functools.cache
+def check_platforms() -> None:
+    """Raise `UsageError` where JAX_PLATFORMS names no device of this machine: nothing runs on another one in silence."""
+    asked = jax.config.values.get("jax_platforms")
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        said = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+        raise UsageError(
+            f"JAX_PLATFORMS: got {asked!r}; allowed: what this machine and its installation of jax have, such as 'cpu', "
+            f"or unset ({said})"
+        ) from error
 
 
 def check_environment() -> None:

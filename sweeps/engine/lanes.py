@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from .. import memory
 from ..contract import config as config_
 from ..contract.groups import Group
 from ..contract.precision import KEYS, precision, wants_float64
 from ..contract.tracing import to_float64
 from ..errors import UsageError
 from ..results import states
-from . import checkpoints, memory
+from . import checkpoints
 from .batches import KEPT_BYTES, Batch, Settings
 from .plan import PART_BYTES
 from .programs import Batching, Programs, first_of, padded, programs

@@ -19,13 +19,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from .. import memory
 from ..contract import config as config_
 from ..contract.groups import Group
 from ..contract.request import Plan
 from ..results import locks, store
 from ..results.failures import Failure, failure_of
 from ..results.stock import Stock
-from . import checkpoints, leftovers, memory
+from . import checkpoints, leftovers
 from .batches import KEPT_BYTES, Batch, Item, Settings
 from .executor import execute
 from .opening import take_up

@@ -17,8 +17,8 @@ import pytest
 from jaxtyping import Array, Float
 
 from closedform.sweeps import Settings, UsageError, compare, find, load, run, sweep
+from closedform.sweeps import memory as memory_module
 from closedform.sweeps.engine import lanes as lanes_module
-from closedform.sweeps.engine import memory as memory_module
 from closedform.sweeps.engine import plan as plan_module
 from closedform.sweeps.engine import queue as queue_module
 from closedform.sweeps.results import store as store_module
