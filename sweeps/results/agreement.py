@@ -81,7 +81,7 @@ def curve(result: xarray.DataTree, field: str, axis: str, side: str = "predictio
     known = prediction(result, field, side)
     for node in result[CURVES].children.values() if CURVES in result.children else ():
         if side in node.children and field in node[side]:
-            found = node[side][field]
+            found = group(node, side)[field]
             if axis in found.dims and found.sizes[axis] > known.sizes.get(axis, 0):
                 return found
     return known
