@@ -221,7 +221,16 @@ def complete(
             if not confirmed(plan, missing):
                 plan = identified(plan, settings.keep)
                 continue
-            _work(plan, stock, missing, failed, settings, progress, say, wait, started)
+            store.check_writable(plan.folder)
+            check_environment()
+            enable_compilation_cache()
+            queue = Queue(plan, stock, missing, failed, tasks_of(plan), say)
+            started(queue)
+            for line in _announced(plan, queue):
+                say(line)
+            unit = "seed-steps" if plan.experiment.stepped else "runs"
+            with Progress(plan.experiment.name, queue.total, progress, unit) as bar:
+                queue.run(settings, bar, wait)
             stock = take_stock(plan)
             failed |= failures(plan, stock, refresh)  # those of other processes too
             shown = stock.versions(plan, refresh)
@@ -235,30 +244,13 @@ def complete(
     raise UsageError(f"{plan.home}: files vanish or are damaged again and again; is something else at work in this folder?")
 
 
-def _work(
-    plan: Plan,
-    stock: Stock,
-    missing: list[bool],
-    failed: dict[int, Failure],
-    settings: Settings,
-    progress: bool,
-    say: Callable[[str], None],
-    wait: bool,
-    started: Callable[[Queue], None],
-) -> None:
-    """Compute what a plan lacks; `failed` receives the cells that raise."""
-    store.check_writable(plan.folder)
-    check_environment()
-    enable_compilation_cache()
-    queue = Queue(plan, stock, missing, failed, tasks_of(plan), say)
-    started(queue)
+def _announced(plan: Plan, queue: Queue) -> Iterator[str]:
+    """What there is to say before anything is computed."""
     name = plan.experiment.name
     if plan.axes and queue.total:
-        say(f"{name}: {describe(plan)}, {len(queue.groups)} compilation{'s' if len(queue.groups) != 1 else ''}")
+        yield f"{name}: {describe(plan)}, {len(queue.groups)} compilation{'s' if len(queue.groups) != 1 else ''}"
     if len(plan.seeds) > 1 and any(group.identity.seedless for group in queue.groups if group.identity):
-        say(f"{name}: no number depends on the key, so all seeds give the same")
-    with Progress(name, queue.total, progress, "seed-steps" if plan.experiment.stepped else "runs") as shown:
-        queue.run(settings, shown, wait)
+        yield f"{name}: no number depends on the key, so all seeds give the same"
 
 
 def describe(plan: Plan) -> str:

@@ -96,19 +96,18 @@ def submit(
         executor = submitit.AutoExecutor(folder=logs, cluster=launcher.kind, slurm_max_num_timeout=1000)
     except RuntimeError as error:
         raise UsageError(f"launcher slurm: {error}; is Slurm installed on this machine?") from error
-    limits: dict[str, Any] = {"name": f"closedform-{plan.experiment.name.replace('/', '-')}", "timeout_min": launcher.time}
-    if launcher.cpus:
-        limits["cpus_per_task"] = launcher.cpus
-    if launcher.gpus:
-        limits["gpus_per_node"] = launcher.gpus
-    if launcher.memory:
-        limits["mem_gb"] = launcher.memory
+    limits: dict[str, Any] = {
+        "name": f"closedform-{plan.experiment.name.replace('/', '-')}",
+        "timeout_min": launcher.time,
+        "cpus_per_task": launcher.cpus,
+        "gpus_per_node": launcher.gpus,
+        "mem_gb": launcher.memory,
+    }
     if launcher.kind == "slurm":
         limits |= {"nodes": 1, "tasks_per_node": 1, "slurm_array_parallelism": launcher.nodes}
         limits |= {"slurm_signal_delay_s": min(_SIGNAL_SECONDS, 20 * launcher.time)}
-        limits |= {"slurm_partition": launcher.partition} if launcher.partition else {}
-        limits |= {"slurm_additional_parameters": dict(launcher.options)} if launcher.options else {}
-    executor.update_parameters(**limits)
+        limits |= {"slurm_partition": launcher.partition, "slurm_additional_parameters": dict(launcher.options)}
+    executor.update_parameters(**{name: value for name, value in limits.items() if value})
     return executor.map_array(Task(portable, refresh, settings), range(launcher.nodes))
 
 

@@ -67,7 +67,7 @@ class Item(NamedTuple):
     @property
     def seeds(self) -> np.ndarray:
         """The seed of each run."""
-        return np.asarray(self.part.part.seeds, np.int64)[self.places % self.part.shape[1]]
+        return np.asarray(self.part.planned.seeds, np.int64)[self.places % self.part.shape[1]]
 
     @property
     def steps(self) -> int:

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from ..errors import UsageError
-from ..results import sealed, store
+from ..results import sealed, states, store
 
 _SCHEMA = 2
 _ABOUT = "about.json"
@@ -104,20 +104,8 @@ def load(saved: Saved, rows: list[int], capacity: int, like: Any) -> Any:
     _checked(saved.path)
     with _orbax() as checkpointer:
         tree = checkpointer.restore(saved.path)
-    leaves = [np.asarray(tree[name]) for name in sorted(tree)]
-    models, structure = jax.tree.flatten(like)
     padded = np.asarray([*rows, *[rows[0]] * (capacity - len(rows))])
-    taken = iter(leaves)
-    restored = []
-    for model in models:
-        if jax.numpy.issubdtype(model.dtype, jax.dtypes.prng_key):
-            words = jax.numpy.asarray(next(taken)[padded])
-            restored.append(jax.random.wrap_key_data(words, impl=str(jax.random.key_impl(model))))
-        elif model.size == 0:
-            restored.append(jax.numpy.zeros(model.shape, model.dtype))
-        else:
-            restored.append(jax.numpy.asarray(next(taken)[padded].astype(model.dtype)))
-    return jax.tree.unflatten(structure, restored)
+    return states.restored(like, (np.asarray(tree[name])[padded] for name in sorted(tree)))
 
 
 def remove(folder: Path) -> None:

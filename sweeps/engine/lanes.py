@@ -188,12 +188,9 @@ class Lane:
     def _guess(self, count: int) -> int:
         """Runs of a block by the size of what they carry; how many a program for the CPU holds must not depend on `count`."""
         if self.batching == "map":
-            return self._cpu_block()
+            return self.settings.block or max(1, min(1024, _MAP_BYTES // self._carried()))
         wanted = min(self.settings.block or max(1, _VMAP_BYTES // self._carried()), max(1, count))
         return -(-wanted // self.multiple) * self.multiple
-
-    def _cpu_block(self) -> int:
-        return self.settings.block or max(1, min(1024, _MAP_BYTES // self._carried()))
 
     def _carried(self) -> int:
         functions = self.group.traced().functions

@@ -14,12 +14,17 @@ def clean(home: Path, part: str) -> bool:
     """Remove what nobody needs of a part once its file is there, whole; whether it is. The lock of the part is held."""
     final = _final(home, part)
     store.remove_cut_off(final.parent, part)
+    if whole := _is_whole(final):
+        checkpoints.remove(home / "checkpoints" / part)
+        final.with_suffix(".partial.nc").unlink(missing_ok=True)
+    return whole
+
+
+def _is_whole(path: Path) -> bool:
     try:
-        sealed.read(final)
+        sealed.read(path)
     except (OSError, sealed.Damaged):
         return False
-    checkpoints.remove(home / "checkpoints" / part)
-    final.with_suffix(".partial.nc").unlink(missing_ok=True)
     return True
 
 
@@ -31,6 +36,10 @@ def remove_leftovers(home: Path) -> None:
                 lock.release(done=lock.exclusive and clean(home, path.name))
                 for folder in (home / "sweeps", home / "failed", *(home / "states").glob("*")):
                     store.remove_cut_off(folder)
+        for partial in store.files_below(home / "predictions", "*.partial.nc"):  # these have no locks of their own
+            final = partial.with_name(partial.name.replace(".partial", ""))
+            if final.exists() and _is_whole(final):
+                partial.unlink(missing_ok=True)
 
 
 def _final(home: Path, part: str) -> Path:

@@ -6,7 +6,6 @@ Finished runs, trained states, checkpoints and failures are taken up, whoever ha
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +37,10 @@ def take_up(queue: Queue, opened: OpenPart) -> list[Item] | None:
         queue.say(message)
     for name, (digest, failure) in read_failures(opened.failed).items():
         if name in opened.names:  # another process has met it in the meantime
-            cell = opened.part.cells[opened.names.index(name)]
+            cell = opened.planned.cells[opened.names.index(name)]
             if digest == failed_under(queue.plan.versions[cell]):
                 queue.failures.setdefault(cell, failure)
-    wanted = np.asarray([queue.wanted[cell] and cell not in queue.failures for cell in opened.part.cells])[:, None]
+    wanted = np.asarray([queue.wanted[cell] and cell not in queue.failures for cell in opened.planned.cells])[:, None]
     simulated, predicted, experiment = opened.simulated.done, opened.predicted.done, opened.group.experiment
     items, left = [], wanted & ~(simulated & predicted if experiment.conditional else simulated)
     if not experiment.conditional and (lacking := (wanted & ~predicted).any(axis=1)).any():
@@ -78,7 +77,7 @@ def _look_for_deaths(queue: Queue, opened: OpenPart, begun: int) -> bool:
 
 
 def _take_stored(queue: Queue, opened: OpenPart) -> None:
-    cells, seeds = set(opened.names), set(opened.part.seeds)
+    cells, seeds = set(opened.names), set(opened.planned.seeds)
     files = {file.path for name in opened.names for file in queue.files[name] if opened.kept[file.kind].digest == file.digest}
     for kept in opened.kept.values():
         if opened.lock.exclusive:
@@ -99,8 +98,8 @@ def _trained(queue: Queue, opened: OpenPart) -> Iterator[Item]:
     """To measure alone the runs whose trained states are stored, whatever was measured then."""
     group = opened.group
     for row, name in enumerate(opened.trainings):
-        column_of = {seed: column for column, seed in enumerate(opened.part.seeds) if opened.waiting[row, column]}
-        for path, seeds, rows in states.find(queue.plan.home, name, column_of, queue.say) if column_of else ():
+        column_of = {seed: column for column, seed in enumerate(opened.planned.seeds) if opened.waiting[row, column]}
+        for path, seeds, rows, _ in states.find(queue.plan.home, name, column_of, queue.say) if column_of else ():
             tree, message = store.read_tree(path)
             if message:
                 queue.say(message)
@@ -111,10 +110,10 @@ def _trained(queue: Queue, opened: OpenPart) -> Iterator[Item]:
 
 def _begun(opened: OpenPart, found: list[checkpoints.Saved]) -> Iterator[Item]:
     """To go on with the runs that a checkpoint holds, from there."""
-    place_of = {run: place for place, run in enumerate(itertools.product(opened.names, opened.part.seeds))} if found else {}
+    cells, columns = ({label: at for at, label in enumerate(labels)} for labels in (opened.names, opened.planned.seeds))
     for saved in found:
-        places = [divmod(place_of[run], opened.shape[1]) if run in place_of else None for run in saved.runs]
-        rows = [row for row, place in enumerate(places) if place is not None and opened.waiting[place]]
+        places = [(cells.get(cell), columns.get(seed)) for cell, seed in saved.runs]
+        rows = [row for row, place in enumerate(places) if None not in place and opened.waiting[place]]
         if rows and saved.digest == opened.simulated.digest:
             yield _going_on(opened, [places[row] for row in rows], saved, rows)
 
@@ -128,7 +127,7 @@ def _going_on(opened: OpenPart, runs: list[Any], saved: Saved, rows: list[int]) 
 
 def _inherit(queue: Queue, opened: OpenPart) -> None:
     """Take over checkpoints of this part's runs from parts with other cuts of the seeds, unless somebody works on those."""
-    part = opened.part
+    part = opened.planned
     runs = {(queue.plan.cells[cell].name, seed) for cell in part.cells for seed in part.seeds}
     own = opened.checkpoints
     for other in own.parent.glob(f"{part.name.partition('-')[0]}-*") if len(part.cells) == 1 else ():

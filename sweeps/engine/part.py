@@ -18,7 +18,7 @@ from ..contract.request import Plan
 from ..errors import UsageError
 from ..results import locks, states, store
 from ..results.failures import Failure, record
-from ..results.merge import coordinates
+from ..results.merge import coordinates, lay
 from ..results.stock import meeting
 from . import checkpoints, provenance
 from .plan import Part
@@ -61,7 +61,7 @@ class OpenPart:
     """The runs of a part: simulated and predicted ones with their numbers, and those that wait."""
 
     def __init__(self, part: Part, plan: Plan, group: Group, lock: locks.Lock):
-        self.part, self.plan, self.group, self.lock = part, plan, group, lock
+        self.planned, self.plan, self.group, self.lock = part, plan, group, lock
         assert group.identity is not None
         self.names = [plan.cells[cell].name for cell in part.cells]
         self.shape = shape = (len(part.cells), len(part.seeds))
@@ -86,7 +86,7 @@ class OpenPart:
 
     def note(self, **about: str) -> None:
         """Say in the lock who holds it, and where the part stood when it was taken."""
-        said = {"cells": self.names, "seeds": self.part.seeds, "deaths": self.deaths, "reached": self.reached}
+        said = {"cells": self.names, "seeds": self.planned.seeds, "deaths": self.deaths, "reached": self.reached}
         self.lock.note({**said, **about})
 
     @property
@@ -113,23 +113,20 @@ class OpenPart:
         """Take the runs of this part from a file of the same digest."""
         kept = self.kept[block.kind]
         rows, at = meeting(block.cells, {name: row for row, name in enumerate(self.names)})
-        columns, of = meeting(block.seeds, {seed: column for column, seed in enumerate(self.part.seeds)})
+        columns, of = meeting(block.seeds, {seed: column for column, seed in enumerate(self.planned.seeds)})
         if block.provenance["digest"] != kept.digest or not rows or (kept.by_run and not columns):
-            return
-        if not kept.by_run:
-            for key, (axes, array) in block.variables.items():
-                kept.array(key, axes, array.shape[1:], array.dtype)[at] = array[rows]
-            kept.done[at] = True
             return
         mine, theirs = np.ix_(at, of), np.ix_(rows, columns)
         new = block.stored[theirs] & ~kept.done[mine]
-        for key, (axes, array) in block.variables.items():
-            if key != ("simulation", "diverged"):  # follows from the numbers
-                whole, mask = (
-                    kept.array(key, axes, array.shape[2:], array.dtype),
-                    new.reshape(*new.shape, *[1] * (array.ndim - 2)),
-                )
-                whole[mine] = np.where(mask, array[theirs], whole[mine])
+        arrays = {
+            key: (kept.array(key, axes, array.shape[len(kept.lead) :], array.dtype), ())
+            for key, (axes, array) in block.variables.items()
+            if key != ("simulation", "diverged")  # follows from the numbers
+        }
+        lay(block, (rows, at), (columns, of), new, arrays)
+        if not kept.by_run:
+            kept.done[at] = True
+            return
         kept.done[mine] |= new
         if block.origin is not None:
             known = [self._origin(origin) for origin in block.provenance["origins"]]
@@ -154,11 +151,11 @@ class OpenPart:
         variables = dict(kept.variables)
         if not done.all():  # else nothing is written to them any more
             variables = {key: (axes, array[inner if kept.by_run else rows]) for key, (axes, array) in variables.items()}
-        said = provenance.new(self.plan, self.plan.cells[self.part.cells[rows[0]]].config, self.seconds)
+        said = provenance.new(self.plan, self.plan.cells[self.planned.cells[rows[0]]].config, self.seconds)
         said |= {"digest": kept.digest, "origins": self.origins}
         if self.trainings and simulated:
             said["trained"] = {self.names[row]: self.trainings[row] for row in rows}
-        names, seeds = [self.names[row] for row in rows], [self.part.seeds[column] for column in columns]
+        names, seeds = [self.names[row] for row in rows], [self.planned.seeds[column] for column in columns]
         labels = coordinates(variables, self.group.labels, self.group.steps)
         return store.Block(
             kept.kind, names, seeds, done[inner], variables, labels, said, self.origin[inner] if simulated else None
@@ -202,7 +199,7 @@ class OpenPart:
 
     def end(self, failures: Mapping[int, Failure]) -> None:
         """Nothing is left to do: note which of its cells have failed, and remove what is not needed any more."""
-        record(self.failed, self.plan, {cell: failures[cell] for cell in self.part.cells if cell in failures})
+        record(self.failed, self.plan, {cell: failures[cell] for cell in self.planned.cells if cell in failures})
         checkpoints.remove(self.checkpoints)
         self.closed = True
         for kept in self.kept.values():
@@ -225,7 +222,7 @@ class OpenPart:
                 order, name = np.argsort(seeds), self.trainings[row]
                 pieces = zip(*([leaf[which] for leaf in one.leaves] for one, which in mine), strict=True)
                 leaves = [np.concatenate(parts)[order] for parts in pieces]
-                said = provenance.new(self.plan, self.plan.cells[self.part.cells[row]].config, 0.0) | {"training": name}
+                said = provenance.new(self.plan, self.plan.cells[self.planned.cells[row]].config, 0.0) | {"training": name}
                 states.save(self.plan.home, name, seeds[order].tolist(), ended[0].shapes, leaves, said)
         except BaseException:
             with lock:

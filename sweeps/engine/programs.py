@@ -209,8 +209,8 @@ def _build(group: Group, capacity: int, batching: Batching) -> Programs:
 
     def program(function, led: tuple[bool, ...], *arguments, wide=float64, on=batching, **options):
         if on == "vmap":
-            options["in_shardings"] = tuple(run_sharding() if leads else _replicated() for leads in led)
-            options["out_shardings"] = run_sharding()
+            options["in_shardings"] = tuple(_sharding("run") if leads else _sharding() for leads in led)
+            options["out_shardings"] = _sharding("run")
         return Program(function, arguments, wide, **options)
 
     number, own = struct((), np.int32), floats_of(np.float64 if float64 else np.float32)
@@ -260,15 +260,10 @@ def _build(group: Group, capacity: int, batching: Batching) -> Programs:
     )
 
 
-def run_sharding() -> jax.sharding.Sharding:
-    """The leading (run) axis split over the local devices."""
+def _sharding(*axes: str) -> jax.sharding.Sharding:
+    """The leading (run) axis split over the local devices; or, without axes, the same on each of them."""
     mesh = jax.sharding.Mesh(np.asarray(jax.local_devices()), ("run",))
-    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("run"))
-
-
-def _replicated() -> jax.sharding.Sharding:
-    mesh = jax.sharding.Mesh(np.asarray(jax.local_devices()), ("run",))
-    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
 
 
 def _over_runs(

@@ -113,7 +113,7 @@ class Queue:
                         item.part.pending += 1
                     return self._batch([item.only(slice(some))])
                 if (part := self._waiting()) is not None:
-                    return self._batch(self._gather(part.part.group, self._share(part, size, threads)))
+                    return self._batch(self._gather(part.planned.group, self._share(part, size, threads)))
                 if not self._open_next():
                     return None
 
@@ -194,9 +194,9 @@ class Queue:
         with self.lock:
             while self.unopened and self.unopened[0].group == batch.group and self._open_next():
                 pass
-            group = [part for part in self.open.values() if part.part.group == batch.group]
+            group = [part for part in self.open.values() if part.planned.group == batch.group]
             items = [Item(part, np.flatnonzero(part.waiting)) for part in group]
-            items += [item for item in self.first if item.part.part.group == batch.group and item.what != "cells"]
+            items += [item for item in self.first if item.part.planned.group == batch.group and item.what != "cells"]
             for item in (*items, *batch.items):
                 for row in np.unique(item.cells).tolist():
                     self.fail(item.part, row, error)
@@ -222,9 +222,9 @@ class Queue:
         for part in self.unopened:
             found[part.group] += part.runs
         for opened in self.open.values():
-            found[opened.part.group] += int(opened.waiting.sum())
+            found[opened.planned.group] += int(opened.waiting.sum())
         for item in self.first:
-            found[item.part.part.group] += 0 if item.what == "cells" else len(item.places)
+            found[item.part.planned.group] += 0 if item.what == "cells" else len(item.places)
         return found
 
     def _open_next(self) -> bool:
@@ -260,7 +260,7 @@ class Queue:
 
     def _waiting(self, group: int | None = None) -> OpenPart | None:
         """The first open part (of a group) where runs wait for their beginning."""
-        waiting = (part for part in self.open.values() if part.waiting.any() and group in (None, part.part.group))
+        waiting = (part for part in self.open.values() if part.waiting.any() and group in (None, part.planned.group))
         return next(waiting, None)
 
     def _gather(self, group: int, limit: int) -> list[Item]:
@@ -289,21 +289,21 @@ class Queue:
 
     def _share(self, part: OpenPart, size: Callable[[int], int], threads: int) -> int:
         """Runs of the next batch: what suits the device, and leaves something for the other threads."""
-        group = part.part.group
+        group = part.planned.group
         return max(1, min(size(group), -(-self.left()[group] // threads)))
 
     def _batch(self, items: list[Item]) -> Batch:
-        group = items[0].part.part.group
+        group = items[0].part.planned.group
         config = self.groups[group].config
         values, traced = config_.as_dict(config), config_.traced_values(config)
         self.progress.now(", ".join(f"{path}={values[path]}" for path in self.plan.axes if path not in traced))
-        cells = np.concatenate([np.asarray(item.part.part.cells)[item.cells] for item in items])
+        cells = np.concatenate([np.asarray(item.part.planned.cells)[item.cells] for item in items])
         seeds = None if items[0].what == "cells" else np.concatenate([item.seeds for item in items])
         return Batch(group, np.searchsorted(self.groups[group].cells, cells), seeds, items)
 
     def _again(self, item: Item, alone: bool = False) -> None:
         """Let runs wait again that were handed out and not done, without those of cells that have failed since."""
-        item = item.only(np.asarray([item.part.part.cells[row] not in self.failures for row in item.cells], bool))
+        item = item.only(np.asarray([item.part.planned.cells[row] not in self.failures for row in item.cells], bool))
         if item.what == "simulate" and item.saved is None and not alone:
             item.part.waiting.reshape(-1)[item.places] = True
         elif item.places.size:
@@ -312,7 +312,7 @@ class Queue:
 
     def fail(self, part: OpenPart, row: int, error: Exception) -> None:
         """Give up a cell. The lock is held."""
-        self.failures[part.part.cells[row]] = failure_of(error)
+        self.failures[part.planned.cells[row]] = failure_of(error)
         self.progress.less(int(part.waiting[row].sum()) * part.group.length)
         part.waiting[row] = False
         items, self.first = self.first, collections.deque()
@@ -332,7 +332,7 @@ class Queue:
         with self.lock:
             for item in batch.items:
                 item.part.pending -= 1
-            for part in {part.part.name: part for part in (*others, *(item.part for item in batch.items))}.values():
+            for part in {part.planned.name: part for part in (*others, *(item.part for item in batch.items))}.values():
                 if part.done:
                     if not part.closing:
                         part.closing = True
@@ -343,7 +343,7 @@ class Queue:
         for part in done:
             self._store(part, final=True)
             with self.lock:
-                del self.open[part.part.name]
+                del self.open[part.planned.name]
             part.lock.release(done=True)
         for part in due:
             self._store(part, final=False)

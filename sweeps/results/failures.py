@@ -39,9 +39,8 @@ def read_failures(path: Path, say: Callable[[str], None] | None = None) -> dict[
         said = sealed.read_json(path)
         return {cell: (digest, Failure(*said["errors"][index])) for cell, (index, digest) in said["cells"].items()}
     except sealed.Damaged as error:
-        with contextlib.suppress(UsageError):  # a folder that cannot be written
-            if say is not None:
-                say(f"{path} is damaged ({error}); kept as {store.set_aside(path, 'damaged')}, its cells are tried again")
+        if say is not None:
+            say(f"{path} is damaged ({error}); {store.set_aside(path, 'damaged')}, its cells are tried again")
     except (OSError, KeyError, IndexError, TypeError, ValueError):
         pass
     return {}

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..contract.request import Plan, Version
 from ..errors import on_stderr
 from . import store
-from .conditions import mixed
 from .failures import recorded_failures
 from .merge import assemble
 from .stock import Stock, take_stock, there, versions_in
@@ -20,6 +19,8 @@ from .stock import Stock, take_stock, there, versions_in
 if TYPE_CHECKING:
     import xarray
 
+# of XLA, which change no number
+_HARMLESS = ("--xla_force_host_platform_device_count", "--xla_dump", "--xla_hlo_dump", "--xla_hlo_graph", "--xla_hlo_profile")
 PASSES = 10  # over the files of a request: more than one if another process supersedes or damages them meanwhile
 
 
@@ -83,3 +84,34 @@ def _tell(tree: xarray.DataTree, plan: Plan, stock: Stock, shown: Sequence[Versi
         why = f"the sources are the same, {constants if jax == version('jax') else f'but computed under jax {jax}'}"
     tree.attrs["closedform"] = json.dumps(store.provenance(tree) | {"stale": why})
     say(f"{plan.experiment.name}: stale, {why}; --refresh computes it again")
+
+
+def mixed(provenances: Iterable[Mapping[str, Any]]) -> str:
+    """One line that names what differs between the runs of one result and may change their last bits; "" if nothing does.
+
+    >>> mixed([{"device": "cpu", "cores": 1}, {"device": "cpu", "cores": 2}])
+    'its runs were computed under different conditions, and may differ in their last bits: cores (1; 2)'
+    >>> mixed([{"flags": "--xla_dump_to=/tmp"}, {"flags": ""}])
+    ''
+    """
+    found: dict[str, dict[str, None]] = {}
+    for said in provenances:
+        for name, value in _conditions(said).items():
+            found.setdefault(name, {})[value] = None
+    parts = [f"{name} ({'; '.join(sorted(values))})" for name, values in found.items() if len(values) > 1]
+    return (
+        f"its runs were computed under different conditions, and may differ in their last bits: {', '.join(parts)}"
+        if parts
+        else ""
+    )
+
+
+def _conditions(said: Mapping[str, Any]) -> dict[str, str]:
+    """What may change the last bits of a number, in words; without what a file does not say."""
+    conditions = {name: str(said[name]) for name in ("device", "processor", "cores") if said.get(name)}
+    versions = said.get("versions", {})
+    conditions |= {name: versions[name] for name in ("jax", "jaxlib") if name in versions}
+    if "flags" in said:
+        words = [word for word in said["flags"].split() if not word.startswith(_HARMLESS)]
+        conditions["flags of XLA"] = " ".join(sorted(words)) or "none"
+    return conditions

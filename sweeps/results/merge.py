@@ -76,21 +76,38 @@ def merged(plan: Plan, pieces: list[Piece], failed: Collection[int], provenance:
     whole: dict[tuple[str, str], tuple[tuple[str, ...], np.ndarray]] = {}
     while pieces:
         block, rows, at = pieces.pop()  # its memory is free once it is copied
-        columns, of = meeting(block.seeds, column)
+        arrays = {}
         for key, (axes, array) in block.variables.items():
             inner = [axis for axis in axes if axis not in ("cell", "seed")]
             if key not in whole:
-                sizes = [len(labels[axis]) for axis in inner]
-                lead = shape if "seed" in axes else shape[:1]
+                lead, sizes = shape if "seed" in axes else shape[:1], [len(labels[axis]) for axis in inner]
                 whole[key] = axes, np.full((*lead, *sizes), False if array.dtype == bool else np.nan, dtypes[key])
-            inside = [_places(labels[axis], block.coordinates[axis]) for axis in inner]
-            if "seed" not in axes:
-                whole[key][1][np.ix_(at, *inside)] = array[rows]
-                continue
-            there = block.stored[np.ix_(rows, columns)].reshape(len(rows), len(columns), *[1] * len(inner))
-            target, where, new = whole[key][1], np.ix_(at, of, *inside), array[np.ix_(rows, columns)]
-            target[where] = new if there.all() else np.where(there, new, target[where])  # in most files all runs are there
+            arrays[key] = whole[key][1], [_places(labels[axis], block.coordinates[axis]) for axis in inner]
+        columns, of = meeting(block.seeds, column)
+        lay(block, (rows, at), (columns, of), block.stored[np.ix_(rows, columns)], arrays)
     return _labelled(plan, whole, labels, failed, provenance)
+
+
+def lay(
+    block: store.Block,
+    cells: tuple[Sequence[int], Sequence[int]],
+    seeds: tuple[Sequence[int], Sequence[int]],
+    new: np.ndarray,
+    arrays: Mapping[tuple[str, str], tuple[np.ndarray, Sequence[Sequence[int]]]],
+) -> None:
+    """Copy runs of a block into larger arrays, `{field: (array, places on its inner axes; none for equal ones)}`.
+
+    `cells` and `seeds` are places in the block, and where these go; of these runs those that are `new` (cell, seed).
+    """
+    (rows, at), (columns, of) = cells, seeds
+    for key, (target, inner) in arrays.items():
+        axes, array = block.variables[key]
+        if "seed" not in axes:
+            target[np.ix_(at, *inner)] = array[rows]
+            continue
+        where, here = np.ix_(at, of, *inner), array[np.ix_(rows, columns)]
+        mask = new.reshape(*new.shape, *[1] * (array.ndim - 2))
+        target[where] = here if new.all() else np.where(mask, here, target[where])  # in most files all runs are there
 
 
 def coordinates(

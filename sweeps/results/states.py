@@ -9,6 +9,7 @@ names of its fields, whether the run was free of NaN, and what was recorded on t
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,8 +42,25 @@ def load(saved: Trained, rows: list[int], capacity: int, like: Any) -> Any:
     if tree is None:
         raise ValueError(message or f"{saved.path} has gone")
     padded = np.asarray([*rows, *[rows[0]] * (capacity - len(rows))])
-    leaves = [_restored(tree, path, padded, model) for path, model in jax.tree_util.tree_leaves_with_path(like)]
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+    stored = (np.asarray(tree["/".join(_names(path))])[padded] for path, model in _stored_leaves(like))
+    return restored(like, stored)
+
+
+def restored(like: Any, stored: Iterator[np.ndarray]) -> Any:
+    """A block with the structure and types of the block `like`, of its leaves as they were stored; empty ones were not."""
+
+    def leaf(model: Any) -> Any:
+        if model.size == 0:
+            return jax.numpy.zeros(model.shape, model.dtype)
+        if jax.numpy.issubdtype(model.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(jax.numpy.asarray(next(stored)), impl=str(jax.random.key_impl(model)))
+        return jax.numpy.asarray(next(stored).astype(model.dtype))
+
+    return jax.tree.map(leaf, like)
+
+
+def _stored_leaves(carry: Any) -> list[tuple[tuple, Any]]:
+    return [(path, leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(carry) if leaf.size]
 
 
 def save(home: Path, name: str, seeds: list[int], carry: Any, leaves: Sequence[np.ndarray], said: dict[str, Any]) -> None:
@@ -50,21 +68,29 @@ def save(home: Path, name: str, seeds: list[int], carry: Any, leaves: Sequence[n
     import xarray
 
     groups: dict[str, dict[str, Any]] = {}
-    values = iter(leaves)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
-        if leaf.size:
-            *folders, last = names = _names(path)
-            array = next(values)
-            axes = ("seed", *_axes(names, array.ndim - 1))
-            groups.setdefault("/".join(folders) or "/", {})[last] = (axes, array)
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for (path, _), array in zip(_stored_leaves(carry), leaves, strict=True):
+        *folders, last = names = _names(path)
+        axes = ("seed", *_axes(names, array.ndim - 1))
+        groups.setdefault("/".join(folders) or "/", {})[last] = (axes, array)
+        shapes["/".join(names)] = array.dtype.str, array.shape[1:]
     datasets = {name: xarray.Dataset(variables, {"seed": np.asarray(seeds, np.int64)}) for name, variables in groups.items()}
     tree = xarray.DataTree.from_dict(datasets)
     tree.attrs["closedform"] = json.dumps(said)
-    store.write_tree(home / "states" / name[:2] / f"{name}-{hashed(seeds, 8)}.nc", tree, {"seeds": seeds})
+    store.write_tree(home / "states" / name[:2] / f"{name}-{hashed(seeds, 8)}.nc", tree, {"seeds": seeds, "leaves": shapes})
 
 
-def find(home: Path, name: str, wanted: Iterable[int], say: Callable[[str], None]) -> list[tuple[Path, list[int], list[int]]]:
-    """Files that hold wanted seeds of a training: (path, its seeds, the rows to take from it); no seed is taken twice."""
+class Found(NamedTuple):
+    """A file with wanted seeds of a training."""
+
+    path: Path
+    seeds: list[int]  # all of it ...
+    rows: list[int]  # ... and those to take
+    leaves: dict[str, tuple[str, list[int]]]  # {path in the state: type, shape of one run}
+
+
+def find(home: Path, name: str, wanted: Iterable[int], say: Callable[[str], None]) -> list[Found]:
+    """Files that hold wanted seeds of a training; no seed is taken twice."""
     left, found = set(wanted), []
     for path in sorted((home / "states" / name[:2]).glob(f"{name}-*.nc")):
         label, message = store.read_label(path)
@@ -73,7 +99,7 @@ def find(home: Path, name: str, wanted: Iterable[int], say: Callable[[str], None
         seeds = label.get("seeds", []) if label is not None else []
         if rows := [row for row, seed in enumerate(seeds) if seed in left]:
             left -= {seeds[row] for row in rows}
-            found.append((path, seeds, rows))
+            found.append(Found(path, seeds, rows, label.get("leaves", {}) if label is not None else {}))
     return found
 
 
@@ -84,48 +110,55 @@ def attach(
     shape: tuple[int, ...],
     say: Callable[[str], None] = on_stderr,
 ) -> None:
-    """Add to a result, under `state`, the trained states of its runs; leaves lead with the swept axes and `seed`.
+    """Add to a result, under `state`, the trained states of its runs, which are read when they are asked for.
 
-    `names` are those of the trainings of its cells, in order. Where sizes differ between cells the short axes end in NaN (in 0
-    for whole numbers), and so does a run that is not kept.
+    Leaves lead with the swept axes and `seed`. `names` are those of the trainings of its cells, in order. Where sizes differ
+    between cells the short axes end in NaN (in 0 for whole numbers), and so does a run that is not kept.
     """
     import xarray
+
+    from .lazy import lazy
 
     simulation = store.group(tree, "simulation")
     *lead, last = simulation["diverged"].dims
     column = {seed: place for place, seed in enumerate(simulation["seed"].values.tolist())}
-    pieces: dict[str, list[tuple[int, list[int], np.ndarray]]] = {}
+    pieces: dict[str, list[tuple[int, Found]]] = {}
     for cell, name in enumerate(names):
-        for path, seeds, rows in find(home, name, column, say) if name else ():
-            stored, message = store.read_tree(path)
-            if message:
-                say(message)
-            columns = [column[seeds[row]] for row in rows]
-            for where, array in _variables(stored) if stored is not None else ():
-                pieces.setdefault(where, []).append((cell, columns, array[rows]))
+        for found in find(home, name, column, say) if name else ():
+            for where in found.leaves:
+                if where.partition("/")[0] == "state":
+                    pieces.setdefault(where, []).append((cell, found))
+
+    @functools.lru_cache(maxsize=1)  # one after the other, whatever is asked for of it
+    def read(path: Path) -> xarray.DataTree | None:
+        stored, message = store.read_tree(path)
+        if message:
+            say(message)
+        return stored
+
+    def leaf(where: str) -> np.ndarray:
+        inner, dtype = of_all[where]
+        whole = np.full((math.prod(shape), len(column), *inner), np.nan if dtype.kind in "fc" else 0, dtype)
+        for cell, found in pieces[where]:
+            if (stored := read(found.path)) is not None:
+                part = np.asarray(stored[where])[found.rows]
+                columns = [column[found.seeds[row]] for row in found.rows]
+                whole[(cell, columns, *(slice(size) for size in part.shape[1:]))] = part
+        return whole.reshape(*shape, len(column), *inner)
+
+    of_all: dict[str, tuple[list[int], np.dtype]] = {}
     groups: dict[str, dict[str, Any]] = {}
     for where, parts in pieces.items():
-        inner = np.max([part.shape[1:] for _, _, part in parts], axis=0, initial=0).astype(int).tolist()
-        dtype = parts[0][2].dtype
-        blank = np.nan if np.issubdtype(dtype, np.inexact) else 0
-        whole = np.full((math.prod(shape), len(column), *inner), blank, dtype)
-        for cell, columns, part in parts:
-            whole[(cell, columns, *(slice(size) for size in part.shape[1:]))] = part
-        folder, _, name = where.rpartition("/")
+        kinds, sizes = zip(*(found.leaves[where] for _, found in parts), strict=True)
+        inner = np.max(sizes, axis=0, initial=0).astype(int).tolist()
+        of_all[where] = inner, np.dtype(kinds[0])
+        folder, _, name = where.rpartition("/")  # of a state that is one array: state/state
         axes = (*lead, last, *_axes(where.split("/"), len(inner)))
-        groups.setdefault(folder, {})[name] = (axes, whole.reshape(*shape, len(column), *inner))
+        array = lazy((*shape, len(column), *inner), np.dtype(kinds[0]), functools.partial(leaf, where))
+        groups.setdefault(folder or "state", {})[name] = axes, array
     coordinates = {axis: simulation[axis] for axis in (*lead, last) if axis in simulation.coords}
-    for folder, variables in groups.items():
+    for folder, variables in sorted(groups.items()):  # a folder before those in it
         tree[folder] = xarray.DataTree(xarray.Dataset(variables, coordinates))
-
-
-def _variables(tree: xarray.DataTree) -> Iterator[tuple[str, np.ndarray]]:
-    """The leaves of the state by path: state/params/w; of a state that is one array state/state."""
-    for node in tree.subtree:
-        for name, array in node.data_vars.items():
-            where = f"{node.path}/{name}".strip("/")
-            if where == "state" or where.startswith("state/"):
-                yield "state/state" if where == "state" else where, array.values
 
 
 def _axes(names: list[str], count: int) -> list[str]:
@@ -136,14 +169,3 @@ def _axes(names: list[str], count: int) -> list[str]:
 def _names(path: tuple) -> list[str]:
     """The fields on the way to a leaf: state, params, w."""
     return [str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key)))) for key in path]
-
-
-def _restored(tree: xarray.DataTree, path: tuple, rows: np.ndarray, model: Any) -> Any:
-    if model.size == 0:
-        return jax.numpy.zeros(model.shape, model.dtype)
-    *folders, last = _names(path)
-    node = tree["/".join(folders)] if folders else tree
-    values = np.asarray(node[last])[rows]
-    if jax.numpy.issubdtype(model.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jax.numpy.asarray(values), impl=str(jax.random.key_impl(model)))
-    return jax.numpy.asarray(values.astype(model.dtype))

@@ -26,9 +26,7 @@ and JSON, no pickle).
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import math
 import os
 import re
 import secrets
@@ -40,13 +38,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from ..errors import UsageError
-from . import locks, sealed
+from . import locks, netcdf, sealed
 
 if TYPE_CHECKING:
     import xarray
 
 SCHEMA = 3
-_CHUNK_BYTES = 16 << 20  # about: that HDF5 gives a checksum of its own
 _SEARCHED_BYTES = 4 << 20  # of either end of a file without a label
 
 Kind = Literal["simulation", "prediction"]
@@ -124,21 +121,18 @@ def write_tree(path: Path, tree: xarray.DataTree, held: Mapping[str, Any] | None
     """Store a labelled result whose attribute `closedform` is its provenance; `held` goes to the label (see sealed.py)."""
     said = provenance(tree)
     tree.attrs["closedform"] = json.dumps({**said, "schema": SCHEMA})
-    content = _netcdf(tree)  # in memory: HDF5 never meets a full disk
+    content = netcdf.to_bytes(tree)  # in memory: HDF5 never meets a full disk
     label = {"schema": SCHEMA, "experiment": said.get("experiment"), **(held or {})}
     write_bytes(path, content, sealed.seal(content, label))
 
 
 def read_tree(path: Path, aside: bool = True) -> tuple[xarray.DataTree | None, str]:
     """The stored tree, loaded, and a message; (None, why) for a file that cannot be trusted, which is kept `aside`."""
-    import xarray
-
     label, content, message = _read(path, sealed.read, aside)
     if label is None:
         return None, message
     try:
-        with xarray.open_datatree(io.BytesIO(content), engine="h5netcdf") as tree:  # else xarray keeps the content for long
-            return tree.load(), ""
+        return netcdf.from_bytes(content), ""
     except MemoryError:
         raise
     except Exception as error:  # no damage, for every byte is as it was written
@@ -155,6 +149,8 @@ def _read(
     path: Path, read: Callable[[Path], tuple[dict[str, Any], bytes]], aside: bool = True
 ) -> tuple[dict[str, Any] | None, bytes, str]:
     try:
+        if _left_out and _as_it_is(path) in _left_out:
+            return None, b"", ""
         label, content = read(path)
         if label["schema"] == SCHEMA:
             return label, content, ""
@@ -179,59 +175,38 @@ def _unsealed_schema(path: Path) -> int | None:
     return int(found[1]) if found and head.startswith(b"\x89HDF") else None
 
 
-def _netcdf(tree: xarray.DataTree) -> memoryview:
-    """The tree as xarray writes it, with a checksum for each array of numbers and for all that HDF5 itself notes.
-
-    The latter are in the format of HDF5 1.10, which xarray's own `to_netcdf` cannot choose; files are smaller in it as well.
-    """
-    import h5netcdf
-    from xarray.backends import H5NetCDFStore
-
-    buffer = io.BytesIO()
-    with h5netcdf.File(buffer, "w", libver="v110") as file:
-        for node in tree.subtree:
-            dataset = node.to_dataset(inherit=False)
-            encoding = {
-                name: {"fletcher32": True, "chunksizes": _chunks(variable.shape, variable.dtype.itemsize)}
-                for name, variable in dataset.variables.items()
-                if variable.size and variable.ndim and variable.dtype.kind in "biufc"
-            }
-            place = H5NetCDFStore(file, group=node.path.strip("/") or None, mode="a")
-            dataset.dump_to_store(place, encoding=encoding)
-    return buffer.getbuffer()
-
-
-def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """The shape of the pieces in which an array is stored: all of it, or equal shares, since HDF5 fills up the last one."""
-    inner = math.prod(shape[1:]) * itemsize
-    if inner > _CHUNK_BYTES:
-        return (1, *_chunks(shape[1:], itemsize))
-    pieces = -(-shape[0] * inner // _CHUNK_BYTES)
-    return (-(-shape[0] // pieces), *shape[1:])
-
-
 def _damaged(path: Path, why: str) -> str:
-    return f"{path} is damaged ({why}); kept as {set_aside(path, 'damaged')}, computing again"
+    return f"{path} is damaged ({why}); {set_aside(path, 'damaged')}, computing again"
 
 
 def _other_schema(path: Path, schema: Any) -> str:
     if isinstance(schema, int) and schema > SCHEMA:
         return f"{path} was written by a newer version of this package (schema {schema}, not {SCHEMA}); it is left alone"
-    return f"{path} has schema {schema}, not {SCHEMA}; kept as {set_aside(path, f'schema{schema}')}, computing again"
+    return f"{path} has schema {schema}, not {SCHEMA}; {set_aside(path, f'schema{schema}')}, computing again"
+
+
+_left_out: set[tuple[Path, int, int]] = set()  # by this process: what cannot be trusted, where nothing can be renamed
+
+
+def _as_it_is(path: Path) -> tuple[Path, int, int]:
+    said = path.stat()
+    return path, said.st_mtime_ns, said.st_ino
 
 
 def set_aside(path: Path, reason: str) -> str:
-    """Rename a file that cannot be trusted; returns its new name. Another process may have done so at the same time."""
+    """Rename a file that cannot be trusted, and say so; where nothing can be renamed it is only left out from now on."""
     number = 0
     while (target := path.with_suffix(f".{reason}{'' if number == 0 else f'-{number}'}")).exists():
         number += 1
     try:
         os.replace(path, target)
-    except FileNotFoundError:
+    except FileNotFoundError:  # another process has done so at the same time
         pass
     except OSError as error:
-        raise UsageError(f"{path}: damaged, and cannot be renamed ({error.strerror})") from error
-    return target.name
+        with contextlib.suppress(OSError):
+            _left_out.add(_as_it_is(path))
+        return f"left out (it cannot be renamed: {error.strerror})"
+    return f"kept as {target.name}"
 
 
 def group(tree: xarray.DataTree, name: str) -> xarray.Dataset:

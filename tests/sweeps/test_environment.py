@@ -15,7 +15,7 @@ from closedform.sweeps import UsageError
 from closedform.sweeps.contract import precision
 from closedform.sweeps.contract.request import Request
 from closedform.sweeps.engine import provenance
-from closedform.sweeps.results.conditions import mixed
+from closedform.sweeps.results.loading import mixed
 from closedform.sweeps.results.store import read_tree
 
 # of JAX, with a value under which a program would be another one, or would stop where ours goes on

@@ -17,7 +17,7 @@ from closedform import __main__ as command_line
 from closedform.sweeps import Settings, UsageError, load, run, sweep
 from closedform.sweeps.contract.request import Version
 from closedform.sweeps.engine import checkpoints
-from closedform.sweeps.results import catalogue, failures, locks, sealed, states, store
+from closedform.sweeps.results import catalogue, failures, locks, netcdf, sealed, states, store
 from zoo import decay
 
 CELLS = ["c682fb808969cc24", "d297f01aca97e8ca"]
@@ -135,9 +135,9 @@ def test_small_files_stay_small(make, tmp_path):
 
 def test_large_arrays_are_stored_in_equal_pieces_of_bounded_size():
     for shape in [(3,), (5_000_000,), (7, 3_000_000), (2, 3, 40_000_000), (3, 5000, 1000), (1, 2_100_000)]:
-        pieces = store._chunks(shape, 8)
+        pieces = netcdf._chunks(shape, 8)
         assert len(pieces) == len(shape)
-        assert 8 * np.prod(pieces) <= 2 * store._CHUNK_BYTES
+        assert 8 * np.prod(pieces) <= 2 * netcdf._CHUNK_BYTES
         assert all(1 <= piece <= size for piece, size in zip(pieces, shape, strict=True))
         filled = [-(-size // piece) * piece for piece, size in zip(pieces, shape, strict=True)]
         assert np.prod(filled) <= 1.01 * np.prod(shape)
@@ -192,6 +192,29 @@ def test_what_is_no_result_is_said_in_one_line_and_set_aside(kind, tmp_path):
     assert "\n" not in message
     assert [found.name for found in path.parent.iterdir()] == [f"{path.stem}.damaged"]
     assert store.headers(tmp_path, CELLS) == ([], [])
+
+
+def test_a_damaged_file_that_cannot_be_renamed_is_said_once_and_left_out(tmp_path, monkeypatch):
+    """As in a folder that can only be read: what else is there is loaded."""
+    options = dict(results=tmp_path, progress=False, say=str)
+    sweep(decay, over={"rate": (0.1, 0.2)}, seeds=2, **options)
+    run(decay, {"rate": 0.2}, seeds=(5, 6), **options)
+    path = next(path for path in tmp_path.glob("zoo/decay/??/*.nc") if store.read(path)[0].seeds == [5, 6])
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+
+    def replace(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "replace", replace)
+    said = []
+    found = load(decay, {"rate": 0.2}, results=tmp_path, say=said.append)
+    assert found["simulation"]["seed"].values.tolist() == [0, 1]
+    assert load(decay, over={"rate": (0.1, 0.2)}, results=tmp_path, say=said.append) is not None
+    assert [line.partition(";")[0] for line in said] == [f"{path} is damaged (checksum)"]
+    assert "left out (it cannot be renamed: Read-only file system)" in said[0]
+    assert path.read_bytes() == content
 
 
 def test_two_processes_may_set_the_same_file_aside(tmp_path, monkeypatch):
@@ -380,6 +403,8 @@ def test_what_a_kill_has_left_of_a_complete_part_is_removed(tmp_path):
         (home / "locks" / path.stem).touch()
         shutil.copy(path, path.with_suffix(".partial.nc"))
         path.with_name(f".{path.name}.0000.tmp").touch()
+    for path in home.glob("predictions/??/*.nc"):
+        shutil.copy(path, path.with_suffix(".partial.nc"))
     (home / "sweeps" / ".one.json.0000.tmp").touch()
     held = locks.take(home / "locks" / parts[0].stem)
     with locks.writing(home / "sweeps" / ".two.json.0000.tmp"):

@@ -12,6 +12,7 @@ from closedform.sweeps.contract.tracing import trace
 from closedform.sweeps.engine import checkpoints
 from closedform.sweeps.engine import lanes as lanes_module
 from closedform.sweeps.engine import queue as queue_module
+from closedform.sweeps.results import sealed
 from zoo import regression
 
 
@@ -67,10 +68,15 @@ def test_numbers_do_not_depend_on_the_company(tmp_path):
         np.testing.assert_array_equal(whole[field].sel(seed=[3]), alone[field])
 
 
-def test_the_state_is_loaded_with_the_names_of_its_fields(tmp_path):
+def test_the_state_is_loaded_with_the_names_of_its_fields_when_it_is_asked_for(tmp_path, monkeypatch):
     over = {"dim": (2, 3)}
     result = sweep(regression, over=over, seeds=3, **options(tmp_path))
-    state = load(regression, over=over, results=tmp_path).state
+    with monkeypatch.context() as patch:
+        asked, read = [], sealed.read
+        patch.setattr(sealed, "read", lambda path: asked.append(path) or read(path))
+        state = load(regression, over=over, results=tmp_path).state
+        assert state.params.w.shape == (2, 3, 3)
+        assert not any("states" in path.parts for path in asked)
     assert state.params.w.dims == ("dim", "seed", "params.w_0")
     missing = state.target.values - state.params.w.values
     np.testing.assert_array_equal(missing, result["simulation"]["error"].values)  # NaN where dim is 2
