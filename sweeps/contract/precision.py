@@ -21,8 +21,11 @@ PROMOTION = {"dtype": "standard", "rank": "allow"}  # the tests are stricter
 
 
 def wants_float64(config: Any) -> bool:
-    """Simulations are float32 unless the Config has a field `dtype` that says "float64"."""
-    return getattr(config, "dtype", "float32") == "float64"
+    """Simulations are float32 unless the Config has a field `dtype` that says "float64"; it may say nothing else."""
+    dtype = getattr(config, "dtype", None)
+    if isinstance(dtype, str) and dtype not in ("float32", "float64"):
+        raise UsageError(f"dtype: got {dtype!r}; allowed: 'float32' or 'float64', the precision of a simulation")
+    return dtype == "float64"
 
 
 _SETTINGS = {

@@ -2,8 +2,11 @@
 
 import dataclasses
 import enum
+import os
 import pickle
 import re
+import subprocess
+import sys
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
@@ -281,6 +284,7 @@ def test_a_dict_inside_of_a_dict_and_a_dataclass_too():
         ({"m": {"w": {1, 2}}}, r"config.m.w: got {1, 2}; allowed"),
         ({"a-b": 1}, "config: got the name 'a-b'; allowed: letters, digits and _"),
         ({"rate": float("nan")}, "rate: got nan; allowed: a finite number"),
+        ({"dtype": "float46"}, "dtype: got 'float46'; allowed: 'float32' or 'float64'"),
         (3.0, "config: got 3.0; allowed: a dataclass of plain values or a dict"),
         ("a", "config: got 'a'; allowed: a dataclass"),
         (
@@ -438,3 +442,22 @@ def test_what_is_wrong_with_a_file_is_one_line_with_the_way_out(text, says, type
     assert code == (2 if says else 0)
     assert said.count("\n") == bool(says)
     assert re.search(says, said)
+
+
+def test_a_run_ends_well_in_poor_surroundings(tmp_path):
+    """No HOME, no display, a notebook's backend whose package is missing, a latin-1 terminal and a latin-1 source."""
+    text = (
+        "# -*- coding: latin-1 -*-\n# écrit à la main\nimport jax\n\n\ndef simulate(key):\n    return jax.random.normal(key)\n"
+    )
+    (tmp_path / "poor.py").write_bytes(text.encode("latin-1"))
+    poor = {"MPLBACKEND": "module://nosuch.backend", "PYTHONIOENCODING": "latin-1", "LC_ALL": "C"}
+    gone = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "DISPLAY", "JAX_COMPILATION_CACHE_DIR")
+    ended = subprocess.run(
+        [sys.executable, "-m", "closedform", "run", "poor.py:simulate", "--seeds", "2"],
+        env={**{name: value for name, value in os.environ.items() if name not in gone}, **poor},
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"results/poor/simulate" in ended.stdout
