@@ -60,7 +60,7 @@ def panels(columns: int = 1, rows: int = 1, height: float = 2.3, **options: Any)
 
 def theory(axes: Axes, x: Any, predicted: Any, index: int = 0, label: str | None = None, **options: Any) -> None:
     """A predicted curve."""
-    axes.plot(x, np.asarray(predicted), color=colour(index), label=label, zorder=2, **options)
+    axes.plot(x, np.asarray(predicted), **{"color": colour(index), "label": label, "zorder": 2, **options})
 
 
 def rival(axes: Axes, x: Any, predicted: Any, index: int = 0, label: str | None = None, **options: Any) -> None:

@@ -13,8 +13,8 @@ Three rooms, in the order in which a request goes through them:
                 groups (cells that share them), sources (where a digest can be looked up), precision
     engine/     how it is computed: plan (parts that share a file), queue (hands out their runs) with part (one of them) and
                 opening (what is on disk of it), batches (what is handed out), executor (threads), lanes (blocks, chunks),
-                programs (what is compiled), predictions (theory alone), checkpoints, leftovers (of a kill), progress, provenance;
-                placeholder (results for the tests)
+                programs (what is compiled), predictions (theory alone), checkpoints, leftovers (of a kill), progress,
+                provenance; placeholder (results for the tests)
     results/    what is kept: identities (by what results are named), store (files), netcdf (their bytes), sealed (their
                 checksums), states and lazy (what was trained), locks, failures, notes (what was asked), stock (which runs are
                 there), merge and loading (one labelled result), single (one file), agreement (rows), report (table, figure),

@@ -1,4 +1,4 @@
-"""Displacements of the tokens of one seed while they are small, theory through simulated tokens, and all their paths."""
+"""Displacements of one seed while they are small and the amplitudes of their waves, theory and tokens, and all paths."""
 
 import numpy as np
 
@@ -8,15 +8,23 @@ from .. import _style
 def draw(result, config):
     predicted, simulated = (values["displacement"] for values in _one_seed(result))
     angles = _one_seed(result)[1]["angle"]
-    figure, (left, right) = _style.panels(columns=2)
+    figure, (left, middle, right) = _style.panels(columns=3)
     tokens = 1 + np.arange(config.num_tokens)
     times = angles["record"].values
     shown = np.unique(np.linspace(0, predicted.sizes["early"] - 1, min(3, predicted.sizes["early"])).astype(int))
     for index, place in enumerate(shown):
         label = f"time {_style.texts(predicted['early'].values)[place]}"
-        _style.theory(left, tokens, predicted[place], index, label)
-        left.plot(tokens, simulated[place], _style.MARKERS[index], color=_style.colour(index), markersize=2.6, mfc="white")
+        _style.theory(left, tokens, predicted[place], label=label, color="0.35", alpha=0.4 + 0.3 * index)
+        left.plot(tokens, simulated[place], _style.MARKERS[index], color="0.35", markersize=2.6, mfc="white")
         left.lines[-1].set_markeredgewidth(0.5)
+    for index, mode in enumerate(result["simulation"]["mode"].values[: len(_style.COLOURS)]):
+        at = {"mode": mode}
+        _style.compare(
+            middle, predicted["early"].values, result, "amplitude", index, f"{mode} periods" if index else "1 period", at
+        )
+    middle.set(xlabel="time", ylabel="amplitude of the wave", yscale="log")
+    middle.set_ylim(top=5 * middle.get_ylim()[1])
+    _style.legend(middle, result["simulation"].sizes["seed"], None, point="tokens", fontsize=6, ncols=2)
     for token in range(config.num_tokens):
         right.plot(times, angles[:, token] / (2 * np.pi), color="0.35", linewidth=0.4, alpha=0.6, zorder=1)
     right.axvline(config.linear_time, color="0.6", linewidth=0.7, zorder=0)

@@ -16,10 +16,9 @@ def draw(result, config):
     *diagrams, means, errors, delays = panels.flat if columns * 2 == len(shown) + 3 else [*panels[0, :2], *panels[1]]
     for axes in set(panels.flat) - {*diagrams, means, errors, delays}:
         axes.set_axis_off()
-    for cell, axes in zip(shown, diagrams, strict=True):
-        image = _diagram(axes, result, cell, config)
+    images = [_diagram(axes, result, cell, config) for cell, axes in zip(shown, diagrams, strict=True)]
     label = f"share of pairs > {config.threshold:g}"
-    figure.colorbar(image, ax=diagrams, label=label, boundaries=np.linspace(0, 1, 51), ticks=[0, 0.5, 1])
+    figure.colorbar(images[-1], ax=diagrams, label=label, boundaries=np.linspace(0, 1, 51), ticks=[0, 0.5, 1])
     _means(means, result, shown[-1])
     _errors(errors, result, shown[-1])
     _delays(delays, result, cells, config)
