@@ -12,7 +12,7 @@ import pytest
 from closedform.sweeps import UsageError, find, names, sweep
 from closedform.sweeps.contract import config
 from closedform.sweeps.contract.groups import gather
-from closedform.sweeps.contract.request import make_plan
+from closedform.sweeps.contract.request import Request
 from zoo.history import changed_experiments
 
 NONSENSE = (0, -1, math.nan, math.inf, "nosuch")
@@ -80,7 +80,7 @@ def test_legal_nonsense_traces(name, tmp_path):
     base = config.static_key(experiment.default_config("quick"))
     for one in {config.static_key(one): one for one in legal(name).values()}.values():
         if config.static_key(one) != base:
-            plan = make_plan(experiment, one, None, False, 2, 0, tmp_path)
+            plan = Request(experiment, one, seeds=2, results=tmp_path).plan()
             groups, failed = gather(experiment, plan.cells)
             assert not failed
             for group in groups:
