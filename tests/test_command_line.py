@@ -15,6 +15,7 @@ import pytest
 
 import closedform.__main__ as command_line
 from closedform import commands, sweeps
+from closedform.commands import _options, _shown
 from closedform.sweeps import names
 from closedform.sweeps.contract.experiment import constant, docstring, read_about
 from closedform.sweeps.results.store import read_tree
@@ -72,7 +73,7 @@ def test_what_list_reads_without_importing_is_what_the_module_has():
         ("run xor/phases --preset huge", "unknown preset of xor/phases 'huge'; known: quick"),
         ("reproduce xor --preset huge", "unknown preset of xor 'huge'"),
         ("run xor/phases --seeds 0", "seeds: got 0; allowed"),
-        ("run xor/phases --seeds some", "seeds: got 'some'; allowed: a whole number or nothing"),
+        ("run xor/phases --seeds some", "seeds: got 'some'; allowed: how many (--seeds 16), a range"),
         ("run xor/phases --sedes 3", "unknown option of closedform run xor/phases '--sedes'; nearest: --seeds"),
         ("run xor/phases --root-seed -3", "root_seed: got -3; allowed: 0 to 2**32 - 1"),
         ("run xor/phases --results /dev/null/x", "cannot be written"),
@@ -200,8 +201,8 @@ def test_flags_in_either_spelling(capsys, tmp_path):
     )
     assert closedform("run flags.py:simulate --seeds 2 --config.a=-1e-3 --config.sub.no-flag") == 0
     assert closedform("sweep flags.py:simulate --seeds 2 --over name=1e5,2e5") == 0
-    (path,) = (tmp_path / "results/flags/simulate/sweeps").glob("*.json")
-    assert json.loads(path.read_text())["over"] == {"name": ["1e5", "2e5"]}
+    asked = [json.loads(path.read_text())["over"] for path in (tmp_path / "results/flags/simulate/sweeps").glob("*.json")]
+    assert {"name": ["1e5", "2e5"]} in asked
     assert closedform("run xor/phases --preset=huge") == 2
     assert "unknown preset of xor/phases 'huge'" in capsys.readouterr().err
 
@@ -502,28 +503,31 @@ def test_an_experiment_without_the_preset_is_left_out_and_said(capsys, monkeypat
     """It was drawn from the default config, under the name of the preset."""
     with_it, without = sweeps.find("xor/phases"), sweeps.find("xor/margins")
     with_it = with_it._replace(presets={**with_it.presets, "small": with_it.presets["quick"]})
-    monkeypatch.setattr(sweeps, "names", lambda paper=None: ["xor/phases", "xor/margins"])
-    monkeypatch.setattr(sweeps, "find", {"xor/phases": with_it, "xor/margins": without}.get)
-    chosen = command_line.Reproduce(paper="xor", preset="small")
-    ((found, config),) = command_line._asked_for(chosen)
+    monkeypatch.setattr(_options, "names", lambda paper=None: ["xor/phases", "xor/margins"])
+    monkeypatch.setattr(_options, "find", {"xor/phases": with_it, "xor/margins": without}.get)
+    ((found, config),) = _options.asked_for(_options.OfPaper(paper="xor", preset="small"))
     assert (found.name, config) == ("xor/phases", with_it.default_config("quick"))
     assert capsys.readouterr().err == "xor/margins: has no preset 'small', left out\n"
 
 
-def test_a_figure_that_cannot_be_drawn_is_one_line_below_the_table(capsys, monkeypatch):
-    drawn = []
+def test_a_figure_that_cannot_be_drawn_is_one_line_below_the_table(capsys, monkeypatch, tabled, tmp_path):
+    shown = []
 
-    def draw(text):
-        drawn.append(capsys.readouterr().out)
-        raise ValueError(text)
+    def draw(*_):
+        shown.append(capsys.readouterr().out)
+        raise ValueError("no\nway")
 
-    code = command_line._verdict([], [], [lambda: draw("no\nway"), lambda: draw("nor here")], stale=False)
-    said = capsys.readouterr().err
-    assert code == 0
-    assert "verdict" in drawn[0]
-    assert len(drawn) == 2
-    assert "a figure cannot be drawn: ValueError: nor here; its traceback is kept in" in said
-    assert said.count("\n") == 1
+    tabled([row("one", 0.0)])
+    monkeypatch.setattr(_shown.report, "save_figure", draw)
+    monkeypatch.setattr(sweeps, "with_theory", lambda experiment, result: result)
+    computed = [_shown.Computed(sweeps.find(name), object(), (), tmp_path / "figure") for name in ("xor/phases", "xor/margins")]
+    assert _shown.verdict(computed, _options.Stored()) == 0
+    captured = capsys.readouterr()
+    assert "verdict" in shown[0]
+    assert len(shown) == 2
+    assert "xor/margins cannot be drawn: ValueError: no; its traceback is kept in" in captured.err
+    assert captured.err.count("\n") == 1  # the first was read when the second was drawn
+    assert captured.out.startswith("2 of 2 rows agree")
 
 
 @pytest.mark.parametrize("before", [None, "module://nosuch.backend", "nosuch"])
