@@ -53,7 +53,7 @@ def run(
     """
     with _folder(results, settings) as folder:
         plan = ask(Request(experiment, config, None, False, seeds, root_seed, folder, predict), settings.keep)
-        note_request(plan)
+        note_request(plan, folder="runs")
         forget_failures(plan)
         tree, failed = complete(plan, refresh, settings, progress, say)
     if tree is None or failed:

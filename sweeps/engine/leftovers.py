@@ -34,7 +34,7 @@ def remove_leftovers(home: Path) -> None:
         for path in sorted((home / "locks").glob("*")):
             if _final(home, path.name).exists() and (lock := locks.take(path)) is not None:
                 lock.release(done=lock.exclusive and clean(home, path.name))
-                for folder in (home / "sweeps", home / "failed", *(home / "states").glob("*")):
+                for folder in (home / "sweeps", home / "runs", home / "failed", *(home / "states").glob("*")):
                     store.remove_cut_off(folder)
         for partial in store.files_below(home / "predictions", "*.partial.nc"):  # these have no locks of their own
             final = partial.with_name(partial.name.replace(".partial", ""))

@@ -48,19 +48,19 @@ class SweepStatus(NamedTuple):
 
 
 def sweeps_of(results: Path, experiment: str | None = None, say: Callable[[str], None] = on_stderr) -> Iterator[SweepStatus]:
-    """Every sweep of a results folder, or those of an experiment (or paper): grids, then runs that are part of none of them."""
-    found = list(_requests(results, experiment, say))
-    grids, single = [one for one in found if one.asked["over"]], [one for one in found if not one.asked["over"]]
-    yield from grids
-    covered = {cell.name for grid in grids for cell in cells_asked(grid.asked)} if single else set()
-    for one in sorted(single, key=lambda one: (one.asked["experiment"], json.dumps(one.asked["config"]))):
-        if cells_asked(one.asked)[0].name not in covered:
-            yield one
+    """Every sweep of a results folder, or those of an experiment (or paper); then single runs that none of them holds."""
+    sweeps = list(_requests(results, "sweeps", experiment, say))
+    yield from sweeps
+    runs = list(_requests(results, "runs", experiment, say))
+    covered = {cell.name for sweep in sweeps for cell in cells_asked(sweep.asked)} if runs else set()
+    for run in sorted(runs, key=lambda one: (one.asked["experiment"], json.dumps(one.asked["config"]))):
+        if cells_asked(run.asked)[0].name not in covered:
+            yield run
 
 
-def _requests(results: Path, experiment: str | None, say: Callable[[str], None]) -> Iterator[SweepStatus]:
+def _requests(results: Path, folder: str, experiment: str | None, say: Callable[[str], None]) -> Iterator[SweepStatus]:
     """All that was asked, in the order of the files."""
-    for path in store.files_below(results, "sweeps/*.json"):
+    for path in store.files_below(results, f"{folder}/*.json"):
         name = path.parent.parent.relative_to(results).as_posix()
         if _is_of(name, experiment):
             try:

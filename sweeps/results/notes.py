@@ -43,9 +43,9 @@ def versions_asked(asked: dict[str, Any], count: int) -> list[Version]:
     return found * count if len(found) == 1 else found
 
 
-def manifest_path(plan: Plan) -> Path:
+def manifest_path(plan: Plan, folder: str = "sweeps") -> Path:
     """Where the request is noted: one file a request, whatever the version of the code."""
-    return plan.home / "sweeps" / f"{hashed({**manifest(plan), 'digests': None, 'files': None})}.json"
+    return plan.home / folder / f"{hashed({**manifest(plan), 'digests': None, 'files': None})}.json"
 
 
 def tasks_of(plan: Plan) -> int:
@@ -55,9 +55,9 @@ def tasks_of(plan: Plan) -> int:
     return 1
 
 
-def note_request(plan: Plan, tasks: int | None = None) -> None:
+def note_request(plan: Plan, tasks: int | None = None, folder: str = "sweeps") -> None:
     """Write the manifest, for `closedform status`; a folder that cannot be written may still hold all that was asked for."""
-    path, content = manifest_path(plan), sealed.to_json({**manifest(plan), "tasks": tasks or tasks_of(plan)})
+    path, content = manifest_path(plan, folder), sealed.to_json({**manifest(plan), "tasks": tasks or tasks_of(plan)})
     with contextlib.suppress(OSError, sealed.Damaged):
         if sealed.to_json(sealed.read_json(path)) == content:
             return

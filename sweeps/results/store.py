@@ -19,6 +19,7 @@ and JSON, no pickle).
                            locks/<part>                   held by the process that works on it
                            failed/<hash>.json             cells that raised
                            sweeps/<sweep>.json, .nc       what was asked; of `closedform sweep` also its result as one file
+                           runs/<run>.json                what was asked of `run`
                            jobs/<sweep>/                  of the launcher
     <results>/<experiment>.png, .pdf                      the figure that `reproduce` draws
 """

@@ -13,6 +13,7 @@ from closedform.sweeps.contract import sources as sources_module
 from closedform.sweeps.engine import programs as programs_module
 from closedform.sweeps.engine import queue as queue_module
 from closedform.sweeps.results import store as store_module
+from closedform.sweeps.results.catalogue import sweeps_of
 from zoo import decay, estimate, explosive
 
 
@@ -320,3 +321,12 @@ def test_the_stored_attribute_is_json(quiet):
     run(decay, seeds=2, **quiet[0])
     tree, _ = store_module.read_tree(the_file(quiet))
     assert json.loads(tree.attrs["closedform"])["schema"] == store_module.SCHEMA
+
+
+def test_a_single_run_is_told_by_status_unless_a_sweep_holds_its_cell(quiet):
+    run(decay, {"rate": 0.3}, seeds=2, **quiet[0])
+    (alone,) = sweeps_of(quiet[0]["results"])
+    assert [cell.state for cell in alone.cells] == ["done"]
+    sweep(decay, over={"rate": (0.2, 0.3)}, seeds=2, **quiet[0])
+    (grid,) = sweeps_of(quiet[0]["results"])
+    assert [cell.at for cell in grid.cells] == [{"rate": 0.2}, {"rate": 0.3}]

@@ -12,7 +12,7 @@ from closedform.sweeps.contract.tracing import trace
 from closedform.sweeps.engine import checkpoints
 from closedform.sweeps.engine import lanes as lanes_module
 from closedform.sweeps.engine import queue as queue_module
-from closedform.sweeps.results import sealed
+from closedform.sweeps.results import sealed, states
 from zoo import regression
 
 
@@ -86,6 +86,17 @@ def test_the_state_is_loaded_with_the_names_of_its_fields_when_it_is_asked_for(t
     assert (
         len(list(tmp_path.glob("**/states/*/*.nc"))) == 2
     )  # a file for each cell: one for each run takes longer than the runs
+
+
+def test_a_full_disk_while_states_are_written_ends_the_run_and_fails_no_cell(tmp_path, monkeypatch):
+    def full(*_):
+        raise UsageError("state: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("closedform.sweeps.engine.queue.KEPT_BYTES", 1)
+    monkeypatch.setattr(states, "save", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        run(regression, seeds=2, **options(tmp_path))
+    assert not list(tmp_path.glob("**/failed/*"))
 
 
 def test_states_beyond_what_is_held_in_memory_are_written_at_once(tmp_path, monkeypatch):
