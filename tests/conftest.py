@@ -107,9 +107,13 @@ def _subject(item):
         starts = [_ROOT / folder / f"{name}.py" for folder in ("experiments", "figures")]
     else:
         paper = (path for path in _ROOT.glob("experiments/*/*.py") if item.path.stem.startswith(f"test_{path.parent.name}_"))
-        named = (_ROOT / path for path in item.get_closest_marker("slow").args)
+        named = (file for path in item.get_closest_marker("slow").args for file in _files(_ROOT / path))
         starts = [item.path, *named, *(paper if item.path.parent.name == "experiments" else ())]
     return set().union(*(_imports(path.resolve()) for path in starts if path.exists()))
+
+
+def _files(path):
+    return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
 
 
 @functools.cache

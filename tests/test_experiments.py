@@ -20,12 +20,13 @@ import pytest
 
 from closedform.gallery.collection import small_grid
 from closedform.sweeps import Settings, compare, find, find_figure, names, prediction, run, statistics, sweep
-from closedform.sweeps.contract import config, tracing
+from closedform.sweeps.contract import config, groups, tracing
 from closedform.sweeps.contract.request import make_plan
 from closedform.sweeps.engine.placeholder import placeholder
 from closedform.sweeps.results.report import save_figure, stored_config
 from zoo.history import changed_experiments
 from zoo.labels import collisions
+from zoo.slices import fields_that_use_theory
 
 # ------------------------------------------------------------------------------------------------- what is compiled and run
 
@@ -44,52 +45,55 @@ every = pytest.mark.parametrize("name", names())
 
 
 @pytest.fixture
-def name(which, traced, sizes):
+def name(which, traced, programs):
     """An experiment, or of a paper the one whose traced programs are the smallest, hence the fastest to compile."""
     if which in names():
         return which
     for experiment in names(which):
         traced(experiment)
-    return min(names(which), key=lambda experiment: sizes[experiment])
+    return min(names(which), key=lambda experiment: sum(map(num_equations, programs[experiment])))
 
 
 # ------------------------------------------------------------------------------------------------------------------- traced
 
 
 @pytest.fixture(scope="module")
-def sizes():
-    """The number of equations of the programs of each experiment that was traced."""
-    return collections.Counter()
+def programs():
+    """The traced programs of each experiment that was traced, a set for each static config."""
+    return collections.defaultdict(list)
 
 
 @pytest.fixture(scope="module")
-def traced(tmp_path_factory, sizes):
+def traced(tmp_path_factory, programs):
     """Every experiment at its QUICK size with numbers that mean nothing, each traced once for all tests here."""
     nowhere = tmp_path_factory.mktemp("nothing")
 
     @functools.cache
     def result(name):
-        def counted(*arguments):
-            program = original(*arguments)
-            sizes[name] += num_equations(program.closed.jaxpr)
-            return program
+        def kept(*arguments):
+            programs[name].append(tracing.trace(*arguments))
+            return programs[name][-1]
 
-        original = tracing._traced
         experiment = find(name)
         plan = plan_of(experiment, experiment.default_config("quick"), small_grid(experiment), nowhere)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tracing, "_traced", counted)
+            patch.setattr(groups, "trace", kept)
             return placeholder(plan)
 
     return result
 
 
-def num_equations(program):
-    """All equations of a traced program, those of its loops and branches included."""
+def num_equations(traced):
+    """All equations of traced programs, those of their loops and branches included."""
+    functions = [*traced.functions.values(), *filter(None, traced.predictions.values())]
+    return sum(map(num_equations_of, (function.closed.jaxpr for function in functions)))
+
+
+def num_equations_of(program):
     parts = [
         part for equation in program.eqns for part in jax.tree.leaves(list(equation.params.values()), is_leaf=has_equations)
     ]
-    return len(program.eqns) + sum(map(num_equations, filter(has_equations, parts)))
+    return len(program.eqns) + sum(map(num_equations_of, filter(has_equations, parts)))
 
 
 def has_equations(value):
@@ -115,6 +119,17 @@ def check_fields_and_axes(experiment, result):
 @every
 def test_experiment_has_the_same_fields_on_both_sides_and_its_axes_when_traced(name, traced):
     check_fields_and_axes(find(name), traced(name))
+
+
+@every
+def test_a_field_whose_simulated_side_uses_theory_says_why(name, traced, programs):
+    """Agreement is evidence where the two sides share no code: what they share is declared, with its reason."""
+    experiment, _ = find(name), traced(name)
+    used = fields_that_use_theory(experiment, programs[name][0].functions)
+    undeclared = {field: functions for field, functions in used.items() if field not in experiment.shared}
+    assert not undeclared, f"{name}: give SHARED a reason for these fields"
+    assert not set(experiment.shared) - set(used), f"{name}: SHARED has fields that use no theory"
+    assert all(len(reason.split()) > 3 for reason in experiment.shared.values())
 
 
 @every
@@ -170,13 +185,25 @@ def test_words_of_a_figure_keep_apart_whatever_the_numbers(name, traced):
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
+def grid(request):
+    """The grid that is compiled: of static fields, whose values take programs of their own, one value unless with --slow."""
+    whole = request.config.getoption("--slow") or request.config.getoption("--slow-commits") is not None
+
+    def of(experiment):
+        traced = config.traced_values(experiment.default_config())
+        return {path: values if whole or path in traced else values[:1] for path, values in small_grid(experiment).items()}
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, grid):
     """An experiment at its QUICK size, computed once for all tests here."""
 
     @functools.cache
     def result(name):
         experiment = find(name)
-        options = dict(seeds=3, over=small_grid(experiment), results=tmp_path_factory.mktemp("results"), progress=False)
+        options = dict(seeds=3, over=grid(experiment), results=tmp_path_factory.mktemp("results"), progress=False)
         return sweep(experiment, experiment.default_config("quick"), **options)
 
     return result
@@ -191,9 +218,11 @@ def test_experiment_has_the_same_fields_on_both_sides_and_its_axes(name, small):
 
 
 @compiled(PAPERS, TOUCHED)
-def test_a_placeholder_has_the_labels_and_types_of_the_result(name, small, traced):
+def test_a_placeholder_has_the_labels_and_types_of_the_result(name, small, grid, tmp_path):
+    experiment = find(name)
+    meaningless = placeholder(plan_of(experiment, experiment.default_config("quick"), grid(experiment), tmp_path))
     for side, dataset in small(name).children.items():
-        other = traced(name)[side]
+        other = meaningless[side]
         assert set(dataset.data_vars) == set(other.data_vars)
         assert dataset.coords.to_dataset().identical(other.coords.to_dataset())
         for field, values in dataset.data_vars.items():
@@ -201,10 +230,10 @@ def test_a_placeholder_has_the_labels_and_types_of_the_result(name, small, trace
 
 
 @compiled([], [])
-def test_a_run_does_not_depend_on_its_grouping(name, small, tmp_path):
+def test_a_run_does_not_depend_on_its_grouping(name, small, grid, tmp_path):
     """One cell, one seed at a time, odd chunks, one thread: the same bits as in the company of the fixture."""
     experiment, whole = find(name), small(name)
-    first = {path: values[0] for path, values in small_grid(experiment).items()}
+    first = {path: values[0] for path, values in grid(experiment).items()}
     settings = config.replace(experiment.default_config("quick"), first)
     options = dict(results=tmp_path, progress=False, settings=Settings(threads=1, block=1, chunk=3))
     alone = run(experiment, settings, seeds=[1], **options)

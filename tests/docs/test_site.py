@@ -25,6 +25,7 @@ from closedform.sweeps import agrees, compare, find, names
 ROOT = Path(__file__).parents[2]
 SHOWN = ("xor/phases", "voting_networks/discussion", "voting_networks/width")  # of each kind: dynamics, grid, one shot
 WIDTHS = (1280, 400)
+of_the_site = pytest.mark.slow("docs", "gallery")  # building it takes a minute
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -90,6 +91,7 @@ def parsed(path):
     return BeautifulSoup(path.read_text(), "html.parser")
 
 
+@of_the_site
 def test_every_link_leads_to_a_page_and_a_place_on_it(site):
     pages = {path: parsed(path) for path in sorted(site.rglob("*.html"))}
     places = {path: {tag["id"] for tag in page.find_all(id=True)} for path, page in pages.items()}
@@ -109,6 +111,7 @@ def test_every_link_leads_to_a_page_and_a_place_on_it(site):
     assert not broken
 
 
+@of_the_site
 def test_every_public_name_of_every_module_is_on_its_page(site):
     for folder in modules.PRIMITIVES:
         for name in modules.names(folder):
@@ -116,6 +119,7 @@ def test_every_public_name_of_every_module_is_on_its_page(site):
             assert_described(site / f"{name}.html", f"closedform.{name.replace('/', '.')}", found)
 
 
+@of_the_site
 def test_the_engines_names_are_on_its_page(site):
     assert_described(site / "engine.html", "closedform.sweeps", sweeps.__all__)
 
@@ -139,6 +143,7 @@ def assert_described(path, module, found):
     assert [name for name in public if f'id="{module}.{name}"' not in page] == []
 
 
+@of_the_site
 def test_front_page_shows_every_experiment(site):
     cards = parsed(site / "index.html").select(".cf-card")
     built = os.environ.get("CLOSEDFORM_SITE")
@@ -180,7 +185,7 @@ def assert_in_order(page, complaints):
     assert complaints == []
 
 
-@pytest.mark.slow
+@of_the_site
 def test_every_page_is_in_order(browser, site, address):
     """Each page once, wide and then narrow: loading takes longer than looking."""
     wrong = {}
@@ -202,6 +207,7 @@ def badges(page):
     return {one.get_attribute("data-experiment"): one.get_attribute("data-verdict") for one in found}
 
 
+@of_the_site
 def test_badges_are_those_of_the_agreement_tables(browser, site, address):
     """The front page's badge, the page's own badge and the verdicts of the rows of its table say one thing."""
     page, _ = visit(browser, address, 1280)
@@ -251,6 +257,7 @@ def test_words_stand_out_in_the_report(browser, report, scheme):
     page.close()
 
 
+@of_the_site
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_stand_out_on_a_light_and_a_dark_page(browser, address, scheme):
     for name in ("index.html", f"experiments/{SHOWN[0]}.html"):
@@ -262,6 +269,7 @@ def test_words_stand_out_on_a_light_and_a_dark_page(browser, address, scheme):
         page.close()
 
 
+@of_the_site
 def test_code_unfolds_and_tables_scroll_by_keyboard(browser, address):
     page, _ = visit(browser, f"{address}experiments/{SHOWN[0]}.html", 400)
     summary = page.locator("details > summary").first

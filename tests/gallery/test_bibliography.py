@@ -24,7 +24,7 @@ SOURCES = sorted(
     ]
 )
 SILENT = {"a", "an", "and", "are", "as", "can", "for", "from", "in", "is", "of", "on", "the", "to", "towards", "what", "with"}
-GLASGOW, SHARKEY, PEARCE = "glasgow2023sgd", "sharkey2023technical", "pearce2024bilinear"
+GLASGOW, SHARKEY, PEARCE, ZHANG = "glasgow2023sgd", "sharkey2023technical", "pearce2024bilinear", "zhang2023wider"
 
 
 @pytest.fixture(autouse=True)
@@ -275,37 +275,37 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "results"
     how = {"results": folder, "progress": False, "say": str, "seeds": 2}
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        run("bilinear/riccati", find("bilinear/riccati").default_config("quick"), **how)
+        run("voting_networks/discussion", find("voting_networks/discussion").default_config("quick"), **how)
         sweep(simulate, {"rate": 0.1}, over={"rate": (0.1, 0.2)}, **how)
     return folder
 
 
 def test_cite_a_result_file(results, capsys):
-    ours = list((results / "bilinear").rglob("*.nc"))
+    ours = list((results / "voting_networks").rglob("*.nc"))
     others = [path for path in results.rglob("*.nc") if path not in ours]
     assert ours
     assert others
     for path in ours:
-        assert cited(capsys, str(path)) == cited(capsys, "bilinear/riccati")
+        assert cited(capsys, str(path)) == cited(capsys, "voting_networks/discussion")
     for path in others:
         assert cited(capsys, str(path)) == [bibliography.OWN]
 
 
 def test_cite_a_results_folder(results, capsys):
-    expected = [SHARKEY, PEARCE, bibliography.OWN]
-    for folder in (results, results / "bilinear", results / "bilinear" / "riccati"):
+    expected = [ZHANG, bibliography.OWN]
+    for folder in (results, results / "voting_networks", results / "voting_networks" / "discussion"):
         assert cited(capsys, str(folder)) == expected
-    assert cited(capsys, f"{results} xor") == [SHARKEY, PEARCE, GLASGOW, bibliography.OWN]
+    assert cited(capsys, f"{results} xor") == [ZHANG, GLASGOW, bibliography.OWN]
 
 
 def test_a_damaged_file_among_good_ones_is_named_and_left_out(results, tmp_path, capsys):
-    path = next((results / "bilinear").rglob("*.nc"))
+    path = next((results / "voting_networks").rglob("*.nc"))
     for name, content in (("aa/good.nc", path.read_bytes()), ("00/bad.nc", path.read_bytes()[:500])):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(content)
     assert command_line.main(["cite", str(tmp_path)]) == 0
     printed = capsys.readouterr()
-    assert list(bibliography.read(printed.out)) == [SHARKEY, PEARCE, bibliography.OWN]
+    assert list(bibliography.read(printed.out)) == [ZHANG, bibliography.OWN]
     assert "bad.nc: damaged, or no result of closedform" in printed.err
 
 
@@ -315,7 +315,7 @@ def odd(tmp_path, results, monkeypatch):
     import h5py
 
     monkeypatch.chdir(tmp_path)
-    whole = next((results / "bilinear").rglob("*.nc")).read_bytes()
+    whole = next((results / "voting_networks").rglob("*.nc")).read_bytes()
     (tmp_path / "cut.nc").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.nc").write_text("no netCDF")
     (tmp_path / "empty.nc").touch()

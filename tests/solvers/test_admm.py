@@ -196,6 +196,7 @@ def test_optima_of_the_facts():
     np.testing.assert_allclose(above.objective, problem().y @ problem().y / 2, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_duplicate_rows_and_a_zero_row():
     x, y = zoo.formula_data(8, 2)
     with_zero = program.relu_program(jnp.concatenate([x, 0 * x[:1]]), jnp.append(y, 0.7), convex_relu.all_gates(x), 0.1)
@@ -221,6 +222,7 @@ def test_vmap_over_weight_decay_y_and_x_equals_a_loop():
         np.testing.assert_allclose(many.bound[i], one.bound, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_jit_equals_eager():
     eager, jitted = admm.solve(problem()), zoo.alternating(problem())
     np.testing.assert_allclose(eager.objective, jitted.objective, rtol=1e-8)

@@ -43,6 +43,7 @@ def _worst(params, x, y, radius):
     return jnp.stack([attacks.margins(params, x + corner[None], y) for corner in corners]).min(axis=0)
 
 
+@pytest.mark.slow
 def test_the_attacked_points_are_in_the_box_and_inputs_of_radius_0_stay(attack):
     params, x, y = _problem()
     moved = attack(params, x, y, RADIUS) - x
@@ -127,6 +128,7 @@ def test_within_cuts_the_points(attack):
     assert ((attack(params, x, y, 0.3) < 0) | (attack(params, x, y, 0.3) > 1)).any()  # not unless asked
 
 
+@pytest.mark.slow
 def test_jitted_mapped_and_independent_of_the_other_examples(attack):
     params, x, y = _problem()
     whole = attack(params, x, y, RADIUS)

@@ -163,6 +163,7 @@ def assert_goes_down(direction, sign, params, x, y, weight_decay, loss, logistic
     return (after - before) / t
 
 
+@pytest.mark.slow
 def test_direction_is_a_way_down(others):
     x, y, gates = data()
     for i in (0, 3, 6, 9):
@@ -206,6 +207,7 @@ def test_logistic_certificate():
 # ------------------------------------------------------------------------------------------------------- the search
 
 
+@pytest.mark.slow
 def test_search_finds_what_the_patterns_prove(others):
     x, y, gates = data()
     find = jax.jit(jax.vmap(lambda net, key: certificate.by_search(net, x, y, jnp.asarray(0.1), key, num_starts=64)))

@@ -39,6 +39,7 @@ def assert_account(result, x, y, weight_decay, rtol, logistic=False):
     assert -1e-7 * abs(objectives[-1]) <= result.certificate.gap <= rtol * abs(objectives[-1])
 
 
+@pytest.mark.slow
 def test_exact_optimum_in_three_dimensions(grown):
     result, told = grown
     x, y = zoo.formula_data(10, 3)

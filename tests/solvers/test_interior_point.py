@@ -68,6 +68,7 @@ def test_optima_of_the_facts(shape, weight_decay, solved):
     assert ((2 * problem.active - 1) * (problem.x @ weights)).min() > -1e-7
 
 
+@pytest.mark.slow
 def test_gated_optima_of_the_facts():
     solutions = zoo.gated_of_many(zoo.stacked([zoo.gated(shape) for shape in FACTS]))
     np.testing.assert_allclose(solutions.objective, [facts.gated for facts in FACTS.values()], atol=2e-5)
@@ -118,6 +119,7 @@ def test_whitened_data_have_the_closed_form(solved):
 # ------------------------------------------------------------------------------------------------------ honest bounds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("weight_decay", "logistic", "cones"),
     [(0.3, False, True), (0.03, False, True), (0.2, True, True), (0.3, False, False), (0.03, False, False)],
@@ -200,6 +202,7 @@ def test_vmap_over_weight_decay_y_and_x_equals_a_loop(solved):
         np.testing.assert_allclose(f, program.outputs(one.weights, of), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_jit_equals_eager():
     problem = zoo.plain()
     eager, jitted = interior_point.solve(problem, cones=True), zoo.interior(problem)

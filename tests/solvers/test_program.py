@@ -248,6 +248,7 @@ def test_history_looks_after_every_few_steps():
     np.testing.assert_array_equal(seen.objective, 1 + 4.0 ** -np.arange(1, 4))
 
 
+@pytest.mark.slow
 def test_network_of_a_solution():
     problem = zoo.plain()
     solution = zoo.interior(problem)

@@ -61,6 +61,7 @@ def kernel(a, b):
     return jnp.exp(-jnp.sum((a["x"] - b["x"]) ** 2)) * a["scale"] * b["scale"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block_size", [1, 3, 4, 7, 100])
 def test_gram_by_blocks_is_the_whole(block_size):
     x = {"x": jnp.asarray(RNG.standard_normal((7, 3))), "scale": jnp.arange(1.0, 8)}

@@ -70,6 +70,7 @@ def test_fact_9_the_clean_hinge_and_the_worst_case_on_a_grid():
     np.testing.assert_allclose(margins, worst, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hinge", "logistic", "squared"])
 def test_every_loss_against_cvxpy_and_its_mutations(kind):
     program, radius = problem(8), np.array([0.08, 0.03])

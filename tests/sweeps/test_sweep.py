@@ -1,6 +1,7 @@
 """Grids: labels, pairs, what is compiled, functions that never heard of the package, cells that raise, memory, devices."""
 
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -55,9 +56,15 @@ def reference(tmp_path_factory):
         return sweep(decay, over={"rate": (0.1, 0.3), "dim": (3, 5)}, seeds=7, results=folder, progress=False, say=str)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4])
-@pytest.mark.parametrize("block", [1, 3, 28])
-@pytest.mark.parametrize("chunk", [1, 7, 60])
+THREADS, BLOCKS, CHUNKS = (1, 2, 4), (1, 3, 28), (1, 7, 60)
+# a third of all combinations, in which every pair of values occurs; the others are slow
+PAIRS = {(THREADS[i], BLOCKS[j], CHUNKS[(i + j) % 3]) for i in range(3) for j in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("threads", "block", "chunk"),
+    [pytest.param(*one, marks=() if one in PAIRS else pytest.mark.slow) for one in itertools.product(THREADS, BLOCKS, CHUNKS)],
+)
 def test_threads_blocks_and_chunks_change_no_bit(threads, block, chunk, reference, quiet):
     settings = Settings(threads=threads, block=block, chunk=chunk)
     same(reference, sweep(decay, over={"rate": (0.1, 0.3), "dim": (3, 5)}, seeds=7, settings=settings, **quiet[0]))

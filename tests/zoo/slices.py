@@ -9,18 +9,14 @@ from pathlib import Path
 from jax.extend import core
 
 import closedform
-from closedform.sweeps.contract.experiment import last_step, recorded_steps
-from closedform.sweeps.contract.tracing import trace
 
 THEORY = str(Path(closedform.__file__).resolve().parent / "theory")
 NO_LAW = f"{THEORY}/numerics"
 _INLINED = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint")
 
 
-def fields_that_use_theory(experiment, settings):
+def fields_that_use_theory(experiment, functions):
     """{field: functions of theory that its simulated side calls}, of the fields that have a prediction."""
-    steps = recorded_steps(experiment, settings)
-    functions = trace(experiment, settings, steps, last_step(experiment, settings, steps)).functions
     # a state is one thing: what any part of it owes to theory, every field owes
     made = [functions[name].closed.jaxpr for name in ("init", "step") if name in functions]
     before = set().union(*(_reached(one, [True] * len(one.outvars))[0] for one in made))

@@ -143,6 +143,7 @@ def test_truncation_by_value_and_by_sign():
             bilinear.truncate(eigen, *wrong)
 
 
+@pytest.mark.slow
 def test_fact_12_hosvd():
     for params in (drawn(9, 3, 4), drawn(4, 6, 3), drawn(3, 5, 8)):
         tensor = np.asarray(bilinear.symmetrize(bilinear.tensor(params)))
@@ -239,6 +240,7 @@ def test_bad_arguments():
 # ---------------------------------------------------------------------------------------------------------- in depth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 def test_fact_11_degrees(num_layers):
     config = deep_bilinear.Config(4, 5, 2, num_layers)
@@ -315,6 +317,7 @@ def test_classifier_and_its_eigenfeatures(embedding_dim, residual):
     close(quadratic, gate @ np.asarray(layer.p).T, 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("embedding_dim", [0, 20])
 def test_masks_move_along_one_eigenvector_and_raise_its_class(embedding_dim):
     config = bilinear_classifier.Config(20, 6, 3, embedding_dim)

@@ -87,6 +87,7 @@ def test_output_is_linear_in_the_weights_and_blind_to_the_order_and_scale_of_gat
     np.testing.assert_allclose(apply_all(params._replace(gates=7 * params.gates), x), base, rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_both_signs_and_init():
     values, sign = convex_relu.both_signs(jnp.arange(6.0).reshape(2, 3))
     np.testing.assert_array_equal(values, [[0, 1, 2, 0, 1, 2], [3, 4, 5, 3, 4, 5]])
@@ -330,6 +331,7 @@ def test_all_gates_of_degenerate_data(case):
     assert {tuple(column) for column in (x @ drawn >= 0).astype(int).T} <= _columns(patterns)
 
 
+@pytest.mark.slow
 def test_all_gates_of_a_grid():
     """Integer rows in four dimensions, where many planes share lines: 5 * 10^5 directions find no other cell."""
     x = np.unique(np.random.default_rng(1).integers(-1, 2, size=(9, 4)), axis=0).astype(float)

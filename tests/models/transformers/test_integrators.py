@@ -51,6 +51,7 @@ def test_errors_and_orders_of_the_specification(problem, scheme):
     assert np.log2(errors[2] / errors[3]) == pytest.approx(ORDERS[scheme], abs=6e-4)
 
 
+@pytest.mark.slow
 def test_strang_is_as_good_as_its_flows(problem):
     midpoint = [error(problem, partial(integrators.strang, flow_fn=integrators.midpoint_step), n) for n in COUNTS]
     np.testing.assert_allclose(midpoint, (1.434171e-3, 3.586600e-4, 8.969128e-5, 2.242683e-5), rtol=1e-4)
@@ -100,6 +101,7 @@ def counted(field, calls):
     return run
 
 
+@pytest.mark.slow
 def test_what_a_layer_takes(problem):
     """The table of sublayers is what runs, flows and their substeps included."""
     params, x, _ = problem
@@ -111,6 +113,7 @@ def test_what_a_layer_takes(problem):
         assert len(calls) == scheme.num_sublayers, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "num_steps"), [("euler", 7), ("heun", 7), ("midpoint", 7), ("tsit5", 7), ("tsit5", None), ("dopri5", None)]
 )

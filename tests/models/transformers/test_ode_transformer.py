@@ -87,6 +87,7 @@ def test_a_solver_is_the_scan_where_their_steps_are_the_same(problem):
             assert float(jnp.abs(adaptive.state - exact).max()) < 20 * rtol
 
 
+@pytest.mark.slow
 def test_an_adaptive_stack_of_several_blocks(problem):
     """A tight tolerance gives the flow through one block after another: the limit of small steps of any scheme."""
     config = replace(CONFIG, num_layers=4, num_blocks=2, step_size=0.25, scheme="dopri5", rtol=1e-9)

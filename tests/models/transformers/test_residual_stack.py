@@ -115,6 +115,7 @@ def test_weights():
     np.testing.assert_allclose(params.weight[3] @ params.weight[7], params.weight[7] @ params.weight[3], atol=1e-13)
 
 
+@pytest.mark.slow
 def test_weights_smooth_in_depth_have_the_correlation_of_their_distance():
     for depth in (4, 16):
         params, _ = draw(dim=300, num_layers=depth, correlation_length=0.6)
@@ -134,6 +135,7 @@ def change(params, x, order, kind="tanh", h=None):
     return stack.apply(params, x, kind, order, h) - stack.apply(params, x, kind, None, h)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("h", [1.0, 0.3])
 def test_linear_layers_are_exact(h):
     params, x = draw(dim=5, num_layers=6, kind="linear")
@@ -150,6 +152,7 @@ def test_linear_layers_are_exact(h):
         rejected(assert_exact, predicted / 2, measured)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [0.0, 0.5])
 def test_commuting_layers_may_come_in_any_order(length):
     params, x = draw(dim=6, num_layers=7, kind="commuting", correlation_length=length)
@@ -205,6 +208,7 @@ def assert_slope(rows, expected):
     assert abs(found - expected) < 0.1, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_leading_changes(middle, kind):
     measured, predicted = middle[kind]

@@ -97,6 +97,7 @@ def test_order_of_tokens_and_rotations():
         np.testing.assert_allclose(turned, sphere.flow_step(plain, x, 0.3, 2.0, softmax) @ turn, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("softmax", [True, False])
 def test_flow_has_order_four_and_the_limit_of_another_integrator(softmax):
     x = sphere.uniform(jax.random.key(2), 5, 3)
@@ -145,6 +146,7 @@ def test_flow_of_equiangular_tokens():
     rejected(assert_numbers, lambda x, beta: by_scipy(x, 3.0, beta, own=False))  # j = i forgotten in the softmax
 
 
+@pytest.mark.slow
 def test_layers_of_equiangular_tokens():
     cases = ((8, 1.0, 0.1, 20, 0.780340401418), (5, 2.0, 1.0, 6, 0.973243615414), (6, 2.0, 0.5, 10, 0.983413733425))
 
@@ -185,6 +187,7 @@ def hitting_time(x, level, step_size, beta, softmax=True, shift=0.0):
     return time + jax.lax.fori_loop(0, 50, halve, (jnp.zeros(()), step_size))[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "beta", "expected"),
     [(2, 0.0, 1.472219), (2, 4.0, 8.390296), (4, 1.0, 2.115632), (4, 4.0, 7.093941), (32, 4.0, 4.593210)],
@@ -207,6 +210,7 @@ def test_hitting_time_unnormalised():
 # --- the circle --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("softmax", [True, False])
 def test_waves_on_the_circle(softmax):
     """The linearised velocity of 400 evenly spaced tokens under a wave of k periods is sigma_k times the wave."""
@@ -235,6 +239,7 @@ def test_waves_on_the_circle(softmax):
 # --- energy ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_energy_rates():
     """dE/dt along the flow: (1/n) sum |x'|^2 (USA), (1/n^2) sum Z_i |x'|^2 (SA), to 1e-9."""
     for dim, beta in ((2, 1.0), (3, 4.0), (8, 0.3)):
@@ -253,6 +258,7 @@ def test_energy_rates():
         np.testing.assert_allclose(sphere.tangent(x, gradient), sphere.field(sphere.identity(dim), x, beta, False), atol=1e-13)
 
 
+@pytest.mark.slow
 def test_energy_rises_along_the_flow_and_the_layers():
     x = sphere.uniform(jax.random.key(0), 9, 3)
     for motion in ("flow", "layers"):
@@ -267,6 +273,7 @@ def test_energy_rises_along_the_flow_and_the_layers():
 # --- clusters ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("softmax", [True, False])
 def test_tokens_in_a_hemisphere_become_one(softmax):
     """Any queries and keys, V = I; at a rate that is exponential."""
@@ -295,6 +302,7 @@ def test_values_matter_for_one_cluster():
     assert jnp.min(sphere.inner_products(after)) < 0
 
 
+@pytest.mark.slow
 def test_clusters_are_the_components_of_a_graph():
     for seed, threshold in ((0, 0.6), (1, 0.8), (2, 0.9), (3, 0.99), (4, -1.1)):
         x = sphere.uniform(jax.random.key(seed), 30, 3)
@@ -315,6 +323,7 @@ def test_clusters_are_the_components_of_a_graph():
 # --- precision and bad input ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_large_beta_in_single_precision():
     with jax.enable_x64(False):
         x = sphere.uniform(jax.random.key(0), 6, 3)

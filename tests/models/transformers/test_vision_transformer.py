@@ -46,6 +46,7 @@ def test_patches_are_where_they_were():
     ]
 
 
+@pytest.mark.slow
 def test_weights_are_shared_by_layers_that_have_one_block():
     stack = Config().stack
     ends = 4 * 8 + 8 + 16 + 8 * 10 + 10 + 16 * 8

@@ -98,6 +98,7 @@ def test_wrong_dual_norms_are_rejected(wrong):
     rejected(assert_dual_norm_in_the_plane, wrong)
 
 
+@pytest.mark.slow
 def test_dual_norm_is_the_largest_projection(problem):
     x, y, patterns, *_ = problem
     pieces = [
@@ -111,11 +112,13 @@ def test_dual_norm_is_the_largest_projection(problem):
     assert 0.98 * max(pieces) < responses.max() <= max(pieces)
 
 
+@pytest.mark.slow
 def test_weight_decay_max_of_the_facts(problem):
     x, y, patterns, _, value, _ = problem
     np.testing.assert_allclose(weight_decay_max(x, y, patterns), value, atol=5e-7)
 
 
+@pytest.mark.slow
 def test_dual_direction_attains_the_norm(problem):
     x, y, patterns, *_ = problem
     for nu in (y, -y, y[::-1].copy()):
@@ -451,6 +454,7 @@ def test_vmap_equals_a_loop():
         np.testing.assert_allclose(jax.jit(jax.vmap(function, (None, 0)))(y, weight_decays), loop, rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_the_arrays_of_waves_and_lists_are_numbers():
     """Eagerly, as README's reader would: numpy's arrays, lists, whole numbers and booleans."""
     x, y = waves.points(6, 2)

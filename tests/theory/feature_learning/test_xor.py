@@ -308,10 +308,12 @@ def assert_fact_4(trajectories_fn):
     np.testing.assert_allclose(alpha / (math.sqrt(2) * a), 1, atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_trajectory_solves_the_drift():
     assert_trajectory_solves_the_drift(trajectories)
 
 
+@pytest.mark.slow
 def test_fact_4_growth_after_the_collapse():
     assert_fact_4(trajectories)
 
@@ -354,6 +356,7 @@ def test_trajectory_keeps_the_balance():
     np.testing.assert_allclose(balance / a**2, balance[:, :1] / a**2, atol=1e-8, rtol=0)
 
 
+@pytest.mark.slow
 def test_trajectory_of_a_small_signal_keeps_its_digits_in_float32():
     """From a thousandth of s it grows to the largest component, and its error with it."""
     times, start, noise = (np.float32(x) for x in ([15.0, 30.0], typical(1e6), 0.1))
@@ -454,6 +457,7 @@ def assert_fact_3(phase1_length_fn):
     np.testing.assert_allclose(np.stack([alpha, s, beta]), TABLE[:, [2, 2, 4]].T, atol=6e-6)
 
 
+@pytest.mark.slow
 def test_fact_3_length_of_phase_1():
     assert_fact_3(module_phase1_length)
 
@@ -506,6 +510,7 @@ def test_phase_1_length_gradient():
         np.testing.assert_allclose(in_noise, (time(dim, batch_noise + 1e-3) - time(dim, batch_noise - 1e-3)) / 2e-3, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_phase_1_length_at_large_dim_in_both_precisions():
     """alpha starts far below any absolute tolerance. By scipy at 1e8, then ln(10)/(2 lambda) for each factor 10."""
     expected = scipy_phase1_length([1e8])[0]

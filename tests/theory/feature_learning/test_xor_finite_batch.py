@@ -62,6 +62,7 @@ def without_common_part(state):
 # ------------------------------------------------------------------------------------------------------ the mean field
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [{}, {"train_weights": False}, {"train_readout": False}])
 def test_large_batches_and_networks_are_the_mean_field(frozen):
     neurons = draw(0, init_scale=0.3)  # s collapses about step 60
@@ -497,6 +498,7 @@ def test_gradient_of_a_run_is_that_of_differences():
     np.testing.assert_allclose(margin(0.0, 8.0)[1], forward / 2e-5, rtol=1e-5)  # the noise is a kick from the first step on
 
 
+@pytest.mark.slow
 def test_slope_of_a_step_where_gates_are_open_beyond_rounding():
     """P - P^2 far below the rounding of P = 1 where g counts, and of P where g is 1e-70: the root of both has a slope."""
     w, s, a = jnp.array([[6.7, -2.7], [0.4, 26.5], [-0.7, 0.05]]), jnp.array([0.08, 1.7, 0.16]), jnp.array([52.0, -4.2, 3.2])
@@ -511,6 +513,7 @@ def test_slope_of_a_step_where_gates_are_open_beyond_rounding():
         np.testing.assert_allclose(jit(derivative(moved))(1.0), difference, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_small_networks_have_the_std_of_large_ones():
     """By homogeneity; in float32 the square of sigma, theta^4, underflows."""
     large = jax.tree.map(lambda x: x.astype(jnp.float32), handmade())

@@ -259,6 +259,7 @@ def assert_euler_is_its_loop(euler_fn):
         np.testing.assert_allclose(ours, theirs[list(steps)], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_euler_is_its_loop():
     assert_euler_is_its_loop(euler)
     neurons = random_neurons()
@@ -296,6 +297,7 @@ def test_euler_converges_to_the_flow_at_order_one():
     np.testing.assert_allclose(np.array(errors[:-1]) / errors[1:], 2, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_euler_maps_over_starts_and_learning_rates_and_differentiates():
     run = functools.partial(mean_field.euler, steps=np.array([3, 20]))
     final_loss = lambda neurons, rate: mean_field.loss(jax.tree.map(lambda x: x[-1], run(neurons, rate)))  # noqa: E731
@@ -309,6 +311,7 @@ def test_euler_maps_over_starts_and_learning_rates_and_differentiates():
         np.testing.assert_allclose(slopes[i], difference, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_euler_holds_s_past_the_collapse_of_the_neuron():
     neurons = mean_field.typical_neurons(20, 0.1)
     states = euler(neurons, 0.05, tuple(range(0, 601, 20)))
@@ -373,6 +376,7 @@ def assert_time_to_margin_one(time_fn):
         np.testing.assert_allclose(time_fn(dim, init_scale), mean_time_to_margin_one(dim, init_scale), atol=0.1, rtol=0)
 
 
+@pytest.mark.slow
 def test_time_to_margin_one_of_random_starts():
     assert_time_to_margin_one(xor.time_to_margin_one)
 
@@ -482,6 +486,7 @@ def test_margin_approaches_its_asymptote():
     np.testing.assert_allclose(mean_field.margin_asymptote(1e9), math.log(math.sqrt(2) * 1e9 * math.log(1e9)), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_margin_is_that_of_signal_only_neurons():
     """Four neurons along their own mu, s = 0 and |w| = |a|, of unequal mass: each cluster obeys its own equation."""
     scale = np.sqrt(np.array([0.9, 1.1, 1.4, 2.0]) * 4)  # y f = |w| sqrt(2) a / 4 at the neuron's own cluster

@@ -128,6 +128,7 @@ TINY = [(1e-20, 1e-20, 1e-20), (1e-20, 1e-20, 5e-21), (1e-30, 1e-10, 5e-21)]  # 
 HUGE = [(1e20, 1e20, 1e20), (1e20, 1e20, 5e19), (1e30, 1e10, -5e19)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["relu", "absolute", "squared_relu", "erf", "gaussian", "cosine", "sine"])
 def test_duals_and_slopes_at_every_size(name):
     """Values to a few ulp, slopes too: d/dc is E f' f' (Price), d/dv by differences of the exact values at 120 digits."""
@@ -172,6 +173,7 @@ def test_duals_at_variance_zero():
     assert float(gaussian.relu.derivative_dual(1e-20, 1e-20, 1e-20)) == 0.5
 
 
+@pytest.mark.slow
 def test_slopes_of_a_quadrature_in_a_variance_of_zero():
     """dK/dv_1 = E f''(A) f(B)/2: for cos -K/2, for exp +K/2, K in closed form; at and near 0, in both precisions."""
     cosine, exponential = (gaussian.by_quadrature(f).dual for f in (jnp.cos, jnp.exp))

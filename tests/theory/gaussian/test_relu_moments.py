@@ -205,6 +205,7 @@ def test_errors_of_the_relu_product():
         np.testing.assert_allclose((values - exact) / sizes, 0, atol=bound)
 
 
+@pytest.mark.slow
 def test_relu_mean_in_the_tail_and_at_infinity():
     """Relative errors as the docstring gives them; infinite means."""
     for dtype, bounds in ((np.float64, ((-10, 2e-12), (-37, 3e-10))), (np.float32, ((-3, 1.2e-5), (-12, 3e-3)))):

@@ -102,6 +102,7 @@ def test_compiled_and_not_it_is_positive_and_the_same():
     assert np.linalg.eigvalsh(compiled)[0] > 0
 
 
+@pytest.mark.slow
 def test_norms_of_tokens_and_gradients():
     """Tokens need not have norm 1, and may be 0: homogeneous in the query, no NaN."""
     x, y = jnp.asarray(tokens(3, 4, 5)), jnp.asarray(tokens(4, 4, 5))
@@ -251,6 +252,7 @@ def test_powers_by_quadrature():
     np.testing.assert_allclose(attention_kernel.target_power(d, n, 2, 3), expected / expected.sum(), atol=1e-15)
 
 
+@pytest.mark.slow
 def test_integer_tokens():
     x = [[1, 0], [1, 1]]
     for kind in (x, np.array(x), jnp.array(x), np.array(x, bool), np.array(x, float), np.array(x, np.int8)):
@@ -290,6 +292,7 @@ def test_slopes_of_a_biased_kernel_at_many_standard_deviations():
         assert float(slope(x, x, weight_std, 1.0)[1]) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_sizes_of_tokens():
     """K is of degree 1 in each query and 2 in each key: squares of what is far from 1 must not leave the range of floats."""
     x, y = tokens(3, 3, 5), tokens(4, 3, 5)

@@ -129,6 +129,7 @@ def assert_kernels(predict_fn, cases):
 CASES = tuple(itertools.product(ACTIVATIONS, (1, 2, 3, 4)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "depth"), CASES)
 def test_kernels_are_those_of_wide_networks(name, depth):
     assert_kernels(predict, [(name, depth)])

@@ -166,6 +166,7 @@ def test_eigen_flow_is_the_flow_of_the_weights(trace):
     np.testing.assert_allclose(product, np.broadcast_to(alpha * beta, product.shape), rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_eigen_flow_stays_finite_for_ever():
     zeros = np.array([0, 0.1, 0, 0, 0, 0.2])
     start = np.full(6, 0.1)
@@ -276,6 +277,7 @@ def test_riccati_flow_with_more_units_than_inputs(matrices):
     assert_near(found[-1], basis @ np.diag(best) @ basis.T, 2e-6)
 
 
+@pytest.mark.slow
 def test_riccati_flow_at_long_times(matrices):
     """Nothing overflows, ranks stay: few units end on the greatest eigenvalues."""
     target, few, basis = matrices
@@ -292,6 +294,7 @@ def test_riccati_flow_at_long_times(matrices):
     assert np.isfinite(riccati_flow(np.array([0, 1, 10, 100, 1e3]), target, few)).all()
 
 
+@pytest.mark.slow
 def test_flows_agree_where_both_hold(matrices):
     """A start along three of the eigenvectors: the matrix and its modes, with a sixth one that stays 0."""
     target, _, basis = matrices
@@ -342,6 +345,7 @@ def test_riccati_flow_has_derivatives_everywhere(trace):
             np.testing.assert_allclose(reverse(target, a0, 0.0, 0.0), changes, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_riccati_flow_at_any_scale(matrices):
     """Q(t; s Q*, sqrt(s) A_0) = s Q(s t): no floor in the solver's errors, in both precisions; and times without end."""
     target, few, _ = matrices

@@ -373,6 +373,7 @@ def test_lists_and_integers():
         assert losses.weight_decay_optimum([1.5, 0.8], 1).dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_infinite_noise_and_decay():
     """What is all noise tells nothing: the constant is the mean of the target. Infinite decay leaves nothing."""
     q, covariance = np.array([[1.0, 0.5], [0.5, -2.0]]), np.array([[2.0, 0.3], [0.3, 1.0]])

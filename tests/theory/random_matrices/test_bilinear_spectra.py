@@ -233,6 +233,7 @@ def test_readout_edge():
         np.testing.assert_allclose(readout_edge(ratio, np.array([2.0, -2.0])), 2 * edge(ratio), rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_readout_edge_is_exact_and_differentiable():
     """To rounding against 40 digits, also where one value of 10^6 is above the others; slopes by differences."""
     with mpmath.workdps(40):
@@ -267,6 +268,7 @@ def test_readout_edge_is_exact_and_differentiable():
         np.testing.assert_allclose(slope[1][i], (readout_edge(0.8, p + step) - readout_edge(0.8, p - step)) / 2e-6, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_sampled_matrices_of_unequal_readouts():
     """The same allowances as for signs; m_4 rests on the fourth powers of few p, of which it takes those drawn."""
     for ratio in (0.25, 1.0, 2.0):
@@ -349,6 +351,7 @@ def assert_learning_curve(power):
     np.testing.assert_allclose(found, [1.83960, 1.00070, 0.295492, 0.151614, 0.120658], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_learning_curve_of_the_quadratic_kernel():
     """The specification's numbers; simulation within 3 standard errors and 10 %, which is what remains at d = 10."""
     power = quadratic_power(TARGET)
@@ -400,6 +403,7 @@ def test_dtypes_and_batches():
     np.testing.assert_allclose(along, loop, rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_slopes_are_finite_beside_the_bulk():
     """In the gap, in the atom and beyond the edge the derivatives are those of constants, not NaN."""
     for ratio, x in ((0.25, 0.0), (0.25, 0.05), (0.25, 3.0), (2.0, 0.0), (2.0, 3.0)):

@@ -193,6 +193,7 @@ def test_grouped_given_data_against_gaussian_features():
     assert np.abs(alone.variance / outputs.var(axis=0) - 1).max() > 4.5 * (2 / draws) ** 0.5 + 0.03
 
 
+@pytest.mark.slow
 def test_one_group_is_given_data_and_many_heads_are_the_kernel():
     rng = np.random.default_rng(6)
     x = rng.standard_normal((25, 40))
@@ -233,6 +234,7 @@ def test_smallest_examples_on_given_data():
         np.testing.assert_allclose([result.mean[0], result.variance[0], result.train], [0, 0, 1], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_samples_that_repeat():
     """Issue 16.3: rank 1, five samples. The fit is their mean, at ridge 0 and at small ridges: y.1/(5 + ridge)."""
     ones, y = np.ones((5, 5)), np.arange(5.0)
@@ -253,6 +255,7 @@ def exact_gamma_of_ones(ridge, k):
     return optimize.brentq(lambda gamma: gamma * (1 - 5 / (5 + gamma) / k) - ridge, 0, 10 * ridge + 1e-30, xtol=1e-30)
 
 
+@pytest.mark.slow
 def test_slopes_in_a_kernel_with_repeated_eigenvalues():
     """Issue 16.12. Of the mean: -K_x G (dK + d gamma) G y, by hand; of all results by differences."""
     rng = np.random.default_rng(0)

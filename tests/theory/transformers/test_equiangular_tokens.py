@@ -167,6 +167,7 @@ def test_inner_product_at_zero_beta():
     np.testing.assert_allclose(hitting_time(0.9, n, np.zeros(3)), np.log((1 + (n - 1) * 0.9) / 0.1) / 2, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_start_end_and_rates():
     """Slope 2/(e^beta + n - 1) and 2/n at the start; 1 - gamma as e^(-2t), e^(-2 e^beta t) at the end."""
     n, beta = 8.0, 2.0
@@ -260,6 +261,7 @@ def test_uniform_tokens_in_many_dimensions():
 # --- as programs -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_phase_diagram_and_curve():
     times, betas = np.linspace(0, 30, 7), np.array([0.0, 2, 5, 9])
     grid = np.asarray(jax.jit(theory.phase_diagram)(times, betas, 16.0))
@@ -371,6 +373,7 @@ def test_gamma_is_flat_where_it_is_one():
     np.testing.assert_allclose(slope(2.0, 8.0, 2.0, softmax=False), near_rate, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_infinitely_many_tokens():
     """SA: gamma' = 2 (1 - gamma) gamma at every beta, so gamma/(1 - gamma) grows as e^(2t); USA as the integral says."""
     time, start = np.array([0, 0.5, 3, np.inf]), 0.2

@@ -78,6 +78,7 @@ def test_energy_rate_at_large_beta(softmax):
                 np.testing.assert_allclose(single, exact, rtol=1e-6 + 1e-7 * beta)
 
 
+@pytest.mark.slow
 def test_energy_rate_of_equal_tokens_and_of_one():
     for softmax in (True, False):
         for x in (TRIANGLE[[1, 1, 1]], TRIANGLE[[1]]):

@@ -156,6 +156,7 @@ def assert_bracket(predicted, measured):
     assert np.all(norms(predicted - measured) < 6 / DEPTHS[:, None] * norms(measured))
 
 
+@pytest.mark.slow
 def test_bracket_prediction_of_a_swap(middle):
     measured, predicted = (found["swap"] for found in middle)
     assert_bracket(predicted, measured)
@@ -213,6 +214,7 @@ def test_independent_layers_in_parallel_change_the_output_less():
     rejected(assert_slope, np.array(rows), perturbation.SLOPES.parallel_all)
 
 
+@pytest.mark.slow
 def test_weights_smooth_in_depth_swap_one_order_better():
     """The bracket of neighbours is O(h), and all else is antisymmetric in them too: the prediction stays O(h) relative."""
     measured, predicted = [], []

@@ -225,6 +225,7 @@ def assert_constant(predicted, measured, tolerance):
     assert np.linalg.norm(predicted - measured) < tolerance * np.linalg.norm(measured)
 
 
+@pytest.mark.slow
 def test_leading_errors_of_the_specification(predictions):
     norms = {name: np.linalg.norm(predictions[name]) for name, case in SCHEMES.items() if case[2] and case[2][1]}
     expected = {name: SCHEMES[name][2][1] for name in norms}
@@ -233,6 +234,7 @@ def test_leading_errors_of_the_specification(predictions):
     np.testing.assert_allclose(list(norms.values()), list(expected.values()), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(SCHEMES))
 def test_leading_error_vectors(errors, predictions, name):
     order = SCHEMES[name][1](attention, mlp).order
@@ -248,6 +250,7 @@ def test_leading_error_vectors(errors, predictions, name):
     rejected(assert_constant, 1.02 * predictions[name], measured, 1e-2)
 
 
+@pytest.mark.slow
 def test_wrong_constants_are_rejected(errors, predictions):
     total, along, bracket = splitting.total, splitting.along, splitting.bracket
     s = total((1, attention), (1, mlp))
@@ -513,6 +516,7 @@ def decay(x):
     return -x
 
 
+@pytest.mark.slow
 def test_leading_error_at_any_times_and_sizes():
     """Euler on x' = -x: E = -T e^-T/2. No time at all, one, unsorted, negative; states of any size, of integers."""
     euler = splitting.parallel_euler(decay, rest).field_fn
