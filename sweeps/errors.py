@@ -34,7 +34,7 @@ def unknown(kind: str, given: str, known: Iterable[str], where: str = "") -> Usa
     if not known:
         return UsageError(f"unknown {kind} {given!r}; there is none")
     alike = {name: _likeness(given, name) for name in known}
-    nearest = sorted((name for name in known if alike[name] >= 0.5), key=lambda name: -alike[name])[:3]
+    nearest = sorted((name for name in known if alike[name] >= 0.5), key=lambda name: (-alike[name], len(name)))[:3]
     listed = ", ".join(known[:_SHOWN]) + (f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
     few = f"all: {listed}" if len(known) <= _SHOWN else where
     hint = f"nearest: {', '.join(nearest)}{f' ({few})' if few else ''}" if nearest else f"known: {listed}"

@@ -187,12 +187,14 @@ def cell_name(experiment: str, root_seed: int, values: Mapping[str, Any]) -> str
 
 
 _RUN_BYTES = 100  # that it takes to keep account of a run, and to store a number of it
+_SMALL = 1 << 28  # bytes that any machine has
 
 
 def _seeds(experiment: Experiment, seeds: int | Iterable[int] | None, cells: int) -> list[int]:
     seeds = plain(seeds)
     count = seeds if isinstance(seeds, int) else len(seeds) if isinstance(seeds, Sized) else 0
-    if (needed := count * cells * _RUN_BYTES) > (free := memory.free_bytes()):
+    needed = count * cells * _RUN_BYTES
+    if needed > _SMALL and needed > (free := memory.free_bytes()):
         raise UsageError(
             f"seeds: got {shown(seeds)}, which take at least {memory.text(needed)} of memory in {cells} "
             f"cell{'' if cells == 1 else 's'}; {memory.text(free)} can be used; allowed: fewer"

@@ -1,6 +1,7 @@
 """Grids: labels, pairs, what is compiled, functions that never heard of the package, cells that raise, memory, devices."""
 
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -55,9 +56,15 @@ def reference(tmp_path_factory):
         return sweep(decay, over={"rate": (0.1, 0.3), "dim": (3, 5)}, seeds=7, results=folder, progress=False, say=str)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4])
-@pytest.mark.parametrize("block", [1, 3, 28])
-@pytest.mark.parametrize("chunk", [1, 7, 60])
+THREADS, BLOCKS, CHUNKS = (1, 2, 4), (1, 3, 28), (1, 7, 60)
+# a third of all combinations, in which every pair of values occurs; the others are slow
+PAIRS = {(THREADS[i], BLOCKS[j], CHUNKS[(i + j) % 3]) for i in range(3) for j in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("threads", "block", "chunk"),
+    [pytest.param(*one, marks=() if one in PAIRS else pytest.mark.slow) for one in itertools.product(THREADS, BLOCKS, CHUNKS)],
+)
 def test_threads_blocks_and_chunks_change_no_bit(threads, block, chunk, reference, quiet):
     settings = Settings(threads=threads, block=block, chunk=chunk)
     same(reference, sweep(decay, over={"rate": (0.1, 0.3), "dim": (3, 5)}, seeds=7, settings=settings, **quiet[0]))
@@ -287,12 +294,12 @@ def test_a_function_that_changes_is_computed_again_and_one_that_does_not_is_kept
 @pytest.mark.parametrize(
     ("function", "config", "says"),
     [
-        (draw, None, r"config: a function needs one"),
-        (draw, {}, r"config: got {}; allowed: a dataclass of plain values or a dict"),
+        (draw, None, r"config: draw\(key, config\) needs one"),
+        (draw, 3.0, r"config: got 3.0; allowed: a dataclass of plain values or a dict"),
         (draw, {"scale": jnp.ones(2)}, r"config.scale: got .*allowed: a float, an int, a bool, a text"),
         (draw, {"scale": float("nan")}, r"scale: got nan; allowed: a finite number"),
-        (lambda key, config: {"a b": 1.0}, {"x": 1.0}, r"returns a b"),
-        (lambda key, config: {"a": {"b": 1.0}}, {"x": 1.0}, r"allowed: a real array, or a dict or NamedTuple of them"),
+        (lambda key, config: {"a b": 1.0}, {"x": 1.0}, r"returns a result as 'a b'"),
+        (lambda key, config: {"a": {"b": 1.0}}, {"x": 1.0}, r"allowed: a real array or a number, a tuple of them"),
         (lambda key, config: {"seed": 1.0}, {"x": 1.0}, r"Result.seed: that name belongs to the engine"),
         ("nowhere.py:simulate", None, r"allowed: the path of a Python file"),
         (3, None, r"experiment: got 3"),
