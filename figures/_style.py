@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import matplotlib.colors
 import matplotlib.pyplot as plt
 import matplotlib.style
 import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 COLUMN = 3.25  # inches: one column of a two-column paper
 # Okabe and Ito's palette, ordered so that neighbours differ in grey too
+ALONE = "#595959"  # of a curve that is the only one of its panel, where colours tell curves of other panels apart
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
@@ -105,21 +107,25 @@ def compare(
     index: int = 0,
     label: str | None = None,
     at: Mapping[str, Any] | None = None,
+    shade: str | None = None,
     **options: Any,
 ) -> None:
     """A field of a result, predicted and simulated; of an array with more axes than x, the curve at these labels.
+
+    `shade` is its colour where that of its number has a meaning in the figure already.
 
     Theory is drawn at all points at which it is known, and a band of what the simulation may be off by where it can be seen.
     """
     mean, error = (values.sel(at) for values in statistics(result, field))
     fine, predicted = along(result, field, x, at)
-    theory(axes, fine, predicted, index, label, **options)
+    look = {} if shade is None else {"color": shade}
+    theory(axes, fine, predicted, index, label, **look, **options)
     if options.get("drawstyle") == "steps-mid":
         borders = np.repeat((fine[1:] + fine[:-1]) / 2, 2)
         fine, predicted = np.concatenate([fine[:1], borders, fine[-1:]]), np.repeat(predicted, 2)
     if options.get("linestyle") != "":  # a curve, and no marks
-        band(axes, fine, predicted, *allowance(result, field), index)
-    simulation(axes, x, (mean, error), index)
+        band(axes, fine, predicted, *allowance(result, field), index, shade)
+    simulation(axes, x, (mean, error), index, **look)
 
 
 def along(
@@ -133,7 +139,9 @@ def along(
     return x, known.values
 
 
-def band(axes: Axes, x: Any, predicted: Any, relative: Any, absolute: float = 0.0, index: int = 0) -> None:
+def band(
+    axes: Axes, x: Any, predicted: Any, relative: Any, absolute: float = 0.0, index: int = 0, shade: str | None = None
+) -> None:
     """What a simulated mean may be off by beyond its standard error; not drawn where the line would cover it."""
     x, predicted = np.asarray(x, float), np.asarray(predicted)
     half = relative * np.abs(predicted) + absolute
@@ -141,7 +149,7 @@ def band(axes: Axes, x: Any, predicted: Any, relative: Any, absolute: float = 0.
     if there.sum() < 2 or half[there].max() < 0.01 * np.abs(predicted[there]).max(initial=0):
         return
     low, high = (np.column_stack([x, predicted + sign * half])[there] for sign in (-1, 1))
-    axes.add_collection(_shaded(np.concatenate([low, high[::-1]]), colour(index)), autolim=False)
+    axes.add_collection(_shaded(np.concatenate([low, high[::-1]]), shade or colour(index)), autolim=False)
 
 
 def zero(axes: Axes, x: Any, allowed: float, index: int | None = None) -> None:
@@ -164,6 +172,12 @@ def _shaded(corners: Any, look: str) -> PolyCollection:
 def colour(index: int) -> str:
     """The colour of the curve of that number."""
     return COLOURS[index % len(COLOURS)]
+
+
+def tint(place: int, number: int, base: str = "black") -> str:
+    """One of several shades of a colour, the darkest first: for curves beside panels in which colours mean something else."""
+    share = 0.8 * (1 - 0.65 * place / max(number - 1, 1))
+    return matplotlib.colors.to_hex([1 - share * (1 - part) for part in matplotlib.colors.to_rgb(base)])
 
 
 def legend(
@@ -195,10 +209,11 @@ def _with_markers(axes: Axes) -> list[Any]:
     markers: dict[Any, Any] = {line.get_color(): line.get_marker() for line in axes.lines if line.get_marker() in MARKERS}
     handles: list[Any] = []
     for handle in axes.get_legend_handles_labels()[0]:
-        # a rival of the same colour, further down, has none
-        if isinstance(handle, Line2D) and (marker := markers.pop(handle.get_color(), None)) is not None:
-            look = {"color": handle.get_color(), "linewidth": handle.get_linewidth(), "linestyle": handle.get_linestyle()}
-            handles.append(Line2D([], [], marker=marker, label=handle.get_label(), **look, **_POINT))
+        # a thin rival of the same colour has none, nor a whole one further down
+        whole = handle if isinstance(handle, Line2D) and handle.get_linewidth() >= 1 else None
+        if whole is not None and (marker := markers.pop(whole.get_color(), None)) is not None:
+            look = {"color": whole.get_color(), "linewidth": whole.get_linewidth(), "linestyle": whole.get_linestyle()}
+            handles.append(Line2D([], [], marker=marker, label=whole.get_label(), **look, **_POINT))
         else:
             handles.append(handle)
     return handles

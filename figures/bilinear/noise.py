@@ -13,7 +13,7 @@ def draw(result, config):
         )
         _style.rival(left, *_style.along(result, "interaction", noise, diagonal, "prediction_isotropic"), index)
         _style.compare(right, noise, result, "linear", index, at={"row": index})
-    _style.compare(middle, noise, result, "constant")
+    _style.compare(middle, noise, result, "constant", shade=_style.ALONE)
     _style.rival(left, [], [], label="equal variances", color="0.35")
     left.set(ylabel="diagonal of the quadratic form", ylim=(0, 1.6))
     middle.set_ylabel("constant")

@@ -9,8 +9,8 @@ def draw(result, config):
     for index in range(result["simulation"].sizes["mode"]):
         _style.compare(left, decays, result, "eigenvalues", index, at={"mode": index})
         _style.rival(left, *_style.along(result, "eigenvalues", decays, {"mode": index}, "prediction_uncoupled"), index)
-    _style.compare(middle, decays, result, "norm")
-    _style.compare(right, decays, result, "rank", drawstyle="steps-mid")
+    _style.compare(middle, decays, result, "norm", shade=_style.ALONE)
+    _style.compare(right, decays, result, "rank", shade=_style.ALONE, drawstyle="steps-mid")
     middle.set_ylabel("$\\|W\\|^2 + \\|V\\|^2$")
     right.set_ylabel("rank")
     _style.rival(left, [], [], label="threshold without the trace", color="0.35")

@@ -24,7 +24,7 @@ def draw(result, config):
     excess = np.sort(simulated["trained"].values) / final - 1
     right.plot(np.arange(1, seeds + 1), excess, "o", color=_style.COLOURS[2], markersize=3, label=f"Adam, width {config.width}")
     mean, _ = (float(value) for value in statistics(result, "objective"))
-    right.axhline(mean / final - 1, color=_style.COLOURS[0], label="network of the convex program")
+    _style.rival(right, [1, seeds], 2 * [mean / final - 1], 0, "network of the convex program")
     right.set(yscale="log", ylim=(1e-7, None), xlabel="seed, sorted", ylabel="objective / bound $-$ 1")
     right.legend()
     last_panel.plot([0, 1], [float(prediction(result, "undercut")), final], "_", color="0.35", markersize=14, label="theory")
