@@ -81,7 +81,7 @@ def remove(found: Found) -> tuple[list[Prunable], list[str]]:
 
 def _homes(results: Path, experiment: str | None) -> list[tuple[Path, str]]:
     """The folders in which the engine keeps the results of an experiment, with its name."""
-    ours = {"locks", "programs", "sweeps", "checkpoints", "predictions", "states", "failed", "blocks"}
+    ours = {"locks", "programs", "sweeps", "runs", "checkpoints", "predictions", "states", "failed", "blocks"}
     folders = {path.parent for path in results.rglob("*") if path.is_dir() and path.name in ours}
     found = ((home, home.relative_to(results).as_posix()) for home in sorted(folders))
     return [
@@ -131,7 +131,7 @@ class _Home:
 
     def _requests(self) -> Iterator[tuple[Path, dict[str, Any], Version]]:
         """What was asked, and the digests of its first cell then."""
-        for path in sorted((self.home / "sweeps").glob("*.json")):
+        for path in sorted([*(self.home / "sweeps").glob("*.json"), *(self.home / "runs").glob("*.json")]):
             try:
                 asked = sealed.read_json(path)
                 first = cells_asked(asked)[0].at
