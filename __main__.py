@@ -1,135 +1,47 @@
-"""The command line: `closedform list | run | sweep | predict | status | reproduce | agree | report | cite`."""
+"""The command line: `closedform list | run | sweep | predict | status | reproduce | agree | report | cite | prune`."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import io
 import math
 import os
-import re
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from . import console
-from .contract import annotations, describe, unwrapped
+from . import commands, console
 
-with console.leaving_quietly():
-    import tyro
+_USAGE = """usage: closedform COMMAND ...
 
-_COMMANDS = """usage: closedform COMMAND ...
-
-  list [PAPER]                every paper; or its experiments: claim, source, size, cost
-  run EXPERIMENT [options]    simulate and predict one experiment at any config; print where they agree
+  list [PAPER]         the papers; or the experiments of one: claim and cost
+  run EXPERIMENT       simulate and predict one experiment at any config
   sweep EXPERIMENT --over FIELD=V1,V2 ...
-                              the same over a grid, here or on a cluster; goes on where it was stopped
+                       the same over a grid, here or on a cluster; goes on where
+                       it was stopped
   predict EXPERIMENT --over FIELD=V1,V2 ...
-                              theory alone over a grid, without simulating: a table, and a file if --output names one
-  status [EXPERIMENT]         every sweep of the results folder: what is done, running, waiting, failed
-  reproduce PAPER [options]   run what is missing, draw every figure, print the agreement table
-  agree PAPER [options]       the agreement table alone, from what is stored; exit code 1 on a disagreement
-  report [EXPERIMENT]         all stored results as one page to open or send: figures, agreement, configs, origin
-  cite NAME ... [--plain]     BibTeX of the papers behind a paper, an experiment, a module, a result file or a results folder
+                       theory alone over a grid, without simulating
+  status [EXPERIMENT]  every sweep: what is done, running, waiting, failed
+  reproduce PAPER      run what is missing, draw every figure, print where
+                       theory and simulation agree
+  agree PAPER          the agreement table of what is stored
+  report [EXPERIMENT]  all stored results as one page to open or send
+  cite NAME ...        BibTeX of the papers behind a paper, an experiment,
+                       a module, a result file or a results folder
+  prune [EXPERIMENT]   stored files that are stale or superseded; with --remove
+                       they are removed
 
-closedform COMMAND --help says more. PAPER is a paper (xor) or one of its experiments (xor/phases). EXPERIMENT is one
-experiment, a file of your own (my_paper.py), or a function of it (my_model.py:simulate); status and report take a paper too.
-Results are kept in ./results (--results FOLDER): running a command again computes only what is missing.
-Exit codes: 0 agrees, 1 disagrees, 2 wrong request, 3 failed cells, 4 stale, 70 internal error, 130 interrupted."""
+closedform COMMAND --help says more; closedform --version what is installed.
+EXPERIMENT is an experiment (xor/phases), a file of your own (my_paper.py) or a
+function of it (my_model.py:simulate). PAPER is a paper (xor) or any of these;
+status, report and prune take a paper too.
 
-_ROWS_SHOWN = 200  # of an agreement table
+Results are kept in ./results (--results FOLDER): running a command again
+computes only what is missing. Exit codes: 0 agrees, 1 disagrees, 2 wrong
+request, 3 failed cells, 4 stale, 70 internal error, 130 interrupted."""
+
 _SAME_WISH_SECONDS = 1.0  # between two interruptions that count as one
-
-
-@dataclasses.dataclass
-class _Stored:
-    results: Path = Path("results")
-    """Folder of the results."""
-    root_seed: int = 0
-    """Seed i of a run uses fold_in(key(root_seed), i)."""
-
-
-@dataclasses.dataclass
-class _Computed(_Stored):
-    seeds: int | None = None
-    """How many seeds; the experiment's own number if not given. More seeds later keep the first as they are."""
-    refresh: bool = False
-    """Compute again what was computed by an earlier version of the code (never mixed with new results)."""
-
-
-@dataclasses.dataclass
-class _Executed(_Computed):
-    preset: str | None = None
-    """Sizes to start from; see PRESETS in the module. Fields given by --config change them."""
-    threads: int | None = None
-    """Threads of a CPU; one a core if not given."""
-    block: int | None = None
-    """Runs in a block; as many as suit the device and its memory if not given."""
-    chunk: int | None = None
-    """Steps between two looks at the clock; about half a second's worth if not given."""
-    checkpoint_minutes: float = 5.0
-    """Time between two checkpoints of a run."""
-
-
-@dataclasses.dataclass
-class _Swept(_Executed):
-    over: tyro.conf.UseAppendAction[list[str]] = dataclasses.field(default_factory=list)
-    """FIELD=V1,V2,...: one axis of the grid; repeat it for more."""
-    zip: bool = False
-    """Walk the lists of --over side by side, as pairs, instead of their product."""
-    retry_failed: bool = False
-    """Run cells again that raised before."""
-    launcher: Literal["none", "local", "slurm"] = "none"
-    """Compute here; in several processes of this machine; or as one Slurm array job (extra: cluster)."""
-    nodes: int = 2
-    """Processes of the launcher; under Slurm each gets a node or a share of one."""
-    time: int = 60
-    """Minutes that a process may take; under Slurm it is then requeued and goes on."""
-    cpus: int | None = None
-    """Cores of a process."""
-    gpus: int = 0
-    """Accelerators of a process."""
-    memory: float | None = None
-    """Gigabytes of a process."""
-    partition: str | None = None
-    """Slurm partition."""
-    slurm: tyro.conf.UseAppendAction[list[str]] = dataclasses.field(default_factory=list)
-    """NAME=VALUE: a further option of sbatch, such as account=theory; repeat it for more."""
-
-
-@dataclasses.dataclass
-class Reproduce(_Computed):
-    """Run what is missing of a paper, draw every figure, print the agreement table."""
-
-    paper: tyro.conf.Positional[str] = dataclasses.field(kw_only=True)
-    """A paper (xor) or one of its experiments (xor/phases)."""
-    preset: str | None = None
-    """Named sizes that the experiments offer beside the default."""
-
-
-@dataclasses.dataclass
-class Agree(_Stored):
-    """Print the agreement table of what is stored; exit code 1 on a disagreement."""
-
-    paper: tyro.conf.Positional[str] = dataclasses.field(kw_only=True)
-    """A paper (xor) or one of its experiments (xor/phases)."""
-    preset: str | None = None
-    """Named sizes that the experiments offer beside the default."""
-
-
-@dataclasses.dataclass
-class Cite:
-    """Print BibTeX of the papers behind something, ready to append to a .bib file; the last entry is this package."""
-
-    names: tyro.conf.Positional[list[str]] = dataclasses.field(default_factory=list)
-    """Papers (xor), experiments (xor/phases), modules (theory/feature_learning/xor), result files (*.nc), results folders."""
-    plain: bool = False
-    """One readable line for each: authors, title, where it appeared, year."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -147,30 +59,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(words: list[str]) -> int:
-    commands: dict[str, Callable[[list[str]], int]] = {
-        "list": _list,
-        "run": _run,
-        "sweep": _sweep,
-        "predict": _predict,
-        "status": _status,
-        "reproduce": _reproduce,
-        "agree": _agree,
-        "report": _report,
-        "cite": _cite,
-    }
     if not words or words[0] in ("-h", "--help"):
-        print(_COMMANDS)
+        print(_USAGE)
         return 0 if words else console.REFUSED
-    if words[0] not in commands:
-        from .sweeps.errors import unknown
-
-        raise unknown("command", words[0], commands)
+    if words[0] == "--version":
+        print(_version())
+        return 0
+    with console.leaving_quietly():
+        command = commands.find(words[0])
     with interruptible():
         if words[0] not in ("list", "status", "cite"):
-            from .sweeps.contract.precision import settle
+            from .sweeps.contract.precision import check_platforms, settle
 
             settle()
-        return commands[words[0]](words[1:])
+            check_platforms()
+        with console.drawing_to_files():
+            return command(words[1:])
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    beside = ", ".join(f"{name} {version(name)}" for name in ("jax", "jaxlib", "numpy"))
+    return f"closedform {version('closedform')} ({beside}, Python {'.'.join(map(str, sys.version_info[:3]))})"
 
 
 @contextlib.contextmanager
@@ -197,473 +108,6 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _list(words: list[str]) -> int:
-    from .sweeps.results.report import experiment_table, paper_table
-
-    @dataclasses.dataclass
-    class List:
-        """List the papers; or the experiments of one: claim, source, size, cost."""
-
-        paper: tyro.conf.Positional[str | None] = None
-        """A paper (xor), or one of its experiments (xor/phases)."""
-
-    chosen = _parse(List, words, "list")
-    _show(paper_table() if chosen.paper is None else experiment_table(chosen.paper))
-    return 0
-
-
-def _run(words: list[str]) -> int:
-    from .sweeps import compare, run, with_theory
-    from .sweeps.api import ask, failures, files
-    from .sweeps.contract.request import Request
-    from .sweeps.errors import EveryCellFailed
-    from .sweeps.results.failures import failure_of
-    from .sweeps.results.report import save_figure
-    from .sweeps.results.stock import take_stock
-
-    found, chosen = _experiment(words, "run", _Executed)
-    if found is None:
-        return chosen
-    options: dict[str, Any] = {"results": chosen.results, "root_seed": chosen.root_seed}
-    how = {"seeds": chosen.seeds, "refresh": chosen.refresh, "settings": _settings(chosen)}
-    asked = Request(found, chosen.config, seeds=chosen.seeds, **options)
-    try:
-        result = run(found, chosen.config, **how, **options)
-    except Exception as error:
-        line, plan = failure_of(error).line, ask(asked)
-        if all(failure.line != line for failure in failures(plan, take_stock(plan)).values()):
-            raise  # not of the cell
-        where = f"its traceback is kept in {_shown(plan.home / 'failed')}"
-        raise EveryCellFailed(f"{found.name} failed: {line}; {where}", 1) from error
-    stored = files(ask(asked))
-    figures = [] if found.grid or not stored else save_figure(found.name, with_theory(found, result), stored[0].with_suffix(""))
-    return _verdict(compare(found, result), [*stored, *figures], _is_stale(result))
-
-
-def _sweep(words: list[str]) -> int:
-    from .sweeps import UsageError, compare, submit, with_theory
-    from .sweeps.api import ask, sweep_plan
-    from .sweeps.cluster import Launcher, end
-    from .sweeps.contract.request import Request
-    from .sweeps.results.notes import write_whole
-    from .sweeps.results.report import save_figure
-
-    found, chosen = _experiment(words, "sweep", _Swept)
-    if found is None:
-        return chosen
-    asked: dict[str, Any] = {
-        "over": _axes(chosen.over, found, chosen.config),
-        "zipped": chosen.zip,
-        "seeds": chosen.seeds,
-        "root_seed": chosen.root_seed,
-        "results": chosen.results,
-    }
-    plan = ask(Request(found, chosen.config, **asked))
-    if chosen.launcher != "none":
-        pairs = [pair.partition("=") for pair in chosen.slurm]
-        if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
-            raise UsageError(f"slurm: got {wrong[0]!r}; allowed: NAME=VALUE, an option of sbatch")
-        launcher = Launcher(
-            chosen.launcher,
-            chosen.nodes,
-            chosen.time,
-            chosen.cpus,
-            chosen.gpus,
-            chosen.memory,
-            chosen.partition,
-            {name: value for name, _, value in pairs},
-        )
-        how = {"refresh": chosen.refresh, "retry_failed": chosen.retry_failed, "settings": _settings(chosen)}
-        config = found.as_given(chosen.config)
-        jobs = submit(words[0], config, launcher=launcher, predict=_beside(words[0], "predict"), **asked, **how)
-        if chosen.launcher == "slurm":
-            number = jobs[0].job_id.partition("_")[0]
-            print(f"submitted job {number}: {len(jobs)} processes; closedform status shows how far they are,")
-            print("the same command without --launcher prints the agreement table when they are done")
-            return 0
-        try:
-            for job in jobs:
-                job.wait()
-        except KeyboardInterrupt:
-            end(jobs)
-            raise
-    retry = chosen.retry_failed and chosen.launcher == "none"  # else the launched processes have done so
-    result, failed = sweep_plan(plan, chosen.refresh, retry, _settings(chosen))
-    path = write_whole(plan, result)
-    files = [] if path is None else [path]
-    if path is not None and found.grid and set(found.grid) == set(asked["over"]):
-        files += save_figure(found.name, with_theory(found, result), path.with_suffix(""))
-    return _verdict(compare(found, result), files, _is_stale(result), len(failed))
-
-
-def _predict(words: list[str]) -> int:
-    from .sweeps import predict
-    from .sweeps.results.report import prediction_table
-    from .sweeps.results.store import write_tree
-
-    @dataclasses.dataclass
-    class Predict:
-        """The predictions of an experiment alone, over a grid: a table of their values."""
-
-        preset: str | None = None
-        """Sizes to start from; see PRESETS in the module. Fields given by --config change them."""
-        over: tyro.conf.UseAppendAction[list[str]] = dataclasses.field(default_factory=list)
-        """FIELD=V1,V2,...: one axis of the grid; repeat it for more."""
-        zip: bool = False
-        """Walk the lists side by side instead of all combinations."""
-        output: Path | None = None
-        """Also write them as a netCDF file, with labelled axes."""
-
-    found, chosen = _experiment(words, "predict", Predict)
-    if found is None:
-        return chosen
-    result = predict(found, chosen.config, over=_axes(chosen.over, found, chosen.config), zipped=chosen.zip)
-    _show(prediction_table(result))
-    if chosen.output is not None:
-        write_tree(chosen.output, result)
-        print(_shown(chosen.output))
-    return 0
-
-
-def _status(words: list[str]) -> int:
-    from .sweeps.errors import on_stderr
-    from .sweeps.results.catalogue import sweeps_of
-    from .sweeps.results.report import status_lines
-
-    @dataclasses.dataclass
-    class Status:
-        """Every sweep of the results folder: what is done, running, waiting, failed, and what is left."""
-
-        experiment: tyro.conf.Positional[str | None] = None
-        """An experiment or a paper; all if not given."""
-        results: Path = Path("results")
-        """Folder of the results."""
-
-    chosen = _parse(Status, words, "status")
-    shown, unread = False, []
-    for one in sweeps_of(chosen.results, _kept_as(chosen.experiment), unread.append):
-        shown = True
-        for line in status_lines(one):
-            print(line)
-    for line in unread:
-        on_stderr(f"closedform: {line}")
-    if unread:
-        return 2
-    if not shown:
-        print(f"no sweeps in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
-    return 0
-
-
-def _experiment(words: list[str], command: str, kind: type) -> tuple[Any, Any]:
-    """The experiment that was named and the options for it, `config` among them; or (None, exit code)."""
-    from .sweeps.contract.config import as_dict, leaves, parse, replace
-    from .sweeps.contract.names import kept_as, parts
-    from .sweeps.contract.request import resolve
-    from .sweeps.errors import EveryCellFailed, UsageError, unknown
-    from .sweeps.results.failures import failure_of
-
-    if not words or words[0].startswith("-"):
-        over = " --over FIELD=V1,V2,..." if command == "sweep" else ""
-        print(f"usage: closedform {command} EXPERIMENT{over} [--seeds N] [--preset NAME] [--config.FIELD VALUE ...]\n")
-        print(f"closedform list shows the experiments; closedform {command} EXPERIMENT --help shows its fields.")
-        return None, 0 if set(words) & {"-h", "--help"} else 2
-    try:
-        found, default = resolve(words[0], _beside(words[0], "config"), _beside(words[0], "predict"))
-    except UsageError:
-        raise
-    except (Exception, SystemExit) as error:  # a function is traced here, to see what it returns
-        if not parts(words[0])[1]:
-            raise
-        why = f"{failure_of(error).line}; {console.kept(error)}"
-        raise EveryCellFailed(f"{kept_as(words[0])} failed: {why}", 1) from error
-    spread = [part for word in words for part in (word.split("=", 1) if word.startswith("--preset=") else [word])]
-    preset = next((spread[i + 1] for i, word in enumerate(spread[:-1]) if word == "--preset"), None)
-    if default is None or preset is not None:
-        default = found.default_config(preset)
-    known = {leaf.path: leaf for leaf in leaves(default)}
-    words = _joined(words, known)
-    values = {}
-    for flag, text in zip(words, [*words[1:], ""], strict=True):
-        if flag.startswith("--config."):  # checked here first: tyro's messages are boxes, ours one line
-            path, _, inline = flag.removeprefix("--config.").partition("=")
-            path = path.replace("-", "_")
-            parent, dot, last = path.rpartition(".")
-            if path not in known and f"{parent}{dot}{last.removeprefix('no_')}" not in known:
-                raise unknown(f"field of {found.name}", path, known)
-            plain = unwrapped(known[path].annotation)[0] if path in known else None
-            if plain in (int, float) or get_origin(plain) is Literal:
-                values[path] = parse(path, inline or text, known[path].annotation)
-    replace(default, values)
-    comments = {}
-    if {"-h", "--help"} & set(words):
-        from .gallery.entries import meanings
-
-        comments = meanings(default)
-    shown = _with_ranges(default, "", comments)
-    options = dataclasses.make_dataclass(
-        command,
-        [
-            ("experiment", tyro.conf.Positional[str], dataclasses.field(kw_only=True)),
-            ("config", type(shown), dataclasses.field(default=shown)),
-        ],
-        bases=(kind,),
-    )
-    options.__doc__ = found.about().claim
-    chosen = _parse(options, words, f"{command} {found.name}")
-    chosen.config = replace(default, as_dict(chosen.config))
-    return found, chosen
-
-
-def _joined(words: list[str], known: dict[str, Any]) -> list[str]:
-    """The words with `--config.x -1e-3` as `--config.x=-1e-3`: else what begins with a minus would be taken for a flag."""
-    joined: list[str] = []
-    for word in words:
-        flag = joined[-1] if joined else ""
-        leaf = known.get(flag.removeprefix("--config.").replace("-", "_")) if flag.startswith("--config.") else None
-        if leaf is not None and get_origin(unwrapped(leaf.annotation)[0]) is not tuple and re.match(r"-[.\di]", word):
-            joined[-1] += f"={word}"
-        else:
-            joined.append(word)
-    return joined
-
-
-def _with_ranges(config: Any, prefix: str, comments: dict[str, str]) -> Any:
-    """The config as an object that tyro shows with its comments and ranges: "(a whole number of at least 1; default: 64)"."""
-    from .sweeps.contract.functions import record
-
-    kinds, values = {}, {}
-    for name, annotation in annotations(type(config)).items():
-        path, values[name] = prefix + name, getattr(config, name)
-        if dataclasses.is_dataclass(values[name]):
-            values[name] = _with_ranges(values[name], f"{path}.", comments)
-            kinds[name] = type(values[name])
-            continue
-        hint = partial("({}; default: {})".format, describe(annotation))
-        kinds[name] = Annotated[annotation, tyro.conf.arg(help=comments.get(path, ""), help_behavior_hint=hint)]
-    return record(type(config).__name__, kinds, values)()
-
-
-def _beside(text: str, what: str) -> Any:
-    """For a function in a file, file.py:simulate: the object that the file calls `config` or `predict`, or None."""
-    from .sweeps.contract.functions import from_file, parts
-
-    name, function = parts(text)
-    return getattr(from_file(name), what, None) if function else None
-
-
-def _axes(texts: list[str], found: Any, config: Any) -> dict[str, tuple]:
-    """The grid that `--over FIELD=V1,V2` spells; a value may be a list, [1, 2], and a text in quotes may hold a comma."""
-    from .sweeps import UsageError
-    from .sweeps.contract.config import leaves, parse, split, unquoted
-    from .sweeps.errors import unknown
-
-    known = {leaf.path: leaf for leaf in leaves(config)}
-    axes = {}
-    for text in texts:
-        path, equals, listed = text.partition("=")
-        path = path.strip().replace("-", "_")
-        if not equals or not listed:
-            raise UsageError(f"over: got {text!r}; allowed: FIELD=V1,V2,...")
-        if path not in known:
-            raise unknown(f"field of {found.name}", path, known)
-        if path in axes:
-            raise UsageError(f"over: {path} is given twice; allowed: one list of values a field")
-        axes[path] = tuple(parse(path, unquoted(word), known[path].annotation) for word in split(listed))
-    return axes
-
-
-def _settings(chosen: _Executed) -> Any:
-    from .sweeps import Settings
-
-    return Settings(
-        threads=chosen.threads, block=chosen.block, chunk=chosen.chunk, checkpoint_minutes=chosen.checkpoint_minutes
-    )
-
-
-def _reproduce(words: list[str]) -> int:
-    from .sweeps import Settings, compare, find, names, with_theory
-    from .sweeps.api import ask, sweep_plan
-    from .sweeps.contract.request import Request
-    from .sweeps.results.report import save_figure
-
-    chosen = _parse(Reproduce, words, "reproduce")
-    rows, files, stale, lost = [], [], False, 0
-    for experiment in map(find, names(chosen.paper)):
-        config = experiment.default_config(_offered(experiment, chosen))
-        asked = Request(experiment, config, experiment.grid, False, chosen.seeds, chosen.root_seed, chosen.results)
-        result, failed = sweep_plan(ask(asked), chosen.refresh, False, Settings())
-        lost += len(failed)
-        stale |= _is_stale(result)
-        rows += compare(experiment, result)
-        stem = chosen.results / (experiment.name + (f"-{chosen.preset}" if chosen.preset else ""))
-        files += save_figure(experiment.name, with_theory(experiment, result), stem)
-    return _verdict(rows, files, stale, lost)
-
-
-def _agree(words: list[str]) -> int:
-    from .sweeps import UsageError, compare, find, load, names
-    from .sweeps.api import ask, failures
-    from .sweeps.contract.request import Request
-    from .sweeps.errors import EveryCellFailed
-    from .sweeps.results.stock import take_stock
-
-    chosen = _parse(Agree, words, "agree")
-    rows, stale = [], False
-    for experiment in map(find, names(chosen.paper)):
-        config = experiment.default_config(_offered(experiment, chosen))
-        result = load(experiment, config, over=experiment.grid, root_seed=chosen.root_seed, results=chosen.results)
-        if result is None:
-            plan = ask(Request(experiment, config, experiment.grid, False, None, chosen.root_seed, chosen.results))
-            failed = failures(plan, take_stock(plan))
-            if len(failed) == len(plan.cells):
-                raise EveryCellFailed(f"{experiment.name}: every cell failed; the first: {failed[0].line}", len(failed))
-            raise UsageError(
-                f"{experiment.name}: not (all) computed in {chosen.results}; first: closedform reproduce {chosen.paper}"
-            )
-        stale |= _is_stale(result)
-        rows += compare(experiment, result)
-    return _verdict(rows, [], stale)
-
-
-def _report(words: list[str]) -> int:
-    from .gallery.entries import entry
-    from .gallery.pages import report
-    from .sweeps import UsageError
-    from .sweeps.errors import on_stderr, plain
-    from .sweeps.results.catalogue import stored_results
-    from .sweeps.results.store import write_bytes
-
-    @dataclasses.dataclass
-    class Report:
-        """Write every stored result (claim, figure, agreement, config, origin) as one HTML page that needs no other file."""
-
-        experiment: tyro.conf.Positional[str | None] = None
-        """An experiment or a paper; all if not given."""
-        results: Path = Path("results")
-        """Folder of the results."""
-        output: Path = Path("report.html")
-        """The page."""
-
-    chosen = _parse(Report, words, "report")
-    if not chosen.results.is_dir():
-        raise UsageError(f"results: no folder {chosen.results}; first: closedform reproduce xor")
-    entries, code = [], 0
-    for stored in sorted(
-        stored_results(chosen.results, _kept_as(chosen.experiment)), key=lambda stored: stored.experiment.name
-    ):
-        try:
-            entries.append(entry(stored))
-        except Exception as error:  # one result that cannot be shown must not hide the others
-            code, why = console.INTERNAL, f"{type(error).__name__}: {error}; {console.kept(error)}"
-            on_stderr(f"closedform: {stored.experiment.name} cannot be shown: {why}")
-            continue
-        print(f"{plain(entries[-1].name)}: {entries[-1].verdict}")
-    if not entries and not code:
-        raise UsageError(f"no results in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
-    write_bytes(chosen.output, report(entries, _shown(chosen.results)).encode())
-    print(_shown(chosen.output))
-    return code
-
-
-def _kept_as(experiment: str | None) -> str | None:
-    """The name under which the results are kept of what was typed, or None for everything."""
-    from .sweeps.contract.functions import kept_as
-
-    return None if experiment is None else kept_as(experiment)
-
-
-def _cite(words: list[str]) -> int:
-    from .gallery import bibliography
-    from .sweeps import UsageError
-
-    chosen = _parse(Cite, words, "cite")
-    if not chosen.names:
-        raise UsageError("cite: got no name; allowed: one or more papers, experiments, modules, result files, results folders")
-
-    def say(message: str) -> None:
-        print(f"closedform: {message}", file=sys.stderr)
-
-    keys = [key for name in chosen.names for key in bibliography.behind(name, say)]
-    found = [bibliography.entries()[key] for key in dict.fromkeys([*keys, bibliography.OWN])]
-    if chosen.plain:
-        print("\n".join(map(bibliography.plain, found)))
-    else:
-        print("\n\n".join(entry.text for entry in found))
-    return 0
-
-
-def _offered(experiment: Any, chosen: Reproduce | Agree) -> str | None:
-    """The chosen preset, where this experiment offers it; a preset that nobody offers is an error."""
-    from .sweeps import find, names
-    from .sweeps.errors import unknown
-
-    if chosen.preset is None or chosen.preset == "quick":
-        return chosen.preset
-    offers = {name: set(find(name).presets) - {"quick"} for name in names(chosen.paper)}
-    if chosen.preset not in set().union(*offers.values()):
-        raise unknown(f"preset of {chosen.paper}", chosen.preset, {"quick"}.union(*offers.values()))
-    return chosen.preset if chosen.preset in offers[experiment.name] else None
-
-
-def _is_stale(result: Any) -> bool:
-    """Whether a result was computed by an earlier version of the code."""
-    from .sweeps import provenance
-
-    return bool(getattr(result, "attrs", None)) and bool(provenance(result).get("stale"))
-
-
-def _verdict(rows: list[Any], files: list[Path], stale: bool, failed: int = 0) -> int:
-    """Print the table and the files; the exit code that they come to."""
-    from .sweeps import agrees
-    from .sweeps.results.agreement import FAILED
-    from .sweeps.results.report import agreement_table, diverged_lines, worst_first
-
-    shown = worst_first(rows)[:_ROWS_SHOWN] if len(rows) > _ROWS_SHOWN else rows
-    _show(agreement_table(shown))
-    if len(shown) < len(rows):
-        agreeing = sum(row.verdict == "agrees" for row in rows)
-        print(f"{agreeing} of {len(rows)} rows agree; shown are the {len(shown)} that are worst relative to their allowance")
-    for line in [*diverged_lines(rows), *map(_shown, files)]:
-        print(line)
-    codes = {
-        console.FAILED: failed > 0 or any(row.verdict == FAILED for row in rows),
-        console.DISAGREES: not agrees(rows),
-        console.STALE: stale,
-    }
-    return console.gravest(code for code, holds in codes.items() if holds)
-
-
-def _shown(path: Path) -> str:
-    """A path as a person in this folder would write it."""
-    from .sweeps.errors import plain
-
-    return plain(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
-
-
-def _parse(kind: type, words: list[str], command: str) -> Any:
-    """`tyro.cli`, with its boxed errors folded into one line."""
-    from .sweeps import UsageError
-
-    box = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(box):
-            return tyro.cli(kind, args=words, prog=f"closedform {command}")
-    except SystemExit as end:
-        if not end.code:
-            raise console.HelpShown from None
-        inside = [re.sub(r"[│╭╮╰╯]", "", line).strip() for line in box.getvalue().split("\n")]
-        inside = inside[1:] if inside and "─" in inside[0] else inside
-        message = " ".join(line for line in inside[: next((i for i, line in enumerate(inside) if "──" in line), None)] if line)
-        raise UsageError(f"{message} (closedform {command} --help)") from None
-
-
-def _show(table: Any) -> None:
-    from rich.console import Console
-
-    width = shutil.get_terminal_size((140, 24)).columns
-    Console(width=max(width, 100)).print(table)
 
 
 if __name__ == "__main__":

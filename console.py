@@ -98,6 +98,18 @@ def kept(error: BaseException) -> str:
     return "its traceback could not be kept"
 
 
+@contextlib.contextmanager
+def drawing_to_files() -> Iterator[None]:
+    """Commands draw to files alone, whatever backend of matplotlib the environment wants, be there one or not."""
+    before = os.environ.get("MPLBACKEND")
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        yield
+    finally:
+        del os.environ["MPLBACKEND"]
+        os.environ.update({} if before is None else {"MPLBACKEND": before})
+
+
 class _Guarded:
     """A stream that remembers why it could not be written, and takes the rest in silence."""
 

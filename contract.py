@@ -6,12 +6,13 @@ class Config:
     learning_rate: Positive = 0.1  # traced: all values of it share one compiled program
     ratio: Annotated[Positive, Static] = 2.0  # a float that fixes a shape or a branch
     scheme: Literal["rk4", "euler"] = "rk4"  # integrator
-    levels: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.1, 0.9)  # of the curves
+    levels: Annotated[tuple[Fraction, ...], MinLen(1), Distinct] = (0.1, 0.9)  # of the curves
 
     def __post_init__(self):
         check(self)  # then only what couples fields
 """
 
+import collections.abc
 import dataclasses
 import enum
 import functools
@@ -24,18 +25,32 @@ from typing import Annotated, Any, NamedTuple
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 
+class Fixed(NamedTuple):
+    """A float of a dict config that is static: `{"ratio": Static(2.0)}`."""
+
+    value: float
+
+
 class _Mark(NamedTuple):
     name: str
 
 
-Static = _Mark("Static")  # a float that is fixed in the compiled program, as every other type is
+class _Static(_Mark):
+    def __call__(self, value: float) -> Fixed:
+        """The float, static, in a config that is a dict and has no annotations."""
+        return Fixed(value)
+
+
+Static = _Static("Static")  # a float that is fixed in the compiled program, as every other type is
 Infinite = _Mark("Infinite")  # infinity is a value of this field; without it a number is finite
+Distinct = _Mark("Distinct")  # no two entries of the tuple are equal
 
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Gt(0), Lt(1)]
 Precision = typing.Literal["float32", "float64"]
+Plain = None | bool | int | float | str  # of a field that says no more
 
 REFUSED = object()
 
@@ -66,9 +81,19 @@ def check(config: Any) -> None:
 
 @functools.cache
 def annotations(kind: type) -> dict[str, Any]:
-    """The types of the fields of a dataclass, with their ranges."""
+    """The types of the fields of a dataclass, with their ranges; a list of any length is a tuple of any length."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    return {field.name: _as_tuple(hints[field.name]) for field in dataclasses.fields(kind)}
+
+
+def _as_tuple(annotation: Any) -> Any:
+    """`tuple[X, ...]` for `list[X]` and `Sequence[X]`, `tuple[Plain, ...]` where entries are not told; else as it is."""
+    kind, marks = unwrapped(annotation)
+    origin = typing.get_origin(kind) or kind
+    if origin not in (list, tuple, collections.abc.Sequence) or (origin is tuple and typing.get_args(kind)):
+        return annotation
+    entries = tuple[(*(typing.get_args(kind) or (Plain,)), ...)]  # type: ignore[misc]
+    return Annotated[(entries, *marks)] if marks else entries  # type: ignore[return-value]
 
 
 def unwrapped(annotation: Any) -> tuple[Any, tuple]:
@@ -120,7 +145,10 @@ def accept(value: Any, annotation: Any) -> Any:
         return float(value) + 0.0 if legal and _holds(value, marks) else REFUSED  # -0.0 is 0.0
     if kind in (int, str):
         return value if isinstance(value, kind) and _holds(value, marks) else REFUSED
-    raise TypeError(f"a Config holds float, int, bool, str, Literal, tuples of these, or nested Configs; not {annotation!r}")
+    raise TypeError(
+        "a config holds float, int, bool, str, None, Literal, members of an Enum, tuples of these, and dataclasses of them; "
+        f"not {annotation!r} (an array or a function is a constant of the file, which a word can choose)"
+    )
 
 
 def plain(value: Any) -> Any:
@@ -147,6 +175,8 @@ def _holds(value: Any, marks: tuple) -> bool:
                 holds = value < lt
             case MinLen(least):
                 holds = len(value) >= least
+            case _Mark("Distinct"):
+                holds = len(set(value)) == len(value)
             case _:
                 holds = True
         if not holds:
@@ -169,7 +199,8 @@ def describe(annotation: Any) -> str:
     if origin is tuple:
         if arguments[-1:] == (Ellipsis,):
             least = next((mark.min_length for mark in marks if isinstance(mark, MinLen)), 0)
-            return f"a list{f' of at least {least}' if least else ''}, each entry {describe(arguments[0])}"
+            distinct = ", no two of them equal" if Distinct in marks else ""
+            return f"a list{f' of at least {least}' if least else ''}, each entry {describe(arguments[0])}{distinct}"
         return "a list of " + ", ".join(describe(argument) for argument in arguments)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return " or ".join(kind.__members__)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import tokenize
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..sweeps.contract.names import is_file, parts
 from ..sweeps.contract.sources import import_targets
 from ..sweeps.errors import UsageError
 from ..sweeps.results import sealed
@@ -140,13 +142,14 @@ def _behind_file(path: Path) -> Iterator[Path]:
 
 @functools.cache
 def _imports(path: Path) -> list[Path]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_bytes())
     return [target for node in ast.walk(tree) for target in import_targets(path, node) if target.is_file()]
 
 
 @functools.cache
 def _cited_in(path: Path) -> list[str]:
-    return cited_by(path.read_text(encoding="utf-8"))
+    with tokenize.open(path) as file:  # in the encoding that it declares
+        return cited_by(file.read())
 
 
 def citing(key: str) -> list[str]:
@@ -184,13 +187,15 @@ def _readable(value: str) -> str:
 
 
 def behind(text: str, say: Callable[[str], None] = lambda message: None) -> list[str]:
-    """The keys behind a paper (xor), an experiment, a module, a result file (*.nc) or a folder of results.
+    """The keys behind a paper (xor), an experiment, a module, a result file (*.nc), a folder of results or a file of one's own.
 
     Files of a folder that cannot be read are reported by `say` and left out. Raises `UsageError` for an unknown name, a file
     that is no result, and a folder without results.
     """
     if text.endswith(".nc"):
         return _of_experiment(experiment_of(Path(text)))
+    if is_file(text):
+        return _of_file(Path(parts(text)[0]).expanduser())
     try:
         found = modules.resolve(text)
     except UsageError:
@@ -199,6 +204,32 @@ def behind(text: str, say: Callable[[str], None] = lambda message: None) -> list
         experiments = _experiments_in(Path(text), say)
         return list(dict.fromkeys(key for experiment in experiments for key in _of_experiment(experiment)))
     return list(dict.fromkeys(key for name in found for key in citations(name)))
+
+
+def _of_file(path: Path) -> list[str]:
+    """The keys behind a file of the user's own: what it names itself, and what the modules of ours that it imports do."""
+    try:
+        sources = [path.resolve(strict=True), *_behind_own(path.resolve(), set())]
+        return list(dict.fromkeys(key for source in sources for key in _cited_in(source)))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as Python ({error})") from error
+
+
+def _behind_own(path: Path, seen: set[Path]) -> Iterator[Path]:
+    """The theory and the solvers behind a file: those that it imports, that files beside it do, and that our experiments do."""
+    for target in _imports(path):
+        if target in seen:
+            continue
+        seen.add(target)
+        if not target.is_relative_to(modules.ROOT):
+            yield from _behind_own(target, seen)
+        elif target.relative_to(modules.ROOT).parts[0] in _CITED:
+            yield target
+        elif target.relative_to(modules.ROOT).parts[0] == "experiments":
+            yield target
+            yield from _behind_file(target)
 
 
 def _of_experiment(experiment: str) -> list[str]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..sweeps import Row, agrees, compare, find_figure, provenance, with_theory
 from ..sweeps.contract import config
 from ..sweeps.contract.experiment import About
-from ..sweeps.engine.memory import text as bytes_text
+from ..sweeps.memory import text as bytes_text
 from ..sweeps.results.agreement import texts
 from ..sweeps.results.catalogue import Stored
-from ..sweeps.results.report import diverged_lines, film, stored_config, worst_first
+from ..sweeps.results.report import agreement_line, diverged_lines, film, stored_config, worst_first
 from .modules import document
 
 if TYPE_CHECKING:
@@ -68,8 +68,9 @@ class Entry(NamedTuple):
     computed: bool  # there is something to show
     verdict: str  # "agrees", "disagrees", "no verdict" or "stale"
     small: bool  # not the sizes that the experiment's allowances are made for
-    rows: list[Row]  # of the agreement table, the worst first if there are many
+    rows: list[Row]  # of the agreement table, the worst of them, the worst first
     num_rows: int
+    summary: str  # how many of all rows agree, and what they detect
     notes: list[str]  # diverged seeds, failed cells, other sources
     settings: list[Setting]
     picture: Picture | None
@@ -87,7 +88,7 @@ def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
     """What a page shows of a stored result; `resolution` in pixels an inch."""
     experiment, result, asked = stored.experiment, stored.result, stored.asked
     rows = [] if result is None else compare(experiment, result)
-    shown = worst_first(rows)[:_ROWS] if len(rows) > _ROWS else rows
+    rows = worst_first([row._replace(stale=stored.state == "stale") for row in rows])
     failed = [f"{count} cell{'s' if count > 1 else ''} failed: {why}" for why, count in stored.failed.items()]
     notes = [*_first(diverged_lines(rows), "cells lost seeds"), *_first(failed, "kinds of failure")]
     if stored.state == "stale":
@@ -106,8 +107,9 @@ def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
         about=experiment.about() if stored.known else About(_first_line(stored), "", "", ""),
         verdict="stale" if stored.state == "stale" else verdict_of(rows),
         small=small,
-        rows=shown,
+        rows=rows[:_ROWS],
         num_rows=len(rows),
+        summary=agreement_line(rows),
         notes=[*notes, trouble] if trouble else notes,
         settings=_settings(stored),
         picture=drawn,

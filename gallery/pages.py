@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..sweeps.results.report import allowance, numbers
+from ..sweeps.results.report import allowance, numbers, verdict
 from .entries import Entry
 from .markup import markdown
 
@@ -26,7 +26,8 @@ def _templates() -> Any:
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    found.filters |= {"markdown": lambda text: Markup(markdown(text)), "numbers": numbers, "allowance": allowance}
+    found.filters |= {"markdown": lambda text: Markup(markdown(text))}
+    found.filters |= {"numbers": numbers, "allowance": allowance, "verdict": verdict}
     return found
 
 

@@ -7,19 +7,22 @@ result = sweep(simulate, {"learning_rate": 0.1}, over={"learning_rate": (0.1, 0.
 
 Three rooms, in the order in which a request goes through them:
 
-    contract/   what is asked: experiment (a module, read), config (its values), functions (any function as an experiment),
+    contract/   what is asked: experiment (a module, read), config (its values), functions (any function as an experiment) with
+                given (its config) and returned (its result),
                 request (cells and seeds), names, tracing and digest (the traced programs, and what they are named by),
                 groups (cells that share them), sources (where a digest can be looked up), precision
     engine/     how it is computed: plan (parts that share a file), queue (hands out their runs) with part (one of them) and
                 opening (what is on disk of it), batches (what is handed out), executor (threads), lanes (blocks, chunks),
-                programs (what is compiled), predictions (theory alone), checkpoints, leftovers (of a kill), memory, progress,
+                programs (what is compiled), predictions (theory alone), checkpoints, leftovers (of a kill), progress,
                 provenance; placeholder (results for the tests)
     results/    what is kept: identities (by what results are named), store (files), netcdf (their bytes), sealed (their
                 checksums), states and lazy (what was trained), locks, failures, notes (what was asked), stock (which runs are
-                there), merge and loading (one labelled result), agreement (rows), report (table, figure), catalogue
-    api         run, sweep, load: what is stored is not computed again
+                there), merge and loading (one labelled result), single (one file), agreement (rows), report (table, figure),
+                tables (how wide), listing (of papers), catalogue
+    api         run, sweep, load: what is stored is not computed again; memory: what fits
     curves      theory at more points than are simulated, for figures
     cluster     the same by several processes
+    prune       what is stale or superseded
 """
 
 from .api import load, predict, run, sweep

@@ -24,6 +24,7 @@ from .results.identities import confirmed, identified
 from .results.loading import PASSES, load_plan, read_whole
 from .results.merge import merged
 from .results.notes import note_request, tasks_of
+from .results.single import open_file
 from .results.stock import Stock, take_stock
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def sweep_plan(
 
 
 def load(
-    experiment: Experimental,
+    experiment: Experimental | Path,
     config: Any = None,
     *,
     over: Mapping[str, Iterable[Any]] | None = None,
@@ -148,8 +149,13 @@ def load(
     """The stored result over the seeds that all cells have, computing nothing; None if a cell is missing that did not fail.
 
     For an experiment that trains it has a further group `state`: the trained state of each run, with the names of the state's
-    fields (`load(..).state.params.w`).
+    fields (`load(..).state.params.w`). In place of an experiment it may be one stored file (`load("results/a/b/12/127e.nc")`),
+    which is then what that file holds, with the prediction and the trained states that stand beside it.
     """
+    if isinstance(experiment, Path) or (isinstance(experiment, str) and experiment.endswith(".nc")):
+        if config is not None or over is not None or predict is not None:
+            raise UsageError(f"{experiment}: a file says itself what it holds; allowed: load(file) alone")
+        return open_file(Path(experiment), say)
     plan = ask(Request(experiment, config, over, zipped, None, root_seed, results, predict))
     tree = load_plan(plan, say)
     if tree is not None and (trained := store.provenance(tree).get("trained")):
@@ -222,7 +228,8 @@ def complete(
             started(queue)
             for line in _announced(plan, queue):
                 say(line)
-            with Progress(plan.experiment.name, queue.total, progress) as bar:
+            unit = "seed-steps" if plan.experiment.stepped else "runs"
+            with Progress(plan.experiment.name, queue.total, progress, unit) as bar:
                 queue.run(settings, bar, wait)
             stock = take_stock(plan)
             failed |= failures(plan, stock, refresh)  # those of other processes too

@@ -57,6 +57,8 @@ class Launcher:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"{name}: got {value!r}; allowed: a positive number")
+        if not self.gpus >= 0:
+            raise UsageError(f"gpus: got {self.gpus!r}; allowed: a number of at least 0")
 
 
 def submit(
@@ -166,11 +168,9 @@ class Task:
         self._thread.join()
 
     def _work(self) -> int:
-        config, predict = self.asked.config, self.asked.predict
-        values = {path: _restored(value) for path, value in config["values"].items()}
-        built = config_.build(from_file(config["class"]), values) if "class" in config else values
+        config, predict = _restored(self.asked.config), self.asked.predict
         predict = from_file(predict) if isinstance(predict, str) else predict
-        plan = ask(self.asked._replace(config=built, predict=predict))
+        plan = ask(self.asked._replace(config=config, predict=predict))
         tree, failed = complete(plan, self.refresh, self.settings, True, print, wait=False, started=self._started)
         if tree is not None:
             write_whole(plan, tree)
@@ -182,31 +182,40 @@ class Task:
             queue.stop.set()
 
 
-def _portable(plan: Plan) -> dict[str, Any]:
-    """The config as plain values; for a function that takes a dataclass also where the dataclass is defined."""
+def _portable(plan: Plan) -> Any:
+    """The config as plain values; of a function that takes a dataclass, also where that is defined."""
     config = plan.cells[0].config
-    of_a_function = plan.experiment.plain and not isinstance(plan.experiment.as_given(config), Mapping)
-    values = {leaf.path: _sent(leaf.value) for leaf in config_.leaves(config)}
-    return {"values": values, **({"class": _target(type(config))} if of_a_function else {})}
+    if plan.experiment.plain:
+        return _sent(plan.experiment.as_given(config))
+    return {leaf.path: _sent(leaf.value) for leaf in config_.leaves(config)}
 
 
-class _Member(NamedTuple):
-    """A member of an Enum that stands in a file which the other process has not imported yet."""
+class _Elsewhere(NamedTuple):
+    """A value whose class stands in a file which the other process has not imported yet."""
 
     kind: str
-    name: str
+    made_of: Any  # the name of a member of an Enum, or the fields of a dataclass
 
 
 def _sent(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(map(_sent, value))
-    return _Member(_target(type(value)), value.name) if isinstance(value, enum.Enum) else value
+    if isinstance(value, enum.Enum):
+        return _Elsewhere(_target(type(value)), value.name)
+    if dataclasses.is_dataclass(value):
+        return _Elsewhere(
+            _target(type(value)), {field.name: _sent(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        )
+    if isinstance(value, Mapping):
+        return {name: _sent(one) for name, one in value.items()}
+    return tuple(map(_sent, value)) if type(value) is tuple else value
 
 
 def _restored(value: Any) -> Any:
-    if isinstance(value, _Member):
-        return from_file(value.kind)[value.name]
-    return tuple(map(_restored, value)) if isinstance(value, tuple) else value
+    if isinstance(value, _Elsewhere):
+        kind, made_of = from_file(value.kind), _restored(value.made_of)
+        return kind[made_of] if isinstance(made_of, str) else kind(**made_of)
+    if isinstance(value, Mapping):
+        return {name: _restored(one) for name, one in value.items()}
+    return tuple(map(_restored, value)) if type(value) is tuple else value
 
 
 def _target(thing: Any) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable
+from typing import Any
 
-_SHOWN = 60  # names in a message
+_SHOWN = 24  # names in a message
+_LONG = 100  # letters of a value
 
 
 class UsageError(ValueError):
@@ -21,18 +24,35 @@ class EveryCellFailed(UsageError):
         self.count = count
 
 
-def unknown(kind: str, given: str, known: Iterable[str]) -> UsageError:
-    """`UsageError` for a name that does not exist, with the nearest ones that do.
+def unknown(kind: str, given: str, known: Iterable[str], where: str = "") -> UsageError:
+    """`UsageError` for a name that does not exist, with the three nearest that do, whatever the case; `where` lists them all.
 
-    >>> print(unknown("field", "witdh", ["width", "dim"]))
-    unknown field 'witdh'; nearest: width (all: dim, width)
+    >>> print(unknown("field", "witdh", ["model.width", "dim"]))
+    unknown field 'witdh'; nearest: model.width (all: dim, model.width)
     """
     known = sorted(known)
-    nearest = difflib.get_close_matches(given, known, n=3, cutoff=0.5)
-    shown = ", ".join(known[:_SHOWN]) + (f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
-    all_of_them = f" (all: {shown})" if len(known) <= _SHOWN else ""
-    hint = f"nearest: {', '.join(nearest)}{all_of_them}" if nearest else f"known: {shown}"
+    if not known:
+        return UsageError(f"unknown {kind} {given!r}; there is none")
+    alike = {name: _likeness(given, name) for name in known}
+    nearest = sorted((name for name in known if alike[name] >= 0.5), key=lambda name: (-alike[name], len(name)))[:3]
+    listed = ", ".join(known[:_SHOWN]) + (f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
+    few = f"all: {listed}" if len(known) <= _SHOWN else where
+    hint = f"nearest: {', '.join(nearest)}{f' ({few})' if few else ''}" if nearest else f"known: {listed}"
     return UsageError(f"unknown {kind} {given!r}; {hint}")
+
+
+def _likeness(given: str, name: str) -> float:
+    """0 to 1, of the whole name or its last part; a word that is part of a name is at least half of it."""
+    given, name = given.casefold(), name.casefold()
+    whole, last = (difflib.SequenceMatcher(None, given, one).ratio() for one in (name, re.split(r"[./]", name)[-1]))
+    within = 0.5 if len(given) > 2 and given in name else 0.0
+    return max(within, whole, last if last > 0.6 else 0.0)
+
+
+def shown(value: Any) -> str:
+    """What was given, short enough for a line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _LONG else f"{text[:_LONG]}..."
 
 
 def plain(text: str) -> str:

@@ -52,6 +52,12 @@ class Images(NamedTuple):
         return int(self.labels.max()) + 1
 
 
+def check_name(name: str) -> None:
+    """Raise ValueError for the name of no images: neither bundled nor a folder with the four files; nothing is read."""
+    if name not in BUNDLED:
+        _files_of(Path(name).expanduser())
+
+
 @cache
 def load(name: str) -> Images:
     """The images called `name`, or those in the folder of that path. Raises ValueError that says what is missing.
@@ -75,15 +81,20 @@ def load(name: str) -> Images:
     return _folder(Path(name).expanduser())
 
 
-def _folder(folder: Path) -> Images:
+def _files_of(folder: Path) -> list[Path]:
+    """The four files of a folder. Raises ValueError where there is none, or one is missing."""
     named = f"one of {', '.join(BUNDLED)}, or a folder with the four IDX files of MNIST ({', '.join(_FILES)}; .gz or not)"
     if not folder.is_dir():
         raise ValueError(f"data must be {named}: {folder} is no folder. MNIST and Fashion-MNIST are published in this format")
-    found = [_find(folder, file) for file in _FILES]
-    missing = [file for file, path in zip(_FILES, found, strict=True) if path is None]
-    if missing:
+    found = {file: _find(folder, file) for file in _FILES}
+    if missing := [file for file, path in found.items() if path is None]:
         raise ValueError(f"data must be {named}: {folder} lacks {', '.join(missing)}")
-    train, train_labels, test, test_labels = (read_idx(path) for path in found if path)
+    return [path for path in found.values() if path]
+
+
+def _folder(folder: Path) -> Images:
+    found = _files_of(folder)
+    train, train_labels, test, test_labels = map(read_idx, found)
     for images, labels, path in ((train, train_labels, found[0]), (test, test_labels, found[2])):
         fits = images.ndim == 3 and images.shape[1] == images.shape[2] and images.shape[1:] == train.shape[1:]
         if not fits or labels.shape != images.shape[:1]:

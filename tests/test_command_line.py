@@ -1,7 +1,10 @@
 """The command line as a person meets it: one clear line for every mistake, the right exit code, nothing lost."""
 
+import csv
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +14,8 @@ import jax
 import pytest
 
 import closedform.__main__ as command_line
-from closedform import sweeps
+from closedform import commands, sweeps
+from closedform.commands import _options, _shown
 from closedform.sweeps import names
 from closedform.sweeps.contract.experiment import constant, docstring, read_about
 from closedform.sweeps.results.store import read_tree
@@ -69,8 +73,8 @@ def test_what_list_reads_without_importing_is_what_the_module_has():
         ("run xor/phases --preset huge", "unknown preset of xor/phases 'huge'; known: quick"),
         ("reproduce xor --preset huge", "unknown preset of xor 'huge'"),
         ("run xor/phases --seeds 0", "seeds: got 0; allowed"),
-        ("run xor/phases --seeds some", "--seeds"),
-        ("run xor/phases --sedes 3", "--sedes"),
+        ("run xor/phases --seeds some", "seeds: got 'some'; allowed: how many (--seeds 16), a range"),
+        ("run xor/phases --sedes 3", "unknown option of closedform run xor/phases '--sedes'; nearest: --seeds"),
         ("run xor/phases --root-seed -3", "root_seed: got -3; allowed: 0 to 2**32 - 1"),
         ("run xor/phases --results /dev/null/x", "cannot be written"),
         ("sweep xor/phases --over learning_rate", "over: got 'learning_rate'; allowed: FIELD=V1,V2,..."),
@@ -80,10 +84,42 @@ def test_what_list_reads_without_importing_is_what_the_module_has():
         ("sweep xor/phases --over model.dim=16,16", "model.dim: got (16, 16); allowed: one or more distinct values"),
         ("sweep xor/phases --over model.dim=16 --over model.dim=32", "over: model.dim is given twice"),
         ("sweep xor/phases --zip --over model.dim=16,32 --over batch_size=8", "one length; got model.dim: 2, batch_size: 1"),
-        ("sweep xor/phases --launcher pbs", "--launcher"),
+        ("sweep xor/phases --launcher pbs", "launcher: got 'pbs'; allowed: 'none' or 'local' or 'slurm'"),
         ("sweep xor/phases --launcher slurm --slurm account", "slurm: got 'account'; allowed: NAME=VALUE"),
         ("sweep xor/phases --threads 0", "threads: got 0; allowed: a whole number from 1 on"),
         ("sweep nothing.py", "allowed: the path of a Python file"),
+        ("run XOR/PHASES", "unknown experiment 'XOR/PHASES'; nearest: xor/phases"),
+        ("reproduce XOR", "unknown paper or experiment 'XOR'; nearest: xor"),
+        ("run xor", "got 'xor', a paper; allowed: one of its experiments: xor/layers, xor/margins"),
+        ("run xor/phases --config.LEARNING-RATE 1", "unknown field of xor/phases 'LEARNING_RATE'; nearest: learning_rate"),
+        ("run xor/phases --config.width 8", "unknown field of xor/phases 'width'; nearest: model.width"),
+        ("run xor/phases --seeds 99999999999", "seeds: got 99999999999, which take at least 10 TB of memory in 1 cell; "),
+        ("run xor/phases --seeds 2 --seeds=3", "seeds: --seeds is given twice; allowed: once"),
+        ("run xor/phases --config.learning-rate 1 --config.learning_rate=1", "--config.learning-rate is given twice"),
+        (
+            "sweep xor/phases --over learning_rate=1,2 --config.learning-rate 3",
+            "learning_rate: is set by --config.learning_rate and",
+        ),
+        (
+            "sweep xor/phases --over learning_rate=1,2 --nodes 3",
+            "nodes: --nodes is of processes that are launched; allowed: with",
+        ),
+        ("sweep xor/phases --launcher local --slurm a=b", "slurm: --slurm is of processes that are launched; allowed: with"),
+        ("sweep xor/phases --over learning_rate=1 --launcher local --gpus -1", "gpus: got -1; allowed: a number of at least 0"),
+        ("run xor/phases --threads many", "threads: got 'many'; allowed: a whole number or nothing"),
+        ("run xor/phases extra", "Unrecognized options: extra"),
+        ("run bilinear/masks --config.strengths nosuch", "strengths: got ('nosuch',); allowed: a list of at least 1"),
+        (
+            "run bilinear/masks --config.strengths 0.1 0.1",
+            "strengths: got (0.1, 0.1); allowed: a list of at least 1, each entry",
+        ),
+        (
+            "run bilinear/masks --config.residual nosuch",
+            "residual: got 'nosuch'; allowed: --config.residual or --config.no-residual",
+        ),
+        ("run bilinear/masks --config.data nosuch", "data must be one of digits_8x8, mnist_5k, or a folder"),
+        ("report --output .", "output: got '.', a folder; allowed: the name of a file, such as report.html"),
+        ("predict xor/phases --output .", "output: got '.', a folder"),
     ],
 )
 def test_a_mistake_gives_one_line_and_exit_code_2(text, says, capsys, monkeypatch):
@@ -165,8 +201,8 @@ def test_flags_in_either_spelling(capsys, tmp_path):
     )
     assert closedform("run flags.py:simulate --seeds 2 --config.a=-1e-3 --config.sub.no-flag") == 0
     assert closedform("sweep flags.py:simulate --seeds 2 --over name=1e5,2e5") == 0
-    (path,) = (tmp_path / "results/flags/simulate/sweeps").glob("*.json")
-    assert json.loads(path.read_text())["over"] == {"name": ["1e5", "2e5"]}
+    asked = [json.loads(path.read_text())["over"] for path in (tmp_path / "results/flags/simulate/sweeps").glob("*.json")]
+    assert {"name": ["1e5", "2e5"]} in asked
     assert closedform("run xor/phases --preset=huge") == 2
     assert "unknown preset of xor/phases 'huge'" in capsys.readouterr().err
 
@@ -211,11 +247,168 @@ def test_what_is_typed_for_sweep_is_typed_for_status_and_report(tmp_path, capsys
     assert "RED or BLUE; default: RED" in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_large_agreement_table_shows_its_worst(capsys, monkeypatch):
-    monkeypatch.setattr(command_line, "_ROWS_SHOWN", 3)
-    assert closedform("sweep xor/phases --preset quick --seeds 2 --over learning_rate=0.05,0.1") in (0, 1)
+def row(field, deviation, **options):
+    told = {"experiment": "random_feature_attention/augmented_heads", "cell": "ratio=0.5, num_heads=12", "at": "degree=3"}
+    numbers = dict(predicted=1.0, simulated=1.0 + deviation, standard_error=0.02, allowed=0.1, points=7, agreeing=7, seeds=8)
+    verdict = "agrees" if abs(deviation) <= 0.1 else "DISAGREES"
+    return sweeps.Row(**{**told, **numbers, "field": field, "diverged": (), "verdict": verdict, **options})
+
+
+@pytest.fixture
+def tabled(monkeypatch):
+    """`agree` of these rows, whatever is stored."""
+
+    def set_rows(rows):
+        monkeypatch.setattr(sweeps, "compare", lambda *_: rows)
+        monkeypatch.setattr(sweeps, "load", lambda *_, **__: object())
+
+    return set_rows
+
+
+@pytest.mark.parametrize("columns", [72, 80, 100, 120, 160])
+def test_no_word_of_a_table_is_cut_and_names_wrap_at_slashes_and_underscores(columns, capsys, monkeypatch, tabled):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    tabled(
+        [row("cross_layer_interference", 0.01 * index) for index in range(3)] + [row("b", 0.5, verdict="no verdict (failed)")]
+    )
+    closedform("agree xor/phases")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines[:-1])) <= columns
+    words = set(re.findall(r"[^\s/_]+[/_]?", "\n".join(lines)))
+    for text in ("random_feature_attention/augmented_heads", "cross_layer_interference", "ratio=0.5, num_heads=12", "(failed)"):
+        assert set(re.findall(r"[^\s/_]+[/_]?", text)) <= {*words, *(word.rstrip(",") for word in words)}
+    for heading in (
+        "experiment",
+        "predicted",
+        "simulated ± SE",
+        "deviation",
+        "allowed",
+        "detects",
+        "points",
+        "seeds",
+        "verdict",
+    ):
+        assert any(heading in line for line in lines[:3])
+
+
+def test_the_worst_rows_come_first_twenty_of_them_and_all_shows_the_rest(capsys, tabled):
+    rows = [row(f"field{index}", 0.001 * index) for index in range(50)] + [row("wrong", 0.2)]
+    tabled(rows)
+    assert closedform("agree xor/phases") == 1
     shown = capsys.readouterr().out
-    assert "of 8 rows agree; shown are the 3 that are worst relative to their allowance" in shown
+    assert re.findall(r"\b(field\d+|wrong)\b", shown) == ["wrong", *(f"field{index}" for index in range(49, 30, -1))]
+    assert "20 rows, the worst relative to their allowance; --all shows the other 31" in shown
+    assert shown.splitlines()[-1].startswith("50 of 51 rows agree; the median row detects 10 %")
+    assert closedform("agree xor/phases --all") == 1
+    assert len(re.findall(r"\b(field\d+|wrong)\b", capsys.readouterr().out)) == 51
+    tabled(rows[:-1])
+    assert closedform("agree xor/phases --quiet") == 0
+    assert capsys.readouterr().out == "50 of 50 rows agree; the median row detects 10 %\n"
+
+
+def test_what_a_row_detects_is_told_and_what_is_stale(capsys, tabled):
+    tabled([row("sharp", 0.0, predicted=2.0, simulated=2.0), row("blunt", 0.0, allowed=0.62), row("old", 0.0, stale=True)])
+    closedform("agree xor/phases")
+    *lines, last = capsys.readouterr().out.splitlines()
+    said = {field: next(line for line in lines if f" {field} " in line) for field in ("sharp", "blunt", "old")}
+    assert " 5 % " in said["sharp"]
+    assert " only 62 % " in said["blunt"]
+    assert said["old"].endswith("agrees (earlier version)")
+    assert last == "3 of 3 rows agree (1 of an earlier version); the median row detects 10 %, 1 only 50 % or more"
+
+
+def test_agree_as_comma_separated_values(capsys, tabled):
+    tabled([row("a, b", 0.05, diverged=(3, 5)), row("c", 0.5)])
+    assert closedform("agree xor/phases --csv") == 1
+    first, second = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (first["field"], first["verdict"], second["field"]) == ("c", "DISAGREES", "a, b")
+    assert (float(second["deviation"]), float(second["detects"]), second["diverged"]) == (pytest.approx(0.05), 0.1, "3 5")
+
+
+def test_list_is_a_line_a_paper_and_all_of_it_as_json(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert closedform("list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    papers = list(dict.fromkeys(name.split("/")[0] for name in names()))
+    assert [line.split()[0] for line in lines] == papers
+    assert max(map(len, lines)) <= 80
+    for line, paper in zip(lines, papers, strict=True):
+        told = line.removesuffix(" ...").split(maxsplit=2)
+        assert int(told[1]) == len(names(paper))
+        assert (
+            f"{docstring(f'{paper}/__init__')} ".replace(",", " ")
+            .replace(":", " ")
+            .startswith(f"{told[2]} ".replace(",", " ").replace(":", " "))
+        )
+    assert closedform("list --json") == 0
+    read = json.loads(capsys.readouterr().out)
+    assert [one["name"] for paper in read for one in paper["experiments"]] == names()
+    assert closedform("list xor/phases --json") == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    assert (one["name"], one["seeds"], one["cells"]) == ("xor/phases", 8, 1)
+    assert one["claim"] == read_about(docstring("xor/phases")).claim
+    for paper in papers:
+        assert closedform(f"list {paper}") == 0
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_every_command_is_in_the_usage_which_fits_80_columns(capsys):
+    assert closedform("--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {line.split()[0] for line in lines if re.match(r"  [a-z]", line)} == set(commands.names())
+    assert closedform("") == 2
+
+
+def test_version(capsys):
+    assert closedform("--version") == 0
+    assert re.fullmatch(r"closedform \d+\.\d+\.\d+ \(jax .*, Python 3\.\d+\.\d+\)\n", capsys.readouterr().out)
+
+
+MEASURED = """
+import jax.numpy as jnp
+import jax
+
+config = {"rate": 0.1, "size": 4}
+
+def simulate(key, config):
+    if config["size"] == 6:
+        raise ValueError("six")
+    noise = jax.random.normal(key, (config["size"],))
+    return {"path": config["rate"] * jnp.arange(4.0) + noise[0], "last": jnp.where(noise[0] > 1, jnp.nan, noise[0])}
+"""
+
+
+def test_without_a_prediction_means_are_printed_and_drawn_and_seeds_counted(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "mine.py").write_text(MEASURED)
+    assert closedform("sweep mine.py:simulate --over size=4,6 --over rate=0.1,0.2 --seeds 5-10") == 3
+    captured = capsys.readouterr()
+    assert "2 of 4 cells failed" in captured.err
+    lines = captured.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    files = [line for line in lines if line.startswith("results")]
+    assert [path.rsplit(".", 1)[1] for path in files] == ["nc", "png", "pdf"]
+    result = sweeps.load(tmp_path / files[0])
+    simulation = result["simulation"]
+    assert simulation["seed"].values.tolist() == [5, 6, 7, 8, 9, 10]
+    diverged = int(simulation["diverged"].sum())
+    assert diverged > 0
+    assert lines[-1] == f"2 fields measured, nothing predicted; of 24 runs {diverged} diverged and 12 failed"
+    assert any("1 diverged seed, kept apart: " in line for line in lines)
+    mean, error = (float(part.sel(size=4, rate=0.1)) for part in sweeps.statistics(result, "last"))
+    (told,) = [line for line in lines if line.split()[:2] == ["size=4,", "rate=0.1"]]
+    assert f"{mean:.4g} ± {error:.1g}" in told
+    assert closedform("sweep mine.py:simulate --over size=4,6 --over rate=0.1,0.2 --seeds 5-10 --quiet") == 3
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 1
+    assert "2 of 4 cells failed" in captured.err
+
+
+@pytest.mark.parametrize("given", ["5-", "10-5", "1,,2", "a", "1-2-3", "0-99999999999"])
+def test_seeds_that_are_none(given, capsys):
+    assert closedform(f"run xor/phases --seeds {given}") == 2
+    assert capsys.readouterr().err.startswith(f"closedform: seeds: got '{given}'; allowed: how many (--seeds 16), a range")
 
 
 def test_reproduce_then_agree_computes_nothing_twice(capsys, monkeypatch):
@@ -228,7 +421,9 @@ def test_reproduce_then_agree_computes_nothing_twice(capsys, monkeypatch):
     assert closedform("reproduce xor/phases --preset quick --seeds 3") == code
     assert capsys.readouterr().out == first
     assert closedform("agree xor/phases --preset quick") == code
-    assert capsys.readouterr().out.strip() == first[: first.index("results/")].strip()
+    without_files = [line for line in first.splitlines() if not line.startswith("results/")]
+    assert capsys.readouterr().out.splitlines() == without_files
+    assert re.match(r"\d of 4 rows agree", without_files[-1])
 
 
 @pytest.mark.parametrize(
@@ -292,3 +487,70 @@ def test_predict_is_theory_alone_over_a_grid_and_stores_nothing(capsys, tmp_path
     assert not (tmp_path / "results").exists()
     assert closedform("predict xor/phases") == 2
     assert "depends on the draw" in capsys.readouterr().err
+
+
+def test_a_list_is_typed_as_words_or_as_python_writes_it():
+    from closedform import arguments
+    from closedform.sweeps.contract.config import leaves
+
+    known = {leaf.path: leaf for leaf in leaves(sweeps.find("bilinear/masks").Config())}
+    typed = ["--config.strengths=[1,2]", "--config.strengths", "(1, 2)", "--config.noise-std", "-.5", "--zip"]
+    told = ["--config.strengths", "1", "2", "--config.strengths", "1", "2", "--config.noise-std=-.5", "--zip"]
+    assert arguments._joined(typed, known) == told
+
+
+def test_an_experiment_without_the_preset_is_left_out_and_said(capsys, monkeypatch):
+    """It was drawn from the default config, under the name of the preset."""
+    with_it, without = sweeps.find("xor/phases"), sweeps.find("xor/margins")
+    with_it = with_it._replace(presets={**with_it.presets, "small": with_it.presets["quick"]})
+    monkeypatch.setattr(_options, "names", lambda paper=None: ["xor/phases", "xor/margins"])
+    monkeypatch.setattr(_options, "find", {"xor/phases": with_it, "xor/margins": without}.get)
+    ((found, config),) = _options.asked_for(_options.OfPaper(paper="xor", preset="small"))
+    assert (found.name, config) == ("xor/phases", with_it.default_config("quick"))
+    assert capsys.readouterr().err == "xor/margins: has no preset 'small', left out\n"
+
+
+def test_a_figure_that_cannot_be_drawn_is_one_line_below_the_table(capsys, monkeypatch, tabled, tmp_path):
+    shown = []
+
+    def draw(*_):
+        shown.append(capsys.readouterr().out)
+        raise ValueError("no\nway")
+
+    tabled([row("one", 0.0)])
+    monkeypatch.setattr(_shown.report, "save_figure", draw)
+    monkeypatch.setattr(sweeps, "with_theory", lambda experiment, result: result)
+    computed = [_shown.Computed(sweeps.find(name), object(), (), tmp_path / "figure") for name in ("xor/phases", "xor/margins")]
+    assert _shown.verdict(computed, _options.Stored()) == 0
+    captured = capsys.readouterr()
+    assert "verdict" in shown[0]
+    assert len(shown) == 2
+    assert "xor/margins cannot be drawn: ValueError: no; its traceback is kept in" in captured.err
+    assert captured.err.count("\n") == 1  # the first was read when the second was drawn
+    assert captured.out.startswith("2 of 2 rows agree")
+
+
+@pytest.mark.parametrize("before", [None, "module://nosuch.backend", "nosuch"])
+def test_commands_draw_whatever_backend_the_environment_wants(before, monkeypatch):
+    from closedform import console
+
+    monkeypatch.delenv("MPLBACKEND")
+    if before is not None:
+        monkeypatch.setenv("MPLBACKEND", before)
+    with console.drawing_to_files():
+        assert os.environ["MPLBACKEND"] == "agg"
+    assert os.environ.get("MPLBACKEND") == before
+
+
+@pytest.mark.parametrize("asked", ["cuda", "nosuch"])
+def test_a_platform_that_is_not_there_is_one_line(asked):
+    ended = subprocess.run(
+        [sys.executable, "-m", "closedform", "run", "xor/phases"],
+        env={**os.environ, "JAX_PLATFORMS": asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"closedform: JAX_PLATFORMS: got '{asked}'; allowed: what this machine and its installation")
+    assert ended.stderr.count("\n") == 1

@@ -11,6 +11,7 @@ import pytest
 
 import closedform.__main__ as command_line
 from closedform import console, sweeps
+from closedform.commands import list as list_command
 from closedform.sweeps import UsageError
 from closedform.sweeps.errors import EveryCellFailed
 
@@ -86,7 +87,7 @@ def interrupted_while_storing(words):
     ],
 )
 def test_whatever_is_raised_is_one_line_and_a_code(command, code, says, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(command_line, "_list", command)
+    monkeypatch.setattr(list_command, "run", command)
     assert closedform("list") == code
     said = capsys.readouterr().err
     assert said.startswith("closedform: ")
@@ -104,7 +105,7 @@ def test_help_is_no_error(capsys):
 
 
 def test_a_traceback_that_cannot_be_kept_is_said(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(command_line, "_list", raising(ZeroDivisionError()))
+    monkeypatch.setattr(list_command, "run", raising(ZeroDivisionError()))
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
     monkeypatch.setattr(console.tempfile, "gettempdir", lambda: "/dev/null")
     assert closedform("list") == 70

@@ -13,7 +13,6 @@ import collections
 import functools
 import inspect
 import io
-from pathlib import Path
 
 import jax
 import matplotlib.pyplot as plt
@@ -21,31 +20,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import closedform
 from closedform.gallery.collection import small_grid
 from closedform.sweeps import Settings, compare, find, find_figure, names, prediction, run, statistics, sweep, with_theory
 from closedform.sweeps.contract import config, groups, tracing
 from closedform.sweeps.contract.request import Request
 from closedform.sweeps.engine.placeholder import placeholder
 from closedform.sweeps.results.report import film, save_figure, stored_config
-from zoo.history import changed
+from zoo.history import ROOT, changed_experiments
 from zoo.labels import collisions
 from zoo.slices import fields_that_use_theory
 
-ROOT = Path(closedform.__file__).parent
-
 # ------------------------------------------------------------------------------------------------- what is compiled and run
-
-
-def just_touched(commits=3, most=2):
-    """Experiments whose own file or figure was changed last, and no more than a few: a rename touches them all."""
-    ages = changed(commits)
-    newest = {
-        name: min(ages.get((ROOT / folder / f"{name}.py").resolve(), np.inf) for folder in ("experiments", "figures"))
-        for name in names()
-    }
-    touched = [name for name in names() if newest[name] < np.inf]
-    return set(sorted(touched, key=lambda name: (newest[name], name))[:most])
 
 
 def text(name):
@@ -54,7 +39,7 @@ def text(name):
 
 
 PAPERS = sorted({name.split("/")[0] for name in names()})
-TOUCHED = just_touched()
+TOUCHED = changed_experiments(commits=3, most=2)
 
 
 def compiled(papers, experiments):

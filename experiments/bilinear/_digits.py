@@ -9,14 +9,14 @@ import jax.numpy as jnp
 from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ...contract import Count, NonNegative, check
+from ...contract import Count, Distinct, NonNegative, check
 from ...models.bilinear import bilinear, bilinear_classifier
 from ...models.bilinear.bilinear_classifier import Params
 from ...solvers import classify
 from ...tasks import images
 from ...tasks.images import Split
 
-NumKept = Annotated[tuple[Count, ...], MinLen(1)]
+NumKept = Annotated[tuple[Count, ...], MinLen(1), Distinct]
 
 
 def training(**changes: float) -> classify.Training:
@@ -36,6 +36,7 @@ class Config:
 
     def __post_init__(self):
         check(self)
+        images.check_name(self.data)
         bilinear_classifier.Config(1, self.width, 1, self.embedding_dim, self.residual)  # what is wrong with these it says
 
     @property

@@ -50,7 +50,7 @@ _Rates = Annotated[tuple[Positive, ...], MinLen(2)]
 class Config:
     dim: Count = 5  # inputs
     width: Count = 4  # hidden units
-    init_scale: Annotated[NonNegative, Static] = 1.0  # of w and v, as in the model
+    init_scale: Annotated[Positive, Static] = 1.0  # of w and v, as in the model
     learning_rates: _Rates = (0.01, 0.005, 0.0025, 0.00125)  # step sizes, falling; the last two give the slope
     time: Annotated[Positive, Static] = 2.0  # learning rate times updates
     weight_decay: NonNegative = 0.2  # wd of the run whose decay is measured, at the smallest step size

@@ -24,14 +24,14 @@ import jax.numpy as jnp
 from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ...contract import Count, NonNegative, Tolerance
+from ...contract import Count, Distinct, NonNegative, Tolerance
 from ...models.bilinear import bilinear, bilinear_classifier
 from ...solvers import classify
 from ...tasks import images
 from ...theory.linear_networks import bilinear_losses
 from . import _digits
 
-_Strengths = Annotated[tuple[NonNegative, ...], MinLen(1)]
+_Strengths = Annotated[tuple[NonNegative, ...], MinLen(1), Distinct]
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Config:
     def __post_init__(self):
         check(self)
         if len(self.spectrum) != len(self.variances):
-            raise ValueError(f"variances must be one number for each of {self.spectrum}, got {self.variances}")
+            raise ValueError(f"variances must be one number for each of spectrum = {self.spectrum}, got {self.variances}")
         if self.width <= len(self.spectrum):
             raise ValueError(f"width must be above {len(self.spectrum)}, to hold any form and a constant; got {self.width}")
 

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Count, NonNegative, Positive, Precision, Tolerance, check
+from ...contract import Count, Distinct, NonNegative, Positive, Precision, Tolerance, check
 from ...solvers import ridge
 from ...theory.kernels import kernel_regression
 from ...theory.random_matrices import bilinear_spectra
@@ -37,7 +37,7 @@ from . import _population
 @dataclass(frozen=True)
 class Config:
     spectrum: _population.Spectrum = (1.0, 0.5, -0.5, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # eigenvalues of the target
-    num_samples: Annotated[tuple[Count, ...], MinLen(1)] = (20, 40, 80, 160, 320)  # training examples n, nested
+    num_samples: Annotated[tuple[Count, ...], MinLen(1), Distinct] = (20, 40, 80, 160, 320)  # training examples n, nested
     ridge: Positive = 1.0  # weight delta of the squared norm, not divided by the number of samples
     noise_variance: NonNegative = 0.1  # variance of the noise on the labels
     num_test: Count = 2000  # fresh examples on which the error is measured

@@ -25,7 +25,7 @@ import numpy as np
 from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Count, Positive, Precision, Tolerance, check
+from ...contract import Count, Distinct, Positive, Precision, Tolerance, check
 from ...models.bilinear import bilinear
 from ...theory.random_matrices import bilinear_spectra
 from .._measure import stacked
@@ -34,7 +34,7 @@ from .._measure import stacked
 @dataclass(frozen=True)
 class Config:
     dim: Count = 800  # inputs, paper d
-    ratios: Annotated[tuple[Positive, ...], MinLen(1)] = (0.25, 1.0, 2.0)  # hidden units over inputs, paper c
+    ratios: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = (0.25, 1.0, 2.0)  # hidden units over inputs, paper c
     num_bins: Count = 24  # of the histogram of one side; the law is symmetric, and so are the bins
     dtype: Precision = "float64"  # as the law
 

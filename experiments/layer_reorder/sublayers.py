@@ -51,8 +51,12 @@ class Config:
 
     def __post_init__(self):
         check(self)
-        if self.model.scheme != "sequential" or self.model.num_blocks != self.model.num_layers:
-            raise ValueError("model must have the scheme sequential and as many blocks as layers")
+        if self.model.scheme != "sequential":
+            raise ValueError(f"model.scheme must be 'sequential', got {self.model.scheme!r}")
+        if self.model.num_blocks != self.model.num_layers:
+            raise ValueError(
+                f"model.num_blocks must be model.num_layers = {self.model.num_layers}, got {self.model.num_blocks}"
+            )
 
 
 class Params(NamedTuple):

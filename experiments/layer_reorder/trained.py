@@ -50,6 +50,7 @@ class Config:
 
     def __post_init__(self):
         check(self)
+        images.check_name(self.data)
         if self.model.num_layers < 2:
             raise ValueError(f"model.num_layers must be at least 2, got {self.model.num_layers}")
 

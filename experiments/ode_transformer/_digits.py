@@ -29,6 +29,7 @@ class Config:
 
     def __post_init__(self):
         check(self)
+        images.check_name(self.data)
 
     @property
     def images(self) -> images.Images:

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Count, NonNegative, Positive, Precision, check
+from ...contract import Count, Distinct, NonNegative, Positive, Precision, check
 from ...tasks import sphere_tokens
 from ...theory.kernels import attention_kernel
 
-Counts = Annotated[tuple[Count, ...], MinLen(1)]
+Counts = Annotated[tuple[Count, ...], MinLen(1), Distinct]
 TARGETS = {
     "linear": sphere_tokens.LINEAR,
     "quadratic": sphere_tokens.QUADRATIC,

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, Gt, Lt, MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Count, NonNegative, Positive, Precision, Static, Tolerance, check
+from ...contract import Count, Distinct, NonNegative, Positive, Precision, Static, Tolerance, check
 from ...models.transformers import sphere_attention
 from ...theory.transformers import circle_tokens
 from .. import _measure
@@ -36,7 +36,7 @@ from . import _flows
 @dataclass(frozen=True)
 class Config:
     num_tokens: Count = 200  # paper n
-    betas: Annotated[tuple[Annotated[float, Ge(0.5)], ...], MinLen(1)] = (4.0, 9.0, 16.0)  # inverse temperatures
+    betas: Annotated[tuple[Annotated[float, Ge(0.5)], ...], MinLen(1), Distinct] = (4.0, 9.0, 16.0)  # inverse temperatures
     num_modes: Count = 10  # periods round the circle, from 1
     tiny: Positive = 1e-6  # standard deviation of the angles about even spacing, for the growth rates
     linear_time: Positive = 2.0  # for which growth is measured, in units of 1/(largest growth rate)

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Count, Positive, Precision, Tolerance, check
+from ...contract import Count, Distinct, Positive, Precision, Tolerance, check
 from ...models.transformers import sphere_attention
 from ...theory.transformers import interaction_energy
 from .. import _measure
@@ -40,7 +40,7 @@ from . import _flows
 class Config:
     num_tokens: Annotated[int, Ge(2)] = 32  # paper n
     dim: Annotated[int, Ge(2)] = 3  # of a token, paper d
-    betas: Annotated[tuple[Annotated[float, Ge(0.01)], ...], MinLen(1)] = (1.0, 4.0, 9.0)  # inverse temperatures
+    betas: Annotated[tuple[Annotated[float, Ge(0.01)], ...], MinLen(1), Distinct] = (1.0, 4.0, 9.0)  # inverse temperatures
     time: Positive = 12.0  # of the flow
     num_steps: Count = 960  # Runge-Kutta steps; the predicted rates are summed by Simpson's rule over pairs of them
     num_records: Count = 24  # times of a record, evenly spaced; a divisor of num_steps/2

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Count, Fraction, NonNegative, Precision, Static, Tolerance, check
+from ...contract import Count, Distinct, Fraction, NonNegative, Precision, Static, Tolerance, check
 from ...models.transformers import sphere_attention
 from ...theory.transformers import equiangular_tokens
 from .. import _measure
@@ -42,13 +42,17 @@ from . import _flows
 class Config:
     num_tokens: Annotated[int, Ge(2)] = 8  # paper n
     dim: Count = 12  # of a token, at least num_tokens; paper d
-    betas: Annotated[tuple[NonNegative, ...], MinLen(1)] = (0.0, 1.0, 4.0, 6.0)  # inverse temperatures
-    levels: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.1, 0.5, 0.9)  # inner products whose hitting times are measured
+    betas: Annotated[tuple[NonNegative, ...], MinLen(1), Distinct] = (0.0, 1.0, 4.0, 6.0)  # inverse temperatures
+    levels: Annotated[tuple[Fraction, ...], MinLen(1), Distinct] = (
+        0.1,
+        0.5,
+        0.9,
+    )  # inner products whose hitting times are measured
     end: Annotated[Fraction, Static] = 0.99  # inner product at the end of the flow
     num_steps: Count = 1000  # Runge-Kutta steps up to there
     num_records: Count = 20  # times of a record, evenly spaced; a divisor of num_steps
     layer_beta: Annotated[NonNegative, Static] = 2.0  # inverse temperature of the layers
-    step_sizes: Annotated[tuple[NonNegative, ...], MinLen(1)] = (0.1, 0.5, 2.0)  # of the layers, eta
+    step_sizes: Annotated[tuple[NonNegative, ...], MinLen(1), Distinct] = (0.1, 0.5, 2.0)  # of the layers, eta
     num_layers: Count = 20  # layers
     dtype: Precision = "float64"  # exact curves
 

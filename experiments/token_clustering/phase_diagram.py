@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Count, Fraction, NonNegative, Positive, Precision, Static, Tolerance, check
+from ...contract import Count, Distinct, Fraction, NonNegative, Positive, Precision, Static, Tolerance, check
 from ...models.transformers import sphere_attention
 from ...theory.transformers import equiangular_tokens
 from . import _flows
@@ -44,7 +44,7 @@ from . import _flows
 class Config:
     num_tokens: Annotated[int, Ge(2)] = 16  # paper n
     dim: Count = 256  # of a token, at least num_tokens; paper d
-    betas: Annotated[tuple[NonNegative, ...], MinLen(1)] = tuple(map(float, range(10)))  # inverse temperatures
+    betas: Annotated[tuple[NonNegative, ...], MinLen(1), Distinct] = tuple(map(float, range(10)))  # inverse temperatures
     time: Annotated[Positive, Static] = 30.0  # of the flow
     num_records: Count = 60  # times of a record, evenly spaced
     record_every: Count = 10  # Runge-Kutta steps between two of them

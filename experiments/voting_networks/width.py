@@ -18,7 +18,7 @@ import numpy as np
 from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Count, Tolerance, check
+from ...contract import Count, Distinct, Tolerance, check
 from ...models.processes import voting as voters
 from ...theory.discrete import voting
 
@@ -26,7 +26,7 @@ from ...theory.discrete import voting
 @dataclass(frozen=True)
 class Config:
     process: voters.Config = field(default_factory=lambda: voters.Config(num_voters=1001, competence=0.6, correlation=0.2))
-    num_votes: Annotated[tuple[Count, ...], MinLen(1)] = (1, 3, 9, 27, 101, 301, 1001)  # of these, counted (n)
+    num_votes: Annotated[tuple[Count, ...], MinLen(1), Distinct] = (1, 3, 9, 27, 101, 301, 1001)  # of these, counted (n)
     num_questions: Count = 1000  # in a seed
 
     def __post_init__(self):

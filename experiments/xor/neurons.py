@@ -41,6 +41,8 @@ class Config(_training.Config):
         super().__post_init__()
         if max(self.record_at) > self.num_steps:
             raise ValueError(f"record_at must not go beyond num_steps = {self.num_steps}, got {self.record_at}")
+        if list(self.record_at) != sorted(set(self.record_at)):
+            raise ValueError(f"record_at must rise, got {self.record_at}")
 
 
 class Result(NamedTuple):

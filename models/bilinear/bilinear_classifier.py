@@ -54,7 +54,7 @@ class Config:
         check(self)
         if self.residual and self.embedding_dim != self.width:
             found = f"got embedding_dim = {self.embedding_dim}"
-            raise ValueError(f"a residual connection needs embedding_dim = width = {self.width}, {found}")
+            raise ValueError(f"embedding_dim must be width = {self.width} for a residual connection, {found}")
 
     @property
     def layer(self) -> bilinear.Config:

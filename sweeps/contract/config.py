@@ -14,11 +14,12 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+import typing
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ...contract import REFUSED, accept, annotations, describe, is_traced, unwrapped
-from ..errors import UsageError, unknown
+from ..errors import UsageError, shown, unknown
 
 
 class Leaf(NamedTuple):
@@ -43,7 +44,40 @@ def leaves(config: Any, prefix: str = "") -> Iterator[Leaf]:
 @functools.cache
 def _fields(kind: type) -> list[tuple[str, Any, bool]]:
     """Name, annotation and whether it is traced, of each field; kept, since a grid asks a hundred thousand times."""
-    return [(name, annotation, is_traced(annotation)) for name, annotation in annotations(kind).items()]
+    for field in dataclasses.fields(kind):
+        if not field.init:  # it would be left as it is while the fields that it is computed from are swept
+            raise UsageError(f"{field.name}: is computed by {kind.__name__} (init=False); allowed: a property that computes it")
+    try:
+        return [(name, annotation, is_traced(annotation)) for name, annotation in annotations(kind).items()]
+    except (NameError, TypeError) as error:
+        raise UsageError(f"config: the annotations of {kind.__name__} cannot be read ({error})") from error
+
+
+def default(kind: type) -> Any:
+    """The config with the default of every field. Raises `UsageError` where one has none, or where it is refused."""
+    needed = [
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if needed:
+        example = f"{kind.__name__}({', '.join(f'{name}=...' for name in needed)})"
+        raise UsageError(
+            f"config: {kind.__name__} has no default for {', '.join(needed)}; allowed: defaults, or config = {example}"
+        )
+    return _made(kind, "config")
+
+
+def _made(make: Callable[..., Any], path: str, **values: Any) -> Any:
+    """What a dataclass makes of these values; `UsageError` in one line where its own checks refuse them."""
+    try:
+        return make(**values)
+    except UsageError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())
+        kind = "" if isinstance(error, ValueError) and said else type(error).__name__ + (": " if said else "")
+        raise UsageError(f"{path}: {kind}{said}") from error
 
 
 def replace(config: Any, values: Mapping[str, Any]) -> Any:
@@ -53,6 +87,7 @@ def replace(config: Any, values: Mapping[str, Any]) -> Any:
     """
     known = {leaf.path: leaf for leaf in leaves(config)}
     nested: dict[str, Any] = {}
+    given: dict[str, str] = {}
     for path, value in values.items():
         if path not in known:
             raise unknown("field", path, known)
@@ -61,7 +96,15 @@ def replace(config: Any, values: Mapping[str, Any]) -> Any:
         for parent in parents:
             branch = branch.setdefault(parent, {})
         branch[name] = checked(path, value, known[path].annotation)
-    return _rebuild(config, nested)
+        given[path] = shown(branch[name])
+    try:
+        return _rebuild(config, nested)
+    except UsageError as error:  # what couples fields may name another one
+        said = str(error)
+        if any(path.split(".")[-1] in said and value in said for path, value in given.items()):
+            raise
+        changed = ", ".join(f"{path}: got {value}" for path, value in given.items())
+        raise UsageError(f"{changed}; allowed: what fits the other fields ({said.removeprefix('config: ')})") from error
 
 
 def _rebuild(config: Any, nested: Mapping[str, Any], prefix: str = "") -> Any:
@@ -69,12 +112,7 @@ def _rebuild(config: Any, nested: Mapping[str, Any], prefix: str = "") -> Any:
         name: _rebuild(getattr(config, name), value, f"{prefix}{name}.") if isinstance(value, dict) else value
         for name, value in nested.items()
     }
-    try:
-        return dataclasses.replace(config, **changes)
-    except UsageError:
-        raise
-    except ValueError as error:
-        raise UsageError(f"{prefix.rstrip('.') or 'config'}: {error}") from error
+    return _made(functools.partial(dataclasses.replace, config), prefix.rstrip(".") or "config", **changes)
 
 
 def validate(config: Any) -> Any:
@@ -83,7 +121,7 @@ def validate(config: Any) -> Any:
     Raises `UsageError` if a value has another type than its annotation, or a float is not finite.
     """
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
-        raise UsageError(f"a config is an instance of the experiment's Config dataclass; got {config!r}")
+        raise UsageError(f"config: got {shown(config)}; allowed: an instance of the experiment's Config dataclass")
     changed = {}
     for leaf in leaves(config):
         value = checked(leaf.path, leaf.value, leaf.annotation)
@@ -110,7 +148,7 @@ def checked(path: str, value: Any, annotation: Any) -> Any:
     except TypeError as error:
         raise UsageError(f"{path}: {error}") from error
     if accepted is REFUSED:
-        raise UsageError(f"{path}: got {value!r}; allowed: {describe(annotation)}")
+        raise UsageError(f"{path}: got {shown(value)}; allowed: {describe(annotation)}")
     return accepted
 
 
@@ -199,8 +237,9 @@ def build(kind: type, values: Mapping[str, Any], prefix: str = "") -> Any:
     given = {}
     for name, annotation, _ in _fields(kind):
         path = prefix + name
-        if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-            given[name] = build(annotation, values, path + ".")
+        inner = [kind for kind in (annotation, *typing.get_args(annotation)) if dataclasses.is_dataclass(kind)]
+        if inner and path not in values:
+            given[name] = build(inner[0], values, path + ".")  # type: ignore[arg-type]
         else:
             given[name] = checked(path, values[path], annotation)
     return kind(**given)

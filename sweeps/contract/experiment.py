@@ -26,7 +26,7 @@ from ...contract import Tolerance, plain
 from ..errors import UsageError, unknown
 from . import config as config_
 from . import sources
-from .names import kept_as
+from .names import FILE, kept_as
 
 ENGINE_FIELDS = ("diverged", "failed", "stored")  # that the engine adds to what an experiment measures
 _PACKAGE = __name__.split(".")[0]
@@ -96,11 +96,12 @@ class Experiment(NamedTuple):
         stated = {} if self.labelled is None else self.labelled(config)
         return {axis: tuple(map(plain, values)) for axis, values in stated.items()}
 
-    def default_config(self, preset: str | None = None) -> Any:
-        """`Config()` with the named preset applied ("quick" is QUICK)."""
+    def default_config(self, preset: str | None = None, start: Any = None) -> Any:
+        """`Config()`, or the config to start from, with the named preset applied ("quick" is QUICK)."""
         if preset is not None and preset not in self.presets:
             raise unknown(f"preset of {self.name}", preset, self.presets)
-        return config_.replace(self.Config(), self.presets[preset] if preset else {})
+        start = config_.default(self.Config) if start is None else start
+        return config_.replace(start, self.presets[preset] if preset else {})
 
     def about(self) -> About:
         """What the module docstring says."""
@@ -153,7 +154,8 @@ def names(paper: str | None = None) -> list[str]:
         return found
     chosen = [name for name in found if paper in (name, name.split("/")[0])]
     if not chosen:
-        raise unknown("paper or experiment", paper, {name.split("/")[0] for name in found} | set(found))
+        papers = {name.split("/")[0] for name in found}
+        raise unknown("paper or experiment", paper, papers | set(found), where="closedform list shows all")
     return chosen
 
 
@@ -187,10 +189,20 @@ def find(experiment: str | ModuleType) -> Experiment:
     if isinstance(experiment, ModuleType):
         return from_module(experiment, kept_as(experiment))
     if experiment not in names():
-        raise unknown("experiment", experiment, names())
+        raise unknown_experiment(experiment)
     with sources.watched():
         module = importlib.import_module(f"{_PACKAGE}.experiments.{experiment.replace('/', '.')}")
     return from_module(module, experiment, asked_by_name=True)
+
+
+def unknown_experiment(text: str) -> UsageError:
+    """The error for a name that is no experiment: a file that was meant, the experiments of a paper, or the nearest names."""
+    file, colon, function = text.partition(":")
+    if text.count(":") < 2 and Path(f"{file}.py").is_file():
+        return UsageError(f"experiment: got {text!r}; allowed: a file by its whole name, {file}.py{colon}{function}")
+    if own := [name for name in names() if name.split("/")[0] == text]:
+        return UsageError(f"experiment: got {text!r}, a paper; allowed: one of its experiments: {', '.join(own)}")
+    return unknown("experiment", text, names(), where="closedform list shows all")
 
 
 def find_figure(name: str, what: str = "draw") -> Callable | None:
@@ -209,14 +221,16 @@ def from_module(module: ModuleType, name: str, asked_by_name: bool = False) -> E
     if training and ("observe" in said or "Curves" in said):
         wanted += ["observe", "steps", "Curves"]
     if missing := [attribute for attribute in ("Config", "Result", *wanted) if attribute not in said]:
-        raise UsageError(f"experiment {name} lacks {', '.join(missing)}; a module of its kind has {', '.join(wanted)}")
+        raise UsageError(
+            f"experiment {name} lacks {', '.join(missing)}; a module of its kind has {', '.join(wanted)}{_functions_of(module)}"
+        )
     functions = {one: said[one] for one in (*wanted, "init") if one in said and one != "Curves"}
     predictions = {
         "prediction" + one.removeprefix("predict"): function
         for one, function in said.items()
         if (one == "predict" or one.startswith("predict_")) and callable(function)
     }
-    fields = fields_of(name, module.Result)
+    fields = fields_of(name, module.Result, stepped=kind != "one shot")
     stated = said.get("TOLERANCE", {})
     file = said.get("__file__")
     experiment = Experiment(
@@ -240,6 +254,22 @@ def from_module(module: ModuleType, name: str, asked_by_name: bool = False) -> E
         asked_by_name=asked_by_name,
     )
     return checked(experiment)
+
+
+def _functions_of(module: ModuleType) -> str:
+    """How to name the functions of a file that holds no experiment but functions."""
+    if FILE not in vars(module):
+        return ""
+    own = [name for name in own_functions(module) if not name.startswith("predict")]
+    file = vars(module)[FILE].name
+    ways = [f"{file}:{name}" for name in sorted(own, key=lambda name: name != "simulate")[:3]]
+    return f"; a function of the file is named by {' or '.join(ways)}" if ways else ""
+
+
+def own_functions(module: Any) -> list[str]:
+    """What a module defines itself and can be called, classes aside."""
+    own = {name: thing for name, thing in vars(module).items() if getattr(thing, "__module__", "") == module.__name__}
+    return [name for name, thing in own.items() if callable(thing) and not isinstance(thing, type)]
 
 
 def checked(experiment: Experiment) -> Experiment:
@@ -272,7 +302,7 @@ def _check_dense(experiment: Experiment) -> None:
     name, stated = experiment.name, experiment.dense
     if stated and ("prediction" not in experiment.predictions or experiment.conditional):
         raise UsageError(f"{name}: CURVE: theory alone has no curve here; allowed: only beside a predict that takes no state")
-    known = {leaf.path: leaf.value for leaf in config_.leaves(experiment.Config())} if stated else {}
+    known = {leaf.path: leaf.value for leaf in config_.leaves(config_.default(experiment.Config))} if stated else {}
     for field, number in stated.items():
         if field not in known:
             raise unknown(f"field in {name}.CURVE", field, known)
@@ -283,13 +313,14 @@ def _check_dense(experiment: Experiment) -> None:
             raise UsageError(f"{name}: CURVE[{field!r}]: got {number!r}; allowed: a whole number of points, at least 2")
 
 
-def fields_of(name: str, kind: type) -> dict[str, Field]:
-    """The fields of a `Result`, as its annotations say."""
+def fields_of(name: str, kind: type, stepped: bool = True) -> dict[str, Field]:
+    """The fields of a `Result`, as its annotations say. Where the engine steps, the axis `step` is its own."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    return {field: _field(f"{name}: {kind.__name__}.{field}", hint) for field, hint in hints.items()}
+    taken = ("seed", "cell", "point", "step") if stepped else ("seed", "cell", "point")
+    return {field: _field(f"{name}: {kind.__name__}.{field}", hint, taken) for field, hint in hints.items()}
 
 
-def _field(where: str, hint: Any) -> Field:
+def _field(where: str, hint: Any, taken: tuple[str, ...]) -> Field:
     options = typing.get_args(hint) if type(None) in typing.get_args(hint) else (hint,)
     arrays = [option for option in options if hasattr(option, "dim_str")]
     if len(arrays) != 1:
@@ -297,8 +328,10 @@ def _field(where: str, hint: Any) -> Field:
     axes = tuple(arrays[0].dim_str.split())
     if any(not axis.isidentifier() for axis in axes) or len(set(axes)) < len(axes):
         raise UsageError(f"{where}: axes are distinct names, no numbers or wildcards; got {arrays[0].dim_str!r}")
-    if {"seed", "step", "cell", "point"} & set(axes):
-        raise UsageError(f"{where}: the axes seed, step, cell and point belong to the engine; got {arrays[0].dim_str!r}")
+    if set(taken) & set(axes):
+        raise UsageError(
+            f"{where}: got the axes {arrays[0].dim_str!r}; allowed: other names than {', '.join(taken)}, the engine's own"
+        )
     return Field(axes, predicted=type(None) not in options)
 
 

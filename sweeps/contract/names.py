@@ -22,6 +22,15 @@ def parts(text: str) -> tuple[str, str]:
     return (file, function) if colon and file.endswith(".py") else (text, "")
 
 
+def is_file(text: str) -> bool:
+    """Whether a file is meant, or a function of one, and not an experiment of this package.
+
+    >>> is_file("mine.py:simulate"), is_file("xor/phases")
+    (True, False)
+    """
+    return parts(text)[0].endswith(".py")
+
+
 def kept_as(experiment: Any) -> str:
     """The name of an experiment, under which its results are kept.
 

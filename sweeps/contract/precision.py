@@ -7,6 +7,7 @@ where ours goes on (NaN checks). They are set around tracing, compiling and runn
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,8 +21,11 @@ PROMOTION = {"dtype": "standard", "rank": "allow"}  # the tests are stricter
 
 
 def wants_float64(config: Any) -> bool:
-    """Simulations are float32 unless the Config has a field `dtype` that says "float64"."""
-    return getattr(config, "dtype", "float32") == "float64"
+    """Simulations are float32 unless the Config has a field `dtype` that says "float64"; it may say nothing else."""
+    dtype = getattr(config, "dtype", None)
+    if isinstance(dtype, str) and dtype not in ("float32", "float64"):
+        raise UsageError(f"dtype: got {dtype!r}; allowed: 'float32' or 'float64', the precision of a simulation")
+    return dtype == "float64"
 
 
 _SETTINGS = {
@@ -72,6 +76,20 @@ def settle() -> None:
     for name, value in {**usual, **_UNSET}.items():
         if name in jax.config.values and jax.config.values[name] != value:
             jax.config.update(name, value)
+
+
+@functools.cache
+def check_platforms() -> None:
+    """Raise `UsageError` where JAX_PLATFORMS names no device of this machine: nothing runs on another one in silence."""
+    asked = jax.config.values.get("jax_platforms")
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        said = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+        raise UsageError(
+            f"JAX_PLATFORMS: got {asked!r}; allowed: what this machine and its installation of jax have, such as 'cpu', "
+            f"or unset ({said})"
+        ) from error
 
 
 def check_environment() -> None:

@@ -6,22 +6,26 @@ process that is given the same request, today or after a crash, here or on anoth
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from ...contract import plain
-from ..errors import UsageError
+from .. import memory
+from ..errors import UsageError, shown
 from . import config as config_
 from .config import hashed
-from .experiment import ENGINE_FIELDS, Experiment, find, from_module, names
+from .experiment import ENGINE_FIELDS, Experiment, checked, find, from_module, names
 from .functions import as_experiment, from_file
-from .names import kept_as, parts
-from .precision import wants_float64
+from .given import takes_config
+from .names import is_file, kept_as, parts
+from .precision import check_platforms, wants_float64
+from .tracing import Version
 
 RESULTS = "results"
 # a name, a Python file, a module that follows the contract, an experiment that was read, or simulate(key, config)
@@ -42,15 +46,16 @@ class Request(NamedTuple):
 
     def plan(self) -> Plan:
         """Its cells and seeds, checked. Raises `UsageError` naming the field, what was given and what is allowed."""
+        check_platforms()
         experiment, config = resolve(self.experiment, self.config, self.predict)
         root_seed = plain(self.root_seed)
         if not isinstance(root_seed, int) or isinstance(root_seed, bool) or not 0 <= root_seed < 2**32:
             raise UsageError(f"root_seed: got {root_seed}; allowed: 0 to 2**32 - 1")
         if config is None or isinstance(config, Mapping):
-            config = config_.replace(experiment.Config(), config or {})
+            config = config_.replace(config_.default(experiment.Config), config or {})
         if not isinstance(config, experiment.Config):
             allowed = f"an instance of {experiment.name}'s Config, or {{field: value}}"
-            raise UsageError(f"config: got {config!r}; allowed: {allowed}")
+            raise UsageError(f"config: got {shown(config)}; allowed: {allowed}")
         config = config_.validate(config)
         axes = {path: _axis(path, values, self.zipped) for path, values in (self.over or {}).items()}
         lengths = {path: len(values) for path, values in axes.items()}
@@ -76,27 +81,37 @@ class Request(NamedTuple):
         for index, path in enumerate(axes):  # as the config keeps them: an int given for a float is a float
             length = math.prod(() if zipped else list(lengths.values())[index + 1 :])
             axes[path] = tuple(cells[i * length].at[path] for i in range(lengths[path]))
-        seeds, folder = _seeds(experiment, self.seeds), Path(self.results).absolute()
+        seeds, folder = _seeds(experiment, self.seeds, len(cells)), Path(self.results).absolute()
         return Plan(experiment, cells, seeds, root_seed, axes, zipped, folder)
 
 
 def resolve(
     experiment: Experimental, config: Any = None, predict: Callable[[Any], Any] | None = None
 ) -> tuple[Experiment, Any]:
-    """The experiment that was named, and the config for it (None: the experiment's own)."""
+    """The experiment that was named, and the config for it (None: the experiment's own).
+
+    What stands beside a function that was named by its file goes with it: `config` or a dataclass `Config`, `predict`, and
+    GRID, SEEDS and TOLERANCE as in a module.
+    """
     if isinstance(experiment, Experiment):
-        return experiment, experiment.Config() if config is None and experiment.plain else config
-    by_name, target = isinstance(experiment, str), experiment
-    if isinstance(experiment, str) and parts(experiment)[0].endswith(".py"):
-        target = from_file(experiment)
+        return experiment, config_.default(experiment.Config) if config is None and experiment.plain else config
+    by_name, target, beside = isinstance(experiment, str), experiment, {}
+    if isinstance(experiment, str) and is_file(experiment):
+        target, (file, function) = from_file(experiment), parts(experiment)
+        beside = vars(from_file(file)) if function else {}
     if isinstance(target, str | ModuleType):
         if predict is not None:
             raise UsageError("predict: only for a function; an experiment's prediction stands in its module")
         if isinstance(target, str) or target is experiment:
             return find(target), config
         return _of_the_user(from_module(target, kept_as(target), asked_by_name=True)), config
+    if config is None and takes_config(target, ("key",)):
+        config = beside.get("config", beside.get("Config") if dataclasses.is_dataclass(beside.get("Config")) else None)
+    predict = beside.get("predict") if predict is None and target is not beside.get("predict") else predict
     found, config = as_experiment(target, config, predict, asked_by_name=by_name)
-    return _of_the_user(found), config
+    grid = {field: tuple(values) for field, values in beside.get("GRID", {}).items()}
+    found = found._replace(grid=grid, seeds=beside.get("SEEDS", found.seeds))
+    return _of_the_user(checked(found._replace(tolerance={**found.tolerance, **beside.get("TOLERANCE", {})}))), config
 
 
 def _of_the_user(found: Experiment) -> Experiment:
@@ -112,13 +127,6 @@ class Cell(NamedTuple):
     at: dict[str, Any]  # values of the swept fields
     config: Any
     name: str  # 16 hexadecimal digits: a hash of experiment, root seed and whole config
-
-
-class Version(NamedTuple):
-    """What the results of a cell are named by: digests of its simulation and of its prediction ("" without any)."""
-
-    simulation: str = ""
-    prediction: str = ""
 
 
 class Plan(NamedTuple):
@@ -149,11 +157,11 @@ class Plan(NamedTuple):
 
 def _axis(path: str, values: Iterable[Any], zipped: bool) -> tuple:
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise UsageError(f"{path}: got {values!r}; allowed: a list of values")
+        raise UsageError(f"{path}: got {shown(values)}; allowed: a list of values")
     listed = tuple(map(plain, values))  # each entry is checked against the field's type with the configs
     keys = [json.dumps(value, default=repr) for value in listed]
     if not listed or (not zipped and len(set(keys)) < len(keys)):
-        raise UsageError(f"{path}: got {values!r}; allowed: one or more distinct values")
+        raise UsageError(f"{path}: got {shown(values)}; allowed: one or more distinct values")
     return listed
 
 
@@ -178,8 +186,19 @@ def cell_name(experiment: str, root_seed: int, values: Mapping[str, Any]) -> str
     return hashed([experiment, root_seed, values])
 
 
-def _seeds(experiment: Experiment, seeds: int | Iterable[int] | None) -> list[int]:
+_RUN_BYTES = 100  # that it takes to keep account of a run, and to store a number of it
+_SMALL = 1 << 28  # bytes that any machine has
+
+
+def _seeds(experiment: Experiment, seeds: int | Iterable[int] | None, cells: int) -> list[int]:
     seeds = plain(seeds)
+    count = seeds if isinstance(seeds, int) else len(seeds) if isinstance(seeds, Sized) else 0
+    needed = count * cells * _RUN_BYTES
+    if needed > _SMALL and needed > (free := memory.free_bytes()):
+        raise UsageError(
+            f"seeds: got {shown(seeds)}, which take at least {memory.text(needed)} of memory in {cells} "
+            f"cell{'' if cells == 1 else 's'}; {memory.text(free)} can be used; allowed: fewer"
+        )
     if isinstance(seeds, bool | str) or not (seeds is None or isinstance(seeds, int | Iterable)):
         chosen = []
     else:
@@ -190,5 +209,7 @@ def _seeds(experiment: Experiment, seeds: int | Iterable[int] | None) -> list[in
         )
     valid = all(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32 for seed in chosen)
     if not chosen or not valid or len(set(chosen)) < len(chosen):
-        raise UsageError(f"seeds: got {seeds!r}; allowed: a number from 1 on, or distinct whole numbers from 0 to 2**32 - 1")
+        raise UsageError(
+            f"seeds: got {shown(seeds)}; allowed: a number from 1 on, or distinct whole numbers from 0 to 2**32 - 1"
+        )
     return chosen

@@ -6,9 +6,10 @@ change between tracing and running (an array changed in place) cannot mix two ve
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -20,13 +21,19 @@ from . import config as config_
 from .digest import Undigested, hash_of, program_text, reads
 from .experiment import Experiment, Field, labels_of
 from .precision import KEYS, precision, wants_float64
-from .request import Version
 
 NOT_KEPT = "not kept"  # the digest of what has none
 ENGINE = 1  # raised when the engine makes other numbers of the same programs
 # jax keeps what it has traced, by function and context; in a context of its own all is traced again
 _context = jax.make_user_context(0)
 _count = itertools.count(1)
+
+
+class Version(NamedTuple):
+    """What the results of a cell are named by: digests of its simulation and of its prediction ("" without any)."""
+
+    simulation: str = ""
+    prediction: str = ""
 
 
 class Function(NamedTuple):
@@ -72,21 +79,13 @@ def trace(experiment: Experiment, config: Any, steps: np.ndarray | None, end: in
     """
     float64 = wants_float64(config)
     with _context(next(_count)):
-        try:
-            with precision(float64):
-                functions = _simulation(experiment, config)
-                sizes = {axis: len(values) for axis, values in labels_of(experiment, config).items()}
-            shapes = _shapes(experiment, functions)
-            if "curves" in shapes:
-                _check_result(experiment, "simulation", shapes["curves"], sizes, of=experiment.curves)
-            _check_result(experiment, "simulation", shapes["simulation"], sizes)
-        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
-            floats = ", ".join(config_.traced_values(config)) or "none"
-            where = str(error).split("\n")[0].rstrip(".")
-            raise UsageError(
-                f"{experiment.name}: a traced field ({floats}) is used where a plain number is needed; a float that fixes a "
-                f"shape or a branch is declared Annotated[float, Static]. ({where})"
-            ) from error
+        with explained(experiment.name, config, lambda floats: _simulated(experiment, config, floats)):
+            functions = _simulated(experiment, config, config_.traced_values(config))
+        sizes = {axis: len(values) for axis, values in labels_of(experiment, config).items()}
+        shapes = _shapes(experiment, functions)
+        if "curves" in shapes:
+            _check_result(experiment, "simulation", shapes["curves"], sizes, of=experiment.curves)
+        _check_result(experiment, "simulation", shapes["simulation"], sizes)
         predictions: dict[str, Function | None] = {}
         for side, function in experiment.predictions.items():
             predictions[side], shapes[side] = _prediction(experiment, config, steps, function, functions)
@@ -114,9 +113,13 @@ def _traced(function: Callable, *arguments: Any) -> Function:
     return Function(closed, out)
 
 
-def _simulation(experiment: Experiment, config: Any) -> dict[str, Function]:
-    floats = config_.traced_values(config)
+def _simulated(experiment: Experiment, config: Any, floats: Mapping[str, Any]) -> dict[str, Function]:
+    """The programs of the simulation, whose arguments are these floats of the config."""
+    with precision(wants_float64(config)):
+        return _simulation(experiment, config, dict(floats))
 
+
+def _simulation(experiment: Experiment, config: Any, floats: dict[str, Any]) -> dict[str, Function]:
     def at_config(name: str, argument: Any) -> Function:
         function = experiment.functions[name]
         return _traced(lambda argument, values: function(argument, config_.with_traced(config, values)), argument, floats)
@@ -134,6 +137,46 @@ def _simulation(experiment: Experiment, config: Any) -> dict[str, Function]:
     if not experiment.dynamics:
         functions["simulate"] = at_config("simulate", state)
     return functions
+
+
+_USED = "used where Python needs the number itself (if, int(), a shape)"
+_NUMBERS_WANTED = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
+
+
+@contextlib.contextmanager
+def explained(name: str, config: Any, attempt: Callable[[Mapping[str, float]], Any]) -> Iterator[None]:
+    """What code raises while it is traced, said by the fields of the config that it takes for plain numbers.
+
+    `attempt` traces the code with only those floats traced that it is given; it tells which of them are to blame.
+    """
+
+    def raised(floats: Mapping[str, float]) -> str:
+        try:
+            attempt(floats)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split("\n")[0].split()).rstrip(".")
+        floats, plain = config_.traced_values(config), raised({})
+        blamed = [path for path in floats if raised({path: floats[path]}) not in ("", plain)]
+        if blamed and (not plain or isinstance(error, TypeError | IndexError)):  # as for a shape, which is a whole number too
+            raise UsageError(
+                f"{name}: {', '.join(blamed)} {'is' if len(blamed) == 1 else 'are'} traced, but {_USED}; allowed: "
+                f"jax.numpy.where and the like, or declare it static: {blamed[0]}: Annotated[float, Static] in a dataclass, "
+                f"Static({floats[blamed[0]]:g}) in a dict, with Static from closedform.contract ({said})"
+            ) from error
+        if isinstance(error, _NUMBERS_WANTED):
+            raise UsageError(
+                f"{name}: an array that depends on the key or the state is {_USED}; "
+                f"allowed: jax.numpy.where, jax.lax.cond, jax.lax.while_loop ({said})"
+            ) from error
+        raise
 
 
 def _shapes(experiment: Experiment, functions: Mapping[str, Function]) -> dict[str, Any]:

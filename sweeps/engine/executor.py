@@ -87,6 +87,7 @@ def execute(queue: Queue, settings: Settings) -> None:
                 queue.refused(batch, error)
                 continue
             now(f"block of {len(batch.cells)} {'predictions' if batch.seeds is None else 'runs'}")
+            queue.running()
             try:
                 with room as alone:
                     results = of_cells(lane.group, batch.cells) if batch.seeds is None else lane.simulate(batch, queue)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from .. import memory
 from ..contract import config as config_
 from ..contract.groups import Group
 from ..contract.precision import KEYS, precision, wants_float64
 from ..contract.tracing import to_float64
 from ..errors import UsageError
 from ..results import states
-from . import checkpoints, memory
+from . import checkpoints
 from .batches import KEPT_BYTES, Batch, Settings
 from .plan import PART_BYTES
 from .programs import Batching, Programs, first_of, padded, programs
@@ -229,7 +230,6 @@ class Lane:
             if state is None:
                 return None
         else:
-            queue.advanced(len(batch.cells))
             steps = 1
         if self.group.experiment.training:
             if steps:
@@ -242,6 +242,8 @@ class Lane:
         elif built.advance:
             state = state.history
         sides["simulation"] = jax.device_get(state)
+        if not built.advance:
+            queue.advanced(len(batch.cells))
         if self.settings.block is None and self.batching == "map" and steps == self.group.length:
             self.pace.adapt((time.monotonic() - began) / len(batch.cells), _BLOCK_SECONDS)
         return first_of(sides, len(batch.cells))

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .. import memory
 from ..contract import config as config_
 from ..contract.request import Plan
-from . import memory
 
 _ROOT = Path(__file__).resolve().parents[2]
 

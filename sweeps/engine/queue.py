@@ -19,13 +19,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from .. import memory
 from ..contract import config as config_
 from ..contract.groups import Group
 from ..contract.request import Plan
 from ..results import locks, store
 from ..results.failures import Failure, failure_of
 from ..results.stock import Stock
-from . import checkpoints, leftovers, memory
+from . import checkpoints, leftovers
 from .batches import KEPT_BYTES, Batch, Item, Settings
 from .executor import execute
 from .opening import take_up
@@ -200,6 +201,9 @@ class Queue:
                 for row in np.unique(item.cells).tolist():
                     self.fail(item.part, row, error)
         self._landed(batch, group)
+
+    def running(self) -> None:
+        self.progress.running()
 
     def advanced(self, steps: int) -> None:
         """`steps` further steps were done, over all runs."""

@@ -3,7 +3,8 @@
 A point agrees if `|mean over seeds - prediction| <= z * SE + relative * |prediction| + absolute`. The allowance (relative,
 absolute) is the experiment's own TOLERANCE, which says its reason; z is 4 for a field of one number and 5 for one of many
 points. A prediction conditional on the draw is compared seed by seed: mean and SE are those of the difference. Diverged seeds
-are left out and listed. With fewer than two seeds there is no verdict.
+are left out and listed. With fewer than two seeds there is no verdict. What a verdict is worth is what the row *detects*: the
+smallest deviation that it would have called a disagreement, relative to the prediction.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from ...contract import Tolerance
 from ..contract.experiment import Experiment
-from .store import group
+from .store import group, provenance
 
 if TYPE_CHECKING:
     import xarray
@@ -46,10 +47,16 @@ class Row(NamedTuple):
     verdict: str  # "agrees", "DISAGREES" or "no verdict (<why>)"
     tolerance: Tolerance = Tolerance()  # what is allowed beyond the standard error, and why
     shared: str = ""  # why the simulated side uses theory, where it does
+    stale: bool = False  # computed by an earlier version of the code
 
     @property
     def deviation(self) -> float:
         return self.simulated - self.predicted
+
+    @property
+    def detects(self) -> float:
+        """The smallest deviation there that would be a disagreement, relative to the prediction; infinite if that is 0."""
+        return self.allowed / abs(self.predicted) if self.predicted else math.inf
 
 
 def statistics(result: xarray.DataTree, field: str) -> tuple[xarray.DataArray, xarray.DataArray]:
@@ -74,7 +81,7 @@ def curve(result: xarray.DataTree, field: str, axis: str, side: str = "predictio
     known = prediction(result, field, side)
     for node in result[CURVES].children.values() if CURVES in result.children else ():
         if side in node.children and field in node[side]:
-            found = node[side].to_dataset()[field]
+            found = group(node, side)[field]
             if axis in found.dims and found.sizes[axis] > known.sizes.get(axis, 0):
                 return found
     return known
@@ -108,13 +115,19 @@ def compare(experiment: Experiment, result: xarray.DataTree) -> list[Row]:
             bool(lead),
             {axis: texts(predictions[name][axis].values) for axis in inner},
         )
-    rows = []
-    for index, cell in enumerate(_cell_texts(simulation, swept)):
+    rows, stale = [], is_stale(result)
+    for index, cell in enumerate(cell_texts(result)):
         for name in fields:
             simulated, predicted, paired, axes = sides[name]
             one = _Cell(experiment, cell, name, simulated[index], predicted[index], paired, axes)
-            rows.append(_row(one, simulation["seed"].values, diverged[index], bool(failed[index])))
+            row = _row(one, simulation["seed"].values, diverged[index], bool(failed[index]))
+            rows.append(row._replace(stale=stale))
     return rows
+
+
+def is_stale(result: xarray.DataTree) -> bool:
+    """Whether a result was computed by an earlier version of the code."""
+    return bool(getattr(result, "attrs", None)) and bool(provenance(result).get("stale"))
 
 
 def agrees(rows: Iterable[Row]) -> bool:
@@ -134,8 +147,9 @@ def _cells_first(values: xarray.DataArray, swept: list[str], inner: list[str]) -
     return array.reshape(math.prod(cells), *inner_shape)
 
 
-def _cell_texts(simulation: xarray.Dataset, swept: list[str]) -> list[str]:
+def cell_texts(result: xarray.DataTree) -> list[str]:
     """For every cell, in the order of the axes, "dim=3, rate=0.1"; "" without a grid."""
+    simulation, swept = group(result, "simulation"), swept_axes(result)
     if swept == ["point"]:
         paired = [str(name) for name in simulation.coords if name != "point" and simulation[name].dims == ("point",)]
         points = zip(*(texts(simulation[name].values) for name in paired), strict=True)

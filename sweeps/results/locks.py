@@ -149,6 +149,21 @@ def holder(path: Path) -> dict[str, Any] | None:
         lock.close()
 
 
+def at_work(folder: Path) -> list[str]:
+    """Who holds locks of a folder: "host (process 123)"; where a file system has none, whoever has not taken the name back."""
+    found = []
+    for path in sorted(folder.glob("*")):
+        with contextlib.suppress(OSError), contextlib.closing(_opened(path, 0)) as lock:
+            free, text = _lock(lock.descriptor), os.pread(lock.descriptor, 1 << 24, 0)
+            if free is False or (free is None and text):
+                try:
+                    said = sealed.from_json(text)
+                except sealed.Damaged:  # just taken
+                    said = {}
+                found.append(f"{said['host']} (process {said['pid']})" if said else "another process")
+    return list(dict.fromkeys(found))
+
+
 def _opened(path: Path, create: int) -> Lock:
     with _forking:
         return Lock(path, os.open(path, os.O_RDWR | getattr(os, "O_NONBLOCK", 0) | create, 0o666))

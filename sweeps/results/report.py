@@ -1,11 +1,14 @@
-"""What a person sees: the agreement table, the list of experiments, figures as files."""
+"""What a person sees of results: the agreement table, what was measured or predicted alone, how far a sweep is, figures."""
 
 from __future__ import annotations
 
+import csv
+import io
+import itertools
 import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +17,16 @@ import numpy as np
 
 from ...contract import Tolerance
 from ..contract import config
-from ..contract.experiment import Experiment, constant, docstring, find, find_figure, names, read_about
+from ..contract.experiment import Experiment, find, find_figure
 from ..errors import UsageError, plain
-from .agreement import Row
+from .agreement import Row, cell_texts, statistics, swept_axes
 from .catalogue import SweepStatus
-from .store import provenance
+from .store import group, provenance
+from .tables import First, Styled, Table
 
 if TYPE_CHECKING:
-    import rich.table
-    import rich.text
     import xarray
+    from matplotlib.figure import Figure
 
 
 def number(value: float) -> str:
@@ -36,9 +39,33 @@ def number(value: float) -> str:
 
 
 def numbers(row: Row) -> list[str]:
-    """The texts of a row of the agreement table: predicted, simulated ± standard error, deviation and allowance."""
+    """The texts of a row of the agreement table: predicted, simulated ± standard error, deviation, allowance, detects."""
     simulated = f"{number(row.simulated)} ± {row.standard_error:.1g}"
-    return [number(row.predicted), simulated, f"{row.deviation:+.1e}", f"{row.allowed:.1e}"]
+    return [number(row.predicted), simulated, f"{row.deviation:+.1e}", f"{row.allowed:.1e}", detects(row)]
+
+
+_COARSE = 0.5  # a row that detects only this much says so
+
+
+def detects(row: Row) -> str:
+    """What the row would have called a disagreement, in per cent of the prediction; a dash where that means nothing.
+
+    >>> row = Row("a/b", "", "x", "", 2.0, 2.1, 0.1, 0.4, 1, 1, 8, (), "agrees")
+    >>> detects(row), detects(row._replace(allowed=1.2)), detects(row._replace(predicted=0.0))
+    ('20 %', 'only 60 %', '-')
+    """
+    if not math.isfinite(row.detects):
+        return "-"
+    return f"only {_per_cent(row.detects)}" if row.detects >= _COARSE else _per_cent(row.detects)
+
+
+def _per_cent(part: float) -> str:
+    return f"{100 * part:.2g} %" if part < 1 else f"{100 * part:.0f} %" if part < 10 else "> 1000 %"
+
+
+def verdict(row: Row) -> str:
+    """What the verdict column says."""
+    return f"{row.verdict} (earlier version)" if row.stale else row.verdict
 
 
 def allowance(tolerance: Tolerance) -> str:
@@ -51,67 +78,130 @@ def allowance(tolerance: Tolerance) -> str:
     return " + ".join([*parts, f"{tolerance.absolute:g}"] if tolerance.absolute else parts)
 
 
-def agreement_table(rows: Sequence[Row]) -> rich.table.Table:
-    """One line a row: predicted, simulated +- standard error, deviation, allowance, verdict, at the worst point."""
-    import rich.box
-    import rich.table
-    import rich.text
+def agreement_table(rows: Sequence[Row]) -> First:
+    """Each row at its worst point: predicted, simulated ± standard error, deviation, allowance, what it detects, verdict.
 
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    for heading in ("experiment", "field", "worst at"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("predicted", "simulated ± SE", "deviation", "allowed", "points", "seeds"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    last = ""
+    Where the terminal is narrow two numbers stand one above the other.
+    """
+    numeric = (">predicted", ">simulated ± SE", ">deviation", ">allowed", ">detects", ">points", ">seeds")
+    wide = Table("experiment", "field", "worst at", *numeric, "verdict")
+    stacked = (">predicted\nsimulated ± SE", ">deviation\nallowed", ">detects", ">points\nseeds")
+    narrow = Table("experiment\n  field, at", *stacked, "verdict")
+    last = ("", "")
     for row in rows:
-        style = {"agrees": "green", "DISAGREES": "bold red"}.get(row.verdict, "yellow")
-        name = " ".join(filter(None, (row.experiment, row.cell)))
-        cells = ["" if name == last else name, row.field, row.at, *numbers(row), f"{row.agreeing}/{row.points}", str(row.seeds)]
-        table.add_row(*_texts(*cells), rich.text.Text(row.verdict, style=style))
-        last = name
-    return table
+        style = "yellow" if row.stale else {"agrees": "green", "DISAGREES": "bold red"}.get(row.verdict, "yellow")
+        name = [] if (row.experiment, row.cell) == last else [row.experiment, row.cell]
+        values, where = numbers(row), "  " + ", ".join(filter(None, (row.field, row.at)))
+        seen = Styled(values.pop(), "yellow" if row.detects >= _COARSE else "")
+        said, points, seeds = Styled(verdict(row), style), f"{row.agreeing}/{row.points}", str(row.seeds)
+        wide.add(" ".join(filter(None, name)), row.field, row.at, *values, seen, points, seeds, said)
+        stack = ("\n".join(values[:2]), "\n".join(values[2:]), seen, f"{points}\n{seeds}")
+        narrow.add("\n".join(filter(None, [*name, where])), *stack, said)
+        last = row.experiment, row.cell
+    return First(wide, narrow)
 
 
-def _texts(*words: str) -> list[rich.text.Text]:
-    """Cells of a table that show the words as they are: what looks like markup is none."""
-    import rich.text
+def agreement_line(rows: Sequence[Row]) -> str:
+    """How many rows agree, how many of them are of an earlier version, and what the rows would have detected.
 
-    return [rich.text.Text(plain(word)) for word in words]
+    >>> row = Row("a/b", "", "x", "", 2.0, 2.1, 0.1, 0.4, 1, 1, 8, (), "agrees")
+    >>> agreement_line([row, row._replace(allowed=1.2, stale=True), row._replace(verdict="no verdict (1 seed)")])
+    '2 of 3 rows agree (1 of an earlier version), 1 without a verdict; the median row detects 20 %, 1 only 50 % or more'
+    """
+    agreeing = [row for row in rows if row.verdict == "agrees"]
+    stale = sum(row.stale for row in agreeing)
+    without = sum(row.verdict not in ("agrees", "DISAGREES") for row in rows)
+    line = f"{len(agreeing)} of {len(rows)} row{'' if len(rows) == 1 else 's'} agree{'s' if len(rows) == 1 else ''}"
+    line += f" ({stale} of an earlier version)" if stale else ""
+    line += f", {without} without a verdict" if without else ""
+    if seen := [row.detects for row in rows if math.isfinite(row.detects)]:
+        coarse = sum(part >= _COARSE for part in seen)
+        line += f"; the median row detects {_per_cent(float(np.median(seen)))}"
+        line += f", {coarse} only {_per_cent(_COARSE)} or more" if coarse else ""
+    return line
 
 
-_LINES_SHOWN = 40  # of a table of predictions
+def agreement_csv(rows: Sequence[Row]) -> str:
+    """The rows with all digits, as comma-separated values under the names of their columns; `detects` is a part of 1."""
+    text = io.StringIO()
+    names = [name for name in Row._fields if name not in ("tolerance", "diverged", "stale")]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, "deviation", "detects", "diverged", "earlier_version", "relative", "absolute", "reason"])
+    for row in rows:
+        derived = [row.deviation, row.detects, " ".join(map(str, row.diverged)), row.stale]
+        writer.writerow([*(getattr(row, name) for name in names), *derived, *row.tolerance])
+    return text.getvalue()
 
 
-def prediction_table(result: xarray.DataTree) -> rich.table.Table:
+LINES_SHOWN = 20  # of any table, if not all are asked for
+
+
+def prediction_table(result: xarray.DataTree, limit: int | None = None) -> Table:
     """One line a cell and field of what `sweeps.predict` gives: its value, or of an axis its first and last."""
-    import rich.box
-    import rich.table
-
     swept = provenance(result)["swept"]
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
     first = next(iter(result[next(iter(result.children))].data_vars.values()))
     paired = [str(name) for name in first.coords if name != "point" and first[name].dims == ("point",)]
     shown = paired if swept == ["point"] else swept
-    for heading in (*shown, "field"):
-        table.add_column(heading, overflow="fold")
-    table.add_column("predicted", justify="right")
-    for side in result.children:
-        rival = side.removeprefix("prediction").lstrip("_")
-        for name, array in result[side].data_vars.items():
-            shape = [array.sizes[axis] for axis in swept]
-            for index in list(np.ndindex(*shape)):
-                if table.row_count == _LINES_SHOWN:
-                    table.caption = f"the first {_LINES_SHOWN} lines; --output FILE.nc keeps them all"
-                    return table
-                one = array.isel(dict(zip(swept, index, strict=True)))
-                values = one.values.ravel().tolist()
-                text = (
-                    number(values[0]) if len(values) == 1 else f"{number(values[0])} ... {number(values[-1])} ({len(values)})"
-                )
-                at = [str(one[name].item()) for name in shown]
-                table.add_row(*_texts(*at, f"{name} ({rival})" if rival else str(name), text))
+    table = Table(*shown, "field", ">predicted")
+
+    def lines() -> Iterator[tuple[str, ...]]:
+        for side in result.children:
+            rival = side.removeprefix("prediction").lstrip("_")
+            for name, array in result[side].data_vars.items():
+                for index in np.ndindex(*[array.sizes[axis] for axis in swept]):
+                    one = array.isel(dict(zip(swept, index, strict=True)))
+                    at = [str(one[name].item()) for name in shown]
+                    yield *at, f"{name} ({rival})" if rival else str(name), _ends([*map(number, one.values.ravel().tolist())])
+
+    return _filled(table, lines(), limit)
+
+
+def measured_table(result: xarray.DataTree, fields: Sequence[str], limit: int | None = None) -> Table:
+    """One line a cell and field: mean over seeds ± standard error, or of an axis the first and the last; and how many seeds."""
+    simulation, swept, cells = group(result, "simulation"), swept_axes(result), cell_texts(result)
+    seeds = _by_cell(~simulation["diverged"], swept).sum(axis=1)
+    failed = _by_cell(simulation["failed"], swept)[:, 0] if "failed" in simulation else np.zeros(len(cells), bool)
+    found = {field: [_by_cell(part, swept) for part in statistics(result, field)] for field in fields}
+    table = Table(*(["cell"] if swept else []), "field", ">mean ± SE", ">seeds")
+
+    def lines() -> Iterator[tuple[str, ...]]:
+        for cell, text in enumerate(cells):
+            for field, (mean, error) in found.items():
+                name = text if field == fields[0] else ""
+                points = zip(mean[cell].tolist(), error[cell].tolist(), strict=True)
+                said = _ends([f"{number(value)} ± {spread:.1g}" for value, spread in points])
+                own = ("-", "failed") if failed[cell] else (said, str(seeds[cell]))
+                yield *([name] if swept else []), field, *own
+
+    return _filled(table, lines(), limit)
+
+
+def _by_cell(values: xarray.DataArray, swept: Sequence[str]) -> np.ndarray:
+    """The values as (cell, everything else)."""
+    cells = math.prod(values.sizes[axis] for axis in swept)
+    return values.transpose(*swept, ...).values.reshape(cells, -1)
+
+
+def _filled(table: Table, lines: Iterable[tuple[str, ...]], limit: int | None) -> Table:
+    """The table with the first lines; it notes how many there are more."""
+    rest = iter(lines)
+    for line in itertools.islice(rest, limit):
+        table.add(*line)
+    table.more = sum(1 for _ in rest)
     return table
+
+
+def _ends(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{texts[0]} ... {texts[-1]} ({len(texts)})" if texts else "no point"
+
+
+def measured_line(result: xarray.DataTree, fields: Sequence[str]) -> str:
+    """What was measured without a prediction, and how many runs diverged or failed."""
+    simulation = group(result, "simulation")
+    diverged, seeds = simulation["diverged"], simulation.sizes["seed"]
+    failed = seeds * int(simulation["failed"].sum()) if "failed" in simulation else 0
+    what = f"{len(fields)} field{'' if len(fields) == 1 else 's'} measured, nothing predicted"
+    return f"{what}; of {diverged.size} runs {int(diverged.sum())} diverged and {failed} failed"
 
 
 def worst_first(rows: Sequence[Row]) -> list[Row]:
@@ -127,46 +217,24 @@ def worst_first(rows: Sequence[Row]) -> list[Row]:
 
 def diverged_lines(rows: Sequence[Row]) -> list[str]:
     """One sentence for every cell that lost seeds."""
-    lost = {(row.experiment, row.cell): row.diverged for row in rows if row.diverged}
+    return _lost({(row.experiment, row.cell): row.diverged for row in rows})
+
+
+def measured_diverged_lines(name: str, result: xarray.DataTree) -> list[str]:
+    """The same of a result without a prediction."""
+    simulation = group(result, "simulation")
+    lost, seeds = _by_cell(simulation["diverged"].transpose(..., "seed"), swept_axes(result)), simulation["seed"].values
+    return _lost({(name, cell): tuple(seeds[mine].tolist()) for cell, mine in zip(cell_texts(result), lost, strict=True)})
+
+
+def _lost(cells: Mapping[tuple[str, str], tuple[int, ...]]) -> list[str]:
     return [
         plain(" ".join(filter(None, cell)))
         + f": {len(seeds)} diverged seed{'s' if len(seeds) > 1 else ''}, kept apart: "
         + ", ".join(map(str, seeds))
-        for cell, seeds in lost.items()
+        for cell, seeds in cells.items()
+        if seeds
     ]
-
-
-def paper_table() -> rich.table.Table:
-    """Every paper: what it is about, and how many experiments it has. Imports none of them."""
-    import rich.box
-    import rich.table
-
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("paper", no_wrap=True)
-    table.add_column("what it is about", overflow="fold")
-    table.add_column("experiments", justify="right")
-    every = names()
-    for paper in sorted({name.partition("/")[0] for name in every}):
-        about = docstring(f"{paper}/__init__").partition("\n")[0]
-        table.add_row(*_texts(paper, about, str(sum(name.startswith(f"{paper}/") for name in every))))
-    return table
-
-
-def experiment_table(paper: str) -> rich.table.Table:
-    """The experiments of a paper, or one: claim, source, size and cost, as the modules state them. Imports none of them."""
-    import rich.box
-    import rich.table
-
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("experiment", "claim", "source", "size", "cost on 2 CPU cores"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "experiment")
-    for name in names(paper):
-        about, seeds, cells = read_about(docstring(name)), constant(name, "SEEDS", 8), 1
-        for values in constant(name, "GRID", {}).values():
-            cells *= len(values)
-        size = f"{seeds} seeds" + (f" x {cells} cells" if cells > 1 else "")
-        table.add_row(*_texts(name, about.claim, about.source, size, about.cost))
-    return table
 
 
 _CELLS_SHOWN = 40  # of a sweep; a larger one is summed up
@@ -197,35 +265,44 @@ def stored_config(experiment: Experiment, result: xarray.DataTree) -> Any:
     return config.build(experiment.Config, provenance(result)["config"])
 
 
-def save_figure(name: str, result: xarray.DataTree, stem: Path) -> list[Path]:
-    """Draw the experiment's figure from a result and write `<stem>.png` and `.pdf`, byte-identical for equal results.
+def save_figure(
+    name: str, result: xarray.DataTree, stem: Path, otherwise: Callable[[xarray.DataTree], Figure | None] | None = None
+) -> list[Path]:
+    """Draw a result and write `<stem>.png` and `.pdf`, byte-identical for equal results.
 
-    Where the figure's module has `animate`, and the result frames enough, also `<stem>.gif`.
+    Where the figure's module has `animate`, and the result frames enough, also `<stem>.gif`. What has no figure of its own is
+    drawn by `otherwise`; where that gives none, or is none, there are no files.
     """
-    draw = find_figure(name)
-    if draw is None:
-        return []
     import matplotlib
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    settings = stored_config(find(name), result)
-    figure = draw(result, settings)
-    metadata: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
-    paths = []
-    for suffix, entries in metadata.items():
-        save = partial(figure.savefig, format=suffix, metadata=entries)
-        paths.append(_written(stem.with_name(f"{stem.name}.{suffix}"), save))
-    plt.close(figure)
-    if moving := film(name, result, settings):
-        paths.append(_written(stem.with_name(f"{stem.name}.gif"), lambda path: path.write_bytes(moving)))
-    return paths
+    draw, before = find_figure(name), plt.get_fignums()
+    try:
+        settings = stored_config(find(name), result) if draw is not None else None
+        figure = draw(result, settings) if draw is not None else otherwise(result) if otherwise else None
+        if figure is None:
+            return []
+        paths = []
+        for kind, told in _UNTIMED.items():
+            save = partial(figure.savefig, format=kind, metadata=told)
+            paths.append(_written(stem.with_name(f"{stem.name}.{kind}"), save))
+        if moving := film(name, result, settings):
+            paths.append(_written(stem.with_name(f"{stem.name}.gif"), lambda path: path.write_bytes(moving)))
+        return paths
+    finally:
+        for number in set(plt.get_fignums()).difference(before):
+            plt.close(number)
+
+
+_UNTIMED: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
 
 
 def _written(path: Path, save: Callable[[Path], Any]) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         save(temporary)
         os.replace(temporary, path)
     except OSError as error:

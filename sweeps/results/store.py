@@ -127,9 +127,9 @@ def write_tree(path: Path, tree: xarray.DataTree, held: Mapping[str, Any] | None
     write_bytes(path, content, sealed.seal(content, label))
 
 
-def read_tree(path: Path) -> tuple[xarray.DataTree | None, str]:
-    """The stored tree, loaded, and a message. A file that cannot be trusted is kept aside and (None, why) returned."""
-    label, content, message = _read(path, sealed.read)
+def read_tree(path: Path, aside: bool = True) -> tuple[xarray.DataTree | None, str]:
+    """The stored tree, loaded, and a message; (None, why) for a file that cannot be trusted, which is kept `aside`."""
+    label, content, message = _read(path, sealed.read, aside)
     if label is None:
         return None, message
     try:

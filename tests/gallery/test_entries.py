@@ -52,7 +52,7 @@ def test_an_entry_holds_verdict_figure_config_and_origin(tmp_path):
         ("noise_std", "0.1", False),
     ]
     assert one.picture.png.startswith(b"\x89PNG")
-    assert one.picture.alternative == "left against rate; sum against rate."
+    assert one.picture.alternative == "left against left 0; sum against rate."
     origin = dict(one.origin)
     assert origin["seeds"] == "8 (0 to 7), root seed 0"
     assert re.fullmatch(r"\d+(\.\d+)? [MG]B at most in the process", origin["memory"])
@@ -66,8 +66,12 @@ def test_a_wrong_prediction_turns_the_badge_red(tmp_path):
     assert "DISAGREES" in pages.part("agreement", one)
 
 
-def test_without_a_prediction_there_is_no_verdict(tmp_path):
-    one = entries.entry(stored(tmp_path, predict=None))
+def test_without_a_prediction_there_is_no_verdict_and_no_line_of_theory(tmp_path):
+    found = stored(tmp_path, predict=None)
+    figure = _generic.draw(found.result)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["simulation, 8 seeds ± SE"]
+    assert all(line.get_linestyle() == "None" for panel in figure.axes for line in panel.lines)
+    one = entries.entry(found)
     assert one.verdict == "no verdict"
     assert one.rows == []
     assert "no agreement table" in pages.part("agreement", one)
@@ -79,13 +83,17 @@ def test_generic_figure_draws_what_is_stored_and_words_keep_apart(over, tmp_path
     figure = _generic.draw(found.result)
     assert collisions(figure) == []
     means = found.result["simulation"]["left"].mean("seed")
-    axis = max(over, key=lambda field: len(over[field])) if over else "left_0"
+    axis = max(dict(means.sizes), key=lambda name: (means.sizes[name], name != "left_0"))  # the longest
     assert figure.axes[0].get_xlabel() == axis.replace("_", " ")
     others = [other for other in means.dims if other != axis]
     first = dict.fromkeys(others, 0)  # the first curve, as the legend says
     lines = figure.axes[0].lines
     np.testing.assert_allclose(lines[0].get_ydata(), found.result["prediction"]["left"].broadcast_like(means).isel(first))
     np.testing.assert_allclose(lines[1].get_ydata(), means.isel(first), rtol=1e-6)
+    legends = [figure.legends[0], *(panel.get_legend() for panel in figure.axes if panel.get_legend() is not None)]
+    said = [text.get_text() for legend in legends for text in legend.get_texts()]
+    for other in others:  # every swept value has a colour, and the legend says which
+        assert all(any(f"{other.replace('_', ' ')} = {value:g}" in text for text in said) for value in means[other].values)
 
 
 @pytest.mark.slow

@@ -238,7 +238,7 @@ def test_a_member_of_an_enum_reaches_the_processes_of_a_launcher(tmp_path):
     (tmp_path / "shades.py").write_text("import enum\nclass Shade(enum.Enum):\n    DARK = 1\n")
     shade = from_file(f"{tmp_path}/shades.py:Shade")
     plan = request(value, {"a": shade.DARK, "b": (shade.DARK, shade.DARK)}, None, False, 1, 0, "results", None)
-    sent = pickle.loads(pickle.dumps(_portable(plan)["values"]))
+    sent = pickle.loads(pickle.dumps(_portable(plan)))
     assert {name: _restored(one) for name, one in sent.items()} == {"a": shade.DARK, "b": (shade.DARK, shade.DARK)}
     assert "Shade" not in repr(type(sent["a"]))
 
@@ -269,7 +269,7 @@ def test_a_field_may_be_called_like_a_word_of_python(tmp_path):
     assert float(result["simulation"]["value"][0]) == np.float32(0.1)
     plan = asked({"lambda": 0.1}, {"lambda": (0.1, 0.2)})
     assert [vars(cell.config) for cell in plan.cells] == [{"lambda": 0.1}, {"lambda": 0.2}]
-    with pytest.raises(UsageError, match=r"returns lambda = .*no Python keyword"):
+    with pytest.raises(UsageError, match=r"returns a result as 'lambda'; .*no word of Python"):
         request(lambda key, config: {"lambda": 1.0}, {"a": 1.0}, None, False, 1, 0, "results", None)
 
 

@@ -507,7 +507,7 @@ def large(key, config):
     ],
 )
 def test_what_cannot_be_stored_or_assembled_is_refused_before_it_runs(seeds, free, message, tmp_path, monkeypatch):
-    monkeypatch.setattr("closedform.sweeps.engine.memory.free_bytes", lambda device: int(free))
+    monkeypatch.setattr("closedform.sweeps.memory.free_bytes", lambda device: int(free))
     with pytest.raises(UsageError, match=message):
         run(large, {"a": 1.0}, seeds=seeds, results=tmp_path, progress=False, say=str)
 
@@ -517,7 +517,7 @@ def test_storing_and_assembling_take_no_more_than_is_counted(tmp_path, monkeypat
     import gc
     import tracemalloc
 
-    from closedform.sweeps.engine import memory
+    from closedform.sweeps import memory
     from closedform.sweeps.results import merge
 
     peaks = {}

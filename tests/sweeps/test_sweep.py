@@ -18,8 +18,8 @@ import pytest
 from jaxtyping import Array, Float
 
 from closedform.sweeps import Settings, UsageError, compare, find, load, run, sweep
+from closedform.sweeps import memory as memory_module
 from closedform.sweeps.engine import lanes as lanes_module
-from closedform.sweeps.engine import memory as memory_module
 from closedform.sweeps.engine import plan as plan_module
 from closedform.sweeps.engine import queue as queue_module
 from closedform.sweeps.results import store as store_module
@@ -294,12 +294,12 @@ def test_a_function_that_changes_is_computed_again_and_one_that_does_not_is_kept
 @pytest.mark.parametrize(
     ("function", "config", "says"),
     [
-        (draw, None, r"config: a function needs one"),
-        (draw, {}, r"config: got {}; allowed: a dataclass of plain values or a dict"),
+        (draw, None, r"config: draw\(key, config\) needs one"),
+        (draw, 3.0, r"config: got 3.0; allowed: a dataclass of plain values or a dict"),
         (draw, {"scale": jnp.ones(2)}, r"config.scale: got .*allowed: a float, an int, a bool, a text"),
         (draw, {"scale": float("nan")}, r"scale: got nan; allowed: a finite number"),
-        (lambda key, config: {"a b": 1.0}, {"x": 1.0}, r"returns a b"),
-        (lambda key, config: {"a": {"b": 1.0}}, {"x": 1.0}, r"allowed: a real array, or a dict or NamedTuple of them"),
+        (lambda key, config: {"a b": 1.0}, {"x": 1.0}, r"returns a result as 'a b'"),
+        (lambda key, config: {"a": {"b": 1.0}}, {"x": 1.0}, r"allowed: a real array or a number, a tuple of them"),
         (lambda key, config: {"seed": 1.0}, {"x": 1.0}, r"Result.seed: that name belongs to the engine"),
         ("nowhere.py:simulate", None, r"allowed: the path of a Python file"),
         (3, None, r"experiment: got 3"),

@@ -41,8 +41,8 @@ def test_lines_show_words_as_they_are(tmp_path, capsys):
 
 
 def test_the_progress_bar_shows_words_as_they_are():
-    bar, console = _bar(), rich.console.Console(file=io.StringIO(), width=400)
-    bar.add_task("[red]title", total=1, rate="", what="[/no]")
+    bar, console = _bar(Progress("", 1, show=False)), rich.console.Console(file=io.StringIO(), width=400)
+    bar.add_task("[red]title", total=1, what="[/no]")
     console.print(bar.get_renderable())
     assert "[red]title" in console.file.getvalue()
     assert "[/no]" in console.file.getvalue()

@@ -7,6 +7,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def changed_experiments(commits, most):
+    """Experiments whose own file or figure was changed last, and no more than a few: a rename touches them all."""
+    from closedform.sweeps import names
+
+    ages = changed(commits)
+    newest = {
+        name: min(ages.get((ROOT / folder / f"{name}.py").resolve(), float("inf")) for folder in ("experiments", "figures"))
+        for name in names()
+    }
+    touched = [name for name in names() if newest[name] < float("inf")]
+    return set(sorted(touched, key=lambda name: (newest[name], name))[:most])
+
+
 @functools.cache
 def changed(commits):
     """{file: place, 0 for the newest}; empty where there is no history."""

@@ -15,9 +15,9 @@ _SMALL = 16 << 20  # bytes of a result that are lost in the noise of the process
 _CGROUP, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
-def free_bytes(device: Any) -> int:
-    """Free memory of an accelerator, or of this machine for a CPU device; what a container or a job may use counts."""
-    if device.platform != "cpu":
+def free_bytes(device: Any = None) -> int:
+    """Free memory of an accelerator, or of this machine for a CPU device or none; what a container or a job may use counts."""
+    if device is not None and device.platform != "cpu":
         said = device.memory_stats() or {}
         if "bytes_limit" in said:
             return int(said["bytes_limit"] - said.get("bytes_in_use", 0))
