@@ -88,10 +88,9 @@ to one another.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Real
 
-from ..numerics import exact
+from ..numerics import exact, quadrature
 from ..numerics.arguments import ArrayLike, above, at_least, between, require_together, takes
 from ..numerics.exponentials import bounded, bounded_exp, times_exp
 from ..numerics.roots import climb_to_root
@@ -368,11 +367,11 @@ def _integrals(clock: Array, beta: Array, a: Array, b: Array) -> tuple[Array, Ar
     B = jnp.where(none, jnp.log1p(h / above_b), scaled_e1(x * above_b) - decay * scaled_e1(x * (above_b + h)))
     B = jnp.where(fixed, clock, B)
     # a short way, on which those would cancel: the pole is at least h away, so n points are within 5.8^(-2n)
-    points, weights = (jnp.asarray(values, h.dtype) for values in np.polynomial.legendre.leggauss(12))
+    points, weights = (jnp.asarray(values, h.dtype) for values in quadrature.legendre(12))
 
     def add(i: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
         s = h * (1 + points[i]) / 2
-        value = weights[i] / 2 * h * jnp.exp(-beta * s)
+        value = weights[i] * h * jnp.exp(-beta * s)
         return sums[0] + value / (h + q - s), sums[1] + value / (above_b + s)
 
     A_near, B_near = jax.lax.fori_loop(0, 12, add, (jnp.zeros_like(h), jnp.zeros_like(h)))
