@@ -222,7 +222,6 @@ def _run(words: list[str]) -> int:
     from .sweeps.contract.request import Request
     from .sweeps.errors import EveryCellFailed
     from .sweeps.results.failures import failure_of
-    from .sweeps.results.report import save_figure
     from .sweeps.results.stock import take_stock
 
     found, chosen = arguments.experiment_and_options(words, "run", _Executed)
@@ -240,7 +239,7 @@ def _run(words: list[str]) -> int:
         where = f"its traceback is kept in {_shown(plan.home / 'failed')}"
         raise EveryCellFailed(f"{found.name} failed: {line}; {where}", 1) from error
     stored = files(ask(asked))
-    figures = [] if found.grid or not stored else [partial(save_figure, found.name, result, stored[0].with_suffix(""))]
+    figures = [] if found.grid or not stored else [partial(_draw, found, result, stored[0].with_suffix(""))]
     return _verdict(compare(found, result), stored, figures, _is_stale(result))
 
 
@@ -250,7 +249,6 @@ def _sweep(words: list[str]) -> int:
     from .sweeps.cluster import Launcher, end
     from .sweeps.contract.request import Request
     from .sweeps.results.notes import write_whole
-    from .sweeps.results.report import save_figure
 
     found, chosen = arguments.experiment_and_options(words, "sweep", _Swept)
     if found is None:
@@ -297,7 +295,7 @@ def _sweep(words: list[str]) -> int:
     path = write_whole(plan, result)
     figures = []
     if path is not None and found.grid and set(found.grid) == set(asked["over"]):
-        figures.append(partial(save_figure, found.name, result, path.with_suffix("")))
+        figures.append(partial(_draw, found, result, path.with_suffix("")))
     return _verdict(compare(found, result), [] if path is None else [path], figures, _is_stale(result), len(failed))
 
 
@@ -386,7 +384,6 @@ def _reproduce(words: list[str]) -> int:
     from .sweeps import Settings, compare
     from .sweeps.api import ask, sweep_plan
     from .sweeps.contract.request import Request
-    from .sweeps.results.report import save_figure
 
     chosen = arguments.read(Reproduce, words, "reproduce")
     rows, figures, stale, lost = [], [], False, 0
@@ -397,7 +394,7 @@ def _reproduce(words: list[str]) -> int:
         stale |= _is_stale(result)
         rows += compare(experiment, result)
         stem = chosen.results / (experiment.name + (f"-{chosen.preset}" if chosen.preset else ""))
-        figures.append(partial(save_figure, experiment.name, result, stem))
+        figures.append(partial(_draw, experiment, result, stem))
     return _verdict(rows, [], figures, stale, lost)
 
 
@@ -545,6 +542,14 @@ def _is_stale(result: Any) -> bool:
     from .sweeps import provenance
 
     return bool(getattr(result, "attrs", None)) and bool(provenance(result).get("stale"))
+
+
+def _draw(experiment: Any, result: Any, stem: Path) -> list[Path]:
+    """The files of the figure of a result, with theory as a curve."""
+    from .sweeps import with_theory
+    from .sweeps.results.report import save_figure
+
+    return save_figure(experiment.name, with_theory(experiment, result), stem)
 
 
 def _verdict(rows: list[Any], files: list[Path], figures: list[Callable[[], list[Path]]], stale: bool, failed: int = 0) -> int:

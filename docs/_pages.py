@@ -14,6 +14,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import _glossary
+import _questions
+import _shown
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -45,6 +48,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("results_folders", [], "env")
     app.add_config_value("experiments_shown", None, "env")
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_displayed_formula, None))
+    app.add_directive("experiment", _shown.Experiment)
     app.connect("builder-inited", write_pages)
     app.connect("doctree-read", refer_exactly)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -86,9 +90,12 @@ def write_pages(app: Sphinx) -> None:
     wanted: dict[Path, bytes] = {}
     for name, one in entries.items():
         wanted[HERE / "experiments" / f"{name}.md"] = experiment_page(one).encode()
+        wanted[_shown.SHOWN / f"{name}.md"] = _shown.page(one).encode()
         if one.picture:
             wanted[GENERATED / "static" / "figures" / f"{name}.png"] = one.picture.png
             wanted[GENERATED / "static" / "thumbnails" / f"{name}.png"] = one.picture.thumbnail
+            if one.picture.film:
+                wanted[GENERATED / "static" / "figures" / f"{name}.gif"] = one.picture.film
     for paper in sorted({name.split("/")[0] for name in entries}):
         mine = [one for name, one in entries.items() if name.split("/")[0] == paper]
         wanted[HERE / "experiments" / paper / "index.md"] = paper_page(paper, mine).encode()
@@ -98,7 +105,8 @@ def write_pages(app: Sphinx) -> None:
         wanted[HERE / folder / "index.md"] = folder_page(folder).encode()
     wanted[GENERATED / "front.md"] = front(entries).encode()
     wanted[GENERATED / "engine.md"] = engine().encode()
-    for folder in (*(HERE / name for name in (*FOLDERS, "experiments")), GENERATED / "static"):
+    wanted[GENERATED / "which_function.md"] = _questions.page(escaped).encode()
+    for folder in (*(HERE / name for name in (*FOLDERS, "experiments")), GENERATED / "static", _shown.SHOWN):
         for path in folder.rglob("*"):
             if path.is_file() and path not in wanted:
                 path.unlink()
@@ -131,11 +139,12 @@ def experiment_page(one: Entry) -> str:
     """One experiment: claim, formula, figure, agreement, command, config, cost, code."""
     name, module = one.name, f"experiments/{one.name}"
     up = "../" * 2
+    film = f"{up}_static/figures/{name}.gif" if one.picture and one.picture.film else ""
     parts = [
         f"# {name}\n",
         raw(f'<p class="cf-lead">{html.escape(one.about.claim)} {pages.part("badge", one)}</p>'),
         one.about.body + "\n",
-        raw(pages.part("figure", one, f"{up}_static/figures/{name}.png")),
+        raw(pages.part("figure", one, f"{up}_static/figures/{name}.png", film)),
         "## Agreement\n",
         raw(pages.part("agreement", one)),
     ]
@@ -212,14 +221,13 @@ def primitive_page(name: str, entries: dict[str, Entry]) -> str:
     """One module: what its docstring says, the experiments that use it, and its public names."""
     sections = modules.sections(name)
     parts = [f"# {below(name)}\n", f"{escaped(sections.pop(''))}\n", f"`closedform.{name.replace('/', '.')}`\n"]
-    about = sections.pop("About")
-    parts += [fenced(about)] if about.strip() else []
+    about, up = sections.pop("About"), "../" * name.count("/")
+    parts += [fenced(_glossary.linked(about, up))] if about.strip() else []
     for head, text in sections.items():
-        parts += [f"## {head}\n", fenced(text) + "\n"]
+        parts += [f"## {head}\n", fenced(_glossary.linked(text, up)) + "\n"]
     users = [other.removeprefix("experiments/") for other in modules.users(name)]
     if users:
         known = [user for user in users if user in entries]
-        up = "../" * name.count("/")
         lines = [f"- [{user}]({up}experiments/{user}.md): {escaped(entries[user].about.claim)}" for user in known]
         parts += ["## Experiments that use it\n", "\n".join(lines) + "\n"]
     parts += [cited(name), "## Names\n", *public_names(name)]

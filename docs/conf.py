@@ -24,7 +24,7 @@ extensions = ["myst_parser", "sphinxcontrib.bibtex", "sphinx_copybutton", "_page
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nitpicky = False  # names in signatures are those of jax and jaxtyping too
-exclude_patterns = ["_build", "_generated/*.md", "_generated/results"]
+exclude_patterns = ["_build", "_generated/*.md", "_generated/results", "_generated/shown"]
 bibtex_bibfiles = sorted(f"{GALLERY}/references/{path.name}" for path in (HERE / GALLERY / "references").glob("*.bib"))
 
 html_theme = "furo"

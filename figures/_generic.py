@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..sweeps import prediction, statistics
+from ..sweeps import allowance, prediction, statistics
 from ..sweeps.contract.experiment import ENGINE_FIELDS
 from ..sweeps.results.agreement import swept_axes, texts
 from ..sweeps.results.store import group
@@ -32,7 +32,7 @@ def draw(result: xarray.DataTree) -> Figure | None:
         _panel(panel, result, field)
     for panel in axes.flat[len(fields) :]:
         panel.set_visible(False)
-    words = "theory" if "prediction" in result.children else "through the means"
+    words = "theory" if "prediction" in result.children else None
     _style.legend(axes.flat[0], result["simulation"].sizes["seed"], words, above=True, point="simulation", ncols=2)
     return figure
 
@@ -74,13 +74,16 @@ def _panel(panel: Axes, result: xarray.DataTree, field: str) -> None:
     sides = [mean, error]
     if known := "prediction" in result.children and field in result["prediction"]:
         sides.append(prediction(result, field).broadcast_like(mean).transpose(*mean.dims))
-    guide = {} if known or "prediction" not in result.children else {"linestyle": ":"}  # beside theory, no line of theory
     x = mean[axis].values if axis in mean.coords else np.arange(len(mean))
     for index, place in enumerate(itertools.islice(np.ndindex(*mean.shape[1:]), _CURVES)):
         curve = [side.values[(slice(None), *place)] for side in sides]
         label = ", ".join(_label(mean, other, at) for other, at in zip(others, place, strict=True))
-        _style.theory(panel, x, curve[-1 if known else 0], index, label or None, **guide)
-        _style.simulation(panel, x, (curve[0], curve[1]), index)
+        if known:
+            _style.theory(panel, x, curve[-1], index, label or None)
+            _style.band(panel, x, curve[-1], *allowance(result, field), index)
+            _style.simulation(panel, x, (curve[0], curve[1]), index)
+        else:
+            _style.measured(panel, x, (curve[0], curve[1]), index, label or None)
     panel.set(xlabel=_words(str(axis)), ylabel=_words(field))
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in panel.lines])
     for values, scale in ((x, panel.set_xscale), (drawn[np.isfinite(drawn)], panel.set_yscale)):

@@ -9,13 +9,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..sweeps import Row, agrees, compare, find_figure, provenance
+from ..sweeps import Row, agrees, compare, find_figure, provenance, with_theory
 from ..sweeps.contract import config
 from ..sweeps.contract.experiment import About
 from ..sweeps.memory import text as bytes_text
 from ..sweeps.results.agreement import texts
 from ..sweeps.results.catalogue import Stored
-from ..sweeps.results.report import diverged_lines, stored_config, worst_first
+from ..sweeps.results.report import diverged_lines, film, stored_config, worst_first
 from .modules import document
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Picture(NamedTuple):
     alternative: str  # in words, for those who cannot see it
     width: int  # pixels as the page should show it
     height: int
+    film: bytes = b""  # a GIF, where something moves
 
     @property
     def thumbnail(self) -> bytes:
@@ -160,12 +161,14 @@ def picture(stored: Stored, resolution: int) -> tuple[Picture | None, str]:
     try:
         if own is not None:
             try:
-                figure = own(stored.result, stored_config(stored.experiment, stored.result))
-                return _drawn(figure, document(f"figures/{name}").split("\n\n")[0], resolution), ""
+                settings = stored_config(stored.experiment, stored.result)
+                figure = own(with_theory(stored.experiment, stored.result), settings)
+                drawn = _drawn(figure, document(f"figures/{name}").split("\n\n")[0], resolution)
+                return drawn._replace(film=film(name, stored.result, settings)), ""
             except Exception as error:
                 trouble = f"The experiment's own figure cannot show this: {type(error).__name__}: {error}"
         try:
-            figure = _generic.draw(stored.result)
+            figure = _generic.draw(with_theory(stored.experiment, stored.result))
             return None if figure is None else _drawn(figure, _generic.alternative(stored.result), resolution), trouble
         except Exception as error:
             return None, f"It cannot be drawn: {type(error).__name__}: {error}"

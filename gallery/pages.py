@@ -46,6 +46,7 @@ def report(entries: Iterable[Entry], folder: str) -> str:
             entries=shown,
             sources=[data_address("image/png", entry.picture.png) if entry.picture else "" for entry in shown],
             thumbnails=[data_address("image/png", entry.picture.thumbnail) if entry.picture else "" for entry in shown],
+            films=[data_address("image/gif", film) if (film := _film(entry)) else "" for entry in shown],
             counts={verdict: verdicts.count(verdict) for verdict in ("agrees", "disagrees", "no verdict", "stale")},
             title="Predicted and simulated",
             folder=folder,
@@ -55,6 +56,10 @@ def report(entries: Iterable[Entry], folder: str) -> str:
             font=font_face(data_address("font/woff2", FONT.read_bytes())),
         )
     )
+
+
+def _film(entry: Entry) -> bytes:
+    return entry.picture.film if entry.picture else b""
 
 
 def _distinct(entries: Iterable[Entry]) -> list[Entry]:

@@ -31,6 +31,7 @@ Source: Bai, Gautam and Sojoudi, arXiv 2201.01965, Algorithm 3.1, as restated in
 factorisation and the lower bound are derived here. $\kappa = \gamma_a/\rho$ in the paper's letters.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -38,12 +39,14 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, Real
 
+from ..documented import documented
 from ..theory.numerics.arguments import ArrayLike, above, at_least, takes
 from . import losses
 from .fista import projected, shrink
 from .program import VALID, Bounds, Program, Solution, norms, outputs, pulled, run
 
 
+@documented
 class State(NamedTuple):
     weights: Float[Array, "dim block"]  # v, sparse in blocks
     copy: Float[Array, "dim block"]  # u
@@ -52,6 +55,7 @@ class State(NamedTuple):
     dual_slack: Float[Array, "sample block"]  # nu, at most zero
 
 
+@documented
 class Factors(NamedTuple):
     """The factorisation of a program with a penalty."""
 
@@ -125,7 +129,13 @@ def solve(
     max_steps: int = 20_000,
     start: State | None = None,
 ) -> Solution:
-    """Iterate until the verified gap is at most rtol * objective."""
+    """Iterate until the verified gap is at most rtol * objective. Compiled once for all programs of one shape."""
+    return _solve(program, rho, dual_step, rtol, start, max_steps)
+
+
+# inline: under a jit of the caller's the steps are part of that program
+@partial(jax.jit, static_argnames="max_steps", inline=True)
+def _solve(program: Program, rho: Array, dual_step: Array, rtol: Array, start: State | None, max_steps: int) -> Solution:
     factors = prepare(program, rho)
     state, bounds, steps = run(
         lambda s: step(s, factors, dual_step),

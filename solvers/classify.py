@@ -29,6 +29,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..contract import Count, NonNegative, Positive, check
+from ..documented import documented
 from . import descent
 
 
@@ -45,6 +46,7 @@ class Training:
         check(self)
 
 
+@documented
 class State(NamedTuple):
     """A classifier in training."""
 

@@ -18,11 +18,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from ..documented import documented
 from ..theory.numerics.arguments import ArrayLike, at_least, require, takes
 
 P = TypeVar("P")
 
 
+@documented
 class State(NamedTuple):
     """Parameters in training; the loop is the engine's, or one of the functions below."""
 

@@ -19,12 +19,14 @@ Sojoudi, arXiv 2201.01965 (its form is recalled).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
+from ..documented import documented
 from ..models.fully_connected import two_layer
 from ..models.fully_connected.convex_relu import to_network
 from ..theory.convex.cone_projection import cone_projection
@@ -37,6 +39,7 @@ Weights = Float[Array, "*weights"]
 Number = Real[ArrayLike, ""]
 
 
+@documented
 class Composite(NamedTuple):
     """minimise loss(forward(w), y) + weight_decay * penalty(w): what the method has to know of a problem."""
 
@@ -49,6 +52,7 @@ class Composite(NamedTuple):
     weight_decay: Float[Array, ""]
 
 
+@documented
 class State(NamedTuple):
     weights: Weights
     ahead: Weights  # v, the extrapolated point
@@ -181,8 +185,18 @@ def solve(
     max_steps: int = 20_000,
     start: Real[ArrayLike, "dim block"] | None = None,
 ) -> Solution:
-    """The optimum of the gated program (`cones=False`), or of the ReLU program (`cones=True`), to a verified relative gap."""
+    """The optimum of the gated program (`cones=False`), or of the ReLU program (`cones=True`), to a verified relative gap.
+
+    Compiled once for all programs of one shape, as `path` and `scp` are.
+    """
+    loss.check(program.y, smooth=True)
     start = jnp.zeros((program.x.shape[1], program.sign.size), program.x.dtype) if start is None else start
+    return _solve(program, start, rtol, cones, loss, max_steps)
+
+
+# inline, here and below: under a jit of the caller's the steps are part of that program
+@partial(jax.jit, static_argnames=("cones", "loss", "max_steps"), inline=True)
+def _solve(program: Program, start: Array, rtol: Array, cones: bool, loss: Loss, max_steps: int) -> Solution:
     return minimise((relu if cones else gated)(program), start, loss=loss, rtol=rtol, max_steps=max_steps)
 
 
@@ -197,7 +211,12 @@ def path(
     max_steps: int = 20_000,
 ) -> Solution:
     """The solutions for all weight_decays in one call, each warm-started from the one before; best in falling order."""
+    loss.check(program.y, smooth=True)
+    return _path(program, weight_decays, rtol, cones, loss, max_steps)
 
+
+@partial(jax.jit, static_argnames=("cones", "loss", "max_steps"), inline=True)
+def _path(program: Program, weight_decays: Array, rtol: Array, cones: bool, loss: Loss, max_steps: int) -> Solution:
     def advance(start: Float[Array, "dim block"], weight_decay: Float[Array, ""]) -> tuple[Float[Array, "dim block"], Solution]:
         at = program._replace(weight_decay=weight_decay)
         solution = solve(at, cones=cones, loss=loss, rtol=rtol, max_steps=max_steps, start=start)
@@ -223,6 +242,14 @@ def scp(
     The value is an upper bound of the optimum over all networks that falls as directions are added. Scaling of the
     directions does not matter; one of zero adds nothing. The gap is that of the Lasso, not of the network.
     """
+    loss.check(y, smooth=True)
+    return _scp(directions, x, y, weight_decay, rtol, loss, max_steps)
+
+
+@partial(jax.jit, static_argnames=("loss", "max_steps"), inline=True)
+def _scp(
+    directions: Array, x: Array, y: Array, weight_decay: Array, rtol: Array, loss: Loss, max_steps: int
+) -> tuple[two_layer.Params, Solution]:
     size = norms(directions)
     unit = directions / jnp.where(size > 0, size, 1)[None]
     composite = lasso(jax.nn.relu(x @ unit), y, weight_decay)

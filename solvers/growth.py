@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from ..documented import documented
 from ..models.fully_connected import convex_relu, two_layer
 from ..theory.numerics.arguments import ArrayLike, at_least, require, takes
 from . import interior_point, losses
@@ -36,6 +37,7 @@ from .program import Numbers, Program, checked
 from .program import network as network_of
 
 
+@documented
 class Round(NamedTuple):
     """One round of `grow`."""
 
@@ -46,6 +48,7 @@ class Round(NamedTuple):
     neurons: int  # of its solution, merged
 
 
+@documented
 class Grown(NamedTuple):
     network: two_layer.Params
     certificate: Certificate  # of the network, by the best dual point of the rounds; no proof, as its norm is from a search

@@ -19,6 +19,7 @@ $\|F_b^\top \nu + G_b^\top z_b\| \le \beta$, the weight decay, holds for every b
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -27,12 +28,14 @@ from jax.lax.linalg import triangular_solve
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, Real
 
+from ..documented import documented
 from ..theory.numerics.arguments import ArrayLike, at_least, takes
 from . import losses
 from .losses import Loss
 from .program import VALID, Bounds, Program, Solution, norms, outputs, pulled, run
 
 
+@documented
 class State(NamedTuple):
     """Primal and dual variables, all strictly inside their cones. The dual of t is weight_decay throughout."""
 
@@ -58,9 +61,15 @@ def solve(
     problems of 8 to 20 points in two or three dimensions with all their patterns: the default is reached from a weight decay
     of 0.01 on, where the largest that leaves a network is about 2; below it the gap grows about as 1/weight_decay, to as much
     as 4e-7 of the objective at 1e-3 and 1e-4, and 2e-5 at 1e-6. The loss is smooth (squared or
-    logistic); for the hinge, see robust.py.
+    logistic); for the hinge, see robust.py. Compiled once for all programs of one shape.
     """
     loss.check(program.y, smooth=True)
+    return _solve(program, rtol, cones, loss, max_steps)
+
+
+# inline: under a jit of the caller's the steps are part of that program
+@partial(jax.jit, static_argnames=("cones", "loss", "max_steps"), inline=True)
+def _solve(program: Program, rtol: Array, cones: bool, loss: Loss, max_steps: int) -> Solution:
     state, bounds, steps = run(
         lambda s: step(s, program, loss),
         lambda s: measure(s, program, loss),

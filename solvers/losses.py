@@ -28,6 +28,7 @@ import numpy as np
 from jax.scipy.special import xlogy
 from jaxtyping import Array, Float, Real
 
+from ..documented import documented
 from ..models.fully_connected import two_layer
 from ..theory.numerics.arguments import ArrayLike, at_least, known, one_of, takes
 
@@ -36,6 +37,7 @@ Number = Real[ArrayLike, ""]
 _LABELS = one_of(-1, 1)
 
 
+@documented
 class Loss(NamedTuple):
     """A loss that is a sum over examples; `value` and `dual` take vectors and give a number."""
 

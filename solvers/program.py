@@ -46,6 +46,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Real
 
+from ..documented import documented
 from ..models.fully_connected import convex_relu, two_layer
 from ..theory.numerics.arguments import FINITE, ArrayLike, above, at_least, known, one_of, require, takes
 
@@ -53,6 +54,7 @@ S = TypeVar("S")
 Numbers = Real[ArrayLike, "..."]  # of any shape; `checked` states the legal ones
 
 
+@documented
 class Program(NamedTuple):
     """The data of a program; whether its blocks are kept in their cones is an argument of the solver."""
 
@@ -66,6 +68,7 @@ class Program(NamedTuple):
 VALID = Program(FINITE, FINITE, one_of(0, 1), one_of(-1, 0, 1), above(0, finite=True))  # pyright: ignore[reportArgumentType]
 
 
+@documented
 class Bounds(NamedTuple):
     """Bounds on the optimum that an iterate proves: bound <= optimum <= objective."""
 
@@ -73,6 +76,7 @@ class Bounds(NamedTuple):
     bound: Float[Array, ""]
 
 
+@documented
 class Solution(NamedTuple):
     """Weights with their verified bounds; leading axes where several programs were solved at once."""
 

@@ -26,6 +26,7 @@ here; the algorithm and its lower bound are ours).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -34,12 +35,14 @@ import numpy as np
 from jax.scipy.special import xlogy
 from jaxtyping import Array, Float, Int, Real
 
+from ..documented import documented
 from ..theory.numerics.arguments import ArrayLike, above, at_least, known, takes
 from .fista import shrink
 from .losses import check_labels
 from .program import VALID, Bounds, Program, Solution, norms, outputs, run
 
 
+@documented
 class RobustLoss(NamedTuple):
     """A loss as this program needs it; `share` is the multiplier of an example's box, `pull` the multiplier of its output.
 
@@ -116,6 +119,7 @@ squared = RobustLoss(  # 1/2 sum (|y - f| + reach)^2
 )
 
 
+@documented
 class State(NamedTuple):
     """Copies and scaled multipliers; the copies agree at the end."""
 
@@ -133,6 +137,7 @@ class State(NamedTuple):
     num_steps: Int[Array, ""]
 
 
+@documented
 class Factors(NamedTuple):
     """The factorisation of a program with a box. The penalty is not in it, so a change of penalty costs nothing."""
 
@@ -328,15 +333,21 @@ def solve(
 ) -> Solution:
     """The robust program, to a verified relative gap. `radius` is one number or one for each input.
 
-    Raises ValueError if the radius exceeds the largest entry of some row of x (only zero would be feasible).
+    Raises ValueError if the radius exceeds the largest entry of some row of x (only zero would be feasible). The steps are
+    compiled once for all programs of one shape.
     """
     if loss.labels:
         check_labels(program.y)
-    factors = prepare(program, radius)
+    return _solve(prepare(program, radius), rho, rtol, loss, max_steps)
+
+
+# inline: under a jit of the caller's the steps are part of that program
+@partial(jax.jit, static_argnames=("loss", "max_steps"), inline=True)
+def _solve(factors: Factors, rho: Array, rtol: Array, loss: RobustLoss, max_steps: int) -> Solution:
     state, bounds, steps = run(
         lambda s: step(s, factors, loss),
         lambda s: measure(s, factors, loss),
-        init(program, rho),
+        init(factors.program, rho),
         rtol=rtol,
         max_steps=max_steps,
         every=20,

@@ -21,15 +21,17 @@ Three rooms, in the order in which a request goes through them:
                 labelled result), conditions (whether all runs were computed alike), agreement (rows), report (table, figure),
                 catalogue
     api         run, sweep, load: what is stored is not computed again; memory: what fits
+    curves      theory at more points than are simulated, for figures
     cluster     the same by several processes
 """
 
 from .api import load, predict, run, sweep
 from .cluster import Launcher, submit
 from .contract.experiment import Experiment, find, find_figure, names
+from .curves import with_theory
 from .engine.batches import Settings
 from .errors import UsageError
-from .results.agreement import Row, agrees, compare, prediction, statistics
+from .results.agreement import Row, agrees, allowance, compare, curve, prediction, statistics
 from .results.store import provenance
 
 __all__ = [
@@ -39,7 +41,9 @@ __all__ = [
     "Settings",
     "UsageError",
     "agrees",
+    "allowance",
     "compare",
+    "curve",
     "find",
     "find_figure",
     "load",
@@ -51,4 +55,5 @@ __all__ = [
     "statistics",
     "submit",
     "sweep",
+    "with_theory",
 ]

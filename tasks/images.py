@@ -27,10 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
+from ..documented import documented
+
 BUNDLED = ("digits_8x8", "mnist_5k")
 _FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
+@documented
 class Images(NamedTuple):
     """A set of images; concrete even under a trace."""
 
@@ -146,6 +149,7 @@ def _array(file: io.BufferedIOBase, path: Path, most: int) -> UInt8[np.ndarray, 
     raise ValueError(f"{path} should have {start + count} bytes for an array of shape {shape}, got {got}")
 
 
+@documented
 class Split(NamedTuple):
     """Indices of images."""
 

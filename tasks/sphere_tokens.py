@@ -34,7 +34,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..documented import documented
 
+
+@documented
 class Target(NamedTuple):
     correlation_degree: int  # p, of <x_0, x_i>
     direction_degree: int  # q, of <beta, x_i>

@@ -4,6 +4,8 @@ import ast
 import doctest
 import importlib
 import inspect
+import pydoc
+import re
 import typing
 from pathlib import Path
 
@@ -86,6 +88,27 @@ def test_docstrings_end_with_an_example(name):
     head, _, example = document.rpartition("\nExample.")
     assert head, "no paragraph that begins with Example."
     assert doctest.DocTestParser().get_examples(example)
+
+
+def shown(kind):
+    """What help() prints."""
+    return pydoc.render_doc(kind, renderer=pydoc.plaintext)
+
+
+@pytest.mark.parametrize("name", modules("models", "tasks", "theory", "solvers"))
+def test_help_of_a_named_tuple_shows_its_fields_with_their_shapes(name):
+    """Each field as the source has it, annotation and comment; found by the annotations alone, whatever the decorator does."""
+    module = load(name)
+    source = inspect.getsource(module)
+    for attribute, kind in vars(module).items():
+        public = inspect.isclass(kind) and not attribute.startswith("_") and kind.__module__ == module.__name__
+        if public and issubclass(kind, tuple) and hasattr(kind, "_fields"):
+            text = shown(kind)
+            below = source[source.index(f"class {kind.__name__}(") :]
+            for field in kind._fields:
+                (line, *_) = re.findall(rf"^    {field}: .*$", below, flags=re.MULTILINE)
+                assert line.strip() in text, f"{name}.{attribute} is not @documented"
+            assert "Alias for field number" not in text
 
 
 # --- models ----------------------------------------------------------------------------------------------------------------

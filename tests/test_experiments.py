@@ -12,23 +12,35 @@ and with `--slow` for all.
 import collections
 import functools
 import inspect
+import io
+from pathlib import Path
 
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from PIL import Image
 
+import closedform
 from closedform.gallery.collection import small_grid
-from closedform.sweeps import Settings, compare, find, find_figure, names, prediction, run, statistics, sweep
+from closedform.sweeps import Settings, compare, find, find_figure, names, prediction, run, statistics, sweep, with_theory
 from closedform.sweeps.contract import config, groups, tracing
 from closedform.sweeps.contract.request import make_plan
 from closedform.sweeps.engine.placeholder import placeholder
-from closedform.sweeps.results.report import save_figure, stored_config
+from closedform.sweeps.results.report import film, save_figure, stored_config
 from zoo.history import changed_experiments
 from zoo.labels import collisions
 from zoo.slices import fields_that_use_theory
 
 # ------------------------------------------------------------------------------------------------- what is compiled and run
+
+
+ROOT = Path(closedform.__file__).parent
+
+
+def text(name):
+    """The text of an experiment's module: what is computed with is decided without importing it."""
+    return (ROOT / "experiments" / f"{name}.py").read_text(encoding="utf-8")
 
 
 PAPERS = sorted({name.split("/")[0] for name in names()})
@@ -174,6 +186,53 @@ def test_figure_draws_what_a_result_of_these_shapes_holds(name, traced):
     for field in set(experiment.fields) - set(unpredicted):
         assert shows(drawn, *predicted_numbers(result, field)), f"the prediction of {field} is not drawn"
         assert shows(drawn, *simulated_numbers(result, field)) or elsewhere, f"the simulated {field} is not drawn"
+
+
+@every
+def test_figure_has_six_panels_at_most_and_a_whole_line_joins_no_simulated_points(name, traced):
+    """A referee takes a line for theory. The numbers of a placeholder are all different: they tell what is drawn."""
+    result = traced(name)
+    figure = draw(name, result)
+    axes = [one for one in figure.axes if one.get_label() != "<colorbar>" and one.axison]
+    lines = [line for one in axes for line in one.lines if line.get_linestyle() == "-" and line.get_linewidth() > 0.5]
+    plt.close(figure)
+    assert len(axes) <= 6
+    measured = [values for field in result["simulation"].data_vars for values in _means(result, field)]
+    measured = np.unique(np.concatenate([np.ravel(values) for values in measured]))
+    for line in lines:
+        drawn = np.unique(np.asarray(line.get_ydata(), float))
+        assert len(drawn) < 3 or not np.isin(drawn, measured).all(), "a whole line through simulated numbers"
+
+
+def _means(result, field):
+    """A simulated field, seed by seed and its mean, where it has numbers."""
+    if result["simulation"][field].dtype.kind != "f":
+        return []
+    return [result["simulation"][field].values.astype(float), statistics(result, field)[0].values]
+
+
+@every
+def test_what_moves_is_a_small_film(name, traced):
+    if find_figure(name, "animate") is None:
+        return
+    result = traced(name)
+    moving = film(name, result, stored_config(find(name), result))
+    with Image.open(io.BytesIO(moving)) as image:
+        assert image.format == "GIF"
+        assert image.n_frames > 2
+    assert len(moving) < 1_000_000
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in names() if "\nCURVE = " in text(name)])
+def test_theory_is_drawn_over_the_whole_axis(name, traced):
+    """At the sizes of QUICK: each field of CURVE has a line of more points than were simulated, from end to end."""
+    experiment, result = find(name), traced(name)
+    beside = with_theory(experiment, result)
+    figure, plain = draw(name, beside), draw(name, result)
+    longest = [max(len(line.get_xdata()) for one in drawn.axes for line in one.lines) for drawn in (figure, plain)]
+    plt.close(figure), plt.close(plain)
+    assert set(beside["curves"].children) == set(experiment.dense)
+    assert longest[0] > longest[1]
 
 
 @every

@@ -120,6 +120,7 @@ TOLERANCE = {
     "linear": Tolerance(absolute=0.01, reason=_SCATTER),
     "constant": Tolerance(0.01, 0.01, reason=_SCATTER),
 }
+CURVE = {"noise_std": 200}
 QUICK = {"training.num_steps": 20, "training.batch_size": 16}
 SEEDS = 8
 GRID = {"noise_std": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)}

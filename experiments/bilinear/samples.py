@@ -95,5 +95,6 @@ def predict(config: Config) -> Result:
 
 _FEATURES = "products of coordinates are not independent Gaussian features: 5 % off where n is near their number, 54"
 TOLERANCE = {"test": Tolerance(0.1, reason=_FEATURES), "train": Tolerance(0.1, 1e-4, reason=_FEATURES)}
+CURVE = {"num_samples": 200}
 QUICK = {"spectrum": (1.0, 0.5, -0.5), "num_samples": (4, 8), "num_test": 40}
 SEEDS = 40

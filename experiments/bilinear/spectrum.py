@@ -100,5 +100,6 @@ TOLERANCE = {
         reason="a bin counts in units of 1/dim: at the steep edge it may be off by one or two eigenvalues",
     ),
 }
+CURVE = {"ratios": 40}
 QUICK = {"dim": 24, "num_bins": 4}
 SEEDS = 8

@@ -109,6 +109,7 @@ TOLERANCE = {
     "norm": Tolerance(1e-6, reason=_LEFT),
     "rank": Tolerance(reason="a count of eigenvalues: exact"),
 }
+CURVE = {"weight_decay": 2000}  # so many that the steps of the rank stand where they happen
 QUICK = {"num_steps": 20}
 SEEDS = 8
 # not where a mode vanishes (0.53, 1, 2.2, 3.87, 6): descent is slow there, as 1/time

@@ -27,14 +27,15 @@ def leading(
     """The predicted leading errors, all schemes in one integration."""
     # traced once each: the trees of order 5 ask for a field and its derivatives a hundred times
     f_fn, g_fn = jax.jit(f_fn), jax.jit(g_fn)
-    defects = [_defect(scheme, f_fn, g_fn) for scheme in schemes]
+    each = [_scheme(scheme, f_fn, g_fn) for scheme in schemes]
 
     def together(x: Float[Array, "scheme *state"]) -> Float[Array, "scheme *state"]:
-        return jnp.stack([defect.field_fn(one) for defect, one in zip(defects, x, strict=True)])
+        return jnp.stack([scheme.field_fn(one) for scheme, one in zip(each, x, strict=True)])
 
+    velocity_fn = splitting.total((1, jax.vmap(f_fn)), (1, jax.vmap(g_fn)))
     start = jnp.broadcast_to(x, (len(schemes), *x.shape))
-    end = splitting.leading_error(jax.vmap(f_fn), jax.vmap(g_fn), together, start, time)
-    return Leading(jnp.asarray([defect.order for defect in defects], x.dtype), end.error)
+    end = splitting.leading_error(splitting.Scheme(each[0].order, together, velocity_fn), start, time)
+    return Leading(jnp.asarray([scheme.order for scheme in each], x.dtype), end.error)
 
 
 def observed(
@@ -50,6 +51,6 @@ def observed(
     return Leading(order, (ratio * fine - coarse) / (ratio - 1))
 
 
-def _defect(scheme: str, f_fn: splitting.FieldFn, g_fn: splitting.FieldFn) -> splitting.Defect:
+def _scheme(scheme: str, f_fn: splitting.FieldFn, g_fn: splitting.FieldFn) -> splitting.Scheme:
     name = {"parallel": "parallel_euler", "lie": "lie_trotter"}.get(scheme, scheme)
     return getattr(splitting, name)(f_fn, g_fn)

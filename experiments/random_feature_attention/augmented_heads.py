@@ -86,6 +86,7 @@ TOLERANCE = {
         "leaves out: the scatter of the lengths of a head's last row and column",
     ),
 }
+CURVE = {"num_heads": 400}
 QUICK = {
     "model.dim": 4,
     "model.num_keys": 2,

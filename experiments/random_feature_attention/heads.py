@@ -73,6 +73,7 @@ TOLERANCE = {
         reason="near the peak the error is proportional to 1/(1 - q/n) with q close to n, and few draws dominate its mean",
     ),
 }
+CURVE = {"num_heads": 400}
 QUICK = {
     "model.dim": 4,
     "model.num_keys": 2,

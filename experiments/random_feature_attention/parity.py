@@ -88,5 +88,6 @@ TOLERANCE = {
         "numbers than the one that the theory averages over",
     ),
 }
+CURVE = {"num_samples": 100}
 QUICK = {"num_samples": (8, 16), "num_heads": 10, "num_test": 50, "dim": 4, "num_keys": 2}
 SEEDS = 10

@@ -101,6 +101,7 @@ SHARED = dict.fromkeys(
     "infinitely many heads can only be simulated through their exact kernel: what is judged is the error of the fit on drawn "
     "data, and `convergence` judges the kernel itself by heads",
 )
+CURVE = {"num_samples": 100}
 QUICK = {"num_samples": (8, 16), "num_test": 50, "dim": 4, "num_keys": 2}
 SEEDS = 10
 PRESETS = {"large": {"num_samples": (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)}}

@@ -142,5 +142,6 @@ TOLERANCE = {
 SHARED = {
     "growth": "theory says only for how long a wave is watched, which `linear_time` counts in units of 1/(largest growth rate)",
 }
+CURVE = {"betas": 200}
 QUICK = {"num_tokens": 24, "betas": (1.0, 4.0), "num_modes": 3, "num_records": 4, "record_every": 5, "smallest": 2}
 SEEDS = 16

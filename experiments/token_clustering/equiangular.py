@@ -171,5 +171,6 @@ SHARED = {
     "gamma": "theory says only at which times the inner product is read: evenly up to when it should be `end`",
     "hitting": "theory says only how far the flow is integrated: up to when the inner product should be `end`",
 }
+CURVE = {"betas": 60}
 QUICK = {"num_tokens": 3, "dim": 4, "betas": (0.0, 1.0), "num_steps": 60, "num_records": 6, "num_layers": 4}
 SEEDS = 8

@@ -152,6 +152,7 @@ TOLERANCE = {
         "2.5 units there",
     ),
 }
+CURVE = {"betas": 200}
 QUICK = {"num_tokens": 4, "dim": 64, "betas": (0.0, 1.0, 8.0), "time": 6.0, "num_records": 4}
 GRID = {"dim": (32, 256, 4096)}
 SEEDS = 16

@@ -78,3 +78,4 @@ _WEAK = Tolerance(
 )
 TOLERANCE = {"alpha": _WEAK, "beta": _WEAK}
 QUICK = {"model.dim": 16, "model.width": 32, "batch_size": 64, "num_steps": 20, "record_at": (0, 5, 10, 20)}
+PRESETS = {"film": {"record_at": tuple(range(0, 141, 5))}}  # for its animation

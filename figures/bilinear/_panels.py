@@ -1,7 +1,9 @@
 """What the figures of this paper share."""
 
 import numpy as np
+from matplotlib.lines import Line2D
 
+from ...sweeps import prediction, statistics
 from .. import _style
 
 
@@ -13,6 +15,30 @@ def modes(axes, result, time, spectrum):
     axes.set(xlabel="time, learning rate x steps", ylabel="learned eigenvalues (thin: target)")
 
 
+def animated(result, config):
+    """Learned eigenvalues against those of the target at every recorded step: on the diagonal all is learned."""
+    figure, axes = _style.panels(height=2.8)
+    mean, error = statistics(result, "learned")
+    predicted, target = prediction(result, "learned"), np.asarray(config.spectrum)
+    ends = [1.15 * target.min(), 1.15 * target.max()]
+    low, high = 1.15 * min(float(mean.min()), ends[0]), 1.15 * max(float(mean.max()), ends[1])
+    handles = [
+        Line2D([], [], color=_style.COLOURS[0], linestyle="", marker="_", markersize=10, label="theory"),
+        Line2D([], [], color=_style.COLOURS[0], linestyle="", marker="o", markersize=3.2, mfc="white", label="networks ± SE"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+
+    def show(place):
+        axes.clear()
+        axes.plot(ends, ends, color="0.8", linewidth=0.7, zorder=0)
+        axes.plot(target, predicted[place], color=_style.COLOURS[0], linestyle="", marker="_", markersize=12)
+        _style.simulation(axes, target, (mean[place], error[place]))
+        axes.set(xlim=ends, ylim=(low, high), xlabel="eigenvalue of the target", ylabel="learned eigenvalue")
+        axes.set_title(f"time {config.learning_rate * float(mean['step'][place]):.2f}")
+
+    return figure, range(mean.sizes["step"]), show
+
+
 def tiles(images):
     """Images (..., pixel), each on its own scale, in rows of those of the last axis but one."""
     images = np.asarray(images)
@@ -20,10 +46,3 @@ def tiles(images):
     rows = images.reshape(-1, *images.shape[-2:])
     side = round(images.shape[-1] ** 0.5)
     return np.concatenate([np.concatenate(list(row.reshape(len(row), side, -1)), axis=1) for row in rows])
-
-
-def measured(axes, x, statistics, index, label=None, **options):
-    """Points that nothing predicts, joined by a thin line."""
-    mean, error = (np.asarray(part) for part in statistics)
-    axes.plot(x, mean, color=_style.COLOURS[index % len(_style.COLOURS)], linewidth=0.6, label=label, **options)
-    _style.simulation(axes, x, (mean, error), index)

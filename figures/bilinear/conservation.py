@@ -19,14 +19,14 @@ WORDS = {
 
 def draw(result, config):
     simulated = result["simulation"]
-    rates, laws = simulated["learning_rate"].values, simulated["law"].values
+    rates = simulated["learning_rate"].values
     mean, error = statistics(result, "drift")
     figure, (left, middle, right) = _style.panels(columns=3, height=2.6)
     for index, quantity in enumerate(simulated["quantity"].values):
         at = {"quantity": quantity}
         drift = mean.sel(at)
         guide = float(drift[-1]) * (rates / rates[-1]) ** float(prediction(result, "slope").sel(at))
-        _style.theory(left, rates, guide, index, linestyle="-" if quantity in laws else ":")
+        _style.rival(left, rates, guide, index)
         _style.simulation(left, rates, (drift, error.sel(at)), index)
     left.set(xscale="log", yscale="log", xlabel="learning rate", ylabel=f"relative drift after a time of {config.time:g}")
     _style.log_ticks(left.xaxis, rates)
@@ -41,5 +41,5 @@ def draw(result, config):
         axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
     middle.set_ylabel("slope of the drift")
     right.set(ylabel=f"left under weight decay {config.weight_decay:g}", ylim=(0, 1))
-    _style.legend(left, simulated.sizes["seed"], "predicted slope", point="gradient descent", above=True, ncols=2)
+    _style.legend(left, simulated.sizes["seed"], "predicted (left: slope alone)", point="gradient descent", above=True, ncols=2)
     return figure

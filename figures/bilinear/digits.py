@@ -35,10 +35,10 @@ def draw(result, config):
         def of(field, arm=arm, **at):
             return tuple(part.sel(arm).isel(at) for part in statistics(result, field))
 
-        _panels.measured(kept, simulation["size"].values, of("kept"), index, label)
+        _style.measured(kept, simulation["size"].values, of("kept"), index, label)
         for field in ("positive", "negative"):
             values = of(field, label=digit)
-            _panels.measured(spectrum, 1 + np.arange(len(values[0])), values, index)
+            _style.measured(spectrum, 1 + np.arange(len(values[0])), values, index)
         for axes, field in ((rank, "participation"), (edge, "edge")):
             values = np.atleast_1d(of(field)[0]), np.atleast_1d(of(field)[1])
             _style.simulation(axes, index + 0.1 * np.arange(len(values[0])), values, index)

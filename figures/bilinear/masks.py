@@ -18,7 +18,7 @@ def draw(result, config):
     for index, kind in enumerate(simulated["kind"].values):
         _style.compare(shift, strengths, result, "shift", index, kind, at={"kind": kind})
         for axes, field in ((accuracy, "accuracy"), (misled, "misled")):
-            _panels.measured(axes, strengths, (part.sel(kind=kind) for part in statistics(result, field)), index)
+            _style.measured(axes, strengths, [part.sel(kind=kind) for part in statistics(result, field)], index)
     shift.set_ylabel("mean change of the logit")
     accuracy.set(ylabel="accuracy on images of other digits", ylim=(0, 1))
     misled.set_ylabel("share taken for the mask's digit")

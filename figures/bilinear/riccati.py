@@ -9,10 +9,15 @@ def draw(result, config):
     time = config.learning_rate * result["simulation"]["step"].values
     figure, (left, middle, right) = _style.panels(columns=3)
     for axes, field, label in ((left, "loss", "$E\\,(f - y)^2$"), (right, "mixing", "norm of what is not diagonal")):
-        _style.compare(axes, time, result, field)
-        _style.theory(axes, time, prediction(result, field, "prediction_traceless"), 1, "without the trace term", linestyle=":")
+        _style.compare(axes, time, result, field, shade=_style.ALONE)
+        _style.rival(
+            axes, time, prediction(result, field, "prediction_traceless"), label="without the trace term", color=_style.ALONE
+        )
         axes.set(xlabel="time, learning rate x steps", ylabel=label)
     _panels.modes(middle, result, time, config.spectrum)
     left.set(yscale="log")
     _style.legend(left, result["simulation"].sizes["seed"], "Riccati equation", point="gradient descent")
     return figure
+
+
+animate = _panels.animated

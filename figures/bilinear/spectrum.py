@@ -10,7 +10,7 @@ def draw(result, config):
     for axes, ratio, text in zip(panels, ratios, _style.texts(ratios), strict=False):
         at = {"ratio": ratio}
         edge = float(prediction(result, "edge").sel(at))
-        _style.compare(axes, edge * bins, result, "mass", at=at, drawstyle="steps-mid")
+        _style.compare(axes, edge * bins, result, "mass", at=at, shade=_style.ALONE, drawstyle="steps-mid")
         for side in (-edge, edge):
             axes.axvline(side, color="0.6", linewidth=0.7, zorder=0)
         axes.set(title=f"$h/d$ = {text}", xlabel="eigenvalue (lines: edges)", yscale="log")

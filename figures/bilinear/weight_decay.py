@@ -1,21 +1,19 @@
 """Eigenvalues, squared norm and rank against weight decay: soft thresholds over gradient descent."""
 
-from ...sweeps import prediction
 from .. import _style
 
 
 def draw(result, config):
     decays = result["simulation"]["weight_decay"].values
     figure, (left, middle, right) = _style.panels(columns=3)
-    uncoupled = prediction(result, "eigenvalues", "prediction_uncoupled")
     for index in range(result["simulation"].sizes["mode"]):
         _style.compare(left, decays, result, "eigenvalues", index, at={"mode": index})
-        _style.theory(left, decays, uncoupled.sel(mode=index), index, linestyle=":", linewidth=0.7)
-    _style.compare(middle, decays, result, "norm")
-    _style.compare(right, decays, result, "rank", drawstyle="steps-mid")
+        _style.rival(left, *_style.along(result, "eigenvalues", decays, {"mode": index}, "prediction_uncoupled"), index)
+    _style.compare(middle, decays, result, "norm", shade=_style.ALONE)
+    _style.compare(right, decays, result, "rank", shade=_style.ALONE, drawstyle="steps-mid")
     middle.set_ylabel("$\\|W\\|^2 + \\|V\\|^2$")
     right.set_ylabel("rank")
-    left.plot([], [], color="0.35", linestyle=":", linewidth=0.7, label="threshold without the trace")
+    _style.rival(left, [], [], label="threshold without the trace", color="0.35")
     left.legend()
     left.set_ylabel("eigenvalues of the form")
     for axes in (left, middle, right):

@@ -4,7 +4,6 @@ import numpy as np
 
 from ...sweeps import statistics
 from .. import _style
-from . import _panels
 
 
 def draw(result, config):
@@ -16,9 +15,9 @@ def draw(result, config):
     for index, width in enumerate(widths):
         at = {"width": width} if swept else {}
         trained, kept = ([part.sel(at) for part in statistics(result, field)] for field in ("similarity", "kept"))
-        _panels.measured(left, places, trained, index, f"width {width}")
+        _style.measured(left, places, trained, index, f"width {width}")
         _style.compare(left, places, result, "untrained", index, at=at)
-        _panels.measured(right, sizes, (1 - kept[0], kept[1]), index, f"width {width}")
+        _style.measured(right, sizes, (1 - kept[0], kept[1]), index, f"width {width}")
         full = 1 - float(statistics(result, "accuracy")[0].sel(at))
         right.axhline(full, color=_style.COLOURS[index], linewidth=0.7, linestyle=":", zorder=0)
     left.set(xlabel="place of the eigenvector", ylabel="|cosine| across seeds", ylim=(0, 1))

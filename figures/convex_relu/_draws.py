@@ -11,7 +11,7 @@ def draw(result, axis, *, thing, one, line):
     seeds = simulated.sizes["seed"]
     figure, (left, right) = _style.panels(columns=2)
     for seed in range(seeds):
-        left.plot(drawn, simulated["excess"].isel(seed=seed), color="0.8", linewidth=0.4, zorder=1)
+        left.plot(drawn, simulated["excess"].isel(seed=seed), ".", color="0.8", markersize=2, zorder=1)
     _style.simulation(left, drawn, statistics(result, "excess"))
     _style.compare(left, drawn, result, "undercut", 1)
     positive = simulated["excess"].values[simulated["excess"].values > 0]

@@ -15,23 +15,19 @@ def draw(result, config):
         cell = dict(rho=rho, seed=simulated["seed"].values[0])
         colour = _style.COLOURS[index]
         error = simulated["error"].sel(cell).values
-        left.plot(
-            iterations,
-            np.maximum(error, 1e-12),
-            color=colour,
-            label=f"$\\rho$ = {_style.texts(penalties)[index]}",
-            linewidth=0.9,
-        )
-        proved = simulated["proved"].sel(cell).values
-        left.plot(iterations, np.maximum(proved, 1e-12), color=colour, linewidth=0.7, linestyle=":")
+        kept = np.unique(np.geomspace(1, len(iterations), 24).astype(int)) - 1
+        look = {"color": colour, "markersize": 2.6, "markeredgewidth": 0.5, "markerfacecolor": "white"}
+        label = f"$\\rho$ = {_style.texts(penalties)[index]}"
+        left.plot(iterations[kept], np.maximum(error, 1e-12)[kept], _style.MARKERS[index], label=label, **look)
+        _style.path(left, iterations, np.maximum(simulated["proved"].sel(cell).values, 1e-12), index)
         rate = float(prediction(result, "rate").sel(rho=rho))
         start = int(np.argmax(error < 1e-5)) if (error < 1e-5).any() else 0
         slope = 1e-5 * rate ** (np.arange(len(iterations) - start))
         keep = slope > 1e-9
-        left.plot(iterations[start:][keep], 3 * slope[keep], color=colour, linewidth=0.7, linestyle="--")
-    left.plot([], [], color="0.35", linewidth=0.9, label="error of the network")
-    left.plot([], [], color="0.35", linestyle=":", label="verified gap")
-    left.plot([], [], color="0.35", linestyle="--", label="predicted rate")
+        _style.rival(left, iterations[start:][keep], 3 * slope[keep], index)
+    left.plot([], [], "o", color="0.35", markersize=2.6, markerfacecolor="white", label="error of the network")
+    left.plot([], [], color="0.35", linewidth=0.4, alpha=0.6, label="verified gap")
+    _style.rival(left, [], [], label="predicted rate", color="0.35")
     left.set(yscale="log", ylim=(1e-9, 10), xscale="log", xlabel="iteration", ylabel="relative to $p^*$")
     left.legend()
     for axes, field, label in (

@@ -15,8 +15,8 @@ def draw(result, config):
     for index, (network, width) in enumerate({"narrow": config.narrow, "wide": config.wide}.items()):
         for seed in range(seeds):
             above = simulated["curve"].sel(network=network).isel(seed=seed).values - optimum
-            left.plot(steps, np.maximum(above, 1e-12), color=_style.COLOURS[index], linewidth=0.6, alpha=0.7)
-        left.plot([], [], color=_style.COLOURS[index], label=f"width {width}")
+            _style.path(left, steps, np.maximum(above, 1e-12), index)
+        left.plot([], [], color=_style.COLOURS[index], linewidth=0.6, label=f"width {width}")
         ends = np.sort(simulated["final"].sel(network=network).values)
         right.plot(np.arange(1, seeds + 1), ends, _style.MARKERS[index], color=_style.COLOURS[index], markersize=3.2)
     left.set(
@@ -36,9 +36,9 @@ def draw(result, config):
     for index, field in enumerate(names):
         mean, error = (np.ravel(values) for values in statistics(result, field))
         at = index + np.linspace(-0.1, 0.1, mean.size) if mean.size > 1 else np.array([index])
-        last.hlines(np.ravel(prediction(result, field)), index - 0.3, index + 0.3, color=_style.COLOURS[index])
-        last.plot(at, np.ravel(prediction(result, field)), "_", color=_style.COLOURS[index], markersize=14)
-        last.errorbar(at, mean, yerr=error, fmt=_style.MARKERS[index], color=_style.COLOURS[index], markerfacecolor="white")
+        last.hlines(np.ravel(prediction(result, field)), index - 0.3, index + 0.3, color=_style.ALONE)
+        last.plot(at, np.ravel(prediction(result, field)), "_", color=_style.ALONE, markersize=14)
+        last.errorbar(at, mean, yerr=error, fmt=_style.MARKERS[index], color=_style.ALONE, markerfacecolor="white")
     last.set(ylim=(-0.1, 1.2), xlim=(-0.5, 2.5), ylabel="theory (line), mean (point)")
     last.set_xticks(range(len(names)), list(names.values()))
     return figure

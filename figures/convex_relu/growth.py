@@ -15,8 +15,8 @@ def draw(result, config):
     rounds = simulated["round"].values[:last]
     figure, (left, right, last_panel) = _style.panels(columns=3)
     final = float(prediction(result, "objective"))
-    left.plot(rounds, objective[:last], "o-", color=_style.COLOURS[0], markersize=3, label="network of the convex program")
-    left.plot(rounds, bound[:last], "s-", color=_style.COLOURS[1], markersize=3, label="bound of the dual, by search")
+    left.plot(rounds, objective[:last], "o", color=_style.COLOURS[0], markersize=3, label="network of the convex program")
+    left.plot(rounds, bound[:last], "s", color=_style.COLOURS[1], markersize=3, label="bound of the dual, by search")
     left.plot([last], [final], "k_", label="best bound")
     left.set(xlabel="round", ylabel="objective / zero network's", xticks=rounds)
     left.set_title(f"n = {config.num_samples}, d = {config.dim}: gap {(objective[-1] - bound[-1]) / objective[-1]:.0e}")
@@ -24,7 +24,7 @@ def draw(result, config):
     excess = np.sort(simulated["trained"].values) / final - 1
     right.plot(np.arange(1, seeds + 1), excess, "o", color=_style.COLOURS[2], markersize=3, label=f"Adam, width {config.width}")
     mean, _ = (float(value) for value in statistics(result, "objective"))
-    right.axhline(mean / final - 1, color=_style.COLOURS[0], label="network of the convex program")
+    _style.rival(right, [1, seeds], 2 * [mean / final - 1], 0, "network of the convex program")
     right.set(yscale="log", ylim=(1e-7, None), xlabel="seed, sorted", ylabel="objective / bound $-$ 1")
     right.legend()
     last_panel.plot([0, 1], [float(prediction(result, "undercut")), final], "_", color="0.35", markersize=14, label="theory")

@@ -31,7 +31,7 @@ def draw(result, config):
         twin.plot(shares, mean.sel(network=name), _style.MARKERS[3 + index], **look)
     twin.set(ylabel="distinct neurons", ylim=(0, None))
     twin.legend(loc="center left", title="neurons", title_fontsize=7)
-    _style.compare(middle, shares, result, "undercut", 3, linestyle=":")
+    _style.compare(middle, shares, result, "undercut", 2)
     for axes in (left, middle, right):
         axes.set(xscale="log", xlabel="weight decay $\\beta/\\beta_{max}$")
     return figure

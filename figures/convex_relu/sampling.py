@@ -9,7 +9,7 @@ def draw(result, config):
     line = "indispensable share $E[s]/(N+1)$"
     figure, right = _draws.draw(result, "num_directions", thing="directions", one="pattern", line=line)
     drawn = result["simulation"]["num_directions"].values
-    _style.theory(right, drawn, prediction(result, "improving", "prediction_scenario"), 1, linestyle=":")
+    _style.rival(right, drawn, prediction(result, "improving", "prediction_scenario"), 1)
     right.annotate(
         "scenario bound", (drawn[0], 1), xytext=(0, -9), textcoords="offset points", fontsize=7, color=_style.COLOURS[1]
     )

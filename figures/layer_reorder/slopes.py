@@ -39,13 +39,13 @@ def draw(result, config):
             _style.compare(axes, depths, result, "change", index, name, at)
             slope("slope", at, index, index + shift)
             if place == 0:
-                _panels.measured(misses, depths, found("missed", at), index)
-        _panels.measured(axes, depths, found("everything", cell), everything, "all side by side", linestyle=":")
+                _style.measured(misses, depths, found("missed", at), index)
+        _style.measured(axes, depths, found("everything", cell), everything, "all side by side")
         slope("everything_slope", cell, everything, everything + shift)
         length = cell.get(LENGTH, config.model.correlation_length)
         title = "independent layers" if length == 0 else f"smooth in depth, correlation length {_style.texts([length])[0]}"
         axes.set(title=title, ylabel="mean change of the output")
-    misses.plot(depths, 1 / depths, color="0.6", linewidth=0.7, zorder=0, label="$1/L$")
+    _style.rival(misses, depths, 1 / depths, label="$1/L$", color="0.6")
     misses.set(title=changes[0].get_title(), ylabel="part that the leading term misses")
     misses.legend()
     for axes in (*changes, misses):

@@ -20,7 +20,7 @@ def draw(result, config):
     mean, error = statistics(result, "mean_square")
     _style.theory(right, windows, prediction(result, "mean_square") / pairs)
     _style.simulation(right, windows, (mean / pairs, error / pairs))
-    right.axhline(float(swap[0]), color=_style.COLOURS[1], linestyle=":", label="one swap")
+    _style.rival(right, windows[[0, -1]], 2 * [float(prediction(result, "swap"))], 1, "one swap")
     right.set(ylabel="over $K(K-1)/4$ inverted pairs", ylim=(0, 1.3 * float((mean / pairs).max())))
     for axes in (left, right):
         axes.set(xscale="log", xlabel="layers in random order $K$")

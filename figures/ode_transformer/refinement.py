@@ -22,8 +22,7 @@ def draw(result, config):
         for axes, field in ((upper, "order"), (lower, "constant")):
             _panels.over_schemes(axes, schemes, result, field, index, shift, cell)
         accuracy, error = (values.sel(cell) for values in statistics(result, "accuracy"))
-        right.plot(counts, accuracy, color=_style.COLOURS[index], linewidth=0.6, label=names[index])
-        _style.simulation(right, counts, (accuracy, error), index)
+        _style.measured(right, counts, (accuracy, error), index, names[index])
         flow = float(statistics(result, "flow_accuracy")[0].sel(cell))
         right.axhline(flow, color=_style.COLOURS[index], linewidth=0.7, linestyle=":", zorder=0)
     for axes in (left, right):

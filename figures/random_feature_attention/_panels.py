@@ -1,6 +1,8 @@
 """What the figures of this paper share: words for the targets, and panels of errors."""
 
-from ...sweeps import prediction, statistics
+import numpy as np
+
+from ...sweeps import allowance, curve, statistics
 from .. import _style
 
 TARGETS = {
@@ -33,14 +35,16 @@ def over_heads(result, config, rival, rival_label):
         return test.combine_first(peak.rename(near="heads")).sortby("heads")
 
     predicted, other = (
-        joined(*(prediction(result, field, side) for field in ("test", "peak"))) for side in ("prediction", rival)
+        joined(curve(result, "test", "heads", side), curve(result, "peak", "near", side)) for side in ("prediction", rival)
     )
     mean, error = map(joined, statistics(result, "test"), statistics(result, "peak"))
+    near, allowed = curve(result, "peak", "near")["near"], [allowance(result, field)[0] for field in ("peak", "test")]
     figure, panels = _style.panels(columns=mean.sizes["target"])
     for axes, target in zip(panels, mean["target"].values, strict=True):
         at = {"target": target}
-        _style.theory(axes, mean["heads"], predicted.sel(at), 0)
-        _style.theory(axes, mean["heads"], other.sel(at), 1, rival_label, linestyle="--")
+        _style.theory(axes, predicted["heads"], predicted.sel(at), 0)
+        _style.band(axes, predicted["heads"], predicted.sel(at), np.where(predicted["heads"].isin(near), *allowed))
+        _style.rival(axes, other["heads"], other.sel(at), 1, rival_label)
         _style.simulation(axes, mean["heads"], (mean.sel(at), error.sel(at)), 0)
         axes.axvline(config.heads_at_peak, **FLOOR)
         axes.set(

@@ -1,5 +1,7 @@
 """Growth rate against mode for both flows, and the number of clusters: theory through simulated points."""
 
+import numpy as np
+
 from ...sweeps import prediction, statistics
 from .. import _style
 
@@ -16,29 +18,26 @@ def draw(result, config):
         for index, beta in enumerate(betas):
             at = {"flow": flow, "beta": beta}
             _style.compare(axes, modes, result, "growth", index, f"$\\beta$ = {_style.texts(betas)[index]}", at)
-            _style.theory(axes, modes, naive.sel(at), index, linestyle=":", linewidth=0.7)
+            _style.rival(axes, modes, naive.sel(at), index)
         axes.set(title=title, xlabel="mode $k$, periods round the circle", ylabel="growth rate $\\sigma_k$", ylim=(0, None))
-    panels[0, 0].plot([], [], color="0.35", linestyle=":", linewidth=0.7, label="$\\sigma_k/k$")
+    _style.rival(panels[0, 0], [], [], label="$\\sigma_k/k$", color="0.35")
     left, right = panels[1]
     times = config.end_time * simulated["time"].values
-    count, count_error = statistics(result, "groups")
+    groups, number = statistics(result, "groups"), statistics(result, "clusters")
     for index, beta in enumerate(betas):
-        for flow, style in (("SA", "-"), ("USA", "--")):
-            curve = count.sel(flow=flow, beta=beta)
-            left.plot(times, curve, color=_style.COLOURS[index], linewidth=0.6, linestyle=style)
-        at = {"flow": "SA", "beta": beta}
-        left.axhline(float(clusters.sel(at)), color=_style.COLOURS[index], linewidth=1.2, zorder=0)
-        _style.simulation(left, times, (count.sel(at), count_error.sel(at)), index)
+        for place, flow in enumerate(FLOWS):
+            at = {"flow": flow, "beta": beta}
+            _style.measured(left, times, [values.sel(at) for values in groups], index, filled=place == 1)
+            one = [np.atleast_1d(values.sel(at)) for values in number]
+            _style.measured(right, [beta + 0.15 * place], one, index, filled=place == 1)
+        _style.rival(left, [0, times[-1]], 2 * [float(clusters.sel(flow="SA", beta=beta))], index)
     left.axvline(config.count_time, color="0.6", linewidth=0.7, zorder=0)
-    left.plot([], [], color="0.35", linewidth=0.6, label="SA")
-    left.plot([], [], color="0.35", linewidth=0.6, linestyle="--", label="USA")
-    left.set(xlabel="time  (in $1/\\max_k \\sigma_k$)", ylabel="clusters  (thick: fastest mode)", ylim=(0, None))
-    left.legend(loc="lower right", ncols=2)
-    number, number_error = statistics(result, "clusters")
-    for index, flow in enumerate(FLOWS, start=1):
-        _style.simulation(right, betas, (number.sel(flow=flow), number_error.sel(flow=flow)), index)
-        right.plot([], [], _style.MARKERS[index], color=_style.COLOURS[index], markersize=3.2, mfc="white", label=flow)
-    _style.theory(right, betas, clusters.sel(flow="SA"), 0, "fastest mode", drawstyle="default")
+    left.set(xlabel="time  (in $1/\\max_k \\sigma_k$; grey: count on the right)", ylabel="clusters", ylim=(0, None))
+    fine, fastest = _style.along(result, "clusters", betas, {"flow": "SA"}, "prediction_fastest")
+    _style.rival(right, fine, fastest, color="0.35", label="fastest mode, no law")
+    for place, flow in enumerate(FLOWS):
+        face = "0.35" if place else "white"
+        right.plot([], [], "o", color="0.35", markersize=2.6, markeredgewidth=0.4, markerfacecolor=face, label=flow)
     right.set(xlabel="inverse temperature $\\beta$", ylabel="metastable clusters", ylim=(0, None))
     right.legend(loc="lower right")
     _style.legend(panels[0, 0], simulated.sizes["seed"], above=True, point="tokens", ncols=6)

@@ -17,9 +17,9 @@ def draw(result, config):
                 at = {"flow": flow, "beta": beta}
                 _style.compare(axes, times, result, field, index, f"$\\beta$ = {_style.texts(config.betas)[index]}", at)
                 if flow == "SA":
-                    _style.theory(axes, times, rival.sel(at), index, linestyle=":")
+                    _style.rival(axes, times, rival.sel(at), index)
             axes.set(ylabel=label, yscale="log")
-    panels[0, 0].plot([], [], color="0.35", linestyle=":", label="as if gradient ascent")
+    _style.rival(panels[0, 0], [], [], label="as if gradient ascent", color="0.35")
     panels[0, 0].set_title("softmax (SA)")
     panels[0, 1].set_title("unnormalised (USA)")
     panels[1, 0].set_xlabel("time")

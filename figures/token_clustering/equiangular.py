@@ -20,17 +20,19 @@ def draw(result, config):
     for index, level in enumerate(config.levels):
         for flow, style in (("SA", "-"), ("USA", "--")):
             label = f"$\\gamma$ = {_style.texts(config.levels)[index]}" if flow == "SA" else None
-            _style.compare(left, betas, result, "hitting", index, label, {"flow": flow, "level": level}, linestyle=style)
+            at, shade = {"flow": flow, "level": level}, _style.tint(index, len(config.levels))
+            _style.compare(left, betas, result, "hitting", index, label, at, shade, linestyle=style)
     left.set(xlabel="inverse temperature $\\beta$", ylabel="hitting time", yscale="log")
     left.plot([], [], color="0.35", linestyle="--", label="USA, time $\\times e^\\beta$")
     left.legend()
     layers, continuous = range(config.num_layers + 1), prediction(result, "layers", "prediction_continuous")
     for index, size in enumerate(config.step_sizes):
+        shade = _style.tint(index, len(config.step_sizes), _style.COLOURS[-1])
         _style.compare(
-            right, layers, result, "layers", index, f"$\\eta$ = {_style.texts(config.step_sizes)[index]}", {"size": size}
+            right, layers, result, "layers", index, f"$\\eta$ = {_style.texts(config.step_sizes)[index]}", {"size": size}, shade
         )
-        _style.theory(right, layers, continuous.sel(size=size), index, linestyle=":")
-    right.plot([], [], color="0.35", linestyle=":", label="as if continuous")
+        _style.rival(right, layers, continuous.sel(size=size), color=shade)
+    _style.rival(right, [], [], label="as if continuous", color="0.35")
     right.set(xlabel="layer", ylabel="inner product", title=f"layers, $\\beta$ = {config.layer_beta:g}", ylim=(-0.05, 1.4))
     right.legend(loc="upper right", ncols=2)
     _style.legend(panels[0, 0], simulated.sizes["seed"], "exact", above=True, point="tokens", ncols=6)

@@ -11,8 +11,8 @@ def draw(result, config):
         here = {"process.correlation": rho}
         _style.compare(panel, config.num_votes, result, "accuracy", index, f"ρ = {_style.texts(correlations)[index]}", here)
         limit = float(prediction(result, "accuracy", "prediction_limit").sel(here)[0])
-        panel.axhline(limit, color=_style.COLOURS[index], linewidth=0.8, linestyle="--", zorder=1)
-    panel.plot([], [], color="0.5", linewidth=0.8, linestyle="--", label="infinitely many votes")
+        _style.rival(panel, config.num_votes, [limit] * len(config.num_votes), index)
+    _style.rival(panel, [], [], label="infinitely many votes", color="0.35")
     panel.set(xscale="log", xlabel="correlated votes $n$", ylabel="share decided right")
     _style.legend(panel, result["simulation"].sizes["seed"], "exact", above=True, point="votes drawn", ncols=2)
     return figure

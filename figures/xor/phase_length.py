@@ -7,7 +7,7 @@ def draw(result, config):
     dims = result["simulation"]["model.dim"].values
     seeds = result["simulation"].sizes["seed"]
     figure, (left, right) = _style.panels(columns=2)
-    _style.compare(left, dims, result, "time")
+    _style.compare(left, dims, result, "time", shade=_style.ALONE)
     left.set(ylabel="time until signal = $\\|w_\\perp\\|$")
     left.set_title(f"learning rate {config.learning_rate}, noise κ = {config.batch_noise}")
     _style.legend(left, seeds, "small-network ODE")

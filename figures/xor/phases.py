@@ -16,7 +16,7 @@ def draw(result, config):
     for index, (field, label) in enumerate(names.items()):
         _style.compare(axes, time, result, field, index, label)
     noiseless = prediction(result, "opposite", "prediction_noiseless")
-    axes.plot(time, noiseless, color=_style.COLOURS[1], linewidth=0.7, linestyle=(0, (3, 2)), label="opposite without noise")
+    _style.rival(axes, time, noiseless, 1, "opposite without noise")
     axes.set(
         yscale="log",
         xlabel="time  (learning rate × step)",

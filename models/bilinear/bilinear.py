@@ -59,6 +59,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, NonNegative, check
+from ...documented import documented
 from .._example import one_example
 
 SIDES = ("magnitude", "positive", "negative")
@@ -77,6 +78,7 @@ class Config:
         check(self)
 
 
+@documented
 class Params(NamedTuple):
     """Column k of w and of v is unit k. "row" is dim, and one more if biased."""
 
@@ -145,6 +147,7 @@ def feature_interactions(
     return features @ interaction_matrix(params, direction) @ features.T
 
 
+@documented
 class Squares(NamedTuple):
     """(w.x)(v.x) = (plus.x)^2 - (minus.x)^2, unit by unit."""
 
@@ -179,6 +182,7 @@ def from_matrix(q: Float[Array, "dim dim"], width: int) -> Params:
 # ------------------------------------------------------------------------------------------------------- eigenfeatures
 
 
+@documented
 class Eigen(NamedTuple):
     """A quadratic form sum_i values_i <vectors_i, x>^2, vectors orthonormal, largest modulus first."""
 
@@ -247,6 +251,7 @@ def quadratic_form(eigen: Eigen, x: Float[Array, "row"]) -> Float[Array, "*batch
     return jnp.sum(eigen.values * (x @ eigen.vectors) ** 2, axis=-1)
 
 
+@documented
 class Hosvd(NamedTuple):
     """B_oij = sum_r strengths_r outputs_or Z_rij with orthonormal columns of outputs and orthonormal symmetric matrices Z_r."""
 

@@ -42,6 +42,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, check
+from ...documented import documented
 from .._example import one_example
 from . import bilinear
 
@@ -63,6 +64,7 @@ class Config:
         return bilinear.Config(self.dim, self.width, self.num_outputs)
 
 
+@documented
 class Params(NamedTuple):
     query_key: Float[Array, "head dim dim"]
     output_value: Float[Array, "head dim dim"]

@@ -37,6 +37,7 @@ from annotated_types import Ge
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ...contract import Count, check
+from ...documented import documented
 from .._example import one_example
 from . import bilinear
 
@@ -61,6 +62,7 @@ class Config:
         return bilinear.Config(self.embedding_dim or self.dim, self.width, self.num_classes)
 
 
+@documented
 class Params(NamedTuple):
     embedding: Float[Array, "dim embedding_dim"] | None
     layer: bilinear.Params

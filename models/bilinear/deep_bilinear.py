@@ -37,6 +37,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, NonNegative, check
+from ...documented import documented
 from .._example import one_example
 from . import bilinear
 
@@ -59,6 +60,7 @@ class Config:
         return bilinear.Config(self.dim, self.width, self.dim, init_scale=self.init_scale)
 
 
+@documented
 class Params(NamedTuple):
     layers: bilinear.Params  # one leading axis, the layer
     head: Float[Array, "output dim"]

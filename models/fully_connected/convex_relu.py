@@ -50,6 +50,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 from ...contract import Count, Positive, check
+from ...documented import documented
 from .._example import one_example
 from . import two_layer
 
@@ -64,6 +65,7 @@ class Config:
         check(self)
 
 
+@documented
 class Params(NamedTuple):
     """f(x) = sum_b sign_b 1[gates_b . x >= 0] weights_b . x. A gated network has all signs +1."""
 

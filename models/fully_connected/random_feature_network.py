@@ -38,6 +38,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, check
+from ...documented import documented
 from .._example import one_example
 
 
@@ -56,6 +57,7 @@ class Config:
         return 1 + self.num_keys
 
 
+@documented
 class Params(NamedTuple):
     w: Float[Array, "input feature"]
     v: Float[Array, "feature"]

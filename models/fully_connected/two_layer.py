@@ -44,6 +44,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, Positive, check
+from ...documented import documented
 from .._example import one_example
 
 
@@ -57,6 +58,7 @@ class Config:
         check(self)
 
 
+@documented
 class Params(NamedTuple):
     """f(x) = (1/width) sum_j a_j relu(w_j . x).
 
@@ -111,6 +113,7 @@ def gradients(
     return f, Params(m * (a / width)[None], jnp.sum(w * m, axis=0) / width)
 
 
+@documented
 class Components(NamedTuple):
     """Components of every neuron on the XOR planes.
 
@@ -132,6 +135,7 @@ def components(params: Params) -> Components:
     return Components(jnp.where(positive, alpha, beta), jnp.where(positive, beta, alpha), perp_norm, a)
 
 
+@documented
 class Plane(NamedTuple):
     """The coordinates that a mean-field theory of XOR keeps, since w_perp stays isotropic over the neurons."""
 

@@ -50,6 +50,7 @@ from annotated_types import Ge, Lt
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, Fraction, NonNegative, check
+from ...documented import documented
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Config:
             raise ValueError(f"fan_in must be at most num_voters = {self.num_voters}, got {self.fan_in}")
 
 
+@documented
 class State(NamedTuple):
     votes: Float[Array, "voter"]  # of the layer, 1 if right and -1 if wrong
     drawn: Float[Array, ""]  # fresh votes so far

@@ -42,6 +42,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
+from ...documented import documented
+
 State: TypeAlias = Float[Array, "..."]
 Field: TypeAlias = Callable[[State], State]  # the velocity at a state
 Step: TypeAlias = Real[ArrayLike, ""]
@@ -112,6 +114,7 @@ def _on_sum(step_fn: Callable[[Field, State, Step], State]) -> Callable[[Field, 
     return lambda f_fn, g_fn, x, step_size: step_fn(lambda x: f_fn(x) + g_fn(x), x, step_size)
 
 
+@documented
 class Scheme(NamedTuple):
     step_fn: Callable[[Field, Field, State, Step], State]
     num_sublayers: int  # evaluations of F and of G in one step
@@ -153,6 +156,7 @@ def integrate(
     return jax.lax.fori_loop(0, num_steps, lambda _, x: step(x), x)
 
 
+@documented
 class Solved(NamedTuple):
     state: State  # at the end; NaN if max_steps did not suffice
     num_evaluations: Float[Array, ""]  # of the field

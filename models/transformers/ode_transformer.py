@@ -54,6 +54,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, NonNegative, Positive, check
+from ...documented import documented
 from .._example import one_example
 from .integrators import ADAPTIVE, SCHEMES, Field, State, integrate, solve
 
@@ -84,6 +85,7 @@ class Config:
             raise ValueError("step_size must not be 0, got 0.0")
 
 
+@documented
 class Params(NamedTuple):
     """Parameters of one block, or of a stack with the block as a leading axis."""
 
@@ -123,6 +125,7 @@ def apply(params: Params, x: Float[Array, "token dim"], config: Config | None = 
     return evolve(params, x, config or Config()).state
 
 
+@documented
 class Evolved(NamedTuple):
     state: State
     num_sublayers: Float[Array, ""]  # evaluations of F and of G, counted together

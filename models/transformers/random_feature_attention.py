@@ -44,6 +44,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, NonNegative, check
+from ...documented import documented
 from .._example import one_example
 
 
@@ -70,6 +71,7 @@ class Config:
         return self.num_heads * (self.dim + self.augment)
 
 
+@documented
 class Params(NamedTuple):
     """W_m = w[:, m, :]: for a batch, all queries meet all heads in one matrix product."""
 

@@ -60,6 +60,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 from ...contract import Count, Infinite, NonNegative, Static, check
+from ...documented import documented
 from .._example import one_example
 
 State: TypeAlias = Any  # a floating array or a pytree of them
@@ -83,6 +84,7 @@ class Config:
         check(self)
 
 
+@documented
 class Params(NamedTuple):
     weight: Float[Array, "*layer dim dim"]
     bias: Float[Array, "*layer dim"]

@@ -53,6 +53,7 @@ from annotated_types import Ge
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ...contract import NonNegative, check
+from ...documented import documented
 from .._example import one_example
 from .integrators import rk4_step
 
@@ -74,6 +75,7 @@ class Config:
         check(self)
 
 
+@documented
 class Params(NamedTuple):
     query: Float[Array, "dim dim"]
     key: Float[Array, "dim dim"]

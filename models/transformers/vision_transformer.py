@@ -32,6 +32,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, check
+from ...documented import documented
 from .._example import one_example
 from . import ode_transformer
 
@@ -62,12 +63,14 @@ class Config:
         return (self.side // self.patch) ** 2
 
 
+@documented
 class Params(NamedTuple):
     layers: Any  # flax.nnx.State of embedding, last norm and head
     position: Float[Array, "token dim"]
     blocks: ode_transformer.Params
 
 
+@documented
 class Output(NamedTuple):
     logits: Float[Array, "*batch class"]
     num_sublayers: Float[Array, ""]  # evaluations of attention and of the MLP, counted together

@@ -60,6 +60,7 @@ class Experiment(NamedTuple):
     conditional: bool = False  # predict takes a state: of dynamics and one shot what init returned, of training the end
     tolerance: Mapping[str, Tolerance] = {}  # the finite-size allowance of each field
     shared: Mapping[str, str] = {}  # why the simulated side of a field uses theory
+    dense: Mapping[str, int] = {}  # CURVE: at how many values of a field theory is drawn
     grid: Mapping[str, tuple] = {}
     presets: Mapping[str, Mapping[str, Any]] = {}  # "quick" among them
     seeds: int = 8
@@ -204,11 +205,11 @@ def unknown_experiment(text: str) -> UsageError:
     return unknown("experiment", text, names(), where="closedform list shows all")
 
 
-def find_figure(name: str) -> Callable | None:
-    """`draw` of the figure that has the experiment's path, or None where there is none."""
+def find_figure(name: str, what: str = "draw") -> Callable | None:
+    """`draw`, or `animate`, of the figure that has the experiment's path, or None where there is none."""
     if not (_ROOT / "figures" / f"{name}.py").exists():
         return None
-    return importlib.import_module(f"{_PACKAGE}.figures.{name.replace('/', '.')}").draw
+    return getattr(importlib.import_module(f"{_PACKAGE}.figures.{name.replace('/', '.')}"), what, None)
 
 
 def from_module(module: ModuleType, name: str, asked_by_name: bool = False) -> Experiment:
@@ -243,6 +244,7 @@ def from_module(module: ModuleType, name: str, asked_by_name: bool = False) -> E
         conditional="predict" in said and "state" in inspect.signature(module.predict).parameters,
         tolerance={**dict.fromkeys(fields, Tolerance()), **stated},
         shared=said.get("SHARED", {}),
+        dense=said.get("CURVE", {}),
         grid={field: tuple(values) for field, values in said.get("GRID", {}).items()},
         presets={"quick": said.get("QUICK", {}), **said.get("PRESETS", {})},
         seeds=said.get("SEEDS", 8),
@@ -285,6 +287,7 @@ def checked(experiment: Experiment) -> Experiment:
     for constant_, stated in (("TOLERANCE", experiment.tolerance), ("SHARED", experiment.shared)):
         if strangers := set(stated) - set(fields):
             raise unknown(f"field in {name}.{constant_}", min(strangers), fields)
+    _check_dense(experiment)
     for field, tolerance in experiment.tolerance.items():
         if not isinstance(tolerance, Tolerance) or not all(0 <= part < math.inf for part in tolerance[:2]):
             allowed = "Tolerance(relative, absolute, reason=...), two finite numbers of at least 0"
@@ -292,6 +295,22 @@ def checked(experiment: Experiment) -> Experiment:
         if any(tolerance[:2]) and not tolerance.reason:
             raise UsageError(f"{name}: TOLERANCE[{field!r}]: got no reason; allowed: Tolerance(..., reason='why it is off')")
     return experiment
+
+
+def _check_dense(experiment: Experiment) -> None:
+    """CURVE names fields of numbers, or of lists of numbers, of a prediction that no draw enters."""
+    name, stated = experiment.name, experiment.dense
+    if stated and ("prediction" not in experiment.predictions or experiment.conditional):
+        raise UsageError(f"{name}: CURVE: theory alone has no curve here; allowed: only beside a predict that takes no state")
+    known = {leaf.path: leaf.value for leaf in config_.leaves(experiment.Config())} if stated else {}
+    for field, number in stated.items():
+        if field not in known:
+            raise unknown(f"field in {name}.CURVE", field, known)
+        values = known[field] if isinstance(known[field], tuple) else (known[field],)
+        if not values or any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+            raise UsageError(f"{name}: CURVE[{field!r}]: the field holds {known[field]!r}; allowed: a field of numbers")
+        if isinstance(number, bool) or not isinstance(number, int) or number < 2:
+            raise UsageError(f"{name}: CURVE[{field!r}]: got {number!r}; allowed: a whole number of points, at least 2")
 
 
 def fields_of(name: str, kind: type, stepped: bool = True) -> dict[str, Field]:

@@ -21,7 +21,7 @@ def of_cells(group: Group, rows: np.ndarray) -> dict[str, Any]:
     """`{side: result}` of some cells of a group, leaves leading with the cells."""
     sides = [group.shapes[side] for side in group.experiment.predictions]
     capacity = max(1, min(_CELLS, _BYTES // max(1, 8 * sum(leaf.size for leaf in jax.tree.leaves(sides)))))
-    with jax.default_device(_host()):
+    with jax.default_device(host()):
         built = programs(group, capacity, "map").unconditional
         values = [config_.traced_values(group.configs[row]) for row in rows.tolist()]
         pieces = []
@@ -46,7 +46,7 @@ def block_of(plan: Plan, group: Group) -> store.Block:
     return store.Block("prediction", names, [], np.zeros((len(names), 0), bool), variables, labels, {})
 
 
-def _host() -> Any:
+def host() -> Any:
     """A CPU device, where the platforms that the user allows have one; else what there is."""
     try:
         return jax.local_devices(backend="cpu")[0]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import xarray
 
 Z_NUMBER, Z_CURVE = 4.0, 5.0
+CURVES, ALLOWANCE = "curves", "allowance"  # that a result gets beside it for its figure (sweeps/curves.py)
 FAILED = "no verdict (failed)"
 _NOTHING_LEFT = ("no verdict (0 seeds)", FAILED)
 
@@ -66,6 +67,23 @@ def prediction(result: xarray.DataTree, field: str, side: str = "prediction") ->
     if "seed" not in predicted.dims:
         return predicted
     return predicted.where(~group(result, "simulation")["diverged"]).mean("seed")
+
+
+def curve(result: xarray.DataTree, field: str, axis: str, side: str = "prediction") -> xarray.DataArray:
+    """A predicted field along an axis, at as many points of it as theory was asked for (`CURVE`), else at those simulated."""
+    known = prediction(result, field, side)
+    for node in result[CURVES].children.values() if CURVES in result.children else ():
+        if side in node.children and field in node[side]:
+            found = node[side].to_dataset()[field]
+            if axis in found.dims and found.sizes[axis] > known.sizes.get(axis, 0):
+                return found
+    return known
+
+
+def allowance(result: xarray.DataTree, field: str) -> tuple[float, float]:
+    """What a field may be off by beyond its standard error: of the prediction, and absolute; 0 where it is not told."""
+    relative, absolute = group(result, "prediction")[field].attrs.get(ALLOWANCE, (0.0, 0.0))
+    return relative, absolute
 
 
 def compare(experiment: Experiment, result: xarray.DataTree) -> list[Row]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +198,10 @@ def stored_config(experiment: Experiment, result: xarray.DataTree) -> Any:
 
 
 def save_figure(name: str, result: xarray.DataTree, stem: Path) -> list[Path]:
-    """Draw the experiment's figure from a result and write `<stem>.png` and `.pdf`, byte-identical for equal results."""
+    """Draw the experiment's figure from a result and write `<stem>.png` and `.pdf`, byte-identical for equal results.
+
+    Where the figure's module has `animate`, and the result frames enough, also `<stem>.gif`.
+    """
     draw = find_figure(name)
     if draw is None:
         return []
@@ -205,17 +210,56 @@ def save_figure(name: str, result: xarray.DataTree, stem: Path) -> list[Path]:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    figure = draw(result, stored_config(find(name), result))
+    settings = stored_config(find(name), result)
+    figure = draw(result, settings)
     metadata: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
     paths = []
     for suffix, entries in metadata.items():
-        path = stem.with_name(f"{stem.name}.{suffix}")
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            figure.savefig(temporary, format=suffix, metadata=entries)
-            os.replace(temporary, path)
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
-        paths.append(path)
+        save = partial(figure.savefig, format=suffix, metadata=entries)
+        paths.append(_written(stem.with_name(f"{stem.name}.{suffix}"), save))
     plt.close(figure)
+    if moving := film(name, result, settings):
+        paths.append(_written(stem.with_name(f"{stem.name}.gif"), lambda path: path.write_bytes(moving)))
     return paths
+
+
+def _written(path: Path, save: Callable[[Path], Any]) -> Path:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+    return path
+
+
+_FEWEST, _MOST, _PER_SECOND, _PIXELS = 3, 40, 8, 110  # frames that move; frames a second; pixels an inch
+
+
+def film(name: str, result: xarray.DataTree, settings: Any) -> bytes:
+    """What `animate` of the figure's module shows of a result, as a GIF that runs for ever; b"" where nothing moves."""
+    animate = find_figure(name, "animate")
+    if animate is None:
+        return b""
+    import matplotlib.pyplot as plt
+    from matplotlib.animation import PillowWriter
+
+    figure, frames, show = animate(result, settings)
+    try:
+        if len(frames) < _FEWEST:
+            return b""
+        frames = [frames[place] for place in np.unique(np.linspace(0, len(frames) - 1, min(_MOST, len(frames))).astype(int))]
+        rate = max(1, min(_PER_SECOND, len(frames) // 4))
+        show(frames[-1])
+        figure.canvas.draw()
+        figure.set_layout_engine("none")  # the place of the axes is found once
+        with tempfile.TemporaryDirectory(prefix="closedform-") as folder:
+            path = Path(folder) / "film.gif"
+            writer = PillowWriter(fps=rate)
+            with writer.saving(figure, str(path), _PIXELS):
+                for frame in (*frames, *frames[-1:] * rate):  # the end stands for a second
+                    show(frame)
+                    writer.grab_frame()
+            return path.read_bytes()
+    finally:
+        plt.close(figure)

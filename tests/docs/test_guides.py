@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -166,6 +167,22 @@ def test_learning_curve(tmp_path):
     )
     assert all(abs(a / b - 1) < 0.15 for a, b in zip(simulated, predicted, strict=True))  # ten data sets
     assert simulated != predicted
+
+
+@pytest.mark.slow("docs/guide/from_paper_to_verdict.md", *imported("from_paper_to_verdict"))
+def test_from_paper_to_verdict(tmp_path):
+    """Its programs, as one: the orders that the page goes on to speak of, and measured constants at the predicted ones."""
+    (tmp_path / "verdict.py").write_text("\n".join(programs("from_paper_to_verdict")))
+    first, second, *lines = call(sys.executable, "verdict.py", folder=tmp_path).stdout.splitlines()
+    constants = [float(line.split()[-2]) for line in (first, second)]
+    assert (first.split(",")[0], second.split(",")[0]) == ("sequential: order 1", "macaron: order 1")
+    assert constants[1] < constants[0]
+    assert len(lines) == 6
+    for line, constant in zip(lines, np.repeat(constants, 3), strict=True):
+        measured, predicted = numbers(line)
+        assert predicted == constant
+        assert measured == pytest.approx(constant, rel=0.01)
+    assert find("ode_transformer/orders").presets["quick"]  # the experiment that it shows
 
 
 @pytest.mark.slow

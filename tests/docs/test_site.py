@@ -19,8 +19,11 @@ import pytest
 
 from closedform import sweeps
 from closedform.__main__ import main
-from closedform.gallery import modules
+from closedform.gallery import modules, pages
+from closedform.gallery.entries import entry
 from closedform.sweeps import agrees, compare, find, names
+from closedform.sweeps.contract.config import as_dict
+from closedform.sweeps.results.catalogue import Stored
 
 ROOT = Path(__file__).parents[2]
 SHOWN = ("xor/phases", "voting_networks/discussion", "voting_networks/width")  # of each kind: dynamics, grid, one shot
@@ -117,6 +120,33 @@ def test_every_public_name_of_every_module_is_on_its_page(site):
         for name in modules.names(folder):
             found = public_names(ast.parse((modules.ROOT / f"{name}.py").read_text()))
             assert_described(site / f"{name}.html", f"closedform.{name.replace('/', '.')}", found)
+
+
+@of_the_site
+def test_symbol_tables_lead_to_words_of_the_glossary(site):
+    """As the browser has them: every page with a symbol table, and the places that its words lead to."""
+    places = {tag["id"] for tag in parsed(site / "glossary.html").find_all("dt", id=True)}
+    words = set()
+    for folder in modules.PRIMITIVES:
+        for name in modules.names(folder):
+            page = parsed(site / f"{name}.html")
+            heads = [table.find("th").text for table in page.find_all("table")]
+            tables = [head for head in heads if head in ("paper", "paper symbol")]
+            targets = [tag["href"].partition("#") for tag in page.find_all("a", href=True) if "glossary.html" in tag["href"]]
+            assert len(targets) >= len(tables), name
+            words |= {place for _, _, place in targets if place}
+    assert words <= places
+    assert len(words) > 30
+
+
+@of_the_site
+def test_which_function_leads_to_every_function(site):
+    links = {tag["href"] for tag in parsed(site / "which_function.html").find_all("a", href=True)}
+    for folder in modules.PRIMITIVES:
+        for name in modules.names(folder):
+            tree = ast.parse((modules.ROOT / f"{name}.py").read_text())
+            found = [one.name for one in tree.body if isinstance(one, ast.FunctionDef) and not one.name.startswith("_")]
+            assert {f"{name}.html#closedform.{name.replace('/', '.')}.{one}" for one in found} <= links
 
 
 @of_the_site
@@ -342,6 +372,22 @@ def test_report_is_one_file_in_order(browser, report, width):
     assert page.locator("section figure img").count() >= 3
     shown = {one.get_attribute("id") for one in page.query_selector_all("section")}
     assert {one.get_attribute("href") for one in page.query_selector_all(".cf-card a")} == {f"#{name}" for name in shown}
+    page.close()
+
+
+def test_the_words_of_every_experiment_fit_a_narrow_report(browser, tmp_path):
+    """Claims, formulas, commands and configs, folded or not: only what scrolls by itself is wider than the page."""
+    shown = []
+    for experiment in map(find, names()):
+        over = {path: list(values) for path, values in experiment.grid.items()}
+        asked = {"config": as_dict(experiment.Config()), "over": over, "root_seed": 0, "seeds": [0], "zipped": False}
+        shown.append(entry(Stored(experiment, asked, None, {}, "current")))
+    path = tmp_path / "report.html"
+    path.write_text(pages.report(shown, "results"), encoding="utf-8")
+    page, complaints = visit(browser, path.as_uri(), WIDTHS[-1])
+    page.evaluate("() => document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert page.evaluate(OVERFLOW) <= 0
+    assert complaints == []
     page.close()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from closedform.experiments.token_clustering import circle_clusters, energy, equiangular, phase_diagram
+from closedform.experiments.token_clustering import circle_clusters, circle_paths, energy, equiangular, phase_diagram
 from closedform.sweeps import agrees, compare, find, run
 from closedform.sweeps.contract import config
 from zoo.checks import changed
@@ -50,6 +50,21 @@ def test_circle(tmp_path):
     assert float(off.max()) < 1e-2
 
 
+def test_paths_on_a_circle(tmp_path):
+    """Every token of every draw; the second order falls with the square of the perturbation; wrong rates are seen."""
+    changes = {"num_tokens": 32, "beta": 4.0, "num_records": 8, "time": 8.0}
+    off = []
+    for noise_std in (1e-3, 1e-4):
+        experiment, result = simulate("circle_paths", tmp_path, {**changes, "noise_std": noise_std})
+        assert agrees(compare(experiment, result))
+        found, expected = (result[side]["displacement"] for side in ("simulation", "prediction"))
+        off.append(float(abs(found - expected).max()))
+    assert off[1] < 0.2 * off[0] < 0.1
+    time = result["prediction"]["early"]
+    slower = changed(result, amplitude=lambda values: values * np.exp(-0.05 * time))
+    assert not agrees(compare(experiment, slower))
+
+
 def test_energy(tmp_path):
     changes = {"betas": (1.0, 4.0), "time": 4.0, "num_steps": 320, "num_records": 8, "num_tokens": 10}
     experiment, result = simulate("energy", tmp_path, changes, seeds=16)
@@ -89,6 +104,9 @@ def test_uniform_tokens_come_to_the_curve_as_dimensions_grow(tmp_path):
         (energy, dict(num_records=7), "num_records must divide"),
         (circle_clusters, dict(end_time=5.0), r"count_time must be at most end_time = 5\.0, got 10\.0"),
         (circle_clusters, dict(tiny=0.0), r"tiny must be a positive number, got 0\.0"),
+        (circle_paths, dict(linear_time=0.1), r"linear_time must be from the first record, 0\.5, to time, got 0\.1"),
+        (circle_paths, dict(linear_time=30.0), "linear_time must be from the first record"),
+        (circle_paths, dict(num_modes=32), "num_modes must be below num_tokens/2 = 32, got 32"),
         (equiangular, dict(end=1.0), r"end must be a number above 0 and below 1, got 1\.0"),
         (energy, dict(num_tokens=0), "num_tokens must be a whole number of at least 2, got 0"),
         (energy, dict(dim=1), "dim must be a whole number of at least 2, got 1"),

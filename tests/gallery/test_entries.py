@@ -115,6 +115,16 @@ def test_a_result_of_numbers_alone_has_no_figure(tmp_path):
     assert "No figure" in pages.part("figure", one, "")
 
 
+def test_an_animation_is_folded_away_below_the_figure(tmp_path):
+    one = entries.entry(stored(tmp_path, over={"rate": (0.1, 0.2)}))
+    assert "<details" not in pages.part("figure", one, "a.png")
+    text = pages.part("figure", one, "a.png", "a.gif")
+    assert text.index("a.png") < text.index("<details") < text.index('<img src="a.gif" alt="Animation')
+    moving = one._replace(picture=one.picture._replace(film=b"GIF89a"))
+    assert pages.report([one], "results").count("image/gif") == 0
+    assert pages.report([moving], "results").count("data:image/gif;base64,R0lGODlh") == 1
+
+
 def test_meanings_are_the_comments_of_the_config_and_of_those_nested_in_it():
     told = entries.meanings(find("xor/phases").Config())
     assert told["model.dim"] == "input dimension, paper d"

@@ -204,6 +204,78 @@ def test_logistic_certificate():
         np.testing.assert_allclose(slope, weight_decay - found.norm, atol=1e-3)
 
 
+# ------------------------------------------------------------------------------------- a plain sum, and single precision
+
+
+def assert_objective_of_the_sum(params, W, a, weight_decay=0.1):
+    """loss + (weight_decay/2) sum_j (|W_j|^2 + a_j^2) of f(x) = sum_j a_j relu(W_j . x), by numpy."""
+    x, y, _ = data()
+    f = np.maximum(np.asarray(x) @ W, 0) @ a
+    expected = np.sum((f - np.asarray(y)) ** 2) / 2 + weight_decay * (np.sum(W**2) + np.sum(a**2)) / 2
+    np.testing.assert_allclose(losses.network_objective(params, x, y, weight_decay), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("width", [1, 2, 7])
+def test_a_plain_sum_of_neurons_has_its_own_objective(width):
+    rng = np.random.default_rng(width)
+    W, a = rng.normal(size=(2, width)), rng.normal(size=width)
+    assert_objective_of_the_sum(certificate.from_network(W, a), W, a)
+    assert_objective_of_the_sum(certificate.from_network(W.tolist(), a.tolist()), W, a)
+    if width > 1:  # passed by hand, the mean over neurons is another network
+        rejected(assert_objective_of_the_sum, two_layer.Params(jnp.asarray(W), jnp.asarray(a)), W, a)
+
+
+@pytest.mark.parametrize(
+    ("W", "a", "message"),
+    [
+        (np.ones((3, 2)), np.ones(3), r"a must have the shape \(width,\) with width = 2 as in W, got \(3,\)"),  # rows
+        (np.ones(3), np.ones(3), r"W must have the shape \(dim, width\), got \(3,\)"),
+        (np.ones((2, 0)), np.ones(0), r"W must have at least one neuron, got shape \(2, 0\)"),
+        (np.full((2, 3), np.nan), np.ones(3), "W must be finite, got"),
+        ("three", np.ones(3), "W must be real numbers, got"),
+    ],
+)
+def test_what_is_no_sum_of_neurons_is_refused(W, a, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        certificate.from_network(W, a)
+
+
+def test_a_pair_of_arrays_is_no_network():
+    x, y, _ = data()
+    with pytest.raises(ValueError, match=r"^params must be two_layer.Params \(.*from_network\(W, a\)\), got tuple$"):
+        certificate.certify((np.ones((2, 3)), np.ones(3)), x, y, 0.1)
+
+
+def test_a_proof_is_computed_in_float64_whatever_the_data(optimal):
+    """In float32 the gap at an optimum would be rounding; of the same numbers both modes have one certificate."""
+    x, y, _ = (np.asarray(array, np.float32) for array in data())
+    network = two_layer.Params(*(np.asarray(leaf, np.float32) for leaf in optimal[(8, 2), 0.1][0]))
+    network = network._replace(w=network.w[:2])
+    double = certificate.certify(network, x.astype(float), y.astype(float), 0.1, max_patterns=16)
+    with jax.enable_x64(False):
+        single = certificate.certify(two_layer.Params(*map(jnp.asarray, network)), jnp.asarray(x), y, 0.1, max_patterns=16)
+        assert {getattr(single, name).dtype for name in single._fields if name != "proof"} == {np.dtype("float64")}
+        assert single.gap.dtype == np.float64
+    for one, other in zip(single, double, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert single.proof is True
+    assert single.gap < 1e-4
+
+
+def test_by_patterns_claims_no_proof_in_float32():
+    x, y, gates = (jnp.asarray(array, jnp.float32) for array in data())
+    params = two_layer.Params(jnp.ones((2, 3), jnp.float32), jnp.ones(3, jnp.float32))
+    claims = []
+
+    def of(*arrays):
+        claims.append(certificate.by_patterns(*arrays).proof)
+
+    weight_decay = jnp.asarray(0.1, jnp.float32)
+    jax.eval_shape(of, params, x, y, weight_decay, gates)
+    jax.eval_shape(of, *jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (params, x, y, weight_decay, gates)))
+    assert claims == [False, True]
+
+
 # ------------------------------------------------------------------------------------------------------- the search
 
 

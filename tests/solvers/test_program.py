@@ -1,5 +1,6 @@
 """The data of a program, what is refused, its linear map, and the loop that stops on a verified gap."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -130,6 +131,31 @@ def test_integers_and_single_precision():
     x, y = (array.astype(jnp.float32) for array in zoo.random_data(4, 2))
     problem = program.relu_program(x, y, jnp.eye(2), 0.1)
     assert {leaf.dtype for leaf in problem} == {jnp.dtype("float32")}
+
+
+SOLVERS = {
+    "interior_point": (interior_point, lambda problem, rtol: interior_point.solve(problem, cones=True, rtol=rtol)),
+    "gated": (interior_point, lambda problem, rtol: interior_point.solve(problem, cones=False, rtol=rtol)),
+    "fista": (fista, lambda problem, rtol: fista.solve(problem, cones=True, rtol=rtol)),
+    "fista.path": (fista, lambda problem, rtol: fista.path(problem, [0.3, 0.1], cones=False, rtol=rtol)),
+    "fista.scp": (fista, lambda problem, rtol: fista.scp(jnp.eye(2), problem.x, problem.y, problem.weight_decay, rtol=rtol)),
+    "admm": (admm, lambda problem, rtol: admm.solve(problem, rho=0.2, rtol=rtol)),
+    "robust": (robust, lambda problem, rtol: robust.solve(problem, 0.0, rtol=rtol, loss=robust.squared)),
+}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_solver_is_traced_once_for_all_programs_of_one_shape(name, monkeypatch):
+    """Other numbers, another weight decay, another tolerance: what is compiled is found again. Traced only, so nothing is."""
+    module, solve = SOLVERS[name]
+    chex.clear_trace_counter()
+    monkeypatch.setattr(module, "init", chex.assert_max_traces(module.init, 1))
+    problem = program.relu_program(X, Y, GATES, 0.1)
+    for scale, rtol in ((1.0, 1e-3), (2.0, 1e-4)):
+        jax.eval_shape(lambda one, rtol=rtol: solve(one, rtol), problem._replace(y=scale * problem.y))
+    wider = program.relu_program(np.tile(X, (2, 1)), np.tile(Y, 2), GATES, 0.1)
+    with pytest.raises(AssertionError, match="traced"):  # a trace would have been seen
+        jax.eval_shape(lambda one: solve(one, 1e-3), wider)
 
 
 # -------------------------------------------------------------------------------------------------------- the program

@@ -114,13 +114,7 @@ def assert_honest(bounds, optimum, tolerance=2 * CLARABEL):
 # ---------------------------------------------------------------------------------------------------- compiled once
 
 
-@partial(jax.jit, static_argnames=("cones", "loss"))
-def _interior(problem, rtol, cones, loss):
-    return interior_point.solve(problem, cones=cones, loss=loss, rtol=rtol)
-
-
-def interior(problem, *, cones=True, loss=losses.squared, rtol=1e-8):
-    return _interior(problem, rtol, cones, loss)
+interior = partial(interior_point.solve, cones=True)
 
 
 @partial(jax.jit, static_argnames=("cones", "loss"))

@@ -42,6 +42,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Real
 
+from ...documented import documented
 from ..numerics.arguments import FINITE, ArrayLike, one_of, require_not_empty, takes
 from ..numerics.norms import length, nonzero, power_of_two
 
@@ -49,6 +50,7 @@ Samples = Real[ArrayLike, "sample"]
 Points = Real[ArrayLike, "sample dim"]
 
 
+@documented
 class Projection(NamedTuple):
     """The nearest point of a cone to q: point = q + rows' multipliers, with multipliers >= 0 and 0 where rows.point > 0."""
 

@@ -74,6 +74,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
+from ...documented import documented
 from ..numerics.arguments import FINITE, ArrayLike, at_least, one_of, require_not_empty, takes
 from ..numerics.norms import length, nonzero, power_of_two
 from .cone_projection import no_face, project
@@ -86,6 +87,7 @@ Patterns = Real[ArrayLike, "sample pattern"]  # 0/1 or bool
 _BINARY, _LABELS = one_of(0, 1), one_of(-1, 1)
 
 
+@documented
 class DualMaximum(NamedTuple):
     """The unit of ReLU that a dual variable nu responds to most: value = sign nu.relu(x direction)."""
 

@@ -73,6 +73,7 @@ import optimistix
 from jax.scipy.special import erf
 from jaxtyping import Array, Float, Real
 
+from ...documented import documented
 from ..numerics.arguments import FINITE, ArrayLike, above, at_least, between, each, takes
 from ..numerics.normal import pdf_difference, standardize
 from ..numerics.roots import square_root
@@ -81,6 +82,7 @@ Number = Real[ArrayLike, ""]
 Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together
 
 
+@documented
 class Neuron(NamedTuple):
     """The four coordinates on which the drift of a neuron depends; fields may be arrays of neurons."""
 
@@ -90,6 +92,7 @@ class Neuron(NamedTuple):
     a: Float[Array, "*#shape"]  # output weight
 
 
+@documented
 class Moments(NamedTuple):
     """Second moments over neurons and minibatches, for init_scale 1."""
 
@@ -98,6 +101,7 @@ class Moments(NamedTuple):
     opposite: Float[Array, "*shape"]  # U = E opp^2
 
 
+@documented
 class Rates(NamedTuple):
     """Growth rates of the signal under -dloss/df = y, from E[y relu'(w.x) x] along w_sig, before and after it dominates."""
 

@@ -99,6 +99,7 @@ import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Real
 
+from ...documented import documented
 from ..gaussian.relu_moments import relu_mean
 from ..numerics.arguments import FINITE, ArrayLike, above, at_least, between, each, takes
 from ..numerics.normal import normal_pdf, standardize
@@ -109,6 +110,7 @@ from .xor_mean_field import CLUSTERS, LABELS, Neurons
 Number = Real[ArrayLike, ""]
 
 
+@documented
 class State(NamedTuple):
     """The system for one draw of the noise. `*step` is empty for one state, and the recorded steps for a result of `euler`."""
 

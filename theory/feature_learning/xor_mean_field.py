@@ -70,6 +70,7 @@ import numpy as np
 from jax.scipy.special import expi, ndtr
 from jaxtyping import Array, Float, Int, Real
 
+from ...documented import documented
 from ..gaussian.relu_moments import relu_mean
 from ..numerics.arguments import FINITE, ArrayLike, at_least, each, takes
 from ..numerics.normal import pdf, pdf_difference, signed_mass, standardize
@@ -85,6 +86,7 @@ CLUSTERS: Float[np.ndarray, "4 2"] = np.array([[1.0, -1.0], [-1.0, 1.0], [1.0, 1
 LABELS: Float[np.ndarray, "4"] = np.array([1.0, 1.0, -1.0, -1.0])  # y = -x_1 x_2
 
 
+@documented
 class Neurons(NamedTuple):
     """The mean-field state. `euler` returns one with the recorded steps on a leading axis: vmap the functions below over it."""
 

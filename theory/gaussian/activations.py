@@ -59,6 +59,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Real
 
+from ...documented import documented
 from ..numerics.arguments import FINITE, ROUNDING, ArrayLike, as_floats, at_least, known, takes
 from ..numerics.derivatives import directional, reciprocal
 from ..numerics.roots import square_root
@@ -74,6 +75,7 @@ ElementwiseFn = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 VARIANCE = at_least(0, finite=True)
 
 
+@documented
 class Activation(NamedTuple):
     """The two kernels of an activation f in infinitely wide layers, elementwise in variance_1, variance_2, covariance.
 

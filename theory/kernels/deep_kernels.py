@@ -20,7 +20,7 @@ fluctuates by $O(\text{width}^{-1/2})$, and $T$ is off by $O(1/\text{width})$ in
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
 | $L$ | `depth` | static | hidden layers: depth 0 is linear, depth 1 one hidden layer |
-| $f$; $K$, $\dot{K}$ | `activation` | functions | `activations.Activation`: `dual`, `derivative_dual` |
+| $f$; $K$, $\dot{K}$ | `activation` | functions | "tanh", any function (see `any_activation`), or an `Activation` |
 | $\sigma_w^2$, $\sigma_b^2$ | `weight_variance`, `bias_variance` | `()` | of all layers alike, the readout included |
 | $\vert x\vert^2/d$, $x \cdot y/d$ | `variance_1`, `variance_2`, `covariance` | any | second moments of the inputs |
 | $\Sigma$, $K$ (NNGP) | `Kernels.nngp` | any | $S_{L+1}$ |
@@ -73,7 +73,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Real
 
+from ...documented import documented
 from ..gaussian.activations import Activation, relu, require_covariance
+from ..gaussian.any_activation import AnyActivation, activation_of
 from ..numerics.arguments import FINITE, ArrayLike, at_least, takes
 
 Number = Real[ArrayLike, ""]
@@ -82,6 +84,7 @@ Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast togeth
 WHOLE, SIZE = at_least(0), at_least(0, finite=True)
 
 
+@documented
 class Kernels(NamedTuple):
     """The two kernels of every pair of inputs."""
 
@@ -93,20 +96,25 @@ class Kernels(NamedTuple):
 def gram(
     x: Real[ArrayLike, "sample dim"],
     y: Real[ArrayLike, "other dim"] | None = None,
-    activation: Activation = relu,
+    activation: AnyActivation = relu,
     depth: int = 1,
     weight_variance: Number = 1.0,
     bias_variance: Number = 0.0,
 ) -> Kernels:
     """Both kernels between the rows of x and those of y, by default of x: (sample, other).
 
+    The activation is a name ("tanh"), a function (jax.nn.gelu), or an `Activation`; it and the depth are static under jit.
+
     One matrix product, then elementwise functions in blocks that fit the cache; for x with itself only the blocks on one side
-    of the diagonal. The activation and the depth are static under jit. A row of x that is also in y has a correlation of 1 up
-    to a rounding error e, which changes the NTK by sqrt(e): by 1e-8 as seen, in float32 perhaps by 1e-4, and by more for erf at
-    large variances, also for nearly parallel rows (1e-3 seen). The diagonal of gram(x) has no such error.
+    of the diagonal. A row of x that is also in y has a correlation of 1 up to a rounding error e, which changes the NTK by
+    sqrt(e): by 1e-8 as seen, in float32 perhaps by 1e-4, and by more for erf at large variances, also for nearly parallel rows
+    (1e-3 seen). The diagonal of gram(x) has no such error.
+
+    >>> [[round(float(k), 4) for k in row] for row in gram([[1.0, 0.0], [0.0, 1.0]], activation="tanh", bias_variance=0.1).nngp]
+    [[0.404, 0.1485], [0.1485, 0.404]]
     """
     x, y = _with_coordinates(x=x), None if y is None else _with_coordinates(y=y)
-    return _gram(x, y, activation, depth, weight_variance, bias_variance)
+    return _gram(x, y, activation_of(activation), depth, weight_variance, bias_variance)
 
 
 @partial(jax.jit, static_argnames=("activation", "depth"))
@@ -162,7 +170,7 @@ def _with_coordinates(**inputs: ArrayLike) -> Float[Array, "..."]:
 def kernel(
     x: Real[ArrayLike, "dim"],
     y: Real[ArrayLike, "dim"],
-    activation: Activation = relu,
+    activation: AnyActivation = relu,
     depth: int = 1,
     weight_variance: Number = 1.0,
     bias_variance: Number = 0.0,
@@ -174,7 +182,7 @@ def kernel(
     """
     a, b = _with_coordinates(x=x), _with_coordinates(y=y)
     moments = (jnp.dot(u, v, precision=jax.lax.Precision.HIGHEST) / len(a) for u, v in ((a, a), (b, b), (a, b)))
-    return _recursion(*moments, activation, depth, weight_variance, bias_variance)
+    return _recursion(*moments, activation_of(activation), depth, weight_variance, bias_variance)
 
 
 @takes(variance_1=SIZE, variance_2=SIZE, covariance=FINITE, depth=WHOLE, weight_variance=SIZE, bias_variance=SIZE)
@@ -182,7 +190,7 @@ def fully_connected(
     variance_1: Numbers,
     variance_2: Numbers,
     covariance: Numbers,
-    activation: Activation = relu,
+    activation: AnyActivation = relu,
     depth: int = 1,
     weight_variance: Number = 1.0,
     bias_variance: Number = 0.0,
@@ -198,7 +206,7 @@ def fully_connected(
     """
     require_covariance(variance_1, variance_2, covariance)
     moments = jnp.broadcast_arrays(variance_1, variance_2, covariance)
-    return _recursion(*moments, activation, depth, weight_variance, bias_variance)
+    return _recursion(*moments, activation_of(activation), depth, weight_variance, bias_variance)
 
 
 @partial(jax.jit, static_argnames=("activation", "depth"))

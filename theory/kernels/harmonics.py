@@ -42,6 +42,7 @@ Those on the hypercube are the sums over all $d + 1$ distances.
 | $P_r$, $r$ | `gegenbauer`, `degree` | any, int | Gegenbauer polynomial of index $(d - 2)/2$; its degree |
 | $t$, $\tau$ | `t`; `sphere_quadrature` | any | inner products of unit vectors |
 | $B(d, r)$ | `sphere_multiplicity` | int | harmonics of degree $r$ |
+| $B_r \mathbb{E}[f P_r]^2$ | `ZonalPower.degrees`, `.beyond` | `degree`, `()` | power of a degree; of all higher ones |
 | $k$, $F$ | `kernel_fn` | callable | traceable function of one or two numbers |
 | $\Lambda_r$, $\Lambda_{rs}$ | `Spectrum.eigenvalues` | degree (s) | eigenvalue of a degree |
 | $\tau$ | `Spectrum.tail` | `()` | trace left to the degrees that were not computed, or not resolved |
@@ -89,7 +90,7 @@ import numpy as np
 from jaxtyping import Array, Float, Real
 
 from ..numerics.arguments import FINITE, ArrayLike, at_least, known, takes
-from .spectrum import Spectrum
+from .spectrum import Spectrum, ZonalPower
 
 KernelFn = Callable[[Float[Array, ""]], Real[ArrayLike, ""]]
 PairFn = Callable[[Float[Array, ""], Float[Array, ""]], Real[ArrayLike, ""]]
@@ -173,19 +174,24 @@ def product_spectrum(kernel_fn: PairFn, dim: int, num_degrees_1: int, num_degree
 
 
 @takes(dim=at_least(2), num_degrees=at_least(1), num_nodes=at_least(1))
-def zonal_power(function_fn: KernelFn, dim: int, num_degrees: int, num_nodes: int = 80) -> Float[Array, "degree"]:
-    """The mean square of function_fn(beta.x), |beta| = 1, in each degree; all degrees together E[function_fn(t)^2].
+def zonal_power(function_fn: KernelFn, dim: int, num_degrees: int, num_nodes: int = 80) -> ZonalPower:
+    """The mean square of function_fn(beta.x), |beta| = 1, in each of num_degrees degrees, and in all higher ones together.
 
-    Powers below rounding are exact zeros, so that such a degree does not count where the kernel's eigenvalue is 0 too.
+    The power beyond is a sum over the degrees below num_nodes, which hold all of E[function_fn(t)^2] that the nodes see; in a
+    formula of ridge regression it adds to the noise. Powers below rounding are exact zeros, so that such a degree does not
+    count where the kernel's eigenvalue is 0 too.
 
-    >>> power = zonal_power(lambda t: t + t**2, 8, 4)  # 1/d^2, 1/d, 2(d-1)/(d^2(d+2)), 0
-    >>> [round(float(one), 5) for one in power]
-    [0.01562, 0.125, 0.02187, 0.0]
+    >>> power = zonal_power(lambda t: t + t**2, 8, 2)  # 1/d^2, 1/d; 2(d-1)/(d^2(d+2)) is beyond
+    >>> [round(float(one), 5) for one in power.degrees], round(float(power.beyond), 5)
+    ([0.01562, 0.125], 0.02187)
     """
-    nodes, transform = _harmonics(dim, num_degrees, num_nodes)
+    if num_nodes < num_degrees:
+        raise _too_few_nodes(num_degrees, num_nodes)
+    nodes, transform = _harmonics(dim, num_nodes, num_nodes)
     coefficients, rounding = _expanded(_evaluated("function_fn", function_fn, nodes), [transform])
     xp = _library(coefficients)
-    return jnp.asarray(xp.where(xp.abs(coefficients) <= RESOLVED * rounding, 0, coefficients) ** 2, float)
+    powers = xp.where(xp.abs(coefficients) <= RESOLVED * rounding, 0, coefficients) ** 2
+    return ZonalPower(jnp.asarray(powers[:num_degrees], float), jnp.asarray(xp.sum(powers[num_degrees:]), float))
 
 
 # ------------------------------------------------------------------------------------------------------- the hypercube
@@ -405,9 +411,13 @@ def _orthonormal(dim: int, num_degrees: int, t: np.ndarray) -> tuple[np.ndarray,
 def _harmonics(dim: int, num_degrees: int, num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """The Gauss nodes, and the matrix w p_r at them, by row, that maps values to coefficients."""
     if num_nodes < num_degrees:
-        raise ValueError(f"num_nodes must be at least the number of degrees, {num_degrees}; got {num_nodes}")
+        raise _too_few_nodes(num_degrees, num_nodes)
     nodes, weights = _sphere_nodes(dim, num_nodes)
     return nodes, weights * _orthonormal(dim, num_degrees, nodes)[0]
+
+
+def _too_few_nodes(num_degrees: int, num_nodes: int) -> ValueError:
+    return ValueError(f"num_nodes must be at least the number of degrees, {num_degrees}; got {num_nodes}")
 
 
 @functools.cache

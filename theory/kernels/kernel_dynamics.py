@@ -63,10 +63,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
+from ...documented import documented
 from ..numerics.arguments import FINITE, ArrayLike, at_least, takes
 from ..numerics.symmetric import function_applied, require_kernel
 
 
+@documented
 class Outputs(NamedTuple):
     """Outputs of the trained function; leading axes are those of the time."""
 

@@ -63,6 +63,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
+from ...documented import documented
 from ..numerics.arguments import ArrayLike, at_least, takes
 from .ridge_equation import balanced_trace, in_units, infinite_or, rates, smallest_ridge, unlearned, zero_or
 from .spectrum import LEGAL, Spectrum
@@ -70,6 +71,7 @@ from .spectrum import LEGAL, Spectrum
 Number = Real[ArrayLike, ""]
 
 
+@documented
 class LearningCurve(NamedTuple):
     """Kernel ridge regression at one number of samples; vmap over num_samples for the curve."""
 

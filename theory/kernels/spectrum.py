@@ -12,6 +12,7 @@ Regime. Any kernel of finite trace.
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
 | $\lambda$, $m$, $\tau$ | `Spectrum` | `mode`, `()` | eigenvalues, multiplicities, trace of the other modes |
+| $v$ | `ZonalPower` | `degree`, `()` | mean square of a target on the modes of a degree, and beyond |
 | $p_c$, $n_c$ | `Groups.weights`, `.block_size` | `group` | weight of a group; its features in one head's block |
 | $L_c$, $\tau_c$ | `Groups.eigenvalues`, `.tails` | `group mode` | eigenvalues and tail of the kernel of group $c$ |
 
@@ -34,9 +35,11 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float
 
+from ...documented import documented
 from ..numerics.arguments import ArrayLike, at_least, each
 
 
+@documented
 class Spectrum(NamedTuple):
     """The distinct eigenvalues of a kernel, their multiplicities, and the trace of the modes that are not listed."""
 
@@ -48,6 +51,7 @@ class Spectrum(NamedTuple):
 LEGAL = each(Spectrum, *3 * [at_least(0, finite=True)])  # values of a spectrum in the formulas of ridge regression
 
 
+@documented
 class Groups(NamedTuple):
     """Features of a head in groups: given what all features of the head share, those of a block are independent of others."""
 
@@ -55,3 +59,11 @@ class Groups(NamedTuple):
     block_size: Float[Array, "group"]  # n_c
     eigenvalues: Float[Array, "group *mode"]  # L_c
     tails: Float[ArrayLike, "*#group"] = 0.0  # tau_c, trace of the modes left out
+
+
+@documented
+class ZonalPower(NamedTuple):
+    """How the mean square of a function of one direction is spread over the degrees: all of it, E f^2."""
+
+    degrees: Float[Array, "degree"]  # of the degrees 0, 1, ..: the `power` of formulas that take a spectrum by degree
+    beyond: Float[Array, ""]  # of all higher degrees together, which no listed mode can learn

@@ -100,11 +100,13 @@ import jax.numpy as jnp
 import optimistix
 from jaxtyping import Array, Bool, Float, Real
 
+from ...documented import documented
 from ..numerics.arguments import FINITE, ArrayLike, Range, at_least, takes
 
 Numbers = Real[ArrayLike, "*#shape"]
 
 
+@documented
 class Modes(NamedTuple):
     """A state that is diagonal in the eigenvectors of the target; leading axes are those of the time."""
 
@@ -117,6 +119,7 @@ class Modes(NamedTuple):
         return self.alpha**2 - self.beta**2
 
 
+@documented
 class Conserved(NamedTuple):
     """Conserved quantities of gradient flow; with weight decay (omega/2)(|W|^2 + |V|^2 + |P|^2) each falls as exp(-2 omega t).
 

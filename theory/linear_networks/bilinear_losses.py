@@ -100,6 +100,7 @@ import numpy as np
 from jax.lax import stop_gradient
 from jaxtyping import Array, Float, Real
 
+from ...documented import documented
 from ..numerics.arguments import FINITE, ArrayLike, at_least, known, takes
 
 Number = Real[ArrayLike, ""]
@@ -108,6 +109,7 @@ Matrix = Real[ArrayLike, "dim dim"]
 Spectrum = Real[ArrayLike, "mode"]
 
 
+@documented
 class Affine(NamedTuple):
     """The function x^T q x + constant."""
 

@@ -41,6 +41,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
+from ...documented import documented
+
 if typing.TYPE_CHECKING:
     # in a function under `takes` an argument is an array from the first line on, whatever number or list a caller gave
     ArrayLike: typing.TypeAlias = Any
@@ -52,6 +54,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # ------------------------------------------------------------------------------------------------------------- ranges
 
 
+@documented
 class Range(NamedTuple):
     """An interval of legal values; an end is excluded where it is open."""
 
@@ -337,6 +340,7 @@ def axes_of(annotation: Any) -> str | None:
 
 @functools.cache
 def takes_complex(annotation: Any) -> bool:
+    """Whether the jaxtyping annotation allows complex numbers."""
     part = _array_type(annotation)
     return part is not None and any(str(kind).startswith("complex") for kind in part.dtypes)
 

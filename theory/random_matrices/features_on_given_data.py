@@ -59,6 +59,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
+from ...documented import documented
 from ..kernels.ridge_equation import at_least_ridge, balanced_trace, in_units, infinite_or, smallest_ridge, unlearned, zero_or
 from ..kernels.spectrum import Spectrum
 from ..numerics.arguments import FINITE, ArrayLike, above, at_least, each, takes
@@ -70,6 +71,7 @@ Number = Real[ArrayLike, ""]
 NOT_NEGATIVE = at_least(0, finite=True)
 
 
+@documented
 class GivenData(NamedTuple):
     """Random features on given data, over the draw of the features. Test error: mean((y_test - mean)^2 + variance)."""
 
@@ -79,6 +81,7 @@ class GivenData(NamedTuple):
     gamma: Float[Array, "*group"]  # effective ridge, of every group of features
 
 
+@documented
 class GramModes(NamedTuple):
     """The data of `given_data` in the eigenvectors of the kernel matrix."""
 

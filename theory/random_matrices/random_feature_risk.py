@@ -55,6 +55,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
+from ...documented import documented
 from ..kernels.ridge_equation import balanced_trace, in_units, infinite_or, left_over, rates, smallest_ridge, zero_or
 from ..kernels.spectrum import LEGAL, Spectrum
 from ..numerics.arguments import ArrayLike, above, at_least, takes
@@ -63,6 +64,7 @@ Number = Real[ArrayLike, ""]
 NOT_NEGATIVE = at_least(0, finite=True)
 
 
+@documented
 class Risk(NamedTuple):
     """Ridge regression on random features, averaged over data, noise and features."""
 

@@ -67,10 +67,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Real
 
+from ...documented import documented
 from ..numerics.arguments import FINITE, ArrayLike, at_least, known, takes
 from .splitting import FieldFn, State, along, bracket, total
 
 
+@documented
 class Slopes(NamedTuple):
     """Exponents of L in the change of the output at h = 1/L, with few layers changed unless the name says all."""
 

@@ -26,7 +26,8 @@ block.
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
 | $F$, $G$ | `f_fn`, `g_fn` | | vector fields of a state: attention, MLP; arrays or any pytrees |
-| $p$, $c$ | `Defect.order`, `field_fn` | | order, leading error of one step as a vector field |
+| $p$, $c$ | `Scheme.order`, `.field_fn` | | order, leading error of one step as a vector field |
+| $S$ | `Scheme.velocity_fn` | | the field $F + G$ that the steps follow |
 | $T$ | `time` | any | end of the integration, $N h$ |
 | $x(T)$, $E(T)$ | `LeadingError.state`, `.error` | state | exact state, coefficient of $h^p$ of the error |
 | $N$ | `num_steps` | n | number of steps, $T/h$ |
@@ -66,6 +67,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree, Real
 
+from ...documented import documented
 from ..numerics.arguments import FINITE, ArrayLike, above, known, require, takes
 
 # an array, or any pytree of arrays and numbers; a list of plain numbers is an array
@@ -74,13 +76,16 @@ FieldFn = Callable[[State], State]  # the velocity at a state
 Tree: TypeAlias = tuple[Any, ...]  # a rooted tree: the subtrees at its root, sorted
 
 
-class Defect(NamedTuple):
-    """The local error of a step: step(x) - flow(x) = h^(order + 1) field_fn(x) + O(h^(order + 2))."""
+@documented
+class Scheme(NamedTuple):
+    """A way to step along x' = velocity_fn(x): step(x) - flow(x) = h^(order + 1) field_fn(x) + O(h^(order + 2))."""
 
     order: int  # p
     field_fn: FieldFn  # c
+    velocity_fn: FieldFn  # S
 
 
+@documented
 class LeadingError(NamedTuple):
     """numerical - exact = h^p error + O(h^(p + 1)); leading axes of every leaf are those of the time."""
 
@@ -88,6 +93,7 @@ class LeadingError(NamedTuple):
     error: State  # E(T)
 
 
+@documented
 class ObservedOrder(NamedTuple):
     """Minus the slope of log error against log N."""
 
@@ -95,6 +101,7 @@ class ObservedOrder(NamedTuple):
     last: Float[Array, "*batch"]  # the last two points
 
 
+@documented
 class Tableau(NamedTuple):
     """An explicit Runge-Kutta method: k_i = S(x + h sum_j matrix_ij k_j), x + h sum_i weights_i k_i."""
 
@@ -167,27 +174,28 @@ def _on_floats(field_fn: FieldFn) -> FieldFn:
 # --------------------------------------------------------------------------------------------------- the error of a step
 
 
-def parallel_euler(f_fn: FieldFn, g_fn: FieldFn) -> Defect:
+def parallel_euler(f_fn: FieldFn, g_fn: FieldFn) -> Scheme:
     """x + h F(x) + h G(x): both sublayers side by side."""
     return runge_kutta(total((1, f_fn), (1, g_fn)), EULER)
 
 
-def sequential(f_fn: FieldFn, g_fn: FieldFn) -> Defect:
+def sequential(f_fn: FieldFn, g_fn: FieldFn) -> Scheme:
     """y = x + h F(x), y + h G(y): the standard layer."""
     return lie_trotter(f_fn, g_fn, EULER)
 
 
-def lie_trotter(f_fn: FieldFn, g_fn: FieldFn, substep: Tableau | None = None) -> Defect:
+def lie_trotter(f_fn: FieldFn, g_fn: FieldFn, substep: Tableau | None = None) -> Scheme:
     """A step of F, then a step of G: both exact, or by the substep."""
     exact = (0.5, bracket(f_fn, g_fn))
+    velocity_fn = total((1, f_fn), (1, g_fn))
     if substep is None:
-        return Defect(1, total(exact))
+        return Scheme(1, total(exact), velocity_fn)
     of_f, of_g = runge_kutta(f_fn, substep), runge_kutta(g_fn, substep)
     own = [(1, of_f.field_fn), (1, of_g.field_fn)] if of_f.order == 1 else []
-    return Defect(1, total(exact, *own))
+    return Scheme(1, total(exact, *own), velocity_fn)
 
 
-def macaron(f_fn: FieldFn, g_fn: FieldFn) -> Defect:
+def macaron(f_fn: FieldFn, g_fn: FieldFn) -> Scheme:
     """y = x + (h/2) G(x), z = y + h F(y), z + (h/2) G(z): half an MLP, attention, half an MLP. Of first order.
 
     >>> macaron(jnp.sin, jnp.cos).order
@@ -196,36 +204,37 @@ def macaron(f_fn: FieldFn, g_fn: FieldFn) -> Defect:
     return strang(f_fn, g_fn, EULER)
 
 
-def strang(f_fn: FieldFn, g_fn: FieldFn, substep: Tableau | None = None) -> Defect:
+def strang(f_fn: FieldFn, g_fn: FieldFn, substep: Tableau | None = None) -> Scheme:
     """Half a step of G, a step of F, half a step of G: all exact, or by the substep; of second order if the substep is."""
     inner = bracket(g_fn, f_fn)
     exact = [(-1 / 24, bracket(g_fn, inner)), (-1 / 12, bracket(f_fn, inner))]
+    velocity_fn = total((1, f_fn), (1, g_fn))
     if substep is None:
-        return Defect(2, total(*exact))
+        return Scheme(2, total(*exact), velocity_fn)
     of_f, of_g = runge_kutta(f_fn, substep), runge_kutta(g_fn, substep)
     order = of_f.order
     own = [(1, of_f.field_fn), (2.0**-order, of_g.field_fn)]  # two steps of G of size h/2: 2 (h/2)^(order + 1)
     if order == 1:
-        return Defect(1, total(*own))
-    return Defect(2, total(*exact, *(own if order == 2 else [])))
+        return Scheme(1, total(*own), velocity_fn)
+    return Scheme(2, total(*exact, *(own if order == 2 else [])), velocity_fn)
 
 
-def midpoint(f_fn: FieldFn, g_fn: FieldFn) -> Defect:
+def midpoint(f_fn: FieldFn, g_fn: FieldFn) -> Scheme:
     """x + h S(x + (h/2) S(x)), S = F + G."""
     return runge_kutta(total((1, f_fn), (1, g_fn)), MIDPOINT)
 
 
-def heun(f_fn: FieldFn, g_fn: FieldFn) -> Defect:
+def heun(f_fn: FieldFn, g_fn: FieldFn) -> Scheme:
     """x + (h/2) (S(x) + S(x + h S(x))), S = F + G."""
     return runge_kutta(total((1, f_fn), (1, g_fn)), HEUN)
 
 
-def rk4(f_fn: FieldFn, g_fn: FieldFn) -> Defect:
+def rk4(f_fn: FieldFn, g_fn: FieldFn) -> Scheme:
     """The classical method of fourth order on S = F + G."""
     return runge_kutta(total((1, f_fn), (1, g_fn)), RK4)
 
 
-def runge_kutta(field_fn: FieldFn, tableau: Tableau) -> Defect:
+def runge_kutta(field_fn: FieldFn, tableau: Tableau) -> Scheme:
     """Any explicit Runge-Kutta method, its order found from its tableau.
 
     >>> quadratic = runge_kutta(lambda x: x**2, MIDPOINT)  # x/(1 - h x) = x + h x^2 + h^2 x^3 + h^3 x^4 + ...
@@ -245,31 +254,28 @@ def runge_kutta(field_fn: FieldFn, tableau: Tableau) -> Defect:
         order, trees = order + 1, sorted({grown for tree in trees for grown in _with_a_leaf(tree)})
         gaps = [(_dot(tableau.weights, _stages(tree, tableau)) - 1 / _density(tree), tree) for tree in trees]
         wrong = [(gap / _symmetry(tree), _differential(field_fn, tree)) for gap, tree in gaps if abs(gap) > 1e-12]
-    return Defect(order, total(*wrong))
+    return Scheme(order, total(*wrong), field_fn)
 
 
 # ----------------------------------------------------------------------------------------------------- the error at the end
 
 
 @takes(time=FINITE, start=FINITE)
-def leading_error(
-    f_fn: FieldFn, g_fn: FieldFn, defect_fn: FieldFn, start: State, time: Real[ArrayLike, "*time"]
-) -> LeadingError:
-    """x(T) and E(T) from `start` at time 0, for a `Defect.field_fn`; any finite times, in any order and shape.
+def leading_error(scheme: Scheme, start: State, time: Real[ArrayLike, "*time"]) -> LeadingError:
+    """x(T) and E(T) of a scheme, such as macaron(f_fn, g_fn), from `start` at time 0; any finite times, in any order and shape.
 
     Integrated to 1e-11 of the largest entry of `start` or of the result, in float32 to 1e-5, within 4096 steps of the solver.
 
     >>> euler = parallel_euler(lambda x: -x, lambda x: 0.0 * x)
-    >>> end = leading_error(lambda x: -x, lambda x: 0.0 * x, euler.field_fn, jnp.ones(1), 1.0)
-    >>> round(float(end.error[0]), 4)  # (1 - h)^(1/h) = exp(-1) (1 - h/2 + ...)
+    >>> round(float(leading_error(euler, jnp.ones(1), 1.0).error[0]), 4)  # (1 - h)^(1/h) = exp(-1) (1 - h/2 + ...)
     -0.1839
     """
     if not jax.tree.leaves(start):
         raise ValueError("start must hold arrays, got none")
     times, (x0, unravel) = jnp.asarray(time), ravel_pytree(start)
     # traced once each, however often the solver traces its step: the trees of order 5 take seconds
-    velocity_fn, error_fn = jax.jit(total((1, f_fn), (1, g_fn))), jax.jit(_on_floats(defect_fn))
-    for name, fn in (("f_fn and g_fn", velocity_fn), ("defect_fn", error_fn)):
+    velocity_fn, error_fn = (jax.jit(_on_floats(fn)) for fn in (scheme.velocity_fn, scheme.field_fn))
+    for name, fn in (("scheme.velocity_fn", velocity_fn), ("scheme.field_fn", error_fn)):
         found, expected = (jax.tree.map(jnp.shape, tree) for tree in (jax.eval_shape(fn, unravel(x0)), unravel(x0)))
         if found != expected:
             raise ValueError(f"{name} must map a state to one like start, of shapes {expected}, got {found}")

@@ -428,6 +428,31 @@ def test_what_no_network_has_is_refused():
             function(*arguments, **named)
 
 
+@pytest.mark.parametrize("function", [deep_kernels.gram, deep_kernels.kernel, deep_kernels.fully_connected])
+def test_an_activation_is_a_name_a_function_or_its_kernels(function):
+    """The same numbers for each way to say relu; what is none of them is refused in one line."""
+    inputs = {deep_kernels.gram: (INPUTS,), deep_kernels.kernel: tuple(INPUTS)}.get(function, MOMENTS)
+    expected = function(*inputs, activation=gaussian.relu)
+    for same in ("relu", jax.nn.relu, lambda z: jax.numpy.maximum(z, 0)):
+        for found, one in zip(function(*inputs, activation=same), expected, strict=True):
+            np.testing.assert_array_equal(found, one)
+    for activation, message in (
+        ("rleu", "activation must be .*got 'rleu', near relu"),
+        (3, "activation must be a name, an elementwise function or an Activation, got 3"),
+        (jax.nn.softmax, "activation must be elementwise, softmax is not"),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            function(*inputs, activation=activation)
+
+
+def test_a_function_is_compiled_once():
+    traces = deep_kernels._gram._cache_size()
+    for _ in range(3):
+        deep_kernels.gram(INPUTS, activation="tanh", depth=2)
+        deep_kernels.gram(INPUTS, activation=jax.nn.tanh, depth=2)
+    assert deep_kernels._gram._cache_size() == traces + 1
+
+
 # ---------------------------------------------------------------------------------------- what test_calls asks of everything
 
 

@@ -176,11 +176,31 @@ def test_product_spectrum():
 
 def test_zonal_power_is_that_of_the_function():
     for dim in (2, 3, 8):
-        power = np.asarray(zonal_power(lambda t: jnp.tanh(2 * t) + t**2, dim, 40))
+        power, beyond = map(np.asarray, zonal_power(lambda t: jnp.tanh(2 * t) + t**2, dim, 40))
+        assert 0 <= beyond < 1e-12
         t, weights = special.roots_jacobi(200, (dim - 3) / 2, (dim - 3) / 2)
         np.testing.assert_allclose(power.sum(), weights @ (np.tanh(2 * t) + t**2) ** 2 / weights.sum(), rtol=1e-9)
         # even degrees come from t^2: 1/d^2 and 2 (d-1)/(d^2 (d+2))
         np.testing.assert_allclose(power[[0, 2, 4]], [1 / dim**2, 2 * (dim - 1) / (dim**2 * (dim + 2)), 0], atol=1e-15)
+        # the power beyond is what higher degrees would list, also where it is a part in 1e10 of the whole
+        few = zonal_power(lambda t: jnp.tanh(2 * t) + t**2, dim, 6)
+        np.testing.assert_array_equal(few.degrees, power[:6])
+        np.testing.assert_allclose(few.beyond, power[6:].sum() + beyond, rtol=1e-12)
+        np.testing.assert_allclose(few.degrees.sum() + few.beyond, power.sum(), rtol=1e-12)
+
+
+def test_the_power_beyond_adds_to_the_noise_of_a_learning_curve():
+    """A target of three degrees, listed in full or to degree 1 with a kernel that has only these: one test error."""
+    whole, few = (harmonics.zonal_power(lambda t: 1 + t + t**3, 8, degrees) for degrees in (4, 2))
+    spectra = [harmonics.sphere_spectrum(lambda t: 1 + t, 8, degrees) for degrees in (4, 2)]
+    errors = [
+        kernel_regression.learning_curve(20.0, 0.1, spectrum, power.degrees, 0.3 + power.beyond).test
+        for spectrum, power in zip(spectra, (whole, few), strict=True)
+    ]
+    assert whole.beyond == 0 < few.beyond
+    np.testing.assert_allclose(*errors, rtol=1e-12)
+    without = kernel_regression.learning_curve(20.0, 0.1, spectra[1], few.degrees, 0.3).test
+    rejected(lambda: np.testing.assert_allclose(without, errors[0], rtol=1e-3))
 
 
 # --------------------------------------------------------------------------------------------------- attention spectra
@@ -433,7 +453,7 @@ def test_degrees_that_symmetry_forbids_are_exact_zeros():
     polynomial = harmonics.product_spectrum(lambda t, tau: t**2 * tau + 3, 6, 6, 5)
     assert np.argwhere(np.asarray(polynomial.eigenvalues) != 0).tolist() == [[0, 0], [0, 1], [2, 1]]
     assert float(polynomial.tail) == 0
-    power = harmonics.zonal_power(lambda t: t**3 + jnp.pi, 8, 12)
+    power = harmonics.zonal_power(lambda t: t**3 + jnp.pi, 8, 12).degrees
     assert np.flatnonzero(power).tolist() == [0, 1, 3]
     assert float(kernel_regression.rkhs_norm(power[1::2], odd.eigenvalues[1:12:2])) == pytest.approx(
         float(jnp.sum(power[1:4:2] / odd.eigenvalues[1:4:2])), rel=1e-12
@@ -449,7 +469,8 @@ def test_kernels_that_return_whole_numbers_booleans_or_single_precision():
         for spectrum_fn in (lambda k: harmonics.sphere_spectrum(k, 8, 6), lambda k: harmonics.walsh_spectrum(k, 9)):
             for one, other in zip(spectrum_fn(kernel_fn), spectrum_fn(as_float), strict=True):
                 np.testing.assert_array_equal(one, other)
-        np.testing.assert_array_equal(harmonics.zonal_power(kernel_fn, 8, 6), harmonics.zonal_power(as_float, 8, 6))
+        for one, other in zip(harmonics.zonal_power(kernel_fn, 8, 6), harmonics.zonal_power(as_float, 8, 6), strict=True):
+            np.testing.assert_array_equal(one, other)
         pairs = (lambda k: harmonics.product_spectrum(lambda t, tau: k(t), 8, 4, 2).eigenvalues)(kernel_fn)
         np.testing.assert_allclose(pairs[:, 0], harmonics.sphere_spectrum(as_float, 8, 4).eigenvalues, atol=1e-16)
     step = harmonics.sphere_spectrum(lambda t: t > 0, 3, 2)  # E 1[t > 0] = 1/2, E t 1[t > 0] = 1/4

@@ -164,9 +164,8 @@ def together(defect_fns, velocity=(attention, mlp)):
         return jnp.stack([defect_fn(row) for defect_fn, row in zip(defect_fns, x, strict=True)])
 
     f_fn, g_fn = map(jax.vmap, velocity)
-    return jax.jit(splitting.leading_error, static_argnums=(0, 1, 2))(
-        f_fn, g_fn, stacked, np.stack([X0] * len(defect_fns)), 1.0
-    )
+    scheme = splitting.Scheme(1, stacked, splitting.total((1, f_fn), (1, g_fn)))
+    return jax.jit(lambda start: splitting.leading_error(scheme, start, 1.0))(np.stack([X0] * len(defect_fns)))
 
 
 # --- errors and orders -----------------------------------------------------------------------------------------------------
@@ -291,7 +290,7 @@ def smooth_pair(sin, exp):
 def test_defect_is_the_error_of_one_step(name):
     """(step - flow)/h^(p + 1) at h = 1e-7, both with sixty digits."""
     fields = smooth_pair(jnp.sin, jnp.exp)
-    order, field_fn = SCHEMES[name][1](*(lambda x, f=f: jnp.stack(f(x)) for f in fields))
+    order, field_fn, _ = SCHEMES[name][1](*(lambda x, f=f: jnp.stack(f(x)) for f in fields))
     found = field_fn(jnp.array([0.6, -0.8]))
     with mpmath.workdps(60):
         f, g = (lambda x, f=f: np.array(f(list(x)), object) for f in smooth_pair(mpmath.sin, mpmath.exp))
@@ -380,7 +379,7 @@ def test_orders_of_known_tableaux():
 def test_runge_kutta_on_a_linear_field():
     """exp(z) against its Taylor polynomial: the error of RK4 is -z^5/120, of Dopri5 (1/600 - 1/720) z^6."""
     for tableau, constant in ((splitting.RK4, -1 / 120), (tableau_of(RK45), 1 / 600 - 1 / 720)):
-        order, field_fn = splitting.runge_kutta(lambda x: 1.5 * x, tableau)
+        order, field_fn, _ = splitting.runge_kutta(lambda x: 1.5 * x, tableau)
         np.testing.assert_allclose(field_fn(jnp.array(2.0)), 2 * constant * 1.5 ** (order + 1), rtol=1e-10)
 
 
@@ -388,7 +387,7 @@ def test_runge_kutta_on_a_linear_field():
 
 
 A = np.array([[-0.3, 1.0, 0.0], [-1.2, 0.1, 0.4], [0.2, 0.0, -0.5]])
-leading_error = jax.jit(splitting.leading_error, static_argnums=(0, 1, 2))
+leading_error = jax.jit(splitting.leading_error, static_argnums=0)
 
 
 def rotate(x):
@@ -399,13 +398,13 @@ def rest(x):
     return 0 * x
 
 
-EULER_OF_ROTATE = splitting.parallel_euler(rotate, rest).field_fn
+EULER_OF_ROTATE = splitting.parallel_euler(rotate, rest)
 
 
 def test_leading_error_of_a_linear_field():
     """(1 + h A)^(T/h) = exp(A T) (1 - h T A^2/2 + ...), at any times, backwards too."""
     times, x = np.array([[0.0, 2.0], [-0.7, 1.0]]), np.array([1.0, -0.5, 2.0])
-    found = leading_error(rotate, rest, EULER_OF_ROTATE, x, times)
+    found = leading_error(EULER_OF_ROTATE, x, times)
     values, vectors = np.linalg.eig(A)
     states = np.einsum("ij,abj,j->abi", vectors, np.exp(times[..., None] * values), np.linalg.solve(vectors, x)).real
     np.testing.assert_allclose(found.state, states, rtol=1e-10)
@@ -413,6 +412,13 @@ def test_leading_error_of_a_linear_field():
     np.testing.assert_allclose(found.error, expected, rtol=1e-9, atol=1e-14)
     np.testing.assert_array_equal(found.error[0, 0], 0)
     rejected(np.testing.assert_allclose, -found.error, expected)
+
+
+def test_a_scheme_knows_the_field_that_it_follows():
+    """Every scheme steps along F + G: a leading error needs the scheme, a start and a time, and no field a second time."""
+    for name in SCHEMES:
+        velocity_fn = SCHEMES[name][1](rotate, jnp.sin).velocity_fn
+        np.testing.assert_allclose(velocity_fn(np.ones(3)), A @ np.ones(3) + np.sin(np.ones(3)), rtol=1e-12)
 
 
 def test_any_pytree_is_a_state():
@@ -425,9 +431,9 @@ def test_any_pytree_is_a_state():
         return {"q": 0 * state["q"], "p": -jnp.sin(state["q"])}
 
     start = {"q": np.array([0.5, 1.0]), "p": np.array([0.0, -0.3])}
-    order, field_fn = splitting.strang(drift, kick)
-    found = leading_error(drift, kick, field_fn, start, np.array([0.5, 3.0]))
-    assert order == 2
+    leapfrog = splitting.strang(drift, kick)
+    found = leading_error(leapfrog, start, np.array([0.5, 3.0]))
+    assert leapfrog.order == 2
     assert found.state["q"].shape == found.error["p"].shape == (2, 2)
     for row, time in enumerate((0.5, 3.0)):
         gaps = []
@@ -445,13 +451,13 @@ def test_any_pytree_is_a_state():
 @pytest.mark.slow
 def test_leading_error_as_a_program():
     x, times = np.array([1.0, -0.5, 2.0]), np.array([0.4, 1.5])
-    whole = leading_error(rotate, rest, EULER_OF_ROTATE, x, times)
-    eager = splitting.leading_error(rotate, rest, EULER_OF_ROTATE, x, times)
-    rows = jax.jit(jax.vmap(lambda t: splitting.leading_error(rotate, rest, EULER_OF_ROTATE, x, t)))(times)
+    whole = leading_error(EULER_OF_ROTATE, x, times)
+    eager = splitting.leading_error(EULER_OF_ROTATE, x, times)
+    rows = jax.jit(jax.vmap(lambda t: splitting.leading_error(EULER_OF_ROTATE, x, t)))(times)
     for other in (eager, rows):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), whole, other)
     # by the time: the variational equation itself
-    slope = jax.jit(jax.jacfwd(lambda x, t: splitting.leading_error(rotate, rest, EULER_OF_ROTATE, x, t), (0, 1)))(x, 0.4)
+    slope = jax.jit(jax.jacfwd(lambda x, t: splitting.leading_error(EULER_OF_ROTATE, x, t), (0, 1)))(x, 0.4)
     np.testing.assert_allclose(slope.state[1], A @ whole.state[0], rtol=1e-9)
     np.testing.assert_allclose(slope.error[1], A @ whole.error[0] - A @ A @ whole.state[0] / 2, rtol=1e-9)
     np.testing.assert_allclose(slope.state[0] @ x, whole.state[0], rtol=1e-9)  # linear in the start
@@ -462,7 +468,7 @@ def test_leading_error_as_a_program():
 def test_dtype_follows_the_input():
     x = jnp.asarray(X0, jnp.float32)
     with jax.enable_x64(False):
-        single = leading_error(jnp.negative, rest, splitting.sequential(jnp.negative, rest).field_fn, x, jnp.float32(0.7))
+        single = leading_error(splitting.sequential(jnp.negative, rest), x, jnp.float32(0.7))
         order = splitting.observed_order(jnp.array([1.0, 2.0], jnp.float32), jnp.array([1.0, 0.5], jnp.float32))
         defect = splitting.rk4(jnp.sin, jnp.cos).field_fn(x)
     assert {leaf.dtype for leaf in (*single, *order, defect)} == {jnp.dtype("float32")}
@@ -499,9 +505,10 @@ def test_observed_order():
         ),
         (splitting.runge_kutta, (rest, splitting.Tableau(((0.0,),), (0.5, 0.5))), "tableau must have a strictly"),
         (splitting.runge_kutta, (rest, splitting.Tableau(((0.0,),), (0.9,))), "tableau must have weights of sum 1"),
-        (splitting.leading_error, (rest, rest, rest, (), 1.0), "start must hold arrays"),
-        (splitting.leading_error, (rest, rest, jnp.sum, np.ones(3), 1.0), "defect_fn must map a state"),
-        (splitting.leading_error, (jnp.sum, jnp.sum, rest, np.ones(3), 1.0), "f_fn and g_fn must map a state"),
+        (splitting.leading_error, (splitting.Scheme(1, rest, rest), (), 1.0), "start must hold arrays"),
+        (splitting.leading_error, (splitting.Scheme(1, jnp.sum, rest), np.ones(3), 1.0), "scheme.field_fn must map a state"),
+        (splitting.leading_error, (splitting.Scheme(1, rest, jnp.sum), np.ones(3), 1.0), "scheme.velocity_fn must map a state"),
+        (splitting.leading_error, (splitting.macaron, np.ones(3), 1.0), "scheme must be a Scheme, got <function macaron"),
     ],
 )
 def test_bad_arguments_are_named(function, arguments, message):
@@ -519,12 +526,12 @@ def decay(x):
 @pytest.mark.slow
 def test_leading_error_at_any_times_and_sizes():
     """Euler on x' = -x: E = -T e^-T/2. No time at all, one, unsorted, negative; states of any size, of integers."""
-    euler = splitting.parallel_euler(decay, rest).field_fn
-    nothing = splitting.leading_error(decay, rest, euler, np.ones(2), np.ones((0, 3)))
+    euler = splitting.parallel_euler(decay, rest)
+    nothing = splitting.leading_error(euler, np.ones(2), np.ones((0, 3)))
     assert nothing.state.shape == nothing.error.shape == (0, 3, 2)
 
     def error(start, times):
-        return leading_error(decay, rest, euler, start, times).error
+        return leading_error(euler, start, times).error
 
     times = np.array([3.0, 0.0, -0.5])
     for size in (1e-12, 1.0, 1e12):
@@ -559,8 +566,8 @@ def test_observed_order_of_lists_and_integers():
     [
         (splitting.observed_order, ([8, 8], [1, 0.5]), "num_steps must be 2 or more numbers, the last two of them different"),
         (splitting.observed_order, ([4, 8], [0.1, np.nan]), "errors must be above 0 and finite"),
-        (splitting.leading_error, (decay, rest, rest, np.ones(3), np.inf), "time must be finite"),
-        (splitting.leading_error, (decay, rest, rest, "three", 1.0), "start must be real numbers"),
+        (splitting.leading_error, (splitting.heun(decay, rest), np.ones(3), np.inf), "time must be finite"),
+        (splitting.leading_error, (splitting.heun(decay, rest), "three", 1.0), "start must be real numbers"),
         (splitting.total, ((np.ones(2), decay),), "weight must be a single number"),
         (
             splitting.runge_kutta,
@@ -610,9 +617,7 @@ CALLS = [
     Call(
         splitting.leading_error,
         {
-            "f_fn": decay,
-            "g_fn": rest,
-            "defect_fn": splitting.parallel_euler(decay, rest).field_fn,
+            "scheme": splitting.parallel_euler(decay, rest),
             "start": np.array([1.0, -0.5]),
             "time": np.array([0.4, -1.5]),
         },
