@@ -49,6 +49,8 @@ class Config:
         check(self)
         if self.model.num_blocks != 1:
             raise ValueError(f"model.num_blocks must be 1 (one equation for all layers), got {self.model.num_blocks}")
+        if self.model.init_scale == 0:
+            raise ValueError("model.init_scale must be positive, since without weights there is no error; got 0.0")
         if list(self.num_steps) != sorted(set(self.num_steps)) or self.num_steps[-1] > FINE // 8:
             raise ValueError(f"num_steps must rise, to at most {FINE // 8}, got {self.num_steps}")
 

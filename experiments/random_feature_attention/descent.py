@@ -46,6 +46,11 @@ class Config(_ridge.Config):
     num_records: Count = 40  # times at which the errors are recorded, evenly on a logarithmic axis
     num_test: Count = 500  # fresh examples on which the error is measured
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.model.weight_std == 0:
+            raise ValueError("model.weight_std must be positive, since equal features have no limit to be far from; got 0.0")
+
 
 def labels(config: Config) -> dict[str, tuple]:
     return {"target": TARGETS}
