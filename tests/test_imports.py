@@ -8,7 +8,7 @@ from pathlib import Path
 import closedform
 
 ROOT = Path(closedform.__file__).parent
-FOLDERS = ("models", "tasks", "theory", "solvers", "sweeps", "experiments", "figures", "gallery", "benchmarks")
+FOLDERS = ("models", "tasks", "theory", "solvers", "sweeps", "experiments", "figures", "gallery", "benchmarks", "commands")
 STRANGERS = {  # a file, what it must not import, and words of the contract that says so
     "theory/kernels/harmonics.py": ("from ...models.fully_connected import two_layer", "theory and models share no code"),
     "models/_example.py": ("from ..solvers import descent", "know nothing of what is made of them"),

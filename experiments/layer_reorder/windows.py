@@ -30,20 +30,13 @@ from ...contract import Count, Distinct, Precision, Tolerance, check
 from ...models.transformers import residual_stack as stack
 from ...theory.transformers import layer_perturbation as perturbation
 
+_Window = Annotated[int, Ge(2)]
+
 
 @dataclass(frozen=True)
 class Config:
     model: stack.Config = field(default_factory=lambda: stack.Config(num_layers=64))
-    windows: Annotated[tuple[Annotated[int, Ge(2)], ...], MinLen(1), Distinct] = (
-        2,
-        3,
-        4,
-        6,
-        8,
-        12,
-        16,
-        24,
-    )  # layers shuffled, paper K
+    windows: Annotated[tuple[_Window, ...], MinLen(1), Distinct] = (2, 3, 4, 6, 8, 12, 16, 24)  # layers shuffled, paper K
     num_orders: Count = 8  # random orders of every window of every stack
     num_test: Count = 16  # standard normal inputs
     dtype: Precision = "float64"  # a swap moves an output of norm 3 by a few ten-thousandths

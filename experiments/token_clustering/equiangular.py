@@ -43,11 +43,7 @@ class Config:
     num_tokens: Annotated[int, Ge(2)] = 8  # paper n
     dim: Count = 12  # of a token, at least num_tokens; paper d
     betas: Annotated[tuple[NonNegative, ...], MinLen(1), Distinct] = (0.0, 1.0, 4.0, 6.0)  # inverse temperatures
-    levels: Annotated[tuple[Fraction, ...], MinLen(1), Distinct] = (
-        0.1,
-        0.5,
-        0.9,
-    )  # inner products whose hitting times are measured
+    levels: Annotated[tuple[Fraction, ...], MinLen(1), Distinct] = (0.1, 0.5, 0.9)  # inner products that are waited for
     end: Annotated[Fraction, Static] = 0.99  # inner product at the end of the flow
     num_steps: Count = 1000  # Runge-Kutta steps up to there
     num_records: Count = 20  # times of a record, evenly spaced; a divisor of num_steps

@@ -27,10 +27,7 @@ from ...theory.discrete import voting
 @dataclass(frozen=True)
 class Config:
     process: voters.Config = field(default_factory=lambda: voters.Config(num_voters=343, fan_in=3, competence=0.6))
-    num_layers: Annotated[tuple[Count, ...], MinLen(1), Distinct] = (
-        2,
-        3,
-    )  # layers of the trees (k), each tree on b^k of the votes
+    num_layers: Annotated[tuple[Count, ...], MinLen(1), Distinct] = (2, 3)  # of the trees (k), each on b^k of the votes
     num_questions: Count = 1000  # in a seed
 
     def __post_init__(self):

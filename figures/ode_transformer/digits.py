@@ -49,6 +49,6 @@ def draw(result, config):
     middle.set(ylabel="points above sequential")
     right.set(xscale="log", xlabel="attention and MLP evaluations", ylabel="test accuracy")
     _style.log_ticks(right.xaxis, (6, 12, 24, 48))
-    right.margins(x=0.25)
+    right.margins(x=0.25, y=0.2)
     _style.legend(left, simulation.sizes["seed"], "before training: chance", point="trained with AdamW", loc="center")
     return figure

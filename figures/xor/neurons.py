@@ -55,6 +55,7 @@ def _plane(axes, result, config, place, reach):
         axes.scatter(*rings, s=16, facecolors="none", edgecolors=colour, linewidths=0.5)
         axes.scatter(*points, s=3, color=colour, linewidths=0)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="$w\\cdot\\mu_1$", ylabel="$w\\cdot\\mu_2$")
+    axes.locator_params(nbins=5)
     axes.set_title(f"time {config.learning_rate * result['simulation']['step'].values[place]:.3g}")
     axes.axhline(0, color="0.8", linewidth=0.5, zorder=0)
     axes.axvline(0, color="0.8", linewidth=0.5, zorder=0)

@@ -202,7 +202,7 @@ def test_b8_masks_mislead_and_permuted_ones_do_not(tmp_path):
         ("samples", {"ridge": 0.0}, r"ridge: got 0.0; allowed: a positive number"),
         ("pairs", {"operations": ("and", "nand")}, r"each entry 'and' or 'or' or 'xor'"),
         ("digits", {"noise_std": -0.1}, r"noise_std: got -0.1; allowed: a number of at least 0"),
-        ("digits", {"residual": True}, r"embedding_dim = width = 64, got embedding_dim = 0"),
+        ("digits", {"residual": True}, r"embedding_dim must be width = 64.*, got embedding_dim = 0"),
         ("widths", {"embedding_dim": 8}, r"embedding_dim: got 8; allowed: 0"),
         ("masks", {"num_vectors": 65}, r"num_vectors must be at most width = 64"),
     ],

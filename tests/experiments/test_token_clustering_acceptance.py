@@ -94,11 +94,19 @@ def test_uniform_tokens_come_to_the_curve_as_dimensions_grow(tmp_path):
 @pytest.mark.parametrize(
     ("experiment", "settings", "message"),
     [
-        (equiangular, dict(betas=()), "betas must be a list of at least 1, each entry a number of at least 0, got"),
+        (
+            equiangular,
+            dict(betas=()),
+            "betas must be a list of at least 1, each entry a number of at least 0, no two of them equal, got",
+        ),
         (equiangular, dict(num_records=7), "num_records must divide num_steps = 1000, got 7"),
         (equiangular, dict(num_tokens=13), "num_tokens must be at most dim = 12, got 13"),
         (equiangular, dict(levels=(0.999,)), r"levels must be below end = 0\.99"),
-        (circle_clusters, dict(betas=(0.0,)), r"betas must be a list of at least 1, each entry a number of at least 0\.5, got"),
+        (
+            circle_clusters,
+            dict(betas=(0.0,)),
+            r"betas must be a list of at least 1, each entry a number of at least 0\.5, no two of them equal, got",
+        ),
         (circle_clusters, dict(num_modes=100), "num_modes must be below num_tokens/2 = 100, got 100"),
         (circle_clusters, dict(smallest=0), "smallest must be a whole number of at least 1, got 0"),
         (energy, dict(num_records=7), "num_records must divide"),

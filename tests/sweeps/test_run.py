@@ -285,7 +285,7 @@ def test_literals_and_nested_fields(quiet):
         (
             decay,
             dict(step=lambda s, c: s if c.rate > 0.5 else decay.step(s, c)),
-            r"traced field \(rate\).*Annotated\[float, Static\]",
+            r"rate is traced.*Annotated\[float, Static\]",
         ),
         (estimate, dict(simulate=lambda k, c: estimate.Result(jax.numpy.arange(3).sum())), r"dtype int"),
     ],

@@ -28,6 +28,6 @@ def log(x: int | float) -> float:
     """The natural logarithm of a positive number; a whole one may be of any size.
 
     >>> log(10**400)
-    921.0340371976182
+    921.0340371976183
     """
     return float(decimal.Decimal(x).ln(_DIGITS))

@@ -215,7 +215,7 @@ def test_init(kind):
         (deep_bilinear.Config, {"num_outputs": 0}, "num_outputs must be a whole number of at least 1, got 0"),
         (deep_bilinear.Config, {"dim": 0}, "dim must be a whole number of at least 1, got 0"),
         (bilinear_classifier.Config, {"embedding_dim": -1}, "embedding_dim must be a whole number of at least 0"),
-        (bilinear_classifier.Config, {"residual": True}, "embedding_dim = width = 64, got embedding_dim = 0"),
+        (bilinear_classifier.Config, {"residual": True}, "embedding_dim must be width = 64.*, got embedding_dim = 0"),
         (bilinear_attention.Config, {"num_heads": 0}, "num_heads must be a whole number of at least 1, got 0"),
     ],
 )

@@ -220,6 +220,7 @@ def test_leading_changes(middle, kind):
     rejected(assert_slope, measured, slope - 1)
 
 
+@pytest.mark.slow
 def test_repeating_is_minus_skipping(middle):
     assert_near(-middle["skip"][0], middle["repeat"][0])
     rejected(assert_near, middle["skip"][0], middle["repeat"][0])
