@@ -167,7 +167,7 @@ def _start(key: PRNGKeyArray, x: Array, y: Array, width: int) -> Blocks:
     return scale * direction, jax.random.rademacher(key_sign, (width,), x.dtype)
 
 
-_NEW = 64  # neurons that a round adds at most
+_NEW = 32  # neurons that a round adds at most
 
 
 def _violations(found: Found, kept: Blocks, weight_decay: Array, apart: float = 1e-2) -> Blocks:
