@@ -18,7 +18,8 @@ def draw(result, config):
     for axes, place in zip(panels.flat, shown, strict=False):
         reach = 1.1 * max(np.abs(values[place]).max() for values in _neurons(result).values())
         _plane(axes, result, config, place, reach)
-    figure.legend(handles=_handles(), loc="outside upper center", ncols=3, title=f"one seed, {SHOWN} neurons")
+    count = min(SHOWN, result["simulation"].sizes["neuron"])
+    figure.legend(handles=_handles(), loc="outside upper center", ncols=3, title=f"one seed, {count} neurons")
     return figure
 
 

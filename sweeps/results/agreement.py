@@ -198,6 +198,8 @@ def _row(cell: _Cell, seeds: np.ndarray, diverged: np.ndarray, failed: bool) -> 
     count = len(kept)
     if count < 2:
         verdict = f"no verdict ({count} seed{'' if count == 1 else 's'})"
+    elif not points:  # an axis that is empty in this cell, or no number on either side
+        verdict = "no verdict (no points)"
     else:
         verdict = "agrees" if inside[there].all() else "DISAGREES"
     return Row(

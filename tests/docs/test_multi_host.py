@@ -73,7 +73,7 @@ def alone(program):
     return parse(launch(program, 1)[0])
 
 
-@pytest.mark.slow
+@pytest.mark.slow("docs/guide/multi_host.md")
 def test_the_run_alone_learns(alone):
     layout, norm, losses = alone
     assert layout == (1, 1, DIM, WIDTH)
@@ -83,6 +83,7 @@ def test_the_run_alone_learns(alone):
     assert losses[-1] < 1  # half way: both layers and their signal have moved, so a wrong step anywhere shows
 
 
+@pytest.mark.slow("docs/guide/multi_host.md")
 def test_two_processes_take_the_same_steps(program, alone):
     first, second = launch(program, 2)
     assert second == ""  # only process 0 prints

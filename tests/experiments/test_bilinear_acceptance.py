@@ -118,6 +118,7 @@ def test_b6_learning_curve_on_the_sphere_alone(tmp_path):
     assert not agrees(compare(experiment, other))
 
 
+@pytest.mark.slow
 def test_b1_the_layer_holds_the_forms_of_the_operations(tmp_path):
     experiment, result = simulate("pairs", tmp_path, seeds=4)
     assert agrees(compare(experiment, result))

@@ -23,6 +23,7 @@ def test_fact_4_wide_networks_reach_the_optimum_and_narrow_ones_do_not(descent):
     assert min(narrow.min(), wide.min()) > OPTIMUM - 1e-6
 
 
+@pytest.mark.slow
 def test_the_agreement_table_accepts_it_and_rejects_a_wrong_optimum(descent):
     experiment = find("convex_relu/descent")
     assert agrees(compare(experiment, descent))

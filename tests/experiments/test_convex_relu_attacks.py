@@ -49,6 +49,7 @@ def check(simulated, predicted):
         np.testing.assert_allclose(found, expected, rtol=relative, atol=absolute, err_msg=field)
 
 
+@pytest.mark.slow
 def test_the_attacks_attain_what_the_program_proves(drawn):
     _, _, simulated, predicted = drawn
     check(simulated, predicted)
@@ -128,6 +129,7 @@ def _best_ratio(x, side, box):
     return -linprog(cost, A_ub=rows, b_ub=room, bounds=[(0, None)] * (2 * dim) + [(None, None)], method="highs").fun
 
 
+@pytest.mark.slow
 @every_kind
 def test_usable_gates_are_those_of_the_linear_program(kind):
     """No gate too many; those missed are within a few percent of the edge."""

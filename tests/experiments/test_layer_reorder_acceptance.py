@@ -45,6 +45,7 @@ def without(params, place, share, config, x):
     return evolve(layers, x, config.model)
 
 
+@pytest.mark.slow
 def test_sublayers_are_the_transformer(drawn):
     config, params, x, _, _, behind = drawn
     close(behind, evolve(params.layers, x, config.model))

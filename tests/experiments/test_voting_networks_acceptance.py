@@ -1,5 +1,7 @@
 """Networks of voters at sizes of a second: theory agrees with drawn votes, and plausible mistakes in it do not."""
 
+import pytest
+
 from closedform.sweeps import agrees, compare, find, run
 from closedform.sweeps.contract import config
 from closedform.theory.discrete import voting
@@ -20,6 +22,7 @@ def test_width(tmp_path):
         assert not agrees(compare(experiment, changed(result, accuracy=lambda values, wrong=wrong: values.copy(data=wrong))))
 
 
+@pytest.mark.slow
 def test_discussion(tmp_path):
     experiment, result = simulate("discussion", tmp_path, {})
     assert agrees(compare(experiment, result))

@@ -84,6 +84,12 @@ def test_under_two_seeds_there_is_no_verdict():
     assert row_of([np.nan, 1.0, np.nan], 1.0, diverged=[True, False, True]).verdict == "no verdict (1 seed)"
 
 
+def test_without_a_point_there_is_no_verdict():
+    """Nothing was compared where both sides have no number: in a cell whose axis is empty, padded for the others."""
+    row = row_of(np.full((3, 2), np.nan), np.full(2, np.nan), axes=("x",))
+    assert (row.verdict, row.points) == ("no verdict (no points)", 0)
+
+
 def test_diverged_seeds_never_enter_a_mean():
     result = result_of([1.0, np.inf, 3.0], 2.0, diverged=[False, True, False])
     (row,) = compare(experiment(), result)

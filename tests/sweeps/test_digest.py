@@ -204,6 +204,7 @@ def in_another_process(folder, number):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_digests_are_equal_in_processes_of_any_kind(tmp_path):
     first, second = (in_another_process(tmp_path, number) for number in (1, 2))
     assert first == second

@@ -115,6 +115,7 @@ def call(program, folder, *arguments, environment=()):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_no_setting_of_jax_changes_a_bit(tmp_path):
     """Of a function, and of a program of steps, in a process that starts with all of them."""
     words = {name.upper(): str(value) for name, value in SETTINGS.items() if name != "jax_default_device"}

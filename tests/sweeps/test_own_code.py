@@ -444,6 +444,7 @@ def test_what_is_wrong_with_a_file_is_one_line_with_the_way_out(text, says, type
     assert re.search(says, said)
 
 
+@pytest.mark.slow
 def test_a_run_ends_well_in_poor_surroundings(tmp_path):
     """No HOME, no display, a notebook's backend whose package is missing, a latin-1 terminal and a latin-1 source."""
     text = (

@@ -144,6 +144,7 @@ def test_a_larger_grid_computes_only_what_is_new(quiet, monkeypatch):
     assert len(paths) == len(set(paths)) == 3  # a cell that grew is one file again
 
 
+@pytest.mark.slow
 def test_many_cells_share_files_and_are_found_again(quiet, monkeypatch, tmp_path):
     monkeypatch.setattr(plan_module, "FILES", 4)
     rates = tuple(np.linspace(0.01, 0.5, 23).tolist())

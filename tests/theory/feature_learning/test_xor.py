@@ -318,6 +318,7 @@ def test_fact_4_growth_after_the_collapse():
     assert_fact_4(trajectories)
 
 
+@pytest.mark.slow
 def test_collapse_is_crossed_exactly():
     """Once beta = s = 0, alpha' = a/2 and a' = alpha/4: the slow mode is alpha = sqrt 2 a, by the conserved balance."""
     times = np.array([7.88, 7.885, 7.95, 8.0, 12.0, 30.0, 200.0])  # to 1e30
