@@ -81,9 +81,17 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     x, y = teacher.sample(jax.random.key(2022, impl=_KEYS), config.num_samples, config.dim)
     largest = jnp.max(certificate.search(jax.random.key(0, impl=_KEYS), y, x, num_starts=1024).value)
     weight_decay = config.weight_decay_share * largest
-    kept = min(_KEPT, config.num_samples + 1)
-    effort = dict(width=kept, max_rounds=_ROUNDS, num_starts=_STARTS, descent_steps=_UPDATES)
-    grown = growth.grow(key_grow, x, y, weight_decay, rtol=config.rtol, **effort)
+    grown = growth.grow(
+        key_grow,
+        x,
+        y,
+        weight_decay,
+        rtol=config.rtol,
+        width=min(_KEPT, config.num_samples + 1),
+        max_rounds=_ROUNDS,
+        num_starts=_STARTS,
+        descent_steps=_UPDATES,
+    )
 
     def start(key: PRNGKeyArray) -> descent.State:
         return descent.begin(_descent.start(key, config.dim, config.width, config.init_scale))
