@@ -316,7 +316,7 @@ def test_words_of_a_figure_keep_apart(name, small):
 def test_figure_files_are_byte_identical_on_rerun(name, small, tmp_path):
     first = [path.read_bytes() for path in save_figure(name, small(name), tmp_path / "a")]
     second = [path.read_bytes() for path in save_figure(name, small(name), tmp_path / "b")]
-    assert len(first) == 2
+    assert len(first) >= 2  # and a film, where something moves
     assert first == second
 
 

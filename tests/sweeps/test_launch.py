@@ -123,7 +123,7 @@ def test_a_task_that_is_warned_stores_what_it_has_and_comes_back(expected, tmp_p
     monkeypatch.setattr(Queue, "advanced", until)
     asked = Request(MARATHON, {"values": {}}, results=tmp_path, **OPTIONS)
     note_request(ask(asked._replace(config=None)))
-    task = cluster_module.Task(asked, 1, False, Settings(chunk=50))
+    task = cluster_module.Task(asked, False, Settings(chunk=50))
     results = []
     worker = threading.Thread(target=lambda: results.append(task(0)))
     worker.start()
