@@ -26,7 +26,7 @@ from .contract.config import hashed
 from .contract.functions import from_file
 from .contract.names import parts, source_file
 from .contract.precision import settle
-from .contract.request import Experimental, Plan, Request
+from .contract.request import Alone, Experimental, Plan, Request
 from .engine.batches import Settings
 from .engine.queue import Queue
 from .errors import UsageError
@@ -233,5 +233,5 @@ def _target(thing: Any) -> str:
     else:
         file, name = source_file(thing), getattr(thing, "__qualname__", "<lambda>")
         if file and name.isidentifier():
-            return f"{file}:{name}"
+            return Alone(f"{file}:{name}")
     raise UsageError(f"launcher: {thing!r} cannot be found by another process; it must stand at the top level of a file")

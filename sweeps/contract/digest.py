@@ -151,6 +151,7 @@ def _callback(function: Any) -> str:
     path = Path(function.__code__.co_filename)
     if not path.is_file():
         raise _undigested(name)
+    name = function.__qualname__  # not the module's name: launched processes import the same file under another one
     names = (name for name in function.__code__.co_names if name in function.__globals__)
     values = {name: value for name in names if isinstance(value := function.__globals__[name], _PLAIN)}
     cells = [cell.cell_contents for cell in function.__closure__ or ()]

@@ -85,6 +85,10 @@ class Request(NamedTuple):
         return Plan(experiment, cells, seeds, root_seed, axes, zipped, folder)
 
 
+class Alone(str):
+    """The file and name of a function that was given as an object: what stands beside it does not go with it."""
+
+
 def resolve(
     experiment: Experimental, config: Any = None, predict: Callable[[Any], Any] | None = None
 ) -> tuple[Experiment, Any]:
@@ -98,7 +102,7 @@ def resolve(
     by_name, target, beside = isinstance(experiment, str), experiment, {}
     if isinstance(experiment, str) and is_file(experiment):
         target, (file, function) = from_file(experiment), parts(experiment)
-        beside = vars(from_file(file)) if function else {}
+        beside = vars(from_file(file)) if function and not isinstance(experiment, Alone) else {}
     if isinstance(target, str | ModuleType):
         if predict is not None:
             raise UsageError("predict: only for a function; an experiment's prediction stands in its module")
