@@ -12,7 +12,7 @@ Three rooms, in the order in which a request goes through them:
                 request (cells and seeds), names, tracing and digest (the traced programs, and what they are named by),
                 groups (cells that share them), sources (where a digest can be looked up), precision
     engine/     how it is computed: plan (parts that share a file), queue (hands out their runs) with part (one of them) and
-                opening (what is on disk of it), batches (what is handed out), executor (threads), lanes (blocks, chunks),
+                opening (what is on disk of it), batches (what is handed out), executor (threads), runner (blocks, chunks),
                 programs (what is compiled), predictions (theory alone), checkpoints, leftovers (of a kill), progress,
                 provenance; placeholder (results for the tests)
     results/    what is kept: identities (by what results are named), store (files), netcdf (their bytes), sealed (their

@@ -13,6 +13,7 @@ from ..errors import UsageError
 from . import config as config_
 from .config import hashed
 from .experiment import Experiment, labels_of, last_step, recorded_steps
+from .lanes import RULE
 from .precision import KEYS, precision, stored_dtype, wants_float64
 from .request import Cell
 from .tracing import ENGINE, NOT_KEPT, Identity, Traced, identity_of, trace
@@ -44,7 +45,7 @@ class Group:
         """A hash of all that a trace depends on, the sources aside."""
         rows = None if self.steps is None else self.steps.tolist()
         floats = sorted(config_.traced_values(self.config))
-        fixed = [ENGINE, KEYS, self.experiment.name, config_.static_key(self.config)]
+        fixed = [ENGINE, RULE, KEYS, self.experiment.name, config_.static_key(self.config)]
         return hashed([*fixed, rows, self.end, self.labels, floats])
 
     def traced(self) -> Traced:

@@ -20,6 +20,7 @@ from ..errors import UsageError
 from . import config as config_
 from .digest import Undigested, hash_of, program_text, reads
 from .experiment import Experiment, Field, labels_of
+from .lanes import lanes_of
 from .precision import KEYS, precision, wants_float64
 
 NOT_KEPT = "not kept"  # the digest of what has none
@@ -69,6 +70,7 @@ class Traced(NamedTuple):
     predictions: dict[str, Function | None]  # by side; None: it cannot be traced, and is called with plain numbers
     shapes: dict[str, Any]  # of one run, by side: "simulation" and "curves" at one step, predictions at all
     identity: Identity
+    lanes: int = 1  # runs that go side by side through the simulation on a CPU
 
 
 def trace(experiment: Experiment, config: Any, steps: np.ndarray | None, end: int, keep: bool = True) -> Traced:
@@ -97,7 +99,7 @@ def trace(experiment: Experiment, config: Any, steps: np.ndarray | None, end: in
             if keep:
                 raise
             identity = Identity(NOT_KEPT, NOT_KEPT if predictions else "", NOT_KEPT)
-    return Traced(functions, predictions, shapes, identity)
+    return Traced(functions, predictions, shapes, identity, _lanes(functions, steps, end))
 
 
 def to_float64(tree: Any) -> Any:
@@ -232,7 +234,8 @@ def identity_of(
     rows = [] if steps is None else steps.tolist()
     common = [ENGINE, KEYS, "float64" if wants_float64(config) else "float32"]
     said = [rows, labels_of(experiment, config)]
-    loop = [*common, end, experiment.dynamics]
+    lanes = _lanes(functions, steps, end)
+    loop = [*common, end, experiment.dynamics, *(["lanes", lanes] if lanes > 1 else [])]
 
     def texts(*about: Any) -> list[str]:
         return [json.dumps(about)]
@@ -259,6 +262,11 @@ def identity_of(
         used |= set(mine)
         parts += [json.dumps(mine), *program_text(one.closed, set(range(first, first + len(floats))) - read)]
     return Identity(simulation, prediction, hash_of(parts), tuple(sorted(used)), seedless)
+
+
+def _lanes(functions: Mapping[str, Function], steps: np.ndarray | None, end: int) -> int:
+    programs = {name: function.closed for name, function in functions.items()}
+    return lanes_of(programs, end, 0 if steps is None else len(steps))
 
 
 def _texts_of_predictions(experiment: Experiment, predictions: Mapping[str, Function | None]) -> list[str]:

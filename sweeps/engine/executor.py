@@ -20,10 +20,10 @@ import jax
 from ..contract.precision import environment
 from ..errors import UsageError
 from .batches import Settings
-from .lanes import Lane, Room, out_of_memory
 from .predictions import of_cells
 from .programs import Batching
 from .provenance import cores
+from .runner import Room, Runner, out_of_memory
 
 if TYPE_CHECKING:
     from .queue import Queue
@@ -53,18 +53,18 @@ def execute(queue: Queue, settings: Settings) -> None:
 
     room, whole = Room(threads), sum(count * group.result_bytes() for count, group in zip(runs, groups, strict=True))
     doing: dict[int, tuple[str, float]] = {}  # by thread: what, and since when
-    lanes: dict[int, Lane] = {}
+    runners: dict[int, Runner] = {}
     opening = threading.Lock()
 
-    def lane_of(group: int) -> Lane:
+    def runner_of(group: int) -> Runner:
         with opening:
-            if group not in lanes:
-                while len(lanes) > threads:  # lanes of groups that are done: their programs are dropped
-                    del lanes[next(iter(lanes))]
-                lanes[group] = Lane(
+            if group not in runners:
+                while len(runners) > threads:  # runners of groups that are done: their programs are dropped
+                    del runners[next(iter(runners))]
+                runners[group] = Runner(
                     groups[group], queue.plan.root_seed, settings, batching, threads, runs[group], whole, room, stop
                 )
-            return lanes[group]
+            return runners[group]
 
     def now(what: str) -> None:
         doing[threading.get_ident()] = what, time.monotonic()
@@ -78,23 +78,23 @@ def execute(queue: Queue, settings: Settings) -> None:
     def work() -> None:
         while not stop.is_set():
             now("opening of the next part")
-            batch = queue.take(lambda group: lane_of(group).size, threads)
+            batch = queue.take(lambda group: runner_of(group).size, threads)
             if batch is None:
                 return
-            lane, began, alone = lane_of(batch.group), time.monotonic(), True
+            runner, began, alone = runner_of(batch.group), time.monotonic(), True
             now("compilation")
-            if batch.seeds is not None and (error := lane.open()) is not None:
+            if batch.seeds is not None and (error := runner.open()) is not None:
                 queue.refused(batch, error)
                 continue
             now(f"block of {len(batch.cells)} {'predictions' if batch.seeds is None else 'runs'}")
             queue.running()
             try:
                 with room as alone:
-                    results = of_cells(lane.group, batch.cells) if batch.seeds is None else lane.simulate(batch, queue)
+                    results = of_cells(runner.group, batch.cells) if batch.seeds is None else runner.simulate(batch, queue)
             except UsageError:  # of the queue, such as a full disk: it ends the work
                 raise
             except Exception as error:
-                if out_of_memory(error) and lane.shrink(alone):
+                if out_of_memory(error) and runner.shrink(alone):
                     queue.returned(batch)
                 else:
                     queue.failed(batch, error)

@@ -28,8 +28,8 @@ def of_cells(group: Group, rows: np.ndarray) -> dict[str, Any]:
         for begin in range(0, len(rows), capacity):
             some = values[begin : begin + capacity]
             floats = {path: padded(np.asarray([one[path] for one in some]), capacity) for path in some[0]}
-            made = {name: jax.device_get(one(np.int32(len(some)), floats)) for name, one in built.items()}
-            pieces.append(first_of(made, len(some)))
+            made = [jax.device_get(one(np.int32(len(some)), floats)) for one in built]
+            pieces.append(first_of({side: result for sides in made for side, result in sides.items()}, len(some)))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
 
 

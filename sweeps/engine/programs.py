@@ -4,8 +4,9 @@ A *run* is one (cell, seed). Its functions are written here for a single run; `_
 block of them is executed, and there are two ways, whose numbers are the same to rounding:
 
 * "map" (CPU): one run after the other inside the program, the whole step loop innermost, so that a run's state and
-  activations stay in the cache of the core that works on it. The number of runs is an argument: one program serves a block
-  of one as well as a full one, and a run's numbers are bitwise the same whatever other runs are in its block.
+  activations stay in the cache of the core that works on it; of a small network eight runs side by side (contract/lanes.py).
+  The number of runs is an argument: one program serves a block of one as well as a full one, and a run's numbers are bitwise
+  the same whatever other runs are in its block.
 * "vmap" (GPU, TPU): all runs of the block advance together, the run axis sharded over the local devices.
 
 Every program is compiled ahead of time from shapes alone: before the first run exists it can be asked for the memory it needs.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
@@ -26,8 +27,9 @@ import numpy as np
 
 from ..contract import config as config_
 from ..contract.groups import Group
+from ..contract.lanes import work
 from ..contract.precision import KEYS, precision, stored, wants_float64
-from ..contract.tracing import to_float64
+from ..contract.tracing import Traced, to_float64
 
 Batching = Literal["map", "vmap"]
 
@@ -94,7 +96,7 @@ class Program:
 
 
 class Programs(NamedTuple):
-    """All programs of one experiment at one static config, each over a block of `capacity` runs.
+    """All programs of one experiment at one static config, each over a block of `capacity` runs, a multiple of the lanes.
 
     The leading argument `count` is the number of runs in the block; rows from there on are padding ("map" never computes
     them). `floats` holds the traced fields of the Config, `{path: (capacity,)}`.
@@ -103,13 +105,13 @@ class Programs(NamedTuple):
     start: Program  # (count, root key, seeds, floats) -> state, Carry or Result: init, init with an empty history, or simulate
     finish: Program | None  # (count, state or Carry, floats) -> Result; for one shot that draws, and for training
     advance: Program | None  # (carry, count, floats, steps, begin, end, row, row_end) -> Carry; for what has steps
-    predictions: dict[str, Program | Plain]  # (count, state, floats) -> Result; conditional ones
-    unconditional: dict[str, Program | Plain]  # (count, floats) -> Result; a "run" is a cell here
+    predictions: list[Program | Plain]  # (count, state, floats) -> {side: Result}; conditional ones
+    unconditional: list[Program | Plain]  # (count, floats) -> {side: Result}; a "run" is a cell here
     blank: Any  # shapes of what `start` returns
 
     def of_runs(self) -> list[Program]:
         """The programs that a block of runs goes through."""
-        return [one for one in (self.start, self.finish, self.advance, *self.predictions.values()) if isinstance(one, Program)]
+        return [one for one in (self.start, self.finish, self.advance, *self.predictions) if isinstance(one, Program)]
 
 
 # Sets of programs that a process keeps, the least recently used going first. A large program holds more than a hundred memory
@@ -134,25 +136,27 @@ class Plain(NamedTuple):
     """A prediction that cannot be traced: called for one run (or cell) after the other with plain numbers and NumPy arrays."""
 
     group: Group
-    function: Callable
+    side: str
 
     def __call__(self, count: Any, *arguments: Any) -> Any:
         *states, floats = arguments
-        tail = (self.group.steps,) if self.group.experiment.dynamics else ()
+        experiment = self.group.experiment
+        function, tail = experiment.predictions[self.side], (self.group.steps,) if experiment.dynamics else ()
         results = []
         with precision(True):
             for row in range(int(count)):
                 values = {path: float(column[row]) for path, column in floats.items()}
                 drawn = (jax.tree.map(lambda leaf, row=row: np.asarray(leaf)[row], state) for state in states)
-                result = self.function(*drawn, config_.with_traced(self.group.config, values), *tail)
+                result = function(*drawn, config_.with_traced(self.group.config, values), *tail)
                 results.append(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), result))
-        return jax.tree.map(lambda *leaves: np.stack(leaves), *results)
+        return {self.side: jax.tree.map(lambda *leaves: np.stack(leaves), *results)}
 
 
 def _build(group: Group, capacity: int, batching: Batching) -> Programs:
     experiment, config, steps, traced = group.experiment, group.config, group.steps, group.traced()
-    functions, float64 = traced.functions, wants_float64(config)
-    mapped = partial(_over_runs, capacity=capacity, batching=batching)
+    functions, float64 = _in_lanes(traced) if batching == "map" else traced.functions, wants_float64(config)
+    lanes = traced.lanes if batching == "map" else None
+    mapped = partial(_over_runs, capacity=capacity, lanes=lanes)
     rows = 0 if steps is None else len(steps)
 
     def start(root, seed, floats):
@@ -162,7 +166,7 @@ def _build(group: Group, capacity: int, batching: Batching) -> Programs:
         state = functions["init"](key, floats)
         if steps is None:
             return state
-        one = functions["observe"].out if rows else ()
+        one = traced.functions["observe"].out if rows else ()
         history = jax.tree.map(lambda leaf: jnp.full((rows, *leaf.shape), jnp.nan, leaf.dtype), one)
         return Carry(state, jnp.asarray(True), history)
 
@@ -178,7 +182,7 @@ def _build(group: Group, capacity: int, batching: Batching) -> Programs:
         def unfinished(position):
             carry, now, row = position
             going = (now < end) | (row < row_end)
-            return going & carry.alive if batching == "map" else going  # under vmap a varying condition copies all carries
+            return going & carry.alive if lanes == 1 else going  # under vmap a varying condition copies all carries
 
         def onward(position):
             """To the next record, NaN check or end. Checks sit at fixed steps, so that chunks change nothing."""
@@ -222,20 +226,20 @@ def _build(group: Group, capacity: int, batching: Batching) -> Programs:
     starting = (number, root, struct((capacity,), np.uint32), own)
     with precision(float64):
         blank = jax.eval_shape(start_all, *starting)
-    predictions: dict[str, Program | Plain] = {}
-    unconditionals: dict[str, Program | Plain] = {}
-    for name, function in traced.predictions.items():
-        found = predictions if experiment.conditional else unconditionals
-        if function is None:
-            found[name] = Plain(group, experiment.predictions[name])
-        elif experiment.conditional:
+    predictions: list[Program | Plain] = [Plain(group, side) for side, one in traced.predictions.items() if one is None]
+    if sides := {side: one for side, one in traced.predictions.items() if one is not None}:
+
+        def predict(state, floats):  # all in one program, which computes once what they share
+            return {side: one(state, floats) for side, one in sides.items()}
+
+        if experiment.conditional:
             with precision(True):
                 drawn = jax.eval_shape(to_float64, blank.state if experiment.stepped else blank)
-            one = partial(mapped, function)
-            found[name] = program(one, (False, True, True), number, drawn, floats_of(np.float64), wide=True)
+            each = partial(_over_runs, predict, capacity=capacity, lanes=lanes and 1)
+            predictions.append(program(each, (False, True, True), number, drawn, floats_of(np.float64), wide=True))
         else:  # once a cell, on the CPU
-            each = partial(_over_runs, partial(function, ()), capacity=capacity, batching="map")
-            found[name] = program(each, (False, True), number, floats_of(np.float64), wide=True, on="map")
+            each = partial(_over_runs, partial(predict, ()), capacity=capacity, lanes=1)
+            predictions.append(program(each, (False, True), number, floats_of(np.float64), wide=True, on="map"))
     finishes = experiment.drawn and not experiment.dynamics
     return Programs(
         start=program(start_all, (False, False, True, True), *starting),
@@ -254,10 +258,20 @@ def _build(group: Group, capacity: int, batching: Batching) -> Programs:
         )
         if experiment.stepped
         else None,
-        predictions=predictions,
-        unconditional=unconditionals,
+        predictions=predictions if experiment.conditional else [],
+        unconditional=[] if experiment.conditional else predictions,
         blank=blank,
     )
+
+
+def _in_lanes(traced: Traced) -> Mapping[str, Callable]:
+    """The functions of a run, of which those that do not suit lanes take one after the other."""
+    if traced.lanes == 1:
+        return traced.functions
+    return {
+        name: function if work(function.closed.jaxpr).suits else jax.custom_batching.sequential_vmap(function.__call__)
+        for name, function in traced.functions.items()
+    }
 
 
 def _sharding(*axes: str) -> jax.sharding.Sharding:
@@ -267,27 +281,33 @@ def _sharding(*axes: str) -> jax.sharding.Sharding:
 
 
 def _over_runs(
-    function: Callable, count: jax.Array, *blocks: Any, capacity: int, batching: Batching, in_place: bool = False
+    function: Callable, count: jax.Array, *blocks: Any, capacity: int, lanes: int | None, in_place: bool = False
 ) -> Any:
     """Apply `function` (one run -> one result) to the first `count` runs of `blocks`; leaves lead with the run axis.
 
-    With `in_place` the result has the structure of the first block and is written over it, run by run.
+    `lanes` runs go side by side, the next of them after these; None: all runs of the block at once. With `in_place` the result
+    has the structure of the first block and is written over it.
     """
-    if batching == "vmap":
+    if lanes is None:
         return jax.vmap(function)(*blocks)
+    several = function
+    if lanes > 1:
+        several = jax.vmap(function)
+        blocks = jax.tree.map(lambda leaf: leaf.reshape(capacity // lanes, lanes, *leaf.shape[1:]), blocks)
 
     def run(index, *blocks):
         one = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), blocks)
         # in a block of one run XLA would see that it is always the same, and move work out of the loop: other roundings
-        return function(*jax.lax.optimization_barrier((index, one))[1])
+        return several(*jax.lax.optimization_barrier((index, one))[1])
 
     def write(index, output):
         result = run(index, output, *blocks[1:]) if in_place else run(index, *blocks)
         return jax.tree.map(lambda block, leaf: jax.lax.dynamic_update_index_in_dim(block, leaf, index, 0), output, result)
 
     shapes = jax.eval_shape(run, 0, *blocks)
-    output = blocks[0] if in_place else jax.tree.map(lambda leaf: _blank((capacity, *leaf.shape), leaf.dtype), shapes)
-    return jax.lax.fori_loop(0, count, write, output)
+    output = blocks[0] if in_place else jax.tree.map(lambda leaf: _blank((capacity // lanes, *leaf.shape), leaf.dtype), shapes)
+    output = jax.lax.fori_loop(0, -(-count // lanes), write, output)
+    return output if lanes == 1 else jax.tree.map(lambda leaf: leaf.reshape(capacity, *leaf.shape[2:]), output)
 
 
 def _blank(shape: tuple[int, ...], dtype: Any) -> jax.Array:

@@ -288,9 +288,10 @@ class Queue:
         return min(limit, int((cells == cells[0]).sum()))
 
     def _share(self, part: OpenPart, size: Callable[[int], int], threads: int) -> int:
-        """Runs of the next batch: what suits the device, and leaves something for the other threads."""
+        """Runs of the next batch: what suits the device, fills its lanes, and leaves something for the other threads."""
         group = part.planned.group
-        return max(1, min(size(group), -(-self.left()[group] // threads)))
+        lanes = part.group.traced().lanes
+        return max(1, min(size(group), -(-self.left()[group] // (threads * lanes)) * lanes))
 
     def _batch(self, items: list[Item]) -> Batch:
         group = items[0].part.planned.group

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from closedform.sweeps import sweep
-from closedform.sweeps.engine import lanes as lanes_module
 from closedform.sweeps.engine import plan as plan_module
 from closedform.sweeps.engine import queue as queue_module
+from closedform.sweeps.engine import runner as runner_module
 from closedform.sweeps.results import locks
 from closedform.sweeps.results.catalogue import sweeps_of
 from zoo import decay
@@ -24,7 +24,7 @@ class Death(BaseException):
 @pytest.fixture
 def deadly(monkeypatch):
     """Kills whoever runs a seed of the cell at rate 0.3; `.names` are the cells of each block that was begun."""
-    begun, simulate = [], lanes_module.Lane.simulate
+    begun, simulate = [], runner_module.Runner.simulate
 
     def run(self, batch, source):
         rates = {self.group.configs[row].rate for row in batch.cells.tolist()}
@@ -33,7 +33,7 @@ def deadly(monkeypatch):
             raise Death
         return simulate(self, batch, source)
 
-    monkeypatch.setattr(lanes_module.Lane, "simulate", run)
+    monkeypatch.setattr(runner_module.Runner, "simulate", run)
     monkeypatch.setattr(plan_module, "FILES", 1)  # all cells are one part
     return begun
 

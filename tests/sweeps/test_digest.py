@@ -333,16 +333,16 @@ def test_a_prediction_may_be_of_plain_numbers(tmp_path):
 
 def test_an_array_changed_in_place_between_trace_and_run_cannot_mix(tmp_path, monkeypatch):
     """What runs is what was digested: the array as it was, or, where a version of JAX does not copy it, nothing."""
-    from closedform.sweeps.engine import lanes
+    from closedform.sweeps.engine import runner
 
     table = np.ones(3)
-    original = lanes.programs
+    original = runner.programs
 
     def late(*arguments):
         table[0] = 5.0
         return original(*arguments)
 
-    monkeypatch.setattr(lanes, "programs", late)
+    monkeypatch.setattr(runner, "programs", late)
     options = dict(seeds=1, results=tmp_path, progress=False, say=str)
     found, said = [], []
     try:

@@ -201,7 +201,7 @@ def test_what_is_in_progress_is_checkpointed_when_it_is_stopped(fault, tmp_path,
             else:
                 raise UsageError("disk full")
 
-    monkeypatch.setattr("closedform.sweeps.engine.lanes._WORTH_SAVING", 0.0)
+    monkeypatch.setattr("closedform.sweeps.engine.runner._WORTH_SAVING", 0.0)
     monkeypatch.setattr(queue_module.Queue, "advanced", until)
     settings = Settings(threads=1, block=2, chunk=100)
     options = dict(seeds=2, results=tmp_path / "a", progress=False, settings=settings)

@@ -111,7 +111,7 @@ def test_a_task_that_is_warned_stores_what_it_has_and_comes_back(expected, tmp_p
 
     from closedform.sweeps.engine.queue import Queue
 
-    monkeypatch.setattr("closedform.sweeps.engine.lanes._WORTH_SAVING", 0.0)
+    monkeypatch.setattr("closedform.sweeps.engine.runner._WORTH_SAVING", 0.0)
     working, advanced = threading.Event(), Queue.advanced
 
     def until(self, steps):

@@ -11,7 +11,7 @@ import pytest
 
 from closedform import __main__ as command_line
 from closedform.sweeps import Settings, run
-from closedform.sweeps.engine import executor, lanes
+from closedform.sweeps.engine import executor, runner
 from closedform.sweeps.engine import queue as queue_module
 from zoo import decay, marathon
 
@@ -69,7 +69,7 @@ def test_a_hang_says_what_it_waits_for(tmp_path, monkeypatch):
         if "waiting for the end of" in line:
             told.set()
 
-    monkeypatch.setattr(lanes.Lane, "simulate", hangs)
+    monkeypatch.setattr(runner.Runner, "simulate", hangs)
     monkeypatch.setattr(executor, "wait", wait)
     with pytest.raises(KeyboardInterrupt):
         run(decay, seeds=3, results=tmp_path, progress=False, say=say, settings=Settings(threads=1, block=3))

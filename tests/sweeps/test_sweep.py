@@ -19,9 +19,9 @@ from jaxtyping import Array, Float
 
 from closedform.sweeps import Settings, UsageError, compare, find, load, run, sweep
 from closedform.sweeps import memory as memory_module
-from closedform.sweeps.engine import lanes as lanes_module
 from closedform.sweeps.engine import plan as plan_module
 from closedform.sweeps.engine import queue as queue_module
+from closedform.sweeps.engine import runner as runner_module
 from closedform.sweeps.results import store as store_module
 from closedform.sweeps.results.catalogue import sweeps_of
 from zoo import decay, estimate, explosive, fragile
@@ -402,13 +402,13 @@ def test_diverged_seeds_cost_no_more_steps(batching, quiet):
 def test_blocks_shrink_to_the_memory_that_is_free(batching, reference, quiet, monkeypatch):
     """With little free, the compiler's count of bytes makes the blocks smaller; the numbers stay."""
     compiled = []
-    original = lanes_module.programs
+    original = runner_module.programs
 
     def counting(group, capacity, batching):
         compiled.append(capacity)
         return original(group, capacity, batching)
 
-    monkeypatch.setattr(lanes_module, "programs", counting)
+    monkeypatch.setattr(runner_module, "programs", counting)
     monkeypatch.setattr(memory_module, "free_bytes", lambda device: 20_000)
     settings = Settings(batching=batching, threads=1, block=200 if batching == "vmap" else None)
     result = sweep(decay, over={"rate": (0.1, 0.3), "dim": (3, 5)}, seeds=7, settings=settings, **quiet[0])
@@ -425,21 +425,21 @@ def test_a_run_that_cannot_fit_is_said(quiet, monkeypatch):
 
 
 def test_a_block_that_runs_out_of_memory_is_done_in_halves(quiet, reference, monkeypatch):
-    original = lanes_module.Lane.simulate
+    original = runner_module.Runner.simulate
 
     def simulate(self, batch, source):
         if self.capacity > 2:
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
         return original(self, batch, source)
 
-    monkeypatch.setattr(lanes_module.Lane, "simulate", simulate)
+    monkeypatch.setattr(runner_module.Runner, "simulate", simulate)
     settings = Settings(block=7)
     same(reference, sweep(decay, over={"rate": (0.1, 0.3), "dim": (3, 5)}, seeds=7, settings=settings, **quiet[0]))
 
 
 def test_memory_that_two_threads_exhaust_together_fails_nothing(quiet, reference, monkeypatch):
     """Blocks of one run, and no memory for two of them at a time: from then on one after the other."""
-    original, inside, together = lanes_module.Lane.simulate, [], threading.Event()
+    original, inside, together = runner_module.Runner.simulate, [], threading.Event()
 
     def simulate(self, batch, source):
         inside.append(1)
@@ -452,7 +452,7 @@ def test_memory_that_two_threads_exhaust_together_fails_nothing(quiet, reference
         finally:
             inside.pop()
 
-    monkeypatch.setattr(lanes_module.Lane, "simulate", simulate)
+    monkeypatch.setattr(runner_module.Runner, "simulate", simulate)
     settings = Settings(threads=3, block=1)
     same(reference, sweep(decay, over={"rate": (0.1, 0.3), "dim": (3, 5)}, seeds=7, settings=settings, **quiet[0]))
     assert together.is_set()

@@ -10,8 +10,8 @@ from closedform.sweeps import Settings, UsageError, agrees, compare, find, load,
 from closedform.sweeps.contract.experiment import last_step, recorded_steps
 from closedform.sweeps.contract.tracing import trace
 from closedform.sweeps.engine import checkpoints
-from closedform.sweeps.engine import lanes as lanes_module
 from closedform.sweeps.engine import queue as queue_module
+from closedform.sweeps.engine import runner as runner_module
 from closedform.sweeps.results import sealed, states
 from zoo import regression
 
@@ -176,7 +176,7 @@ def test_a_training_that_meets_nan_is_marked_and_not_measured(tmp_path):
 
 
 def test_a_large_state_is_not_kept_and_said_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(lanes_module, "KEPT_BYTES", 10)
+    monkeypatch.setattr(runner_module, "KEPT_BYTES", 10)
     lines = []
     run(regression, seeds=4, results=tmp_path, progress=False, say=lines.append, settings=Settings(block=1))
     assert len([line for line in lines if "is not kept" in line]) == 1

@@ -81,7 +81,7 @@ class Room:
             self._changed.notify_all()
 
 
-class Lane:
+class Runner:
     """One group on this backend: its programs, and how many runs they take at a time."""
 
     def __init__(
@@ -104,9 +104,10 @@ class Lane:
         self.part = max(each, min(PART_BYTES, count * each))  # bytes of the result of a part, of which there are ...
         self.parts = -(-count * each // self.part)
         self.float64 = wants_float64(group.config)
-        self.multiple = len(jax.local_devices()) if batching == "vmap" else 1  # runs of a block come in multiples of this
+        # runs of a block come in multiples of this
+        self.multiple = len(jax.local_devices()) if batching == "vmap" else group.traced().lanes
         self.capacity = self._guess(count)
-        self.pace = _Pace(self.capacity if batching == "vmap" else settings.block or 1)
+        self.pace = _Pace(self.capacity if batching == "vmap" else settings.block or self.multiple)
         self.chunk = _Pace(settings.chunk or 1)
         self.root = jax.random.key(root_seed, impl=KEYS)
         rows = [config_.traced_values(config) for config in group.configs]
@@ -188,8 +189,9 @@ class Lane:
     def _guess(self, count: int) -> int:
         """Runs of a block by the size of what they carry; how many a program for the CPU holds must not depend on `count`."""
         if self.batching == "map":
-            return self.settings.block or max(1, min(1024, _MAP_BYTES // self._carried()))
-        wanted = min(self.settings.block or max(1, _VMAP_BYTES // self._carried()), max(1, count))
+            wanted = self.settings.block or max(1, min(1024, _MAP_BYTES // self._carried()))
+        else:
+            wanted = min(self.settings.block or max(1, _VMAP_BYTES // self._carried()), max(1, count))
         return -(-wanted // self.multiple) * self.multiple
 
     def _carried(self) -> int:
@@ -218,8 +220,8 @@ class Lane:
         def predict(drawn: Any) -> None:
             with precision(True):
                 drawn = to_float64(drawn)
-            for name, program in built.predictions.items():
-                sides[name] = jax.device_get(program(count, drawn, wide))
+            for program in built.predictions:
+                sides.update(jax.device_get(program(count, drawn, wide)))
 
         if not self.group.experiment.training:
             predict(state.state if built.advance else state)
