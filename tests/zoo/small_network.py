@@ -1,4 +1,4 @@
-"""Dynamics of a small tanh network under SGD, measured through LAPACK: products, transcendental functions, draws, NaN at high rates.
+"""Dynamics of a small tanh network under SGD, measured through LAPACK: products, transcendental functions, draws.
 
 Source: none
 Cost: 1 s
