@@ -39,9 +39,13 @@ class Config:
     tables: tuple[str, ...] = ("seeds", "chunks", "devices")
 
 
-def timed(seeds: int, steps: int, settings: sweeps.Settings = sweeps.Settings()) -> float:  # noqa: B008
+def timed(
+    seeds: int,
+    steps: int,
+    settings: sweeps.Settings = sweeps.Settings(),
+    config: xor_sweep.Config = xor_sweep.Config(),  # noqa: B008
+) -> float:
     """Seconds of one run of the engine from an empty results folder."""
-    config = xor_sweep.Config(steps=steps)
     training = _training.Config(config.model, config.batch_size, config.learning_rate, steps)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()

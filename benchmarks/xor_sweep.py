@@ -102,12 +102,8 @@ vars(EXPERIMENT).update(
 )
 
 
-def prepare_bare(config: Config, seeds: int, steps: int) -> Run:
-    """The same training with no engine round it, which is what the engine's overhead is measured against.
-
-    One Python thread per core takes a block of seeds one after the other: a seed's weights and activations then stay in
-    that core's cache, and the small products need no threads of their own.
-    """
+def bare(config: Config) -> Callable:
+    """The same training of one seed with no engine round it: (key, number of steps) -> parameters."""
 
     def train(key, num_steps):
         key_init, key_data = jax.random.split(key)
@@ -119,6 +115,17 @@ def prepare_bare(config: Config, seeds: int, steps: int) -> Run:
 
         return jax.lax.fori_loop(0, num_steps, step, two_layer.init(key_init, config.model))
 
+    return train
+
+
+def prepare_bare(config: Config, seeds: int, steps: int) -> Run:
+    """The same training with no engine round it, which is what the engine's overhead is measured against.
+
+    One Python thread per core takes a block of seeds one after the other: a seed's weights and activations then stay in
+    that core's cache, and the small products need no threads of their own.
+    """
+
+    train = bare(config)
     keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), seeds)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     block_size = -(-seeds // cores)

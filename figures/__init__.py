@@ -1,5 +1,30 @@
-"""Pictures of stored results: the figure of the experiment of the same path."""
+"""Pictures of stored results: the figure of the experiment of the same path; `draw` gives it of any result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from .. import lazily
 
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+
 __getattr__, __dir__ = lazily(__name__)
+
+
+def draw(result: xarray.DataTree) -> Figure | None:
+    """The figure of a result: that of its experiment, with theory at more points than were simulated where it has them.
+
+    What has no figure of its own is drawn field by field against its longest axis of numbers; None where no field has one.
+    """
+    from ..sweeps import find, find_figure, names, provenance, with_theory
+    from ..sweeps.results.report import stored_config
+    from ._generic import draw as draw_any
+
+    name = provenance(result)["experiment"]
+    if name not in names():
+        return draw_any(result)
+    experiment, draw_own = find(name), find_figure(name)
+    seen = with_theory(experiment, result)
+    return draw_any(seen) if draw_own is None else draw_own(seen, stored_config(experiment, result))

@@ -2,12 +2,14 @@
 
 import io
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray
 
 from closedform.contract import Tolerance
-from closedform.sweeps import agrees, compare, find, prediction, statistics
+from closedform.sweeps import UsageError, agreement, agrees, compare, find, prediction, statistics, sweep
 from closedform.sweeps.contract.experiment import Field
 from closedform.sweeps.results.report import agreement_table, diverged_lines
 from zoo import estimate
@@ -121,3 +123,28 @@ def test_the_table_can_be_read():
     text = console.export_text()
     assert "DISAGREES" in text
     assert "2 ± 0.6" in text
+
+
+def test_a_result_shows_its_own_table(tmp_path):
+    """Of a function and of an experiment; what is allowed beyond the error can be given, and the rows stay at hand."""
+
+    def simulate(key, config):
+        return {"square": (config["scale"] * jax.random.normal(key)) ** 2, "unpredicted": jnp.zeros(3)}
+
+    def predict(config):
+        return {"square": 1.2 * config["scale"] ** 2}
+
+    asked = {"results": tmp_path, "progress": False, "say": lambda line: None}
+    over = {"scale": tuple(np.linspace(0.5, 1.5, 21).tolist())}
+    result = sweep(simulate, {"scale": 1.0}, over=over, seeds=2000, predict=predict, **asked)
+    table = agreement(result)
+    assert len(table) == len(over["scale"])
+    assert not table.agrees
+    assert "and 1 more row: .rows has all\n0 of 21 rows agree" in str(table)
+    assert "DISAGREES" in str(table)
+    assert table._repr_html_().startswith("<pre>experiment")
+    assert agreement(result, {"square": Tolerance(relative=0.5)}).agrees
+    with pytest.raises(UsageError, match="tolerance: got sqare; allowed: square"):
+        agreement(result, {"sqare": Tolerance(relative=0.5)})
+    with pytest.raises(UsageError, match="agreement: the result has no prediction; allowed"):
+        agreement(sweep(simulate, {"scale": 1.0}, seeds=2, **asked))
