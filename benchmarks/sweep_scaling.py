@@ -42,7 +42,7 @@ class Config:
 def timed(
     seeds: int,
     steps: int,
-    settings: sweeps.Settings = sweeps.Settings(),
+    settings: sweeps.Settings = sweeps.Settings(),  # noqa: B008
     config: xor_sweep.Config = xor_sweep.Config(),  # noqa: B008
 ) -> float:
     """Seconds of one run of the engine from an empty results folder."""

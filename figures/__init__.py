@@ -17,14 +17,21 @@ def draw(result: xarray.DataTree) -> Figure | None:
     """The figure of a result: that of its experiment, with theory at more points than were simulated where it has them.
 
     What has no figure of its own is drawn field by field against its longest axis of numbers; None where no field has one.
+    pyplot does not hold the figure: a notebook shows it once, and elsewhere `savefig` keeps it.
     """
+    import matplotlib.pyplot as plt
+
     from ..sweeps import find, find_figure, names, provenance, with_theory
     from ..sweeps.results.report import stored_config
     from ._generic import draw as draw_any
 
     name = provenance(result)["experiment"]
-    if name not in names():
-        return draw_any(result)
-    experiment, draw_own = find(name), find_figure(name)
-    seen = with_theory(experiment, result)
-    return draw_any(seen) if draw_own is None else draw_own(seen, stored_config(experiment, result))
+    draw_own = find_figure(name) if name in names() else None
+    if draw_own is None:
+        figure = draw_any(result)
+    else:
+        experiment = find(name)
+        figure = draw_own(with_theory(experiment, result), stored_config(experiment, result))
+    if figure is not None:
+        plt.close(figure)
+    return figure

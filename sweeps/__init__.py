@@ -17,8 +17,8 @@ Three rooms, in the order in which a request goes through them:
                 provenance; placeholder (results for the tests)
     results/    what is kept: identities (by what results are named), store (files), netcdf (their bytes), sealed (their
                 checksums), states and lazy (what was trained), locks, failures, notes (what was asked), stock (which runs are
-                there), merge and loading (one labelled result), single (one file), agreement (rows), report (table, figure), printed (the table as a value),
-                tables (how wide), listing (of papers), catalogue
+                there), merge and loading (one labelled result), single (one file), agreement (rows), report (table, figure),
+                printed (the table as a value), tables (how wide), listing (of papers), catalogue
     api         run, sweep, load: what is stored is not computed again; memory: what fits
     curves      theory at more points than are simulated, for figures
     cluster     the same by several processes

@@ -52,7 +52,7 @@ class Agreement:
 
         listed, text = worst_first(self.rows)[:LINES_SHOWN], io.StringIO()
         if listed:
-            Console(file=text, width=width, color_system=None).print(agreement_table(listed), crop=False)
+            Console(file=text, width=width, color_system=None, force_jupyter=False).print(agreement_table(listed), crop=False)
         left = len(self.rows) - len(listed)
         more = [f"and {left} more row{'s' if left > 1 else ''}: .rows has all"] if left else []
         return text.getvalue() + "\n".join([*diverged_lines(self.rows), *more, agreement_line(self.rows)])

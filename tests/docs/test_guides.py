@@ -98,7 +98,7 @@ def closedform(*words, folder, code=0):
 @pytest.mark.slow
 def test_sweep_your_own_model(tmp_path):
     """The program, a second run that computes nothing, and the command of the page, which finds what the program stored."""
-    text = program("sweep_your_own_model")
+    text, notebook = programs("sweep_your_own_model")
     assert len([line for line in text.splitlines() if line.strip()]) <= 30
     (tmp_path / "my_model.py").write_text(text)
     first = call(sys.executable, "my_model.py", folder=tmp_path)
@@ -109,6 +109,12 @@ def test_sweep_your_own_model(tmp_path):
     again = call(sys.executable, "my_model.py", folder=tmp_path)
     assert again.stdout == first.stdout
     assert "compilation" not in again.stderr
+    asked = text[text.index("    grid = ") : text.index("    mean, error")].replace("    ", "")
+    shown = re.sub(r"^(agreement\(result\))", r"print(\1)", notebook, flags=re.MULTILINE)
+    shown = shown.replace("draw(result)", "draw(result).savefig('shown.png')")
+    (tmp_path / "shown.py").write_text(f"from my_model import *\n{asked}{shown}")
+    assert call(sys.executable, "shown.py", folder=tmp_path).stdout.count("agrees\n") == 6
+    assert (tmp_path / "shown.png").exists()
     (line,) = re.findall(r"^    closedform (sweep .*)$", (GUIDE / "sweep_your_own_model.md").read_text(), flags=re.MULTILINE)
     table = closedform(*line.split(), folder=tmp_path)
     assert table.stdout.count("agrees") == 6

@@ -9,7 +9,7 @@ import pytest
 import xarray
 
 from closedform.contract import Tolerance
-from closedform.sweeps import UsageError, agreement, agrees, compare, find, prediction, statistics, sweep
+from closedform.sweeps import Agreement, UsageError, agreement, agrees, compare, find, prediction, statistics, sweep
 from closedform.sweeps.contract.experiment import Field
 from closedform.sweeps.results.report import agreement_table, diverged_lines
 from zoo import estimate
@@ -148,3 +148,12 @@ def test_a_result_shows_its_own_table(tmp_path):
         agreement(result, {"sqare": Tolerance(relative=0.5)})
     with pytest.raises(UsageError, match="agreement: the result has no prediction; allowed"):
         agreement(sweep(simulate, {"scale": 1.0}, seeds=2, **asked))
+
+
+def test_the_table_in_a_notebook_is_printed_once(monkeypatch):
+    """rich would print there by itself what it is asked to write to a text."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    shown = []
+    monkeypatch.setattr("rich.jupyter.display", lambda *said: shown.append(said))
+    assert "DISAGREES" in str(Agreement((row_of([1.0, 2.0, 3.0], 5.0),)))
+    assert not shown
