@@ -121,13 +121,14 @@ def test_a_task_that_is_warned_stores_what_it_has_and_comes_back(expected, tmp_p
         self.stop.wait()
 
     monkeypatch.setattr(Queue, "advanced", until)
-    asked = Request(MARATHON, {"values": {}}, results=tmp_path, **OPTIONS)
-    note_request(ask(asked._replace(config=None)))
+    asked = Request(MARATHON, results=tmp_path, **OPTIONS)
+    note_request(ask(asked))
     task = cluster_module.Task(asked, False, Settings(chunk=50))
     results = []
     worker = threading.Thread(target=lambda: results.append(task(0)))
     worker.start()
-    working.wait()
+    while not working.wait(0.1):
+        assert worker.is_alive()
     successor = task.checkpoint(0)
     worker.join()
     monkeypatch.setattr(Queue, "advanced", advanced)
