@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from zoo.checks import rejected
 
 from closedform.theory.numerics.symmetric import num_blocks, upper_blocks
+from zoo.checks import rejected
 
 
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 2000, 2048, 10_000])
