@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import Any
 
 from . import commands, console
@@ -67,14 +68,21 @@ def _command(words: list[str]) -> int:
         return 0
     with console.leaving_quietly():
         command = commands.find(words[0])
+        precision = _engine() if commands.computes(words[0], words[1:]) else None
     with interruptible():
-        if words[0] not in ("list", "status", "cite"):
-            from .sweeps.contract.precision import check_platforms, settle
-
-            settle()
-            check_platforms()
+        if precision is not None:
+            precision.settle()
+            precision.check_platforms()
         with console.drawing_to_files():
             return command(words[1:])
+
+
+def _engine() -> ModuleType:
+    """Import the engine, and JAX with it; returns the module of its precision."""
+    from .sweeps import api  # noqa: F401
+    from .sweeps.contract import precision
+
+    return precision
 
 
 def _version() -> str:

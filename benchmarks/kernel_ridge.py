@@ -106,7 +106,7 @@ def our_ntk(x, y, x_test, ridge_):
 
 
 def our_features(w, x):
-    return jax.vmap(lambda one: random_feature_attention.features(w, one))(x).reshape(len(x), -1)
+    return jax.lax.map(lambda one: random_feature_attention.features(w, one), x, batch_size=64).reshape(len(x), -1)
 
 
 def our_attention(x, y, x_test, w, ridge_):

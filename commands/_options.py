@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from ..sweeps import Settings, UsageError
 from ..sweeps.contract.experiment import Experiment, find, names
 from ..sweeps.contract.names import is_file
 from ..sweeps.contract.request import resolve
-from ..sweeps.errors import on_stderr, unknown
+from ..sweeps.errors import UsageError, on_stderr, unknown
+
+if TYPE_CHECKING:
+    from ..sweeps import Settings
 
 
 @dataclasses.dataclass
@@ -51,6 +53,8 @@ class Executed(Computed):
 
     def settings(self) -> Settings:
         """How to execute."""
+        from ..sweeps import Settings
+
         return Settings(threads=self.threads, block=self.block, chunk=self.chunk, checkpoint_minutes=self.checkpoint_minutes)
 
 

@@ -1,53 +1,24 @@
-"""What a command prints: tables as wide as the terminal, files, and the verdict."""
+"""What a command says of results: tables, files, figures, and the verdict."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import shutil
 import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import console, sweeps
-from ..sweeps import Row, agrees
 from ..sweeps.contract.experiment import Experiment, names
-from ..sweeps.errors import UsageError, on_stderr, plain
+from ..sweeps.errors import UsageError, on_stderr
 from ..sweeps.results import report
-from ..sweeps.results.agreement import FAILED, is_stale
+from ..sweeps.results.agreement import FAILED, Row, agrees, is_stale
 from ..sweeps.results.store import group
-from ..sweeps.results.tables import Table
-from ._options import Stored
+from ._terminal import ROWS_SHOWN, say, show, shown
 
-ROWS_SHOWN = 20  # of any table, unless --all asks for the rest
-
-
-def width() -> int:
-    """Columns of the terminal."""
-    return shutil.get_terminal_size((140, 24)).columns
-
-
-def show(table: Any) -> None:
-    """Print a table; what does not fit is not cut off."""
-    from rich.console import Console
-
-    Console(width=width()).print(table, crop=False)
-    if isinstance(table, Table) and table.more:
-        say(f"and {table.more} more; --all shows them")
-
-
-def say(line: str) -> None:
-    """Print a sentence; on a terminal no word of it is cut."""
-    if sys.stdout.isatty():
-        line = textwrap.fill(line, width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    print(line)
-
-
-def shown(path: Path) -> str:
-    """A path as a person in this folder would write it."""
-    return plain(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+if TYPE_CHECKING:
+    from ._options import Stored
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,18 +6,12 @@ import dataclasses
 from typing import Any
 
 from .. import arguments, sweeps
-from ..sweeps import UsageError
-from ..sweeps.api import ask, failures
 from ..sweeps.contract.config import build
 from ..sweeps.contract.experiment import Experiment
 from ..sweeps.contract.names import is_file
 from ..sweeps.contract.request import Request
-from ..sweeps.errors import EveryCellFailed, on_stderr
-from ..sweeps.results.catalogue import stored_results
-from ..sweeps.results.report import agreement_csv, worst_first
-from ..sweeps.results.stock import take_stock
+from ..sweeps.errors import EveryCellFailed, UsageError, on_stderr
 from ._options import OfPaper, Stored, asked_for
-from ._shown import Computed, code_of, verdict
 
 
 @dataclasses.dataclass
@@ -30,6 +24,11 @@ class Agree(OfPaper, Stored):
 
 def run(words: list[str]) -> int:
     chosen, stored = arguments.read(Agree, words, "agree"), []
+    from ..sweeps.api import ask, failures
+    from ..sweeps.results.report import agreement_csv, worst_first
+    from ..sweeps.results.stock import take_stock
+    from ._shown import Computed, code_of, verdict
+
     for experiment, config in asked_for(chosen):
         asked: dict[str, Any] = {"over": experiment.grid, "root_seed": chosen.root_seed, "results": chosen.results}
         if is_file(chosen.paper) and not experiment.grid and chosen.preset is None:
@@ -57,6 +56,8 @@ def run(words: list[str]) -> int:
 
 def _own_results(experiment: Experiment, chosen: Agree) -> list[Any]:
     """Every stored result of the user's own code that is of a config as the code has it now."""
+    from ..sweeps.results.catalogue import stored_results
+
     found = []
     for stored in stored_results(chosen.results, experiment.name):
         asked = stored.asked

@@ -5,18 +5,16 @@ from __future__ import annotations
 import dataclasses
 import sys
 
-import tyro
-
 from .. import arguments
-from ..gallery import bibliography
-from ..sweeps import UsageError
+from ..arguments import Positional
+from ..sweeps.errors import UsageError
 
 
 @dataclasses.dataclass
 class Cite:
     """Print BibTeX of the papers behind something, ready to append to a .bib file; the last entry is this package."""
 
-    names: tyro.conf.Positional[list[str]] = dataclasses.field(default_factory=list)
+    names: Positional[list[str]] = dataclasses.field(default_factory=list)
     """Papers (xor), experiments (xor/phases), modules (theory/feature_learning/xor), result files (*.nc), results folders,
     files of your own (my_model.py)."""
     plain: bool = False
@@ -25,6 +23,8 @@ class Cite:
 
 def run(words: list[str]) -> int:
     chosen = arguments.read(Cite, words, "cite")
+    from ..gallery import bibliography
+
     if not chosen.names:
         raise UsageError("cite: got no name; allowed: one or more papers, experiments, modules, result files, results folders")
 

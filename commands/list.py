@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 
-import tyro
-
 from .. import arguments
+from ..arguments import Positional
 from ..sweeps.results.listing import described, experiment_lines, paper_lines
-from ._shown import width
+from ._terminal import width
 
 
 @dataclasses.dataclass
 class List:
     """List the papers, a line each; or the experiments of one: claim, source, size, cost."""
 
-    paper: tyro.conf.Positional[str | None] = None
+    paper: Positional[str | None] = None
     """A paper (xor), or one of its experiments (xor/phases)."""
     json: bool = False
     """All of it as JSON: a list of papers, or of the experiments of one."""

@@ -8,10 +8,7 @@ from pathlib import Path
 import tyro
 
 from .. import arguments
-from ..sweeps.api import predict
-from ..sweeps.results.report import prediction_table
-from ..sweeps.results.store import write_tree
-from ._shown import ROWS_SHOWN, show, shown
+from ._terminal import ROWS_SHOWN, show, shown
 
 
 @dataclasses.dataclass
@@ -34,6 +31,10 @@ def run(words: list[str]) -> int:
     found, chosen = arguments.experiment_and_options(words, "predict", Predict)
     if found is None:
         return chosen
+    from ..sweeps.api import predict
+    from ..sweeps.results.report import prediction_table
+    from ..sweeps.results.store import write_tree
+
     if chosen.output is not None:
         arguments.check_output(chosen.output)
     over = arguments.axes(chosen.over, found, chosen.config, words)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-
-import tyro
+from typing import TYPE_CHECKING
 
 from .. import arguments, console
-from ..sweeps import UsageError, memory
+from ..arguments import Positional
+from ..sweeps import memory
 from ..sweeps.contract.names import is_file, kept_as
 from ..sweeps.contract.request import resolve
-from ..sweeps.errors import on_stderr
-from ..sweeps.prune import Prunable, prunable, remove
+from ..sweeps.errors import UsageError, on_stderr
 from ..sweeps.results.tables import Table
-from ._shown import ROWS_SHOWN, say, show, shown
+from ._terminal import ROWS_SHOWN, say, show, shown
+
+if TYPE_CHECKING:
+    from ..sweeps.prune import Prunable
 
 
 @dataclasses.dataclass
 class Prune:
     """List what the results folder holds in vain, stale or superseded, with sizes; with --remove, remove it."""
 
-    experiment: tyro.conf.Positional[str | None] = None
+    experiment: Positional[str | None] = None
     """An experiment, a paper, or code of your own (my_model.py:simulate); all if not given."""
     results: Path = Path("results")
     """Folder of the results."""
@@ -33,6 +35,8 @@ class Prune:
 
 def run(words: list[str]) -> int:
     chosen = arguments.read(Prune, words, "prune")
+    from ..sweeps.prune import prunable, remove
+
     if not chosen.results.is_dir():
         raise UsageError(f"results: no folder {chosen.results}")
     typed, own = chosen.experiment, None

@@ -5,24 +5,18 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import tyro
-
 from .. import arguments, console
-from ..gallery.entries import entry
-from ..gallery.pages import report
-from ..sweeps import UsageError
+from ..arguments import Positional
 from ..sweeps.contract.names import kept_as
-from ..sweeps.errors import on_stderr, plain
-from ..sweeps.results.catalogue import stored_results
-from ..sweeps.results.store import write_bytes
-from ._shown import shown
+from ..sweeps.errors import UsageError, on_stderr, plain
+from ._terminal import shown
 
 
 @dataclasses.dataclass
 class Report:
     """Write every stored result (claim, figure, agreement, config, origin) as one HTML page that needs no other file."""
 
-    experiment: tyro.conf.Positional[str | None] = None
+    experiment: Positional[str | None] = None
     """An experiment, a paper or a file of your own; all if not given."""
     results: Path = Path("results")
     """Folder of the results."""
@@ -32,6 +26,11 @@ class Report:
 
 def run(words: list[str]) -> int:
     chosen = arguments.read(Report, words, "report")
+    from ..gallery.entries import entry
+    from ..gallery.pages import report
+    from ..sweeps.results.catalogue import stored_results
+    from ..sweeps.results.store import write_bytes
+
     arguments.check_output(chosen.output)
     if not chosen.results.is_dir():
         raise UsageError(f"results: no folder {chosen.results}; first: closedform reproduce xor")

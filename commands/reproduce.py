@@ -5,13 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from .. import arguments
-from ..sweeps import Settings
-from ..sweeps.api import ask, failure_lines, sweep_plan
 from ..sweeps.contract.request import Request
 from ..sweeps.errors import on_stderr
 from ._options import Computed as Options
 from ._options import OfPaper, asked_for, seeds_of, silent
-from ._shown import Computed, verdict
 
 
 @dataclasses.dataclass
@@ -21,6 +18,10 @@ class Reproduce(OfPaper, Options):
 
 def run(words: list[str]) -> int:
     chosen, done = arguments.read(Reproduce, words, "reproduce"), []
+    from ..sweeps import Settings
+    from ..sweeps.api import ask, failure_lines, sweep_plan
+    from ._shown import Computed, verdict
+
     seeds, say = seeds_of(chosen.seeds), silent if chosen.quiet else on_stderr
     for experiment, config in asked_for(chosen):
         plan = ask(Request(experiment, config, experiment.grid, False, seeds, chosen.root_seed, chosen.results))

@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from .. import arguments
-from ..sweeps.api import ask, failures, files
-from ..sweeps.api import run as run_
 from ..sweeps.contract.experiment import names
 from ..sweeps.contract.request import Request
 from ..sweeps.errors import EveryCellFailed, on_stderr
 from ..sweeps.results.failures import failure_of
-from ..sweeps.results.stock import take_stock
 from ._options import Executed, seeds_of, silent
-from ._shown import Computed, shown, verdict
 
 
 def run(words: list[str]) -> int:
     found, chosen = arguments.experiment_and_options(words, "run", Executed)
     if found is None:
         return chosen
+    from ..sweeps.api import ask, failures, files
+    from ..sweeps.api import run as run_
+    from ..sweeps.results.stock import take_stock
+    from ._shown import Computed, shown, verdict
+
     options: dict[str, Any] = {"results": chosen.results, "root_seed": chosen.root_seed}
     seeds = seeds_of(chosen.seeds)
     asked = Request(found, chosen.config, seeds=seeds, **options)

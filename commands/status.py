@@ -5,21 +5,18 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import tyro
-
 from .. import arguments, console
+from ..arguments import Positional
 from ..sweeps.contract.names import kept_as
 from ..sweeps.errors import on_stderr
-from ..sweeps.results.catalogue import sweeps_of
-from ..sweeps.results.report import status_lines
-from ._shown import say
+from ._terminal import say
 
 
 @dataclasses.dataclass
 class Status:
     """Every sweep of the results folder: what is done, running, waiting, failed, and what is left."""
 
-    experiment: tyro.conf.Positional[str | None] = None
+    experiment: Positional[str | None] = None
     """An experiment or a paper; all if not given."""
     results: Path = Path("results")
     """Folder of the results."""
@@ -27,6 +24,8 @@ class Status:
 
 def run(words: list[str]) -> int:
     chosen = arguments.read(Status, words, "status")
+    from ..sweeps.results.catalogue import status_lines, sweeps_of
+
     seen, unread = False, []
     for one in sweeps_of(chosen.results, chosen.experiment and kept_as(chosen.experiment), unread.append):
         seen = True

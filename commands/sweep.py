@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import arguments
-from ..sweeps import UsageError, submit
-from ..sweeps.api import ask, failure_lines, sweep_plan
-from ..sweeps.cluster import Launcher, end
 from ..sweeps.contract.experiment import names
 from ..sweeps.contract.request import Request
-from ..sweeps.errors import on_stderr
-from ..sweeps.results.notes import write_whole
+from ..sweeps.errors import UsageError, on_stderr
 from ._options import Swept, seeds_of, silent
-from ._shown import Computed, verdict
+
+if TYPE_CHECKING:
+    from ..sweeps import Launcher
 
 
 def run(words: list[str]) -> int:
     found, chosen = arguments.experiment_and_options(words, "sweep", Swept)
     if found is None:
         return chosen
+    from ..sweeps.api import ask, failure_lines, sweep_plan
+    from ..sweeps.cluster import end, submit
+    from ..sweeps.results.notes import write_whole
+    from ._shown import Computed, verdict
+
     _check_launcher(words, chosen.launcher)
     asked: dict[str, Any] = {
         "over": arguments.axes(chosen.over, found, chosen.config, words),
@@ -57,6 +60,8 @@ def run(words: list[str]) -> int:
 
 
 def _launcher(chosen: Swept) -> Launcher:
+    from ..sweeps import Launcher
+
     pairs = [pair.partition("=") for pair in chosen.slurm]
     if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
         raise UsageError(f"slurm: got {wrong[0]!r}; allowed: NAME=VALUE, an option of sbatch")

@@ -37,6 +37,7 @@ from jax.lax.linalg import triangular_solve
 from jaxtyping import Array, Float, PyTree, Real
 
 from ..theory.numerics.arguments import FINITE, ArrayLike, at_least, known, require, takes
+from ..theory.numerics.symmetric import num_blocks, upper_blocks
 
 _product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
@@ -130,7 +131,7 @@ def _solve(
     shift, columns = jnp.asarray(ridge, array.dtype), y.reshape(len(y), -1)
     frozen, frozen_shift = jax.lax.stop_gradient((array, shift))
     # blocks as in theory.kernels.deep_kernels.gram: of a kernel compiled together with its fit, one side is not formed
-    factor = _cholesky(rows_fn(frozen, -(-len(y) // min(8, -(-len(y) // 256)))), frozen_shift)
+    factor = _cholesky(rows_fn(frozen, num_blocks(len(y))[1]), frozen_shift)
     solution = jax.lax.custom_linear_solve(
         lambda v: times_fn(array, v) + shift * v, columns, lambda _, v: _substitute(factor, v), symmetric=True
     )
@@ -144,14 +145,8 @@ def _rows(matrix: Array, height: int) -> list[Array]:
 def _rows_of_product(f: Array, height: int) -> list[Array]:
     """Of F F^T, by square blocks in a loop: XLA copies what it multiplies, for eight wide blocks most of F eight times."""
     count = -(-len(f) // height)
-    padded = jnp.pad(f, ((0, count * height - len(f)), (0, 0)))
-    pairs = [(i, j) for i in range(count) for j in range(i, count)]
-
-    def square(pair: Array) -> Array:
-        left, right = (jax.lax.dynamic_slice_in_dim(padded, index * height, height) for index in pair)
-        return _product(left, right.T)
-
-    at = dict(zip(pairs, jax.lax.map(square, jnp.asarray(pairs)), strict=True))
+    blocks = jnp.pad(f, ((0, count * height - len(f)), (0, 0))).reshape(count, height, -1)
+    at = upper_blocks(lambda i, j: _product(blocks[i], blocks[j].T), count)
     rows = [jnp.concatenate([at[i, j] for j in range(i, count)], axis=1) for i in range(count)]
     return [row[: len(f) - i * height, : len(f) - i * height] for i, row in enumerate(rows)]
 

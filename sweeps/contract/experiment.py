@@ -18,15 +18,16 @@ import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ...contract import Tolerance, plain
 from ..errors import UsageError, unknown
 from . import config as config_
 from . import sources
 from .names import FILE, kept_as
+
+if TYPE_CHECKING:  # `closedform list` needs no NumPy
+    import numpy as np
 
 ENGINE_FIELDS = ("diverged", "failed", "stored")  # that the engine adds to what an experiment measures
 _PACKAGE = __name__.split(".")[0]
@@ -337,6 +338,8 @@ def _field(where: str, hint: Any, taken: tuple[str, ...]) -> Field:
 
 def recorded_steps(experiment: Experiment, config: Any) -> np.ndarray | None:
     """The steps at which a run is observed, sorted, at least 0; none of training without curves; None for one shot."""
+    import numpy as np
+
     if not experiment.stepped:
         return None
     if experiment.training and not experiment.curves:
@@ -352,6 +355,8 @@ def recorded_steps(experiment: Experiment, config: Any) -> np.ndarray | None:
 
 def last_step(experiment: Experiment, config: Any, steps: np.ndarray | None) -> int:
     """How many steps a run has; one shot counts as one."""
+    import numpy as np
+
     if steps is None:
         return 1
     if not experiment.training:

@@ -21,11 +21,8 @@ from ..errors import UsageError, shown
 from . import config as config_
 from .config import hashed
 from .experiment import ENGINE_FIELDS, Experiment, checked, find, from_module, names
-from .functions import as_experiment, from_file
 from .given import takes_config
 from .names import is_file, kept_as, parts
-from .precision import check_platforms, wants_float64
-from .tracing import Version
 
 RESULTS = "results"
 # a name, a Python file, a module that follows the contract, an experiment that was read, or simulate(key, config)
@@ -46,6 +43,8 @@ class Request(NamedTuple):
 
     def plan(self) -> Plan:
         """Its cells and seeds, checked. Raises `UsageError` naming the field, what was given and what is allowed."""
+        from .precision import check_platforms, wants_float64  # JAX, which what is stored is read without
+
         check_platforms()
         experiment, config = resolve(self.experiment, self.config, self.predict)
         root_seed = plain(self.root_seed)
@@ -97,6 +96,8 @@ def resolve(
     What stands beside a function that was named by its file goes with it: `config` or a dataclass `Config`, `predict`, and
     GRID, SEEDS and TOLERANCE as in a module.
     """
+    from .functions import as_experiment, from_file
+
     if isinstance(experiment, Experiment):
         return experiment, config_.default(experiment.Config) if config is None and experiment.plain else config
     by_name, target, beside = isinstance(experiment, str), experiment, {}
@@ -131,6 +132,13 @@ class Cell(NamedTuple):
     at: dict[str, Any]  # values of the swept fields
     config: Any
     name: str  # 16 hexadecimal digits: a hash of experiment, root seed and whole config
+
+
+class Version(NamedTuple):
+    """What the results of a cell are named by: digests of its simulation and of its prediction ("" without any)."""
+
+    simulation: str = ""
+    prediction: str = ""
 
 
 class Plan(NamedTuple):

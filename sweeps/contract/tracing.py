@@ -22,19 +22,13 @@ from .digest import Undigested, hash_of, program_text, reads
 from .experiment import Experiment, Field, labels_of
 from .lanes import lanes_of
 from .precision import KEYS, precision, wants_float64
+from .request import Version
 
 NOT_KEPT = "not kept"  # the digest of what has none
 ENGINE = 1  # raised when the engine makes other numbers of the same programs
 # jax keeps what it has traced, by function and context; in a context of its own all is traced again
 _context = jax.make_user_context(0)
 _count = itertools.count(1)
-
-
-class Version(NamedTuple):
-    """What the results of a cell are named by: digests of its simulation and of its prediction ("" without any)."""
-
-    simulation: str = ""
-    prediction: str = ""
 
 
 class Function(NamedTuple):

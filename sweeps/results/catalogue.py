@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from ..contract import config as config_
 from ..contract.experiment import ENGINE_FIELDS, Experiment, Field, find, names
 from ..contract.request import Plan, Request, cells_asked
-from ..errors import UsageError, on_stderr
+from ..errors import UsageError, on_stderr, plain
 from . import locks, sealed, store
 from .failures import Failure, all_failures, failed_under
-from .identities import identified
-from .loading import load_plan
 from .notes import versions_asked
 from .stock import there
 
@@ -110,6 +108,29 @@ def _running(home: Path) -> dict[str, str]:
     return dict(itertools.chain.from_iterable(((cell, where) for cell in cells) for where, cells in named))
 
 
+_CELLS_SHOWN = 40  # of a sweep; a larger one is summed up
+
+
+def status_lines(sweep: SweepStatus) -> list[str]:
+    """What was asked, how far it is, and each cell of a small sweep; of a large one those that run or have failed."""
+    asked, counts = sweep.asked, sweep.counts()
+    swept = ", ".join(f"{path} ({len(values)})" for path, values in asked["over"].items()) or "one cell"
+    seeds = len(asked["seeds"])
+    said = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
+    left = sum(seeds - cell.seeds for cell in sweep.cells if cell.state != "failed")
+    lines = [f"{asked['experiment']} over {swept}, {seeds} seeds: {said}; {left} of {seeds * len(sweep.cells)} runs left"]
+    shown = sweep.cells if len(sweep.cells) <= _CELLS_SHOWN else [c for c in sweep.cells if c.state in ("running", "failed")]
+    for cell in shown[:_CELLS_SHOWN]:
+        at = ", ".join(f"{path}={value}" for path, value in cell.at.items()) or "the cell"
+        detail = cell.where or cell.why or (f"{cell.seeds} of {seeds} seeds" if cell.state == "partly" else "")
+        lines.append(f"  {at}: {cell.state}{', ' if detail else ''}{detail}")
+    if len(shown) > _CELLS_SHOWN:
+        lines.append(f"  and {len(shown) - _CELLS_SHOWN} more")
+    if (whole := sweep.path.with_suffix(".nc")).exists():
+        lines.append(f"  whole: {whole}")
+    return [plain(line) for line in lines]
+
+
 State = Literal["current", "stale", "not checked"]  # by what the code computes now; of a user's own code that is not known
 
 
@@ -164,6 +185,8 @@ def _plain(value: Any) -> Any:
 
 
 def _stored(plan: Plan, asked: dict[str, Any], failed: Mapping[str, int]) -> Stored:
+    from .loading import load_plan
+
     result = load_plan(plan, say=lambda message: None)
     experiment, state = plan.experiment, "not checked"
     if experiment.name in names():
@@ -178,6 +201,8 @@ def _stored(plan: Plan, asked: dict[str, Any], failed: Mapping[str, int]) -> Sto
 
 def _is_current(experiment: Experiment, plan: Plan, asked: dict[str, Any]) -> bool:
     """Whether the code as it is now computes what was stored."""
+    from .identities import identified
+
     try:
         config = config_.build(experiment.Config, asked["config"])
         now = Request(experiment, config, plan.axes, plan.zipped, plan.seeds, plan.root_seed, plan.folder).plan()

@@ -20,7 +20,6 @@ from ..contract import config
 from ..contract.experiment import Experiment, find, find_figure
 from ..errors import UsageError, plain
 from .agreement import Row, cell_texts, statistics, swept_axes
-from .catalogue import SweepStatus
 from .store import group, provenance
 from .tables import First, Styled, Table
 
@@ -235,29 +234,6 @@ def _lost(cells: Mapping[tuple[str, str], tuple[int, ...]]) -> list[str]:
         for cell, seeds in cells.items()
         if seeds
     ]
-
-
-_CELLS_SHOWN = 40  # of a sweep; a larger one is summed up
-
-
-def status_lines(sweep: SweepStatus) -> list[str]:
-    """What was asked, how far it is, and each cell of a small sweep; of a large one those that run or have failed."""
-    asked, counts = sweep.asked, sweep.counts()
-    swept = ", ".join(f"{path} ({len(values)})" for path, values in asked["over"].items()) or "one cell"
-    seeds = len(asked["seeds"])
-    said = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
-    left = sum(seeds - cell.seeds for cell in sweep.cells if cell.state != "failed")
-    lines = [f"{asked['experiment']} over {swept}, {seeds} seeds: {said}; {left} of {seeds * len(sweep.cells)} runs left"]
-    shown = sweep.cells if len(sweep.cells) <= _CELLS_SHOWN else [c for c in sweep.cells if c.state in ("running", "failed")]
-    for cell in shown[:_CELLS_SHOWN]:
-        at = ", ".join(f"{path}={value}" for path, value in cell.at.items()) or "the cell"
-        detail = cell.where or cell.why or (f"{cell.seeds} of {seeds} seeds" if cell.state == "partly" else "")
-        lines.append(f"  {at}: {cell.state}{', ' if detail else ''}{detail}")
-    if len(shown) > _CELLS_SHOWN:
-        lines.append(f"  and {len(shown) - _CELLS_SHOWN} more")
-    if (whole := sweep.path.with_suffix(".nc")).exists():
-        lines.append(f"  whole: {whole}")
-    return [plain(line) for line in lines]
 
 
 def stored_config(experiment: Experiment, result: xarray.DataTree) -> Any:

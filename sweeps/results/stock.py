@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..contract.request import Cell, Plan, Version
 from . import store
+
+if TYPE_CHECKING:  # as in store
+    import numpy as np
 
 
 class Stock(NamedTuple):
@@ -30,6 +31,8 @@ class Stock(NamedTuple):
         That is the current one or, unless `refresh`, an earlier one that has all runs where the current one has not simulated
         them. For a plain function only the current code counts: its name does not identify it.
         """
+        import numpy as np
+
         if not (refresh or self.simulated.all() or plan.experiment.plain):
             for version in sorted({file.version for file in self.files if file.kind == "simulation"}):
                 if shown := _of_version(plan, self.files, version):
@@ -52,6 +55,8 @@ def there(
 
     All is predicted of a cell whose version names no prediction.
     """
+    import numpy as np
+
     place = {cell.name: index for index, cell in enumerate(cells)}
     column = {seed: index for index, seed in enumerate(seeds)}
     found = np.zeros((len(Version._fields), len(cells), len(seeds)), bool)

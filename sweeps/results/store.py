@@ -36,12 +36,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-
 from ..errors import UsageError
 from . import locks, netcdf, sealed
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a folder without results is listed without NumPy
+    import numpy as np
     import xarray
 
 SCHEMA = 3
@@ -220,6 +219,7 @@ def group(tree: xarray.DataTree, name: str) -> xarray.Dataset:
 
 def write(path: Path, block: Block) -> None:
     """Store a block, whole or not at all, marking the runs that diverged (a value that is not finite)."""
+    import numpy as np
     import xarray
 
     groups: dict[str, dict[str, Any]] = {}
@@ -279,6 +279,8 @@ def _plain(labels: np.ndarray) -> np.ndarray:
 
 def header(path: Path, aside: bool = True) -> tuple[Header | None, str]:
     """What a file holds, from its label; its numbers are neither read nor checked."""
+    import numpy as np
+
     label, message = read_label(path, aside)
     if label is None:
         return None, message

@@ -9,8 +9,8 @@ from closedform.gallery.markup import block, markdown
 from closedform.sweeps.engine.progress import Progress, _bar
 from closedform.sweeps.errors import on_stderr
 from closedform.sweeps.results.agreement import Row
-from closedform.sweeps.results.catalogue import CellStatus, SweepStatus
-from closedform.sweeps.results.report import agreement_table, diverged_lines, status_lines
+from closedform.sweeps.results.catalogue import CellStatus, SweepStatus, status_lines
+from closedform.sweeps.results.report import agreement_table, diverged_lines
 
 EVIL = "[bold red]x[/] [/no] \x1b[2J\x1b]0;title\x07 \u202e"
 SHOWN = "[bold red]x[/] [/no] \\x1b[2J\\x1b]0;title\\x07 \\u202e"

@@ -159,7 +159,8 @@ def _standard_pair(mean_1: Floats, mean_2: Floats, std_1: Floats, std_2: Floats,
 
 
 def _step_product(rho: Floats) -> Floats:
-    return (math.pi / 2 + arcsine(rho)) / (2 * math.pi)
+    """Clipped as the other two are: computed beside one of them, the arc sine is computed once."""
+    return (math.pi / 2 + arcsine(jnp.clip(rho, -1, 1))) / (2 * math.pi)
 
 
 @jax.custom_jvp

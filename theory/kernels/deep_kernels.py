@@ -77,6 +77,7 @@ from ...documented import documented
 from ..gaussian.activations import Activation, relu, require_covariance
 from ..gaussian.any_activation import AnyActivation, activation_of
 from ..numerics.arguments import FINITE, ArrayLike, at_least, takes
+from ..numerics.symmetric import num_blocks, upper_blocks
 
 Number = Real[ArrayLike, ""]
 Numbers = Real[ArrayLike, "*#shape"]  # numbers and arrays that broadcast together
@@ -105,8 +106,8 @@ def gram(
 
     The activation is a name ("tanh"), a function (jax.nn.gelu), or an `Activation`; it and the depth are static under jit.
 
-    One matrix product, then elementwise functions in blocks that fit the cache; for x with itself only the blocks on one side
-    of the diagonal. A row of x that is also in y has a correlation of 1 up to a rounding error e, which changes the NTK by
+    By blocks that fit the cache, products and elementwise functions alike; for x with itself only those on one side of the
+    diagonal. A row of x that is also in y has a correlation of 1 up to a rounding error e, which changes the NTK by
     sqrt(e): by 1e-8 as seen, in float32 perhaps by 1e-4, and by more for erf at large variances, also for nearly parallel rows
     (1e-3 seen). The diagonal of gram(x) has no such error.
 
@@ -126,36 +127,36 @@ def _gram(
     weight_variance: ArrayLike,
     bias_variance: ArrayLike,
 ) -> Kernels:
-    (left, tall), (right, wide) = _padded(x), _padded(x if y is None else y)
-    products = jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
-    if y is None:
-        variance_1 = variance_2 = jnp.diagonal(products) / x.shape[1]
-    else:
-        variance_1, variance_2 = (jnp.sum(rows**2, axis=1) / x.shape[1] for rows in (left, right))
-    corners = [(i, j) for i in range(0, len(left), tall) for j in range(0, len(right), wide) if y is not None or i <= j]
+    left, right = _blocks(x), _blocks(x if y is None else y)
+    variance_1, variance_2 = (jnp.sum(rows**2, axis=2) / x.shape[1] for rows in (left, right))
+    down, across = len(left), len(right)
 
-    def block(corner: Int[Array, "2"]) -> Kernels:
-        row, column = corner
-        v1 = jax.lax.dynamic_slice(variance_1, (row,), (tall,))[:, None]
-        v2 = jax.lax.dynamic_slice(variance_2, (column,), (wide,))[None]
-        c = jax.lax.dynamic_slice(products, (row, column), (tall, wide)) / x.shape[1]
+    def block(i: Int[Array, ""], j: Int[Array, ""]) -> Kernels:
+        v1, v2 = variance_1[i][:, None], variance_2[j][None]
+        c = jnp.matmul(left[i], right[j].T, precision=jax.lax.Precision.HIGHEST) / x.shape[1]
+        if y is None:  # of a row with itself the product is the variance, to the last bit
+            c = jnp.where((i == j) & jnp.eye(len(c), dtype=bool), v1, c)
         return _recursion(v1, v2, c, activation, depth, weight_variance, bias_variance)
 
-    def whole(blocks: Float[Array, "block row column"]) -> Float[Array, "sample other"]:
-        at = dict(zip(corners, blocks, strict=True))
-        if y is None:
-            at |= {(j, i): at[i, j].T for i, j in corners if i < j}
-        rows = [[at[i, j] for j in range(0, len(right), wide)] for i in range(0, len(left), tall)]
+    if y is None:
+        at = upper_blocks(block, down)
+        at |= {(j, i): jax.tree.map(jnp.transpose, at[i, j]) for i, j in tuple(at) if i < j}
+    else:
+        pairs = [(i, j) for i in range(down) for j in range(across)]
+        stacked = jax.lax.map(lambda pair: block(pair[0], pair[1]), jnp.asarray(pairs))
+        at = {pair: jax.tree.map(lambda leaf, k=k: leaf[k], stacked) for k, pair in enumerate(pairs)}
+
+    def whole(*blocks: Float[Array, "row column"]) -> Float[Array, "sample other"]:
+        rows = [list(blocks[i * across : (i + 1) * across]) for i in range(down)]
         return jnp.block(rows)[: len(x), : len(x if y is None else y)]
 
-    return jax.tree.map(whole, jax.lax.map(block, jnp.asarray(corners)))
+    return jax.tree.map(whole, *(at[i, j] for i in range(down) for j in range(across)))
 
 
-def _padded(x: Float[Array, "sample dim"]) -> tuple[Float[Array, "padded dim"], int]:
-    """x padded with zero rows to at most eight blocks of equal size, and that size: at most 256 where eight blocks suffice."""
-    blocks = max(1, min(8, -(-len(x) // 256)))
-    size = max(1, -(-len(x) // blocks))  # one row of zeros if x has no rows
-    return jnp.pad(x, ((0, blocks * size - len(x)), (0, 0))), size
+def _blocks(x: Float[Array, "sample dim"]) -> Float[Array, "block row dim"]:
+    """x in at most eight blocks of equal size, padded with zero rows, one if x has none."""
+    blocks, size = num_blocks(len(x))
+    return jnp.pad(x, ((0, blocks * size - len(x)), (0, 0))).reshape(blocks, size, -1)
 
 
 def _with_coordinates(**inputs: ArrayLike) -> Float[Array, "..."]:

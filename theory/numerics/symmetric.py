@@ -3,6 +3,8 @@
 Eigenvectors of repeated eigenvalues have no derivatives, functions of the matrix do. `diagonal_form` turns the matrix by
 eigenvectors that stay fixed: the result is diagonal, its derivative is not, and `solved` and `multiplied` handle both.
 `function_applied` takes any function, and its divided differences for the derivative (Daleckii and Krein).
+
+`upper_blocks` computes a symmetric matrix, such as a Gram matrix or a kernel, by the blocks on and above the diagonal.
 """
 
 import functools
@@ -11,9 +13,33 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, PyTree
 
 from .arguments import known
+
+
+def num_blocks(count: int, size: int = 256, most: int = 8) -> tuple[int, int]:
+    """The number of blocks in which to compute a symmetric matrix of `count` rows, and their rows: size, or more than that.
+
+    Of b blocks a row (b + 1)/(2 b) of the matrix is computed. More than eight save little, and each is a transposed copy.
+
+    >>> num_blocks(2000), num_blocks(100), num_blocks(0)
+    ((8, 250), (1, 100), (1, 1))
+    """
+    blocks = max(1, min(most, -(-count // size)))
+    return blocks, max(1, -(-count // blocks))
+
+
+def upper_blocks(
+    block_fn: Callable[[Int[Array, ""], Int[Array, ""]], PyTree[Array]], count: int
+) -> dict[tuple[int, int], PyTree[Array]]:
+    """{(i, j): block_fn(i, j)} of the blocks on and above the diagonal, one after the other in a loop.
+
+    In a loop, for there XLA computes a block in the cache, and compiles it once.
+    """
+    pairs = [(i, j) for i in range(count) for j in range(i, count)]
+    stacked = jax.lax.map(lambda pair: block_fn(pair[0], pair[1]), jnp.asarray(pairs))
+    return {pair: jax.tree.map(lambda leaf, k=k: leaf[k], stacked) for k, pair in enumerate(pairs)}
 
 
 def diagonal_form(matrix: Float[Array, "n n"], name: str = "gram") -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
