@@ -79,11 +79,11 @@ def _programs(parameters: Any) -> Iterator[core.Jaxpr]:
 
 def _operations(equation: Any) -> int:
     """Operations for an element of what an equation returns."""
-    given = equation.invars[0].aval if equation.invars else None
-    if equation.primitive.name == "dot_general":
+    name = equation.primitive.name
+    if name == "dot_general":
         (axes, _), _ = equation.params["dimension_numbers"]
-        return math.prod(given.shape[axis] for axis in axes)
-    return 10 * given.shape[-1] if equation.primitive.name in _LAPACK else 1  # about 10 n^3 for all eigenvectors
+        return math.prod(equation.invars[0].aval.shape[axis] for axis in axes)
+    return 10 * equation.invars[0].aval.shape[-1] if name in _LAPACK else 1  # about 10 n^3 for all eigenvectors
 
 
 def _size(var: Any) -> int:
