@@ -114,14 +114,14 @@ def objective(data: Problem, answer: Answer) -> float:
 
 
 def compiled(method: Callable[..., Solution], cones: bool) -> Callable[..., Solution]:
-    """One program for any tolerance and number of steps; from the arrays that a user has."""
+    """One program for any tolerance, from the arrays that a user has; the number of steps is part of it."""
 
     def solve(x, y, gates, weight_decay, rtol, max_steps):
         program = (relu_program if cones else gated_program)(x, y, gates, weight_decay)
         options = {} if method is admm.solve else {"cones": cones}
         return method(program, rtol=rtol, max_steps=max_steps, **options)
 
-    return jax.jit(solve)
+    return jax.jit(solve, static_argnames="max_steps")
 
 
 def prepare_ours(data: Problem, method: Callable[..., Solution], verified: bool = False) -> Run:
