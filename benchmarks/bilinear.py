@@ -37,6 +37,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -48,6 +49,7 @@ from jaxtyping import Array, Float
 from .. import sweeps
 from ..experiments.bilinear import riccati
 from ..models.bilinear import bilinear
+from . import goals
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Config:
     widths: tuple[int, ...] = (64, 256, 1024)
     dtypes: tuple[str, ...] = ("float32", "float64")
     parts: tuple[str, ...] = ("sweep", "eigen", "stages")
+    json: Path | None = None  # where the rows that goals name are kept
 
 
 Arrays = dict[str, np.ndarray]
@@ -346,6 +349,23 @@ EIGEN = [
     Row("jnp.linalg.eigh, dense", "jax", partial(prepare_jax_eigen, function=dense)),
 ]
 ROWS = {"sweep": SWEEP, "eigen": EIGEN}
+QUICK = (
+    "--pairs",
+    "1",
+    "--seeds",
+    "3",
+    "--loop-seeds",
+    "1",
+    "--steps",
+    "3",
+    "--dim",
+    "12",
+    "--widths",
+    "4",
+    "--parts",
+    "sweep",
+    "eigen",
+)
 _prepared: dict[tuple, Run] = {}  # of a worker
 
 
@@ -432,10 +452,7 @@ def _spread(values: list[float], spec: str) -> str:
     return " / ".join(format(value, spec) for value in (min(values), statistics.median(values), max(values))) if values else ""
 
 
-Goals = list[tuple[str, list[float], float | None]]  # what, ratios, the least median that is wanted
-
-
-def sweep_table(config: Config) -> Goals:
+def sweep_table(config: Config) -> list[goals.Row]:
     with Workers("float64") as workers:
         start = workers.ask("jax", starts, config)
         exact = workers.ask("jax", final_by_hand, start, config)
@@ -454,11 +471,13 @@ def sweep_table(config: Config) -> Goals:
     walls = {name: [wall for wall, _ in pairs] for name, pairs in ratios.items()}
     batched = [name for name in walls if name.startswith("torch") and "loop" not in name]
     best = min(batched, key=lambda name: statistics.median(walls[name]), default="")
+
+    def over_default(name: str) -> list[float]:
+        return [peer / ours for peer, ours in zip(walls.get(name, []), walls["closedform engine, by default"], strict=False)]
+
     return [
-        ("sweep: torch loop over seeds over A", walls.get("torch loop over seeds", []), 5.0),
-        (f"sweep: {best} (its best) over A", walls.get(best, []), 5.0),
-        ("sweep: the engine by default over A", walls["closedform engine, by default"], None),
-        ("sweep: bare vmap over A", walls["bare vmap (jax)"], None),
+        *goals.row(f"bilinear, {config.seeds} seeds: bare vmap over the engine", over_default("bare vmap (jax)"), ">=", 0.85),
+        *goals.row(f"bilinear, {config.seeds} seeds: best batched torch over the engine", over_default(best), ">=", 1),
     ]
 
 
@@ -476,8 +495,8 @@ def final_by_hand(start: Arrays, config: Config) -> Arrays:
     return {"loss": loss, "learned": np.diagonal(basis.mT @ (q + q.mT) / 2 @ basis, axis1=1, axis2=2)}
 
 
-def eigen_tables(config: Config) -> Goals:
-    goals: Goals = []
+def eigen_tables(config: Config) -> list[goals.Row]:
+    rows: list[goals.Row] = []
     for dtype in config.dtypes:
         with Workers(dtype) as workers:
             for width in config.widths:
@@ -494,10 +513,9 @@ def eigen_tables(config: Config) -> Goals:
 
                 print(f"\neigenpairs, h {width}, {config.outputs} matrices of {config.dim}, {dtype}")
                 ratios = compare("eigen", (width,), workers, (data,), check, config)
-                for name in list(ratios)[:2]:
-                    walls = [wall for wall, _ in ratios[name]]
-                    goals.append((f"{dtype}, h {width}: {name} over A", walls, 5.0 if width == 64 else None))
-    return goals
+                walls = [wall for wall, _ in ratios["jnp.linalg.eigh, dense"]]
+                rows += goals.row(f"eigenfeatures, h = {width}, {dtype}: dense jnp over ours", walls, ">=", 1)
+    return rows
 
 
 # Stages, and what bounds them.
@@ -558,19 +576,15 @@ def main(config: Config) -> None:
         print("PyTorch is not installed, so its rows are missing: it comes with the extra, closedform[benchmark].")
     print(", ".join(f"{name} {version}" for name, version in versions.items()), machine(), sep="; ")
     print("Every spread is min / median / max.")
-    goals: Goals = []
+    rows: list[goals.Row] = []
     if "sweep" in config.parts:
-        goals += sweep_table(config)
+        rows += sweep_table(config)
     if "eigen" in config.parts:
-        goals += eigen_tables(config)
+        rows += eigen_tables(config)
     if "stages" in config.parts:
         stages_tables(config)
-    print(f"\n{machine()}\n\nGoals (the median counts)")
-    for label, values, goal in goals:
-        if values:
-            median = statistics.median(values)
-            verdict = "" if goal is None else f"   >= {goal:g} {'reached' if median >= goal else 'short'}"
-            print(f"{label:<60}{_spread(values, '.2f'):>24}{verdict}")
+    print(f"\n{machine()}")
+    goals.finish(rows, config.json)
 
 
 if __name__ == "__main__":

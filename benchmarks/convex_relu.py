@@ -49,6 +49,7 @@ from ..figures import _style
 from ..models.fully_connected import convex_relu
 from ..solvers import admm, fista, interior_point
 from ..solvers.program import Solution, gated_program, relu_program
+from . import goals
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Config:
     projections: int = 4000  # samples times blocks up to which R-FISTA runs on the ReLU program: thousands of steps of them
     first_calls: bool = True  # a process for every row and round: 2 minutes
     figure: Path | None = None  # gap against time of our solvers, instead of the tables
+    json: Path | None = None  # where the rows that goals name are kept
 
 
 class Problem(NamedTuple):
@@ -112,14 +114,14 @@ def objective(data: Problem, answer: Answer) -> float:
 
 
 def compiled(method: Callable[..., Solution], cones: bool) -> Callable[..., Solution]:
-    """One program for any tolerance and number of steps; from the arrays that a user has."""
+    """One program for any tolerance, from the arrays that a user has; the number of steps is part of it."""
 
     def solve(x, y, gates, weight_decay, rtol, max_steps):
         program = (relu_program if cones else gated_program)(x, y, gates, weight_decay)
         options = {} if method is admm.solve else {"cones": cones}
         return method(program, rtol=rtol, max_steps=max_steps, **options)
 
-    return jax.jit(solve)
+    return jax.jit(solve, static_argnames="max_steps")
 
 
 def prepare_ours(data: Problem, method: Callable[..., Solution], verified: bool = False) -> Run:
@@ -248,6 +250,10 @@ ADMM, PYSCNN = _ours("ADMM, verified", admm.solve, True), Row("pyscnn R-FISTA", 
 CLARABEL, SCS = _cvxpy("CLARABEL", 10), _cvxpy("SCS", 8)
 
 
+LARGE = 500  # samples of the gated programs that have a goal
+QUICK = ("--pairs", "1", "--gated", "20", "3", "4", "--relu", "6", "2", "0", "--cone-solvers", "0", "--no-first-calls")
+
+
 class Measurement(NamedTuple):
     seconds: float
     objective: float
@@ -363,8 +369,8 @@ def least_effort(reaches: Callable[[int], bool], start: int, limit: int) -> int 
     return high
 
 
-def table(workers: Workers, key: Key, efforts: Efforts, optimum: float, config: Config):
-    """A is the faster of OURS, or the first row where they are missing."""
+def table(workers: Workers, key: Key, efforts: Efforts, optimum: float, config: Config) -> dict[str, list[float]]:
+    """A is the faster of OURS, or the first row where they are missing. Returns the ratios over A."""
     last = [workers.measure(row, key, effort) for row, effort in efforts]  # compiles, warms
     quick = [min(workers.measure(row, key, effort).seconds for _ in range(3)) for row, effort in efforts if row in OURS]
     A = int(np.argmin(quick)) if quick else 0
@@ -387,11 +393,12 @@ def table(workers: Workers, key: Key, efforts: Efforts, optimum: float, config: 
         name, error = row.name + (" (A)" if i == A else ""), last[i].objective / optimum - 1
         spreads = f"{_spread(seconds[i], '.4f'):>26}{_spread(ratios[i], '.2f'):>26}"
         print(f"{name:<30}{spreads}{error:>10.1e}   {last[i].note}", flush=True)
+    return {row.name: ratios[i] for i, (row, _) in enumerate(efforts)}
 
 
-def gated_tables(workers: Workers, peers: list[Row], config: Config) -> dict[Key, Efforts]:
-    """Returns what reaches 1e-5."""
-    reached = {}
+def gated_tables(workers: Workers, peers: list[Row], config: Config) -> tuple[dict[Key, Efforts], list[goals.Row]]:
+    """Returns what reaches 1e-5, and the rows with a goal."""
+    reached, judged = {}, []
     with_torch = importlib.util.find_spec("torch") is not None
     adam = [_adam(rate, decay) for rate in config.learning_rates for decay in (True, False) if with_torch]
     for n, d, num_gates in config.gated:
@@ -419,13 +426,16 @@ def gated_tables(workers: Workers, peers: list[Row], config: Config) -> dict[Key
                 best = best if effort is None else [(row, effort)]
             print(f"\nGated program, samples {n}, dim {d}, gates {num_gates}: relative error 1e-{digits}", flush=True)
             reached[key] = efforts + best
-            table(workers, key, reached[key] + [(row, digits) for row in VERIFIED], optimum, config)
+            ratios = table(workers, key, reached[key] + [(row, digits) for row in VERIFIED], optimum, config)
+            if digits == 5 and n >= LARGE:
+                judged += goals.row(f"gated program to 1e-5, n = {n}: pyscnn over ours", ratios.get(PYSCNN.name, []), ">=", 6)
         print(f"optimum {optimum:.9g}, verified gap {1 - bound / optimum:.0e}; lowest of all rows {lowest / optimum - 1:+.0e}")
-    return reached
+    return reached, judged
 
 
-def first_calls(reached: dict[Key, Efforts], config: Config):
-    """To 1e-5, in a new process each."""
+def first_calls(reached: dict[Key, Efforts], config: Config) -> list[goals.Row]:
+    """To 1e-5, in a new process each. Returns the rows with a goal."""
+    judged: list[goals.Row] = []
     print(f"\nFirst call, seconds to 1e-5\n{'row':<30}{'samples, dim, gates':>22}{'seconds':>26}{'over ours':>24}")
     with tempfile.TemporaryDirectory() as cache:
 
@@ -440,6 +450,9 @@ def first_calls(reached: dict[Key, Efforts], config: Config):
             for (row, _, _), column in zip(asked, seconds.T, strict=True):
                 size = " ".join(map(str, key[1:]))
                 print(f"{row.name:<30}{size:>22}{_spread(column, '.3f'):>26}{_spread(column / ours, '.2f'):>24}", flush=True)
+                if row is PYSCNN:
+                    judged += goals.row(f"first call to 1e-5, n = {key[1]}: pyscnn over ours", column / ours, ">=", 1.5)
+    return judged
 
 
 def relu_tables(workers: Workers, peers: list[Row], config: Config):
@@ -509,11 +522,12 @@ def main(config: Config):
             draw(workers, config.figure)
             return
         print(f"{config}\nEvery spread is min / median / max.", flush=True)
-        reached = gated_tables(workers, peers, config)
+        reached, rows = gated_tables(workers, peers, config)
         relu_tables(workers, peers, config)
         bounds_table(workers, config)
     if config.first_calls:
-        first_calls(reached, config)
+        rows += first_calls(reached, config)
+    goals.finish(rows, config.json)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 
 from closedform import sweeps
+from closedform.benchmarks import goals
 from closedform.gallery import bibliography, collection, modules, pages
 from closedform.gallery.entries import Entry, entry
 from closedform.gallery.markup import block, fenced, formula
@@ -105,6 +106,7 @@ def write_pages(app: Sphinx) -> None:
         wanted[HERE / folder / "index.md"] = folder_page(folder).encode()
     wanted[GENERATED / "front.md"] = front(entries).encode()
     wanted[GENERATED / "engine.md"] = engine().encode()
+    wanted[GENERATED / "benchmarks.md"] = goals.page(sorted((HERE / "benchmarks").glob("*.json"))).encode()
     wanted[GENERATED / "which_function.md"] = _questions.page(escaped).encode()
     for folder in (*(HERE / name for name in (*FOLDERS, "experiments")), GENERATED / "static", _shown.SHOWN):
         for path in folder.rglob("*"):

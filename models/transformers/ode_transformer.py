@@ -146,7 +146,8 @@ def evolve(params: Params, x: Float[Array, "*batch token dim"], config: Config) 
             state, evaluations = solve(field, one, carry.state, repeats * layer, config.scheme, config.rtol, first_step=layer)
             return Evolved(state, carry.num_sublayers + 2 * evaluations), None
         scheme = SCHEMES[config.scheme]
-        state = integrate(scheme.step_fn, *fields(one, config), carry.state, config.step_size, repeats)
+        keep = "stages" if scheme.num_sublayers <= SCHEMES["rk4"].num_sublayers else "steps"  # a flow has 24 stages and more
+        state = integrate(scheme.step_fn, *fields(one, config), carry.state, config.step_size, repeats, keep)
         return Evolved(state, carry.num_sublayers + scheme.num_sublayers * repeats), None
 
     return jax.lax.scan(block, Evolved(x, jnp.zeros((), x.dtype)), params)[0]

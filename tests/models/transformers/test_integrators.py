@@ -179,6 +179,28 @@ def test_a_negative_number_of_steps():
         integrators.integrate(integrators.parallel, jnp.sin, jnp.cos, jnp.zeros((3, 8)), 0.1, -1)
 
 
+def test_what_is_kept_for_derivatives_changes_memory_and_no_number(problem):
+    """The states that reverse mode writes for N steps of RK4: N, or 4 N."""
+    params, x, _ = problem
+
+    def gradient(keep, count=64):
+        def end(params, x):
+            f_fn, g_fn = ode_transformer.fields(params, CONFIG)
+            step_fn = integrators.SCHEMES["rk4"].step_fn
+            return jnp.sum(integrators.integrate(step_fn, f_fn, g_fn, x, 1 / count, count, keep) ** 2)
+
+        program = jax.jit(jax.grad(end, (0, 1))).lower(params, x).compile()
+        return program(params, x), program.memory_analysis().temp_size_in_bytes / x.nbytes / count
+
+    (steps, few), (stages, several) = gradient("steps"), gradient("stages")
+    for one, other in zip(jax.tree.leaves(steps), jax.tree.leaves(stages), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+    assert 1 <= few < 3
+    assert 4 <= several < few + 4
+    with pytest.raises(ValueError, match="keep must be one of steps, stages, got 'all'"):
+        integrators.integrate(integrators.parallel, jnp.sin, jnp.cos, x, 0.1, 1, "all")
+
+
 def test_wrong_solver_settings(problem):
     params, x, _ = problem
     for options, message in (
