@@ -1,7 +1,8 @@
-"""Linear equations without cancellation."""
+"""Linear equations without cancellation, and powers of a matrix."""
 
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 
 def solved_by_rows(coupling: Array, rest: Array, right: Array) -> Array:
@@ -12,3 +13,17 @@ def solved_by_rows(coupling: Array, rest: Array, right: Array) -> Array:
     """
     apart = coupling * (1 - jnp.eye(len(rest), dtype=rest.dtype))
     return jnp.linalg.solve(jnp.diag(rest + jnp.sum(apart, axis=1)) - apart, right)
+
+
+def powers(exponents: Int[np.ndarray, "*shape"], matrix: Float[Array, "n n"]) -> Float[Array, "*shape n n"]:
+    """The matrix to each of these powers, whole numbers from 0 on, by repeated squaring.
+
+    >>> powers(np.array([0, 1, 5]), jnp.array([[2.0]])).ravel().tolist()
+    [1.0, 2.0, 32.0]
+    """
+    identity = jnp.eye(len(matrix), dtype=matrix.dtype)
+    found, square = jnp.broadcast_to(identity, (*exponents.shape, *identity.shape)), matrix
+    for bit in range(int(np.max(exponents, initial=0)).bit_length()):
+        odd = jnp.asarray((exponents >> bit) % 2 == 1)[..., None, None]
+        found, square = jnp.where(odd, found @ square, found), square @ square
+    return found
