@@ -150,7 +150,7 @@ def continuous(
     assert flow.ys is not None
     num_steps = flow.stats["num_steps"]
     # Tsit5 keeps its last evaluation; the event makes one of its own after every step
-    evaluations = 3 + 7 * num_steps
+    evaluations = 4 + 7 * num_steps
     return _arrived(f, flow.ys[0], args, num_steps, evaluations, atol, adjoint)
 
 
@@ -192,6 +192,19 @@ def flow(
     )
     assert found.ys is not None
     return found.ys * jnp.where(found.result == diffrax.RESULTS.successful, 1, jnp.nan).astype(start.dtype)
+
+
+def picard_of(
+    f: Callable[[State, Any], tuple[State, State]],
+    start: State,
+    args: Any,
+    atol: Number,
+    max_steps: int,
+    adjoint: optx.AbstractAdjoint | None,
+) -> Solution:
+    """Picard's iteration of a map that returns, beside its value, the vector whose largest entry is the residual."""
+    one = jnp.ones((), start.dtype)
+    return _iterate(Partial(_damped, step=one), None, f, start, args, atol, max_steps, adjoint, has_aux=True)
 
 
 # ---------------------------------------------------------------------------------------------------------------- one step each
@@ -294,7 +307,7 @@ class _Iteration(optx.AbstractFixedPointSolver):
     def _at(self, fn: Any, y: Any, args: Any, memory: Any) -> tuple[_Progress, Any]:
         value, aux = fn(y, args)
         change = value - y
-        return _Progress(change, _largest(change), memory), aux
+        return _Progress(change, _largest(change if aux is None else aux), memory), aux
 
 
 def _iterate(
@@ -306,11 +319,13 @@ def _iterate(
     atol: Number,
     max_steps: int,
     adjoint: optx.AbstractAdjoint | None,
+    has_aux: bool = False,
 ) -> Solution:
     require(at_least(0), atol=atol, max_steps=max_steps)
     least = _number(atol, start)
     solver = _Iteration(least, update_fn, memory)
-    found = optx.fixed_point(f, solver, start, args, max_steps=max_steps, adjoint=adjoint or implicit(), throw=False)
+    options: Any = {"max_steps": max_steps, "adjoint": adjoint or implicit(), "throw": False, "has_aux": has_aux}
+    found = optx.fixed_point(f, solver, start, args, **options)
     residual, num_steps = (jax.lax.stop_gradient(found.stats[name]) for name in ("residual", "num_steps"))
     return Solution(found.value, residual, num_steps, 1 + num_steps, residual <= least)
 
