@@ -336,7 +336,9 @@ def _arrived(
     """A state found elsewhere, with its residual and with derivatives by the adjoint."""
     if isinstance(adjoint, optx.RecursiveCheckpointAdjoint):
         raise ValueError("adjoint must be one of a fixed point: the steps of the flow are not kept (differentiate `flow`)")
-    at = _iterate(Partial(_damped, step=jnp.ones((), state.dtype)), None, f, jax.lax.stop_gradient(state), args, atol, 0, adjoint)
+    at = _iterate(
+        Partial(_damped, step=jnp.ones((), state.dtype)), None, f, jax.lax.stop_gradient(state), args, atol, 0, adjoint
+    )
     return at._replace(num_steps=num_steps, num_evaluations=evaluations)
 
 

@@ -20,7 +20,6 @@ Source: E. Winston and J. Z. Kolter, arXiv 2006.08591 (recalled); derivations he
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp

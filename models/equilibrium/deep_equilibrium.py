@@ -128,9 +128,7 @@ def skip_penalty(params: Params, z: Float[Array, "width"], x: Float[Array, "dim"
     return jnp.sum(jnp.abs(layer(params, z, x, config) - start(params, x, config)))
 
 
-def jacobian(
-    params: Params, z: Float[Array, "width"], x: Float[Array, "dim"], config: Config
-) -> Float[Array, "width width"]:
+def jacobian(params: Params, z: Float[Array, "width"], x: Float[Array, "dim"], config: Config) -> Float[Array, "width width"]:
     """df/dz at z."""
     return jax.jacfwd(lambda z: layer(params, z, x, config))(z)
 
