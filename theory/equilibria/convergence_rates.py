@@ -67,6 +67,7 @@ from jaxtyping import Array, Float, Real
 
 from ...documented import documented
 from ..numerics.arguments import FINITE, ArrayLike, Range, at_least, require_not_empty, require_together, takes
+from ..numerics.linear import eigenvalues
 
 Matrix = Real[ArrayLike, "unit unit"]
 Numbers = Real[ArrayLike, "*#shape"]
@@ -149,16 +150,23 @@ def optimal_damping_of(jacobian: Matrix) -> Damping:
     def slowest(h: Float[Array, ""]) -> Array:
         return jnp.argmax(fixed_b * h - 2 * fixed_a)
 
-    def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        middle = (ends[0] + ends[1]) / 2
-        i = slowest(middle)
-        rising = fixed_b[i] * middle > fixed_a[i]
-        return jnp.where(rising, ends[0], middle), jnp.where(rising, middle, ends[1])
+    def halve(_: Any, ends: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The ends of a bracket of h*, and which eigenvalue is the slowest at each."""
+        below, beyond, i, j = ends
+        middle = (below + beyond) / 2
+        k = slowest(middle)
+        rising = fixed_b[k] * middle > fixed_a[k]
+        low, high = (below, i), (middle, k)
+        (below, i), (beyond, j) = (
+            tuple(jnp.where(rising, one, other) for one, other in zip(*pair, strict=True))
+            for pair in ((low, high), (high, (beyond, j)))
+        )
+        return below, beyond, i, j
 
     # beyond twice the least a/b the factor is above 1; every halving is a bit of h*
-    ends = jnp.zeros_like(fixed_a[0]), 2 * jnp.min(fixed_a / fixed_b)
-    below, beyond = jax.lax.fori_loop(0, jnp.finfo(a.dtype).nmant + 8, halve, ends)
-    i, j = slowest(below), slowest(beyond)
+    none, most = jnp.zeros_like(fixed_a[0]), 2 * jnp.min(fixed_a / fixed_b)
+    ends = none, most, slowest(none), slowest(most)
+    below, beyond, i, j = jax.lax.fori_loop(0, jnp.finfo(a.dtype).nmant + 8, halve, ends)
     # the derivative of h*: two parabolas cross, or the vertex of one; conjugate eigenvalues have one parabola
     two = jnp.abs(fixed_b[i] - fixed_b[j]) > jnp.sqrt(jnp.finfo(b.dtype).eps) * fixed_b[i]
     formula = jnp.where(two, 2 * (a[i] - a[j]) / jnp.where(two, b[i] - b[j], 1), a[i] / b[i])
@@ -169,4 +177,4 @@ def optimal_damping_of(jacobian: Matrix) -> Damping:
 
 def _eigenvalues(jacobian: Array) -> Array:
     require_not_empty(jacobian=jacobian)
-    return jnp.linalg.eigvals(jacobian)
+    return eigenvalues(jacobian)

@@ -51,6 +51,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
 from ..numerics.arguments import FINITE, ArrayLike, above, at_least, require_not_empty, require_together, takes
+from ..numerics.linear import eigenvalues
 from ..numerics.roots import square_root
 
 Matrix = Real[ArrayLike, "unit unit"]
@@ -135,7 +136,7 @@ def componentwise_radius(weights: Matrix) -> Float[Array, ""]:
     """
     require_not_empty(weights=weights)
     # Perron and Frobenius: the eigenvalue of largest modulus is the one of largest real part
-    return jnp.max(jnp.real(jnp.linalg.eigvals(jnp.abs(weights))))
+    return jnp.max(jnp.real(eigenvalues(jnp.abs(weights))))
 
 
 def _rest(weights: Array) -> Array:

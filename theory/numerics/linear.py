@@ -1,8 +1,10 @@
-"""Linear equations without cancellation, and powers of a matrix."""
+"""Linear equations without cancellation, powers and eigenvalues of a matrix."""
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Complex, Float, Int
+
+from .norms import power_of_two
 
 
 def solved_by_rows(coupling: Array, rest: Array, right: Array) -> Array:
@@ -27,3 +29,15 @@ def powers(exponents: Int[np.ndarray, "*shape"], matrix: Float[Array, "n n"]) ->
         odd = jnp.asarray((exponents >> bit) % 2 == 1)[..., None, None]
         found, square = jnp.where(odd, found @ square, found), square @ square
     return found
+
+
+def eigenvalues(matrix: Float[Array, "n n"]) -> Complex[Array, "n"]:
+    """Eigenvalues of a matrix that need not be symmetric, in any order.
+
+    >>> jnp.sort(jnp.imag(eigenvalues(jnp.array([[0.0, 2.0], [-2.0, 0.0]])))).round(4).tolist()
+    [-2.0, 2.0]
+    """
+    # LAPACK's rescaling of large and small entries costs float32 its digits: at 1e12 a tenth of the eigenvalue
+    size = power_of_two(matrix)
+    found = jnp.linalg.eigvals(matrix / size)
+    return found * size.astype(found.dtype)

@@ -65,10 +65,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import gammainc
+from jax.scipy.special import gammaln
 from jaxtyping import Array, Float, Real
 
 from ..numerics.arguments import ArrayLike, at_least, require_not_empty, takes
+from ..numerics.linear import eigenvalues
 from ..numerics.norms import nonzero
 from ..numerics.roots import climb_to_root, square_root
 
@@ -84,7 +85,7 @@ def spectral_radius(profile: Real[ArrayLike, "size size"]) -> Float[Array, ""]:
     """
     require_not_empty(profile=profile)
     # Perron and Frobenius: the eigenvalue of largest modulus is the one of largest real part
-    largest = jnp.max(jnp.real(jnp.linalg.eigvals(profile / len(profile))))
+    largest = jnp.max(jnp.real(eigenvalues(profile / len(profile))))
     return square_root(jnp.maximum(largest, 0))
 
 
@@ -111,7 +112,7 @@ def radial_cdf(
     mean = shares @ variances
     v = variances / nonzero(mean)
     square = (radius.ravel() / jnp.sqrt(nonzero(mean))) ** 2
-    inside = (square > 0) & (square < 1)
+    inside = (square > 0) & (square < 1) & (mean > 0)
     target = jnp.where(inside, square, 0.5)
 
     def over_rows(function: Callable[[Array, Array], Array], x: Float[Array, "radius"]) -> Float[Array, "radius"]:
@@ -127,7 +128,7 @@ def radial_cdf(
         2 * high,
     )
     none = jnp.sum(jnp.where(variances == 0, shares, 0))  # rows of zeros: eigenvalues 0
-    outside = jnp.where(square > 0, 1, none)
+    outside = jnp.where((square > 0) | (mean == 0), 1, none)
     return jnp.where(inside, over_rows(lambda x, v: x / (x + v), x), outside).reshape(radius.shape)
 
 
@@ -138,19 +139,25 @@ def largest_modulus(size: int, spread: Real[ArrayLike, "*shape"] = 1.0) -> Float
     >>> [round(float(largest_modulus(size)), 4) for size in (100, 400)]
     [1.0413, 1.0295]
     """
-    j = jnp.arange(min(size, math.ceil(12 * math.sqrt(size))), dtype=spread.dtype)  # 12 deviations below the largest
-    deviations = jnp.asarray(np.linspace(-6, 6, 49), spread.dtype)
+    number = jnp.maximum(size / spread.ravel(), 1)  # N; between whole numbers the mean is interpolated
+    below = jnp.maximum(jnp.ceil(jax.lax.stop_gradient(number)) - 1, 1)
+    low, high = (jax.lax.stop_gradient(jax.vmap(lambda n: _mean_largest(n, size))(one)) for one in (below, below + 1))
+    return (low + (number - below) * (high - low)).reshape(spread.shape)
 
-    def mean(number: Float[Array, ""]) -> Float[Array, ""]:
-        # below 6 deviations of a modulus from the edge the product is 0; the trapezoidal rule of a smooth step is exact
-        r = jnp.maximum(1 + deviations / jnp.sqrt(number), 0)
-        counts = number - j > 0
-        shares = gammainc(jnp.where(counts, number - j, 1)[:, None], number * r[None] ** 2)
-        logarithms = jnp.log(jnp.maximum(shares, jnp.finfo(r.dtype).tiny))
-        below = jnp.exp(jnp.sum(jnp.where(counts[:, None], logarithms, 0), axis=0) / 2)
-        return r[0] + jnp.trapezoid(1 - below, r)
 
-    return jax.vmap(mean)(jnp.maximum(size / spread.ravel(), 1)).reshape(spread.shape)
+def _mean_largest(number: Float[Array, ""], size: int) -> Float[Array, ""]:
+    """The integral of the module, for a whole number N of at most `size`."""
+    # 6 deviations of a modulus below the edge the product is 0; the trapezoidal rule of a smooth step is exact
+    r = jnp.maximum(1 + jnp.asarray(np.linspace(-6, 6, 97), number.dtype) / jnp.sqrt(number), 1e-6)
+    x = number * r[None] ** 2
+    # 1 - P(a, x) is the sum of x^b e^-x/b! over b = a - 1, .., 0; 20 deviations below the edge it is 0
+    power = number - jnp.arange(1.0, min(size, math.ceil(20 * math.sqrt(size))) + 2, dtype=r.dtype)
+    counts = power >= 0
+    b = jnp.where(counts, power, 0)[:, None]
+    terms = jnp.where(counts[:, None], jnp.exp(b * jnp.log(x) - x - gammaln(b + 1)), 0)
+    shares = jnp.maximum(1 - jnp.cumsum(terms[::-1], axis=0)[::-1], jnp.finfo(r.dtype).tiny)
+    product = jnp.exp(jnp.sum(jnp.where(counts[:, None], jnp.log(shares), 0), axis=0) / 2)
+    return r[0] + jnp.trapezoid(1 - product, r)
 
 
 def _shares(variances: Array, weights: Array | None) -> Array:

@@ -141,14 +141,14 @@ SENSITIVITY = np.array([[1.0, 0.5, 0.2], [-0.3, 2.0, 0.7]])
 CALLS = [
     Call(implicit_gradients.adjoint, {"jacobian": SMALL, "cotangent": G}, scaling={"cotangent": 1}, degree=1),
     Call(implicit_gradients.implicit_gradient, {"jacobian": SMALL, "cotangent": G, "sensitivity": SENSITIVITY}),
-    Call(implicit_gradients.neumann_adjoint, {"orders": np.array([0, 3]), "jacobian": SMALL, "cotangent": G}),
+    Call(implicit_gradients.neumann_adjoint, {"orders": [0, 3], "jacobian": SMALL, "cotangent": G}),
     Call(
         implicit_gradients.neumann_comparison,
-        {"orders": np.array([0, 3]), "jacobian": SMALL, "cotangent": G, "sensitivity": SENSITIVITY},
+        {"orders": [0, 3], "jacobian": SMALL, "cotangent": G, "sensitivity": SENSITIVITY},
         scaling={"cotangent": 1},
     ),
     Call(
         implicit_gradients.unrolled_error,
-        {"steps": np.array([1, 4]), "weights": SMALL, "equilibrium": G, "error": np.array([0.3, 0.4]), "cotangent": -G},
+        {"steps": [1, 4], "weights": SMALL, "equilibrium": G, "error": np.array([0.3, 0.4]), "cotangent": -G},
     ),
 ]

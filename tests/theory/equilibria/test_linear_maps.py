@@ -84,13 +84,18 @@ CALLS = [
     Call(linear_maps.fixed_point, {"weights": SMALL, "offset": np.array([1.0, 2.0])}),
     Call(
         linear_maps.picard_error,
-        {"steps": np.array([0, 3]), "weights": SMALL, "error": np.array([1.0, 2.0]), "damping": 0.7},
+        {"steps": [0, 3], "weights": SMALL, "error": np.array([1.0, 2.0]), "damping": 0.7},
     ),
-    Call(linear_maps.picard_growth, {"steps": np.array([0, 3]), "weights": SMALL, "damping": 0.7}),
+    Call(linear_maps.picard_growth, {"steps": [0, 3], "weights": SMALL, "damping": 0.7}),
     Call(
         linear_maps.flow_error,
         {"time": np.array([0.5, 2.0]), "weights": SMALL, "error": np.array([1.0, 2.0])},
         draw=lambda rng: {**drawn(rng), "error": rng.normal(size=2)},
     ),
-    Call(linear_maps.flow_growth, {"time": np.array([0.5, 2.0]), "weights": SMALL}, draw=drawn),
+    Call(
+        linear_maps.flow_growth,
+        {"time": np.array([0.5, 2.0]), "weights": SMALL},
+        draw=drawn,
+        kinks=["time[0]=0.0", "time=0.0"],  # the identity has one singular value, twice
+    ),
 ]

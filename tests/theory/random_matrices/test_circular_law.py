@@ -135,5 +135,10 @@ CALLS = [
         {"radius": RADII, "variances": VARIANCES, "weights": np.array([0.1, 0.2, 0.3, 0.4])},
         scaling={"radius": 0.5, "variances": 1},
     ),
-    Call(circular_law.largest_modulus, {"size": 40, "spread": np.array([1.2, 2.0])}),
+    Call(
+        circular_law.largest_modulus,
+        {"size": 40, "spread": np.array([1.3, 2.1])},
+        kinks=["spread[0]=1.0000000021", "spread=1.0000000021"],  # size/spread is next to a whole number
+        rounding=4,  # 1 - P is a sum, of which P is what is left of 1
+    ),
 ]
