@@ -7,14 +7,14 @@ $$
 $$
 
 `implicit` solves this equation, densely or by GMRES. `phantom` repeats
-$\lambda \leftarrow \tau g + ((1 - \tau) I + \tau J^\top) \lambda$ from 0, `num_steps` times: with $\tau = 1$ this is the Neumann
-series $\sum_{k \le m} (J^\top)^k g$ (`neumann`), and one term of it is $\lambda = g$ (`one_step`).
+$\lambda \leftarrow \tau g + ((1 - \tau) I + \tau J^\top) \lambda$ from 0, `num_steps` times: with $\tau = 1$ this is the
+Neumann series $\sum_{k \le m} (J^\top)^k g$ (`neumann`), whose first term is $\lambda = g$ (`one_step`).
 
-Each is an adjoint of optimistix, and so serves every solver of `fixed_point` and `operator_splitting`, and optimistix's own. The
-gradient of the iterations themselves is `optimistix.RecursiveCheckpointAdjoint()`.
+Each is an adjoint of optimistix, and so serves every solver of `fixed_point` and `operator_splitting`, and those of optimistix.
+The gradient through the iterations themselves is `optimistix.RecursiveCheckpointAdjoint()`.
 
-Source: S. Bai, J. Z. Kolter and V. Koltun, arXiv 1909.01377 (implicit; recalled); S. W. Fung et al., arXiv 2103.12803 (one step,
-"Jacobian-free"; recalled); Z. Geng et al., arXiv 2111.05177 (phantom gradients; recalled).
+Source: S. Bai, J. Z. Kolter and V. Koltun, arXiv 1909.01377 (implicit; recalled); S. W. Fung et al., arXiv 2103.12803 (one
+step, "Jacobian-free"; recalled); Z. Geng et al., arXiv 2111.05177 (phantom gradients; recalled).
 """
 
 from collections.abc import Callable

@@ -12,9 +12,10 @@ If the symmetric part of $I - W$ is at least $m > 0$, forward-backward converges
 $L = \|I - W\|_2$, and Peaceman-Rachford for every $\alpha > 0$. `prox_fn` must be the proximal operator of $\alpha g$ for every
 $\alpha$ if it is one of $g$, as ReLU and the identity are: else the two find another point, and `converged` says False.
 
-Both return the `Solution` of `fixed_point`, whose residual is that of the network, $|\operatorname{prox}(W z + c) - z|$ at its
-largest entry; an evaluation is a product with W or with V. The inverse V is computed once, for a batch under vmap too if W is not
-batched. Gradients are with respect to W and c, by the adjoints of `equilibrium_gradients`, of the map that is iterated.
+Both return the `Solution` of `fixed_point`, whose residual is that of the network, the largest entry of
+$|\operatorname{prox}(W z + c) - z|$; an evaluation is a product with W or with V. The inverse V is computed once, under vmap
+too if W is not batched. Gradients are with respect to W and c, by an adjoint of `equilibrium_gradients` for the map that is
+iterated.
 
 Source: E. Winston and J. Z. Kolter, arXiv 2006.08591 (recalled); derivations here.
 """
@@ -23,12 +24,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import optimistix as optx
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from ..models.equilibrium.monotone import resolvent
 from ..theory.numerics.arguments import above, require
-from .fixed_point import Number, Solution, picard_of
+from ._iteration import Adjoint, Number, Solution, damped, iterate
 
 ProxFn = Callable[[Float[Array, "width"]], Float[Array, "width"]]
 
@@ -42,7 +43,7 @@ def forward_backward(
     start: Float[Array, "width"] | None = None,
     atol: Number = 1e-6,
     max_steps: int = 1000,
-    adjoint: optx.AbstractAdjoint | None = None,
+    adjoint: Adjoint = None,
 ) -> Solution:
     """alpha is `step`, m / L^2 at best; starts at 0 if not told. With alpha = 1 this is Picard's iteration."""
     require(above(0), step=step)
@@ -53,7 +54,7 @@ def forward_backward(
         return prox_fn((1 - alpha) * z + alpha * injected), prox_fn(injected) - z
 
     args = weight, drive, jnp.asarray(step, drive.dtype)
-    return picard_of(advance, jnp.zeros_like(drive) if start is None else start, args, atol, max_steps, adjoint)
+    return _repeat(advance, start, args, atol, max_steps, adjoint)
 
 
 def peaceman_rachford(
@@ -65,7 +66,7 @@ def peaceman_rachford(
     start: Float[Array, "width"] | None = None,
     atol: Number = 1e-6,
     max_steps: int = 1000,
-    adjoint: optx.AbstractAdjoint | None = None,
+    adjoint: Adjoint = None,
 ) -> Solution:
     """alpha is `step`; `start` is a u, 0 if not told."""
     require(above(0), step=step)
@@ -83,5 +84,18 @@ def peaceman_rachford(
 
     alpha = jnp.asarray(step, drive.dtype)
     args = resolvent(weight, alpha), drive, alpha
-    found = picard_of(advance, jnp.zeros_like(drive) if start is None else start, args, atol, max_steps, adjoint)
+    found = _repeat(advance, start, args, atol, max_steps, adjoint)
     return found._replace(state=half(found.state, args)[0])
+
+
+def _repeat(
+    advance: Callable[..., tuple[Array, Array]],
+    start: Array | None,
+    args: tuple[Array, Array, Array],
+    atol: Number,
+    max_steps: int,
+    adjoint: Adjoint,
+) -> Solution:
+    begin = jnp.zeros_like(args[1]) if start is None else start
+    whole = Partial(damped, step=jnp.ones((), begin.dtype))
+    return iterate(whole, None, advance, begin, args, atol, max_steps, adjoint, has_aux=True)

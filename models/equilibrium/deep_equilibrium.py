@@ -4,8 +4,8 @@ $$
 z_* = f_\theta(z_*, x), \qquad f_\theta(z, x) = \phi(W z + U x + b)
 $$
 
-with $\phi$ tanh, ReLU or the identity; with the identity $z_* = (I - W)^{-1} (U x + b)$. The solver is an argument: `solve_fn(f,
-start, args)` finds a fixed point of `f(z, args)` and returns something with a field `state`, as all functions of
+with $\phi$ tanh, ReLU or the identity; with the identity $z_* = (I - W)^{-1} (U x + b)$. The solver is an argument:
+`solve_fn(f, start, args)` finds a fixed point of `f(z, args)` and returns something with a field `state`, as the solvers of
 `solvers.fixed_point` do. Gradients are with respect to `args`, here `(params, x)`.
 
 The iteration starts at 0, or, in the skip variants, at a guess that training draws towards the fixed point:

@@ -21,7 +21,7 @@ tanh is not.
 | $W$ | `weight(params, config)` | (width, width) | |
 | $\alpha$ | `step` | | step of the splitting |
 
-Source: E. Winston and J. Z. Kolter, arXiv 2006.08591 (recalled; the parametrisation as in the specification read from its code).
+Source: E. Winston and J. Z. Kolter, arXiv 2006.08591 (recalled; the parametrisation is that of their code).
 
 Example. The symmetric part of I - W is at least m:
 
