@@ -49,7 +49,7 @@ class Config:
     max_steps: Count = 100  # of a solver; where they do not suffice training goes on with what there is
     skip_weight: NonNegative = 0.01  # of the skip penalty (lambda_skip)
     num_measured: Count = 32  # test images whose Jacobians are measured
-    training: classify.Training = field(default_factory=lambda: classify.Training(batch_size=32, num_steps=300))
+    training: classify.Training = field(default_factory=lambda: classify.Training(batch_size=32, num_steps=200))
 
     def __post_init__(self):
         check(self)
@@ -206,10 +206,9 @@ def _logits(params: Params, z: Float[Array, "image width"]) -> Float[Array, "ima
 
 
 def _fixed_point(params: deep_equilibrium.Params, x: Float[Array, "dim"], config: Config) -> Float[Array, "width"]:
-    """z*, to rounding: by Newton from where the network's own solver stops."""
-    polish = partial(fixed_point.newton, atol=10 * float(jnp.finfo(x.dtype).eps), max_steps=10)
-    own = _state(params, x, config).state
-    return deep_equilibrium.equilibrium(params, x, config.model, lambda f, _, args: polish(f, own, args)).state
+    """z*, to rounding."""
+    solve_fn = partial(fixed_point.newton, atol=10 * float(jnp.finfo(x.dtype).eps), max_steps=20)
+    return deep_equilibrium.equilibrium(params, x, config.model, solve_fn).state
 
 
 def _picard(params: deep_equilibrium.Params, x: Float[Array, "dim"], config: Config) -> fixed_point.Solution:
@@ -244,7 +243,9 @@ def _backward(
 
 TOLERANCE = {
     "untrained": Tolerance(reason="exact on average over the weights that are drawn"),
-    "picard_evaluations": Tolerance(0.1, reason="the layer is linear near its fixed point alone"),
+    "picard_evaluations": Tolerance(
+        absolute=3, reason="steps on the way from the start to where the layer is linear; not in skip starts"
+    ),
 }
 QUICK = {
     "num_samples": 1700,
