@@ -206,9 +206,10 @@ def _logits(params: Params, z: Float[Array, "image width"]) -> Float[Array, "ima
 
 
 def _fixed_point(params: deep_equilibrium.Params, x: Float[Array, "dim"], config: Config) -> Float[Array, "width"]:
-    """z*, to rounding."""
-    solve_fn = partial(fixed_point.newton, atol=10 * float(jnp.finfo(x.dtype).eps), max_steps=20)
-    return deep_equilibrium.equilibrium(params, x, config.model, solve_fn).state
+    """z* where Picard's iteration goes, to rounding."""
+    near = _picard(params, x, config).state
+    polish = partial(fixed_point.newton, atol=10 * float(jnp.finfo(x.dtype).eps), max_steps=20)
+    return deep_equilibrium.equilibrium(params, x, config.model, lambda f, _, args: polish(f, near, args)).state
 
 
 def _picard(params: deep_equilibrium.Params, x: Float[Array, "dim"], config: Config) -> fixed_point.Solution:
