@@ -48,7 +48,7 @@ def forward_backward(
     """alpha is `step`, m / L^2 at best; starts at 0 if not told. With alpha = 1 this is Picard's iteration."""
     require(above(0), step=step)
 
-    def advance(z: Array, args: tuple[Array, ...]) -> tuple[Array, Array]:
+    def advance(z: Array, args: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         weight, drive, alpha = args
         injected = weight @ z + drive
         return prox_fn((1 - alpha) * z + alpha * injected), prox_fn(injected) - z
@@ -68,15 +68,15 @@ def peaceman_rachford(
     max_steps: int = 1000,
     adjoint: Adjoint = None,
 ) -> Solution:
-    """alpha is `step`; `start` is a u, 0 if not told."""
+    """alpha is `step`, 1/L at best; `start` is a u, 0 if not told."""
     require(above(0), step=step)
 
-    def half(u: Array, args: tuple[Array, ...]) -> tuple[Array, Array]:
+    def half(u: Array, args: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         inverse, drive, alpha = args
         reflected = 2 * prox_fn(u) - u
         return inverse @ (reflected + alpha * drive), reflected
 
-    def advance(u: Array, args: tuple[Array, ...]) -> tuple[Array, Array]:
+    def advance(u: Array, args: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         z, reflected = half(u, args)
         # (I + alpha (I - W)) z = reflected + alpha c, so that W z + c needs no product with W
         injected = z + (z - reflected) / args[2]
@@ -86,6 +86,23 @@ def peaceman_rachford(
     args = resolvent(weight, alpha), drive, alpha
     found = _repeat(advance, start, args, atol, max_steps, adjoint)
     return found._replace(state=half(found.state, args)[0])
+
+
+def forward_backward_step(
+    weight: Float[Array, "width width"], drive: Float[Array, "width"], z: Float[Array, "width"], prox_fn: ProxFn, step: Number
+) -> Float[Array, "width"]:
+    """The next z of forward-backward."""
+    alpha = jnp.asarray(step, z.dtype)
+    return prox_fn((1 - alpha) * z + alpha * (weight @ z + drive))
+
+
+def peaceman_rachford_step(
+    weight: Float[Array, "width width"], drive: Float[Array, "width"], u: Float[Array, "width"], prox_fn: ProxFn, step: Number
+) -> Float[Array, "width"]:
+    """The next u of Peaceman and Rachford."""
+    alpha = jnp.asarray(step, u.dtype)
+    reflected = 2 * prox_fn(u) - u
+    return 2 * resolvent(weight, alpha) @ (reflected + alpha * drive) - reflected
 
 
 def _repeat(
