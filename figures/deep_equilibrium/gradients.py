@@ -40,7 +40,7 @@ def draw(result, config):
     for axes in (rates, one_step):
         axes.legend(loc="upper left", ncols=1 if axes is rates else 2)
     gradient.set(xlabel="unit", ylabel="implicit gradient in its bias", title="tanh layer, mean of draws")
-    _style.legend(unrolled, simulated.sizes["seed"], "exact or limit", above=True, point="gradients", ncols=6)
+    _style.legend(unrolled, simulated.sizes["seed"], "exact or limit", above=True, point="gradients", ncols=4)
     return figure
 
 
