@@ -14,20 +14,20 @@ Source: derived here; implicit gradients of equilibrium models: Bai, Kolter and 
 Cost: 15 s
 """
 
+import functools
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from annotated_types import Ge, Lt
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ...contract import Precision, Tolerance, check
 from ...models.equilibrium import deep_equilibrium
 from ...solvers import equilibrium_gradients, fixed_point
 from ...theory.equilibria import implicit_gradients
-from .. import _measure
 
 MAPS = ("identity", "tanh")
 
@@ -80,8 +80,9 @@ def init(key: PRNGKeyArray, config: Config) -> State:
 
 
 def simulate(state: State, config: Config) -> Result:
-    found = [_simulated(state, config, index) for index in range(len(MAPS))]
-    implicit, unrolled, neumann, error, cosine = _measure.stacked(found)
+    curved = jnp.array([name == "tanh" for name in MAPS])
+    simulated_fn = functools.partial(_simulated, g=state.cotangent, config=config)
+    implicit, unrolled, neumann, error, cosine = jax.vmap(simulated_fn)(state.params, curved)
     late = slice(config.num_steps // 2, None)
     count = jnp.arange(1.0, config.num_steps + 1)
     return Result(
@@ -96,15 +97,18 @@ def simulate(state: State, config: Config) -> Result:
     )
 
 
-def _simulated(state: State, config: Config, index: int) -> tuple[Array, ...]:
-    model = deep_equilibrium.Config(dim=1, width=config.width, activation=MAPS[index])
-    params: deep_equilibrium.Params = jax.tree.map(lambda leaf: leaf[index], state.params)
-    zero, g = jnp.zeros(config.width), state.cotangent
+def _simulated(
+    params: deep_equilibrium.Params, curved: Bool[Array, ""], g: Float[Array, "unit"], config: Config
+) -> tuple[Array, ...]:
+    """Of one map: the affine one, or tanh of it where `curved`."""
+    model = deep_equilibrium.Config(dim=1, width=config.width, activation="identity")
+    zero = jnp.zeros(config.width)
 
     def f(z: Float[Array, "unit"], params: deep_equilibrium.Params) -> Float[Array, "unit"]:
-        return deep_equilibrium.layer(params, z, jnp.zeros(1), model)
+        affine = deep_equilibrium.layer(params, z, jnp.zeros(1), model)
+        return jnp.where(curved, jnp.tanh(affine), affine)
 
-    def gradient(adjoint) -> deep_equilibrium.Params:
+    def gradient(adjoint: Any) -> deep_equilibrium.Params:
         return jax.grad(lambda p: g @ fixed_point.picard(f, zero, p, atol=1e-14, max_steps=4000, adjoint=adjoint).state)(params)
 
     exact, crude = gradient(None), gradient(equilibrium_gradients.one_step())

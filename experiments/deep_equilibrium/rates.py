@@ -118,14 +118,14 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         centred = times[late] - jnp.mean(times[late])
         slope = jnp.log(flown[late]) @ centred / jnp.sum(centred**2)
         dampings = jnp.asarray([1.0, *config.dampings], matrix.dtype)
-        rates = jax.lax.map(rate, jnp.concatenate([best[None], dampings]))
+        rates = jax.lax.map(rate, dampings)
         return Result(
             distances(fixed_point.iterates(f, start, params, num_steps=config.num_steps))[1:],
             flown,
-            rates[1],
-            -slope,
-            rates[2:],
             rates[0],
+            -slope,
+            rates[1:],
+            rate(best),
             fixed_point.picard(f, start, params, atol=config.atol, max_steps=_PATIENCE).converged.astype(matrix.dtype),
             fixed_point.continuous(f, start, params, atol=config.atol, max_steps=_PATIENCE).converged.astype(matrix.dtype),
         )

@@ -41,19 +41,21 @@ factor `circular_law.largest_modulus` at the `spread` of the variances.
 Example. Inputs calm the network: the radius falls with the variance of the input.
 
 >>> from closedform.theory.equilibria import random_tanh
->>> [round(float(radius), 4) for radius in random_tanh.spectral_radius(1.2, [0.1, 1.0, 10.0])]
+>>> [round(float(radius), 4) for radius in random_tanh.equilibrium(1.2, [0.1, 1.0, 10.0]).spectral_radius]
 [0.9269, 0.7338, 0.476]
 """
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Real
 
+from ...documented import documented
 from ..numerics.arguments import ArrayLike, above, at_least, takes
-from ..numerics.roots import descend_to_fixed_point
+from ..numerics.roots import descend_to_root
 from ..random_matrices import circular_law
 
 Numbers = Real[ArrayLike, "*#shape"]
@@ -65,53 +67,27 @@ _END, _STEP = 20.0, 0.125
 _NODES = np.arange(-_END, _END + _STEP, _STEP)
 
 
-@takes(weight_scale=SCALE, input_variance=VARIANCE)
-def preactivation_variance(weight_scale: Numbers, input_variance: Numbers) -> Float[Array, "*#shape"]:
-    """q*, the variance of the pre-activations at the fixed point.
+@documented
+class Equilibrium(NamedTuple):
+    """The fixed point of a wide random tanh network."""
 
-    >>> round(float(preactivation_variance(1.2, 1.0)), 4)
-    1.7082
+    preactivation_variance: Float[Array, "*#shape"]  # q*
+    gain: Float[Array, "*#shape"]  # chi, the mean square of the singular values of J; the fixed point is stable below 1
+    spectral_radius: Float[Array, "*#shape"]  # sqrt(chi), where the bulk of the eigenvalues ends
+    spread: Float[Array, "*#shape"]  # kappa = E sech^8/(E sech^4)^2, 1 where the variances of the rows are equal
+
+
+@takes(weight_scale=SCALE, input_variance=VARIANCE)
+def equilibrium(weight_scale: Numbers, input_variance: Numbers) -> Equilibrium:
+    """q*, chi, the radius of the spectrum and the spread of the variances of the rows.
+
+    >>> [round(float(value), 3) for value in equilibrium(1.5, 1.0)]
+    [2.209, 0.753, 0.868, 2.124]
     """
-    scale, tau2 = jnp.broadcast_arrays(weight_scale, input_variance)
-
-    def moved(q: Float[Array, "1"], problem: tuple[Array, Array]) -> Float[Array, "1"]:
-        s, tau2 = problem
-        return s**2 * _mean_square(q) + tau2
-
-    def solve(s: Float[Array, ""], tau2: Float[Array, ""]) -> Float[Array, ""]:
-        # tanh^2 < 1: a point above; the map is concave in q, as tanh(sqrt x)^2 is
-        return descend_to_fixed_point(moved, jnp.atleast_1d(s**2 + tau2), (s, tau2))[0]
-
-    return jax.vmap(solve)(scale.ravel(), tau2.ravel()).reshape(scale.shape)
-
-
-@takes(weight_scale=SCALE, input_variance=VARIANCE)
-def gain(weight_scale: Numbers, input_variance: Numbers) -> Float[Array, "*#shape"]:
-    """chi, the mean square of the singular values of the Jacobian: the fixed point is stable below 1.
-
-    >>> round(float(gain(1.5, 1.0)), 4)
-    0.753
-    """
-    scale, _ = jnp.broadcast_arrays(weight_scale, input_variance)
-    return scale**2 * _mean_power(preactivation_variance(weight_scale, input_variance), 4)
-
-
-@takes(weight_scale=SCALE, input_variance=VARIANCE)
-def spectral_radius(weight_scale: Numbers, input_variance: Numbers) -> Float[Array, "*#shape"]:
-    """sqrt(chi), where the bulk of the eigenvalues ends: the limit of the radius and of the abscissa."""
-    scale, _ = jnp.broadcast_arrays(weight_scale, input_variance)
-    return scale * jnp.sqrt(_mean_power(preactivation_variance(weight_scale, input_variance), 4))
-
-
-@takes(weight_scale=SCALE, input_variance=VARIANCE)
-def spread(weight_scale: Numbers, input_variance: Numbers) -> Float[Array, "*#shape"]:
-    """kappa = E sech^8/(E sech^4)^2, how uneven the variances of the rows are: 1 where all are equal.
-
-    >>> round(float(spread(1.5, 1.0)), 3)
-    2.124
-    """
-    q = preactivation_variance(weight_scale, input_variance)
-    return _mean_power(q, 8) / _mean_power(q, 4) ** 2
+    s, tau2 = jnp.broadcast_arrays(weight_scale, input_variance)
+    q = _fixed_variance(s, tau2)
+    fourth = _mean_power(q, 4)
+    return Equilibrium(q, s**2 * fourth, s * jnp.sqrt(fourth), _mean_power(q, 8) / fourth**2)
 
 
 @takes(radius=at_least(0), weight_scale=SCALE, input_variance=VARIANCE)
@@ -123,13 +99,22 @@ def radial_cdf(
     >>> radial_cdf([0.0, 2.0], 1.2, 1.0).tolist()
     [0.0, 1.0]
     """
-    q = preactivation_variance(weight_scale, input_variance)
-    u, weights = _rule(q)
+    u, weights = _rule(_fixed_variance(weight_scale, input_variance))
     beyond = jnp.maximum(1 - jnp.sum(weights), 0)[None]  # units so large that their rows of J are 0 to rounding
     variances = weight_scale**2 * _sech(u) ** 4
     return circular_law.radial_cdf(
         radius, jnp.concatenate([variances, jnp.zeros_like(beyond)]), jnp.concatenate([weights, beyond])
     )
+
+
+def _fixed_variance(s: Float[Array, "*shape"], tau2: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """q*, by Newton's method from above: s^2 E tanh^2 is concave in q, as tanh(sqrt x)^2 is, and below s^2."""
+
+    def newton(q: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        square, slope = jax.jvp(_mean_square, (q,), (jnp.ones_like(q),))
+        return (s**2 * (square - q * slope) + tau2) / (1 - s**2 * slope)
+
+    return descend_to_root(lambda q: q - s**2 * _mean_square(q) - tau2, newton, s**2 + tau2)
 
 
 def _rule(q: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape node"], Float[Array, "*shape node"]]:

@@ -46,8 +46,9 @@ here: squared moduli of the complex Gaussian matrix are independent Gamma variab
 has half as many moduli, as eigenvalues come in conjugate pairs (its few real eigenvalues are left out); the density at the edge
 is that of $n/\kappa$ eigenvalues in a uniform disc.
 
-Finite size. Shares of the bulk are off by $O(1/n)$. The largest modulus is beyond $\rho$ by the order of $\sqrt{\ln n/n}$,
-which no $c/n$ covers: 5 % at $n = 100$, 3 % at 400. `largest_modulus` leaves out 1 % at $n = 100$.
+Finite size. Shares of the bulk are off by $O(1/n)$; about the edge, which is soft over $\rho/\sqrt n$, a share $1/\sqrt{2 \pi
+n}$ lies beyond $\rho$. The largest modulus is beyond $\rho$ by the order of $\sqrt{\ln n/n}$, which no $c/n$ covers: 5 % at
+$n = 100$, 3 % at 400. `largest_modulus` leaves out 1 % at $n = 100$.
 
 Example. Half of the rows switched off: half of the eigenvalues are 0, and the radius falls by $\sqrt 2$.
 

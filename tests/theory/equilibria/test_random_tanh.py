@@ -12,7 +12,15 @@ from zoo.calls import Call
 from zoo.checks import rejected
 
 SETTINGS = [(0.8, 0.25), (1.2, 1.0), (1.5, 1.0), (3.0, 0.01), (40.0, 2.0)]
-variance, gain = jax.jit(random_tanh.preactivation_variance), jax.jit(random_tanh.gain)
+equilibrium = jax.jit(random_tanh.equilibrium)
+
+
+def variance(s, tau2):
+    return equilibrium(s, tau2).preactivation_variance
+
+
+def gain(s, tau2):
+    return equilibrium(s, tau2).gain
 
 
 def mean(function, q):
@@ -59,7 +67,7 @@ def test_limits():
     q = 1e8 + 1.0  # saturated: z = +-1, and sech^4 has the integral 4/3
     np.testing.assert_allclose(variance(1e4, 1.0), q, rtol=1e-3)
     np.testing.assert_allclose(gain(1e4, 1.0), 1e8 * 4 / 3 / np.sqrt(2 * np.pi * q), rtol=1e-3)
-    np.testing.assert_allclose(random_tanh.spread(0.3, 1e-10), 1, rtol=1e-8)
+    np.testing.assert_allclose(equilibrium(0.3, 1e-10).spread, 1, rtol=1e-8)
 
 
 def test_the_radial_law():
@@ -68,7 +76,7 @@ def test_the_radial_law():
     xi = np.linspace(-8, 8, 4001)
     weights = np.exp(-(xi**2) / 2) / np.sum(np.exp(-(xi**2) / 2))
     v = s**2 / np.cosh(np.sqrt(float(variance(s, tau2))) * xi) ** 4
-    np.testing.assert_allclose(random_tanh.spread(s, tau2), weights @ v**2 / (weights @ v) ** 2, rtol=1e-10)
+    np.testing.assert_allclose(equilibrium(s, tau2).spread, weights @ v**2 / (weights @ v) ** 2, rtol=1e-10)
     radii = np.array([0.05, 0.4, 0.8])
     shares = random_tanh.radial_cdf(radii, s, tau2)
     for r, share in zip(radii, shares, strict=True):
@@ -93,9 +101,6 @@ def test_a_sampled_network():
 
 NUMBERS = {"weight_scale": np.array([1.2, 0.8]), "input_variance": np.array([1.0, 0.25])}
 CALLS = [
-    Call(random_tanh.preactivation_variance, NUMBERS),
-    Call(random_tanh.gain, NUMBERS),
-    Call(random_tanh.spectral_radius, NUMBERS),
-    Call(random_tanh.spread, NUMBERS),
+    Call(random_tanh.equilibrium, NUMBERS),
     Call(random_tanh.radial_cdf, {"radius": np.array([0.3, 0.7]), "weight_scale": 1.2, "input_variance": 1.0}),
 ]
