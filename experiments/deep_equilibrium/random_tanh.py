@@ -116,7 +116,7 @@ TOLERANCE = {
         0.0, 0.05, reason="the edge is soft: a share of 1/sqrt(2 pi width) lies beyond it, 0.05 at 64 units; O(1/width) inside"
     ),
 }
-CURVE = {"weight_scale": 60}
+CURVE = {"weight_scale": 60, "levels": 60}
 QUICK = {"width": 16, "num_shown": 8, "levels": (0.3, 0.6), "max_steps": 400}
 SEEDS = 16
 GRID = {"width": (64, 128, 256), "weight_scale": (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)}

@@ -35,7 +35,7 @@ def draw(result, config):
         _style.compare(shares, config.levels, result, "shares", index, f"$s$ = {s:g}", at, _style.colour(index + 3))
     shares.set(xlabel="modulus over $s$", ylabel="share of eigenvalues inside", title=f"{_width(widths[-1], config)} units")
     shares.legend(loc="lower right")
-    _style.legend(q, simulated.sizes["seed"], "mean field, circular law", above=True, point="networks", ncols=6)
+    _style.legend(q, simulated.sizes["seed"], "mean field, circular law", above=True, point="networks", ncols=4)
     return figure
 
 

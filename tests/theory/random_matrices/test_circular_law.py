@@ -68,7 +68,7 @@ def moduli(size, repeats, profile=None):
 
 def test_a_sampled_matrix():
     """Means of |lambda|^2 and |lambda|^4 fluctuate by O(1/n), as sums of smooth functions of eigenvalues do."""
-    size = 200
+    size = 120
     rows = np.repeat(VARIANCES, size // len(VARIANCES))
     values = moduli(size, 3, tuple(map(tuple, np.repeat(rows[:, None], size, axis=1))))
     nodes, weights = np.polynomial.legendre.leggauss(60)
