@@ -108,15 +108,19 @@ def _simulated(
         affine = deep_equilibrium.layer(params, z, jnp.zeros(1), model)
         return jnp.where(curved, jnp.tanh(affine), affine)
 
-    def gradient(adjoint: Any) -> deep_equilibrium.Params:
-        return jax.grad(lambda p: g @ fixed_point.picard(f, zero, p, atol=1e-14, max_steps=4000, adjoint=adjoint).state)(params)
+    def gradient(adjoint: Any) -> tuple[deep_equilibrium.Params, Float[Array, "unit"]]:
+        """In all parameters, and the fixed point."""
 
-    exact, crude = gradient(None), gradient(equilibrium_gradients.one_step())
+        def loss(params: deep_equilibrium.Params) -> tuple[Float[Array, ""], Float[Array, "unit"]]:
+            z = fixed_point.picard(f, zero, params, atol=1e-14, max_steps=4000, adjoint=adjoint).state
+            return g @ z, z
+
+        return jax.grad(loss, has_aux=True)(params)
+
+    (exact, at_rest), (crude, _) = gradient(None), gradient(equilibrium_gradients.one_step())
     unrolled = jax.jacrev(lambda p: fixed_point.iterates(f, zero, p, num_steps=config.num_steps)[1:] @ g)(params)
     unrolled_error = jax.vmap(lambda one: _relative(one, exact.w))(unrolled.w)
-    # the Neumann series by products with J^T, at a fixed point found as before
-    at_rest = jax.lax.stop_gradient(fixed_point.picard(f, zero, params, atol=1e-14, max_steps=4000).state)
-    pull_fn = jax.vjp(f, at_rest, params)[1]
+    pull_fn = jax.vjp(f, at_rest, params)[1]  # the Neumann series by products with J^T
 
     def term(adjoint: Float[Array, "unit"], _: None) -> tuple[Float[Array, "unit"], Float[Array, ""]]:
         back, slope = pull_fn(adjoint)

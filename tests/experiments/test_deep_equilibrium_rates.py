@@ -51,16 +51,11 @@ def test_rates():
     assert {"yes" if one else "no" for one in np.asarray((radius > 1) & (abscissa < 1))} == {"yes", "no"}
 
 
-@pytest.fixture(scope="module")
-def drawn():
+@pytest.mark.slow
+def test_gradients():
     settings = gradients.Config(width=4, radius=0.6, num_steps=24)
     state = gradients.init(jax.random.key(1), settings)
-    return settings, state, jax.jit(lambda state: gradients.simulate(state, settings))(state)
-
-
-@pytest.mark.slow
-def test_gradients(drawn):
-    settings, state, simulated = drawn
+    simulated = jax.jit(lambda state: gradients.simulate(state, settings))(state)
 
     def assert_agrees(predicted):
         for field, tolerance in gradients.TOLERANCE.items():
