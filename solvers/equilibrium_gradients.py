@@ -28,6 +28,31 @@ import optimistix as optx
 from ..theory.numerics.arguments import above, at_least, between, require
 
 
+class Iterated(lx.AbstractLinearSolver):
+    """A x = b as the fixed point of x + A x - b, by a solver of `fixed_point`: for A = J - I one of J x - b."""
+
+    solve_fn: Any
+
+    def init(self, operator: Any, options: Any) -> Any:
+        return lx.linearise(operator)
+
+    def compute(self, state: Any, vector: Any, options: Any) -> Any:
+        def step(x: Any, b: Any) -> Any:
+            return x + state.mv(x) - b
+
+        found = self.solve_fn(step, jnp.zeros_like(vector), vector)
+        return found.state, lx.RESULTS.successful, {"num_steps": found.num_steps, "max_steps": None}
+
+    def transpose(self, state: Any, options: Any) -> Any:
+        return state.transpose(), {}
+
+    def conj(self, state: Any, options: Any) -> Any:
+        return lx.conj(state), {}
+
+    def assume_full_rank(self) -> bool:
+        return True
+
+
 class Phantom(optx.AbstractAdjoint):
     """Derivatives of `num_steps` damped applications of f behind the fixed point, which itself counts as constant."""
 
@@ -61,6 +86,11 @@ def implicit(rtol: float | None = None, max_steps: int | None = None, restart: i
     require(above(0), rtol=rtol)
     require(at_least(1), restart=restart)
     return optx.ImplicitAdjoint(lx.GMRES(rtol=rtol, atol=rtol, max_steps=max_steps, restart=restart))
+
+
+def iterated(solve_fn: Callable[..., Any]) -> optx.AbstractAdjoint:
+    """The implicit gradient by a solver of `fixed_point`, with its settings: lambda = J^T lambda + g, as the state itself."""
+    return optx.ImplicitAdjoint(Iterated(solve_fn))
 
 
 def phantom(num_steps: int, damping: float = 1.0) -> optx.AbstractAdjoint:

@@ -141,8 +141,9 @@ def continuous(
     )
     assert flow.ys is not None
     num_steps = flow.stats["num_steps"].astype(int)
-    # six a step, as Tsitouras' first stage is the last of the step before, and one for the event; four at the ends
-    return arrived(f, flow.ys[0], args, num_steps, 4 + 7 * num_steps, atol, adjoint)
+    # six a step, as the first stage of Tsitouras is the last of the step before, and one for the event; two at each end
+    evaluations = 2 + 7 * num_steps + jnp.where(num_steps > 0, 2, 0)
+    return arrived(f, flow.ys[0], args, num_steps, evaluations, atol, adjoint)
 
 
 # ----------------------------------------------------------------------------------------------------------- the way to it
