@@ -170,7 +170,7 @@ TOLERANCE = {
     "neumann_error": Tolerance(1e-6, 1e-11, reason=_EXACT),
     "one_step_error": Tolerance(1e-9, reason=_EXACT),
     "one_step_cosine": Tolerance(1e-9, reason=_EXACT),
-    "unrolled_rate": Tolerance(0.02, reason=_RATE),
+    "unrolled_rate": Tolerance(0.013, reason=_RATE),
     "neumann_rate": Tolerance(0.01, reason=_RATE),
 }
 QUICK = {"width": 3, "num_steps": 8}
