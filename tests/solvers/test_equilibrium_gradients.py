@@ -69,6 +69,14 @@ def test_gmres_is_the_dense_gradient():
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-10), found, exact())
 
 
+@pytest.mark.parametrize("solve", [fixed_point.picard, fixed_point.anderson])
+def test_the_adjoint_equation_by_the_solvers_of_fixed_points(solve):
+    found = gradient(gradients.iterated(functools.partial(solve, atol=1e-11)))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-9), found, exact())
+    loose = gradient(gradients.iterated(functools.partial(solve, atol=1e-1)))
+    assert np.abs(loose[1] - exact()[1]).max() > 1e-4
+
+
 def test_unrolled_gradient_approaches_the_implicit_one():
     """60 steps to 1e-12, and through optimistix's checkpoints as well."""
 
