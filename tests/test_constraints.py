@@ -25,6 +25,7 @@ ELSEWHERE = {
         "jinja2",
         "fsspec>=0.8.5",
     ],
+    ("torchdeq", "0.1.0"): ["torch>=1.11.0", "numpy>=1.21.5"],
     ("torchdiffeq", "0.2.5"): ["torch>=1.5.0", "scipy>=1.4.0"],
     ("sympy", "1.14.0"): ["mpmath<1.4,>=1.1.0"],
     ("networkx", "3.6.1"): [],

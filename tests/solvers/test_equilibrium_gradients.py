@@ -1,0 +1,170 @@
+"""Gradients through fixed points: recorded values, unrolled steps, finite differences, and what approximations leave out."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+import pytest
+
+from closedform.solvers import equilibrium_gradients as gradients
+from closedform.solvers import fixed_point
+from zoo import equilibria as zoo
+from zoo.checks import rejected
+
+
+def gradient(adjoint=None, solve=fixed_point.picard, f=zoo.tanh):
+    """Of sum(z), for the weights and the offset."""
+    settings = {"atol": 1e-13, "max_steps": 400, "adjoint": adjoint}
+    return jax.jit(jax.grad(lambda args: jnp.sum(solve(f, zoo.start(), args, **settings).state)))(zoo.args())
+
+
+exact = functools.cache(gradient)
+
+
+def jacobian():
+    """df/dz at the recorded fixed point, refined."""
+    z = np.asarray(fixed_point.newton(zoo.tanh, zoo.start(), zoo.args(), atol=1e-14).state)
+    return (1 - z**2)[:, None] * zoo.WEIGHT, 1 - z**2
+
+
+def by_hand(terms, damping=1.0, transposed=True):
+    """tau sum_k ((1 - tau) I + tau J^T)^k g, then through the offset; `terms` None is the limit."""
+    inside, slope = jacobian()
+    inside = inside.T if transposed else inside
+    g = np.ones(zoo.DIM)
+    if terms is None:
+        return slope * np.linalg.solve(np.eye(zoo.DIM) - inside, g)
+    total = np.zeros(zoo.DIM)
+    for _ in range(terms):
+        total = damping * g + (1 - damping) * total + damping * inside @ total
+    return slope * total
+
+
+def assert_recorded(found):
+    np.testing.assert_allclose(found[1], zoo.TANH_GRADIENT, atol=1e-7)
+    np.testing.assert_allclose(jnp.linalg.norm(found[0]), zoo.TANH_WEIGHT_GRADIENT, rtol=1e-9)
+
+
+def test_implicit_gradient_is_the_recorded_one_and_needs_the_transpose():
+    assert_recorded(exact())
+    np.testing.assert_allclose(exact()[1], by_hand(None), rtol=1e-10)
+    rejected(assert_recorded, (exact()[0], by_hand(None, transposed=False)))
+    rejected(assert_recorded, gradient(gradients.one_step()))
+    linear = gradient(f=zoo.linear)
+    np.testing.assert_allclose(linear[1], zoo.LINEAR_GRADIENT, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["anderson", "newton", "continuous"])
+def test_every_solver_has_the_same_gradient(name):
+    def solve(*given, max_steps, atol, adjoint):
+        return getattr(fixed_point, name)(*given, atol=1e-11, adjoint=adjoint)
+
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-10), gradient(solve=solve), exact())
+
+
+def test_gmres_is_the_dense_gradient():
+    found = gradient(gradients.implicit(1e-10))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-10), found, exact())
+
+
+@pytest.mark.parametrize("solve", [fixed_point.picard, fixed_point.anderson])
+def test_the_adjoint_equation_by_the_solvers_of_fixed_points(solve):
+    found = gradient(gradients.iterated(functools.partial(solve, atol=1e-11)))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-9), found, exact())
+    loose = gradient(gradients.iterated(functools.partial(solve, atol=1e-1)))
+    assert np.abs(loose[1] - exact()[1]).max() > 1e-4
+
+
+def test_unrolled_gradient_approaches_the_implicit_one():
+    """60 steps to 1e-12, and through optimistix's checkpoints as well."""
+
+    def unrolled(args, num_steps):
+        return jnp.sum(fixed_point.iterates(zoo.tanh, zoo.start(), args, num_steps=num_steps)[-1])
+
+    found = jax.jit(jax.grad(lambda args: unrolled(args, 60)))(zoo.args())
+    error = np.linalg.norm(found[1] - exact()[1]) / np.linalg.norm(exact()[1])
+    assert error < 1e-12
+    few = jax.jit(jax.grad(lambda args: unrolled(args, 10)))(zoo.args())
+    assert 1e-3 < np.linalg.norm(few[1] - exact()[1]) / np.linalg.norm(exact()[1]) < 0.1
+    checkpoints = gradient(optx.RecursiveCheckpointAdjoint())
+    np.testing.assert_allclose(checkpoints[1], exact()[1], rtol=1e-10)
+
+
+def test_finite_differences():
+    direction = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(0), leaf.shape), zoo.args())
+
+    @jax.jit
+    def value(step):
+        moved = jax.tree.map(lambda leaf, other: leaf + step * other, zoo.args(), direction)
+        return jnp.sum(fixed_point.picard(zoo.tanh, zoo.start(), moved, atol=1e-14, max_steps=400).state)
+
+    slope = (value(1e-5) - value(-1e-5)) / 2e-5
+    expected = sum(jnp.vdot(one, other) for one, other in zip(exact(), direction, strict=True))
+    np.testing.assert_allclose(slope, expected, rtol=1e-6)
+
+
+def test_one_step_is_off_by_what_is_recorded():
+    found, right = gradient(gradients.one_step())[1], exact()[1]
+    np.testing.assert_allclose(np.linalg.norm(found - right) / np.linalg.norm(right), zoo.ONE_STEP_ERROR, rtol=1e-8)
+    cosine = found @ right / np.linalg.norm(found) / np.linalg.norm(right)
+    np.testing.assert_allclose(cosine, zoo.ONE_STEP_COSINE, rtol=1e-8)
+    np.testing.assert_allclose(found, by_hand(1), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("adjoint", "terms", "damping"),
+    [(gradients.neumann(3), 4, 1.0), (gradients.phantom(4, 0.5), 4, 0.5), (gradients.neumann(0), 1, 1.0)],
+)
+def test_truncations_are_their_sums(adjoint, terms, damping):
+    found = gradient(adjoint)[1]
+    np.testing.assert_allclose(found, by_hand(terms, damping), rtol=1e-9)
+    for other in (by_hand(terms + 1, damping), by_hand(terms, damping, transposed=False)):
+        if terms > 1 or other is not None:
+            assert terms == 1 or not np.allclose(found, other, rtol=1e-4)
+
+
+def test_truncation_leaves_the_value_alone():
+    """The state is the one that was found, not the one after further steps."""
+    settings = {"atol": 1e-2, "max_steps": 50}
+    plain = fixed_point.picard(zoo.tanh, zoo.start(), zoo.args(), **settings)
+    other = fixed_point.picard(zoo.tanh, zoo.start(), zoo.args(), adjoint=gradients.neumann(3), **settings)
+    np.testing.assert_array_equal(plain.state, other.state)
+    assert plain.num_steps == other.num_steps
+
+
+def test_the_start_and_the_counts_have_no_gradient():
+    def loss(start):
+        solution = fixed_point.anderson(zoo.tanh, start, zoo.args(), atol=1e-10)
+        return jnp.sum(solution.state) + solution.residual
+
+    np.testing.assert_array_equal(jax.grad(loss)(zoo.start() + 0.1), 0)
+
+
+def test_what_a_map_holds_is_differentiated_too():
+    """f closes over the offset: no tracer leaks, and the gradient is the same."""
+    weight, offset = zoo.args()
+
+    def loss(offset, solve):
+        f = lambda z, args: jnp.tanh(args @ z + offset)  # noqa: E731
+        return jnp.sum(solve(f, zoo.start(), weight, atol=1e-13, max_steps=400).state)
+
+    found = jax.jit(jax.grad(functools.partial(loss, solve=fixed_point.picard)))(offset)
+    np.testing.assert_allclose(found, exact()[1], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gradients.implicit(0.0), "rtol must be above 0, got 0.0"),
+        (lambda: gradients.implicit(1e-3, restart=0), "restart must be at least 1, got 0"),
+        (lambda: gradients.phantom(0), "num_steps must be at least 1, got 0"),
+        (lambda: gradients.phantom(2, 0.0), "damping must be above 0 and at most 1, got 0.0"),
+        (lambda: gradients.neumann(-1), "order must be at least 0, got -1"),
+        (lambda: gradient(optx.RecursiveCheckpointAdjoint(), fixed_point.continuous), "the steps are not kept"),
+    ],
+)
+def test_what_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
