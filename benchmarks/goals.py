@@ -113,7 +113,7 @@ def _goal(one: Row) -> str:
 
 
 def page(paths: Sequence[Path]) -> str:
-    """The tables of several machines in Markdown, a section each."""
+    """The tables of several machines in Markdown, a section each; a sentence where there is none."""
     parts = []
     for path in paths:
         on, rows = load(path)
@@ -126,4 +126,4 @@ def page(paths: Sequence[Path]) -> str:
         table = ["| row | min / median / max | goal |", "|---|---|---|"]
         table += [f"| {one.row} | {spread(one.ratios)} | {_goal(one)} |" for one in rows]
         parts.append("\n".join([f"## {on['processor']}", "", about + flags, "", *table, ""]))
-    return "\n".join(parts)
+    return "\n".join(parts) or "No table is kept yet.\n"

@@ -42,6 +42,7 @@ def test_the_rows_of_all_benchmarks_are_one_table_and_one_file(tmp_path, capsys)
     page = goals.page([output])
     assert f"## {machine['processor']}" in page
     assert "| overhead | 1.10 / 1.20 / 1.30 | <= 1.04  short |" in page
+    assert goals.page([]) == "No table is kept yet.\n"
 
 
 def test_a_benchmark_that_ends_with_an_error_is_said_and_the_others_are_kept(tmp_path, capsys):
