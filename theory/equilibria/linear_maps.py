@@ -32,7 +32,7 @@ Factors. None.
 
 Source. Linear algebra. The continuous equilibrium model is that of A. Pal, A. Edelman, C. Rackauckas, arXiv 2201.12240.
 
-Finite size. None: rounding. The exponential is computed for $|W - I|\, t$ up to $3 \cdot 10^5$, and overflows where the true
+Finite size. None: rounding. The exponential is computed for $|W - I|\, t$ up to $2^{25}$, and overflows where the true
 one does.
 
 Example. Both eigenvalues are 1/2, but the worst distance first grows:
@@ -55,6 +55,7 @@ Matrix = Real[ArrayLike, "unit unit"]
 Vector = Real[ArrayLike, "unit"]
 Counts = Int[np.ndarray, "*step"]
 TIME = at_least(0, finite=True)
+_SQUARINGS = 24  # for norms up to 2^25
 
 
 @takes(weights=FINITE, offset=FINITE)
@@ -111,5 +112,20 @@ def _step(weights: Array, damping: Array) -> Array:
 
 def _exponentials(time: Array, weights: Array) -> Array:
     flow = weights - jnp.eye(len(weights), dtype=weights.dtype)
-    found = jax.vmap(lambda t: expm(t * flow))(time.ravel())
+    found = jax.vmap(lambda t: _exponential(t * flow))(time.ravel())
     return found.reshape(*time.shape, *flow.shape)
+
+
+def _exponential(matrix: Float[Array, "unit unit"]) -> Float[Array, "unit unit"]:
+    """exp of the matrix: of a part of norm 2 at most, which is squared again and again.
+
+    Left to itself `expm` squares once too few: in float32 it is off by 1 % at a norm of 25.
+    """
+    size = jax.lax.stop_gradient(jnp.max(jnp.sum(jnp.abs(matrix), axis=0), initial=0))
+    squarings = jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(size, 1) / 2)), 0, _SQUARINGS)
+
+    def square(power: Array, k: Array) -> tuple[Array, None]:
+        return jnp.where(k < squarings, power @ power, power), None
+
+    part = expm(matrix * jnp.exp2(-squarings), max_squarings=1)
+    return jax.lax.scan(square, part, jnp.arange(_SQUARINGS, dtype=matrix.dtype))[0]

@@ -101,8 +101,10 @@ def radial_cdf(
     >>> radial_cdf([0.0, 2.0], 1.2, 1.0).tolist()
     [0.0, 1.0]
     """
-    u, weights = _rule(_fixed_variance(weight_scale, input_variance))
-    beyond = jnp.maximum(1 - jnp.sum(weights), 0)[None]  # units so large that their rows of J are 0 to rounding
+    q = _fixed_variance(weight_scale, input_variance)
+    u, weights = _rule(q)
+    # units so large that their rows of J are 0 to rounding; the points cover 10 deviations up to q = 3
+    beyond = jnp.where(q > 3, jnp.maximum(1 - jnp.sum(weights), 0), 0)[None]
     variances = weight_scale**2 * _sech(u) ** 4
     return circular_law.radial_cdf(
         radius, jnp.concatenate([variances, jnp.zeros_like(beyond)]), jnp.concatenate([weights, beyond])

@@ -111,7 +111,8 @@ def radial_cdf(
     shares = _shares(variances, weights)
     mean = shares @ variances
     v = variances / nonzero(mean)
-    square = (radius.ravel() / jnp.sqrt(nonzero(mean))) ** 2
+    endless = jnp.isinf(radius.ravel())
+    square = (jnp.where(endless, 0, radius.ravel()) / jnp.sqrt(nonzero(mean))) ** 2
     inside = (square > 0) & (square < 1) & (mean > 0)
     target = jnp.where(inside, square, 0.5)
 
@@ -128,7 +129,7 @@ def radial_cdf(
         2 * high,
     )
     none = jnp.sum(jnp.where(variances == 0, shares, 0))  # rows of zeros: eigenvalues 0
-    outside = jnp.where((square > 0) | (mean == 0), 1, none)
+    outside = jnp.where((square > 0) | endless | (mean == 0), 1, none)
     return jnp.where(inside, over_rows(lambda x, v: x / (x + v), x), outside).reshape(radius.shape)
 
 

@@ -128,6 +128,7 @@ CALLS = [
     Call(
         convergence_rates.optimal_damping,
         {"low": np.array([-3.0, 0.1]), "high": np.array([0.5, 0.4])},
+        edges={"low": [-1e6, 0.4], "high": [0.999999]},
         draw=lambda rng: dict(zip(("low", "high"), np.sort(1 - 10 ** rng.uniform(-2, 2, (2, 2)), axis=0), strict=True)),
     ),
     Call(convergence_rates.optimal_damping_of, {"jacobian": MATRIX}),

@@ -84,6 +84,7 @@ CALLS = [
     Call(
         stopping_times.explicit_evaluations,
         {"low": -3.0, "high": 0.5, "tolerance": 1e-3, "distance": 2.0, "stages": 4.0, "stability": 2.785},
+        edges={"low": [-1e6, 0.5], "high": [0.999999]},
     ),
     Call(stopping_times.skipped_steps, {"factor": np.array([0.3, 0.9]), "distance": 2.0, "skip_distance": 0.5}),
 ]
