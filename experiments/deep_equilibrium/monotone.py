@@ -194,7 +194,7 @@ def predict(state: State, config: Config) -> Result:
         forward = active[:, None] * ((1 - alpha) * eye + alpha * weight)
         inverse = jnp.linalg.inv(eye + (eye - weight) / lipschitz)
         reflected = (2 * inverse - eye) * (2 * active - 1)[None]
-        return tuple(jnp.log(convergence_rates.spectral_radius(jacobian)) for jacobian in (forward, reflected))
+        return jnp.log(convergence_rates.spectral_radius(forward)), jnp.log(convergence_rates.spectral_radius(reflected))
 
     forward_rate, reflected_rate = jax.lax.map(rates, state.x)
     return Result(

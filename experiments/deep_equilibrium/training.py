@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from annotated_types import Ge
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -170,7 +171,7 @@ def predict(state: State, config: Config) -> Result:
         jacobian = deep_equilibrium.jacobian(params, fixed, one, config.model)
 
         def advance(error: Array, _: None) -> tuple[Array, Array]:
-            after = linear_maps.picard_error(1, jacobian, error)
+            after = linear_maps.picard_error(np.asarray(1), jacobian, error)
             return after, jnp.max(jnp.abs(after - error))
 
         start = deep_equilibrium.start(params, one, config.model)
