@@ -138,6 +138,9 @@ def prepare_jax(data: Arrays, forward: float, backward: float, solve: Callable, 
 # PyTorch
 
 
+_fastest: dict[str, int] = {}  # threads for each solver, tried once
+
+
 def prepare_torch(data: Arrays, forward: float, backward: float, solver: str, threads: int) -> Run:
     import torch  # pyright: ignore[reportMissingImports]
     import torchdeq  # pyright: ignore[reportMissingImports]
@@ -182,14 +185,16 @@ def prepare_torch(data: Arrays, forward: float, backward: float, solver: str, th
     def gradient() -> Any:
         return torch.autograd.grad((solve()[0] * cotangent).sum(), (weight, drive))
 
-    seconds: dict[int, float] = {}
-    for count in 3 * (1, threads):  # in turn, as other load comes and goes
-        torch.set_num_threads(count)
-        gradient()
-        began = time.perf_counter()
-        gradient()
-        seconds[count] = min(time.perf_counter() - began, seconds.get(count, float("inf")))
-    fastest = min(seconds, key=seconds.__getitem__)
+    if solver not in _fastest:
+        seconds: dict[int, float] = {}
+        for count in 3 * (1, threads):  # in turn, as other load comes and goes
+            torch.set_num_threads(count)
+            gradient()
+            began = time.perf_counter()
+            gradient()
+            seconds[count] = min(time.perf_counter() - began, seconds.get(count, float("inf")))
+        _fastest[solver] = min(seconds, key=seconds.__getitem__)
+    fastest = _fastest[solver]
 
     def timed() -> Any:
         torch.set_num_threads(fastest)

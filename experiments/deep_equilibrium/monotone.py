@@ -40,11 +40,10 @@ Sizes = Annotated[tuple[Positive, ...], MinLen(1), Distinct]
 @dataclass(frozen=True)
 class Config:
     model: monotone.Config = field(default_factory=lambda: monotone.Config(dim=20, width=20, weight_scale=1.0))
-    # steps of forward-backward, in units of m/L^2
-    forward_sizes: Sizes = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5)
+    forward_sizes: Sizes = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.25, 2.5)  # steps of forward-backward, in units of m/L^2
     reflected_sizes: Sizes = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # steps of Peaceman-Rachford, in units of 1/L
     num_inputs: Count = 8  # standard normal inputs of a network
-    num_steps: Count = 1000  # over whose second half a factor is averaged; of Picard until it is given up
+    num_steps: Count = 1000  # over whose second half a factor is averaged; a solver is given up after ten times as many
     atol: Positive = 1e-6  # largest entry of the residual at which a solver rests
     dtype: Precision = "float64"  # factors near 1
 
@@ -103,11 +102,13 @@ def simulate(state: State, config: Config) -> Result:
 
     def of_input(x: Float[Array, "dim"]) -> tuple[Array, ...]:
         drive, settings = monotone.drive(params, x), {"atol": config.atol, "max_steps": 10 * config.num_steps}
-        found = [
-            splitting.forward_backward(weight, drive, relu, step=1.0, atol=config.atol, max_steps=config.num_steps),
-            splitting.forward_backward(weight, drive, relu, step=forward_step, **settings),
-            splitting.peaceman_rachford(weight, drive, relu, step=reflected_step, **settings),
-        ]
+        forward_steps = jnp.stack([jnp.ones_like(forward_step), forward_step])  # with step 1 it is Picard's iteration
+        two = jax.vmap(lambda step: splitting.forward_backward(weight, drive, relu, step=step, **settings))(forward_steps)
+        third = splitting.peaceman_rachford(weight, drive, relu, step=reflected_step, **settings)
+        num_evaluations, converged = (
+            jnp.concatenate([both, one[None]]).astype(start.dtype)
+            for both, one in ((two.num_evaluations, third.num_evaluations), (two.converged, third.converged))
+        )
         z = _fixed_point(params, x, config)
         u = (1 - reflected_step) * z + reflected_step * (weight @ z + drive)  # where Peaceman and Rachford rest
         _, push_forward = jax.linearize(lambda z: splitting.forward_backward_step(weight, drive, z, relu, forward_step), z)
@@ -123,8 +124,8 @@ def simulate(state: State, config: Config) -> Result:
             jnp.log(_factor(push_forward, start, config)),
             jnp.log(_factor(push_reflected, start, config)),
             ratios,
-            jnp.stack([one.num_evaluations for one in found]).astype(start.dtype),
-            jnp.stack([one.converged for one in found]).astype(start.dtype),
+            num_evaluations,
+            converged,
         )
 
     forward_rate, reflected_rate, ratios, num_evaluations, converged = jax.vmap(of_input)(state.x)
@@ -193,7 +194,7 @@ def predict(state: State, config: Config) -> Result:
         forward = active[:, None] * ((1 - alpha) * eye + alpha * weight)
         inverse = jnp.linalg.inv(eye + (eye - weight) / lipschitz)
         reflected = (2 * inverse - eye) * (2 * active - 1)[None]
-        return tuple(jnp.log(convergence_rates.spectral_radius(jacobian)) for jacobian in (forward, reflected))
+        return jnp.log(convergence_rates.spectral_radius(forward)), jnp.log(convergence_rates.spectral_radius(reflected))
 
     forward_rate, reflected_rate = jax.lax.map(rates, state.x)
     return Result(

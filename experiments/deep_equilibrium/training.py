@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from annotated_types import Ge
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -125,7 +126,8 @@ def simulate(state: State, config: Config) -> Result:
 
     def measure(params: Params) -> tuple[Float[Array, ""], ...]:
         found = jax.vmap(lambda one: _state(params.network, one, config))(x)
-        fixed = jax.vmap(lambda one: _fixed_point(params.network, one, config))(some)
+        near = jax.vmap(lambda one: _picard(params.network, one, config))(some)
+        fixed = jax.vmap(lambda z, one: _polished(params.network, z, one, config))(near.state, some)
         num_evaluations, converged = (part.astype(x.dtype) for part in (found.num_evaluations, found.converged))
         return (
             images.accuracy(_logits(params, found.state), labels),
@@ -137,7 +139,7 @@ def simulate(state: State, config: Config) -> Result:
             jnp.mean(converged),
             jnp.mean(jax.vmap(lambda z, one: _distance(params.network, z, one, config))(fixed, some)),
             jnp.mean(jax.vmap(lambda z, one, label: _backward(params, z, one, label, config))(fixed, some, theirs)),
-            jnp.mean(jax.vmap(lambda one: _picard(params.network, one, config).num_evaluations)(some).astype(x.dtype)),
+            jnp.mean(near.num_evaluations.astype(x.dtype)),
         )
 
     both = _measure.stacked((state.start, state.classifier.params))
@@ -165,11 +167,11 @@ def predict(state: State, config: Config) -> Result:
     x, _ = images.take(config.images, state.split.test[: config.num_measured])
 
     def evaluations(one: Float[Array, "dim"]) -> Float[Array, ""]:
-        fixed = _fixed_point(params, one, config)
+        fixed = _polished(params, _picard(params, one, config).state, one, config)
         jacobian = deep_equilibrium.jacobian(params, fixed, one, config.model)
 
         def advance(error: Array, _: None) -> tuple[Array, Array]:
-            after = linear_maps.picard_error(1, jacobian, error)
+            after = linear_maps.picard_error(np.asarray(1), jacobian, error)
             return after, jnp.max(jnp.abs(after - error))
 
         start = deep_equilibrium.start(params, one, config.model)
@@ -212,9 +214,10 @@ def _logits(params: Params, z: Float[Array, "image width"]) -> Float[Array, "ima
     return z @ params.readout.T + params.bias[None]
 
 
-def _fixed_point(params: deep_equilibrium.Params, x: Float[Array, "dim"], config: Config) -> Float[Array, "width"]:
-    """z* where Picard's iteration goes, to rounding."""
-    near = _picard(params, x, config).state
+def _polished(
+    params: deep_equilibrium.Params, near: Float[Array, "width"], x: Float[Array, "dim"], config: Config
+) -> Float[Array, "width"]:
+    """z* to rounding, from a state near it."""
     polish = partial(fixed_point.newton, atol=10 * float(jnp.finfo(x.dtype).eps), max_steps=20)
     return deep_equilibrium.equilibrium(params, x, config.model, lambda f, _, args: polish(f, near, args)).state
 

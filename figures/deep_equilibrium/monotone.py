@@ -19,8 +19,8 @@ def draw(result, config):
         _style.compare(reflected, config.reflected_sizes, result, "reflected", index, None, cell, shade)
     for axes in (forward, reflected):
         axes.axhline(1, color="0.8", linewidth=0.6, zorder=0)
-    forward.set(xlabel="step $\\alpha$ in units of $m/L^2$", ylabel="error per step, forward-backward")
-    reflected.set(xlabel="step $\\alpha$ in units of $1/L$", ylabel="error per step, Peaceman-Rachford", xscale="log")
+    forward.set(xlabel="step $\\alpha$ in units of $m/L^2$", ylabel="error per step", title="forward-backward")
+    reflected.set(xlabel="step $\\alpha$ in units of $1/L$", ylabel="error per step", title="Peaceman-Rachford", xscale="log")
     _style.log_ticks(reflected.xaxis, config.reflected_sizes)
 
     def of(field, at=None):
@@ -36,7 +36,7 @@ def draw(result, config):
         _style.simulation(rates, values, of(field), index)
     _style.rival(rates, values, of("bound")[0], 1, "bound for any step")
     _style.measured(rates, values, of("slowest"), 1, "slowest step seen", filled=True)
-    rates.set(xlabel="monotonicity $m$", ylabel="error per step, ReLU networks", ylim=(0, 1.05))
+    rates.set(xlabel="monotonicity $m$", ylabel="error per step (ReLU)", ylim=(0, 1.05))
     rates.legend(fontsize=6)
 
     for index, (solver, name) in enumerate(SOLVERS.items()):
