@@ -67,8 +67,9 @@ def test_splittings_arrive_where_picard_does_not():
         rejected(assert_fixed_points, solution.state + 1e-5, solution.residual)
     np.testing.assert_allclose(forward.state, reflected.state, atol=1e-4)
     assert not picard.converged.all()
-    assert (picard.num_steps[~picard.converged] == 3000).all()
-    assert (picard.residual[~picard.converged] > 1e-3).all()
+    # it goes round for ever, or ends where numbers overflow
+    assert ((picard.num_steps == 3000) | ~jnp.isfinite(picard.residual))[~picard.converged].all()
+    assert not (picard.residual[~picard.converged] <= 1e-3).any()
     assert (3 * reflected.num_steps < forward.num_steps).all()  # per example
     assert len(set(np.asarray(forward.num_steps).tolist())) > 1
 
