@@ -86,6 +86,7 @@ print(code, *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.
         assert not _HEAVY & set(imported) - allowed, text
 
 
+@pytest.mark.slow
 def test_status_of_results_needs_no_jax(tmp_path):
     """Of all that is heavy it needs NumPy."""
     sweeps.run("bilinear/riccati", sweeps.find("bilinear/riccati").default_config("quick"), seeds=1, results="results")
@@ -194,6 +195,7 @@ def test_a_mistake_gives_one_line_and_exit_code_2(text, says, capsys, monkeypatc
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_run_prints_the_table_and_the_files(capsys, tmp_path):
     assert closedform("run xor/margins --preset quick --seeds 2 --config.num-steps 10") in (0, 1)
     shown = capsys.readouterr().out
@@ -603,7 +605,7 @@ def test_commands_draw_whatever_backend_the_environment_wants(before, monkeypatc
     assert os.environ.get("MPLBACKEND") == before
 
 
-@pytest.mark.parametrize("asked", ["cuda", "nosuch"])
+@pytest.mark.parametrize("asked", ["cuda", pytest.param("nosuch", marks=pytest.mark.slow)])
 def test_a_platform_that_is_not_there_is_one_line(asked):
     ended = subprocess.run(
         [sys.executable, "-m", "closedform", "run", "xor/phases"],

@@ -230,6 +230,7 @@ def test_theory_is_drawn_over_the_whole_axis(name, traced):
     assert longest[0] > longest[1]
 
 
+@pytest.mark.slow
 @every
 def test_words_of_a_figure_keep_apart_whatever_the_numbers(name, traced):
     assert not collisions_drawn(name, traced(name))

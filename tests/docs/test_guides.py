@@ -249,6 +249,7 @@ def test_reproduce(tmp_path):
     assert "no verdict" not in sizes.stdout
 
 
+@pytest.mark.slow
 def test_agreement(tmp_path):
     """By hand and by the table, the same numbers; a hundred seeds do not find the wrong formula, a thousand do."""
     (tmp_path / "variance.py").write_text(program("agreement"))

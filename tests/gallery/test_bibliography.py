@@ -280,6 +280,7 @@ def results(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_cite_a_result_file(results, capsys):
     ours = list((results / "voting_networks").rglob("*.nc"))
     others = [path for path in results.rglob("*.nc") if path not in ours]

@@ -335,7 +335,11 @@ def test_collapse_is_crossed_exactly():
     ("assertion", "wrong"),
     [
         # The loss without its factor 2: all is half as fast.
-        (assert_trajectory_solves_the_drift, lambda times, *args: trajectories(times / 2, *args)),
+        pytest.param(
+            assert_trajectory_solves_the_drift,
+            lambda times, *args: trajectories(times / 2, *args),
+            marks=pytest.mark.slow,
+        ),
         (assert_fact_4, lambda times, *args: trajectories(times / 2, *args)),
         # Roles that ignore the sign of a.
         (assert_trajectory_solves_the_drift, lambda times, starts, _: trajectories(times, np.abs(starts), [0.0] * 3)),
