@@ -80,7 +80,10 @@ def anderson(
     ridge: Number = 1e-8,
     adjoint: Adjoint = None,
 ) -> Solution:
-    """Anderson's acceleration with beta = `mixing`; `ridge` is relative to the square of each difference of g."""
+    """Anderson's acceleration with beta = `mixing`; `ridge` is relative to the square of each difference of g.
+
+    It is raised to what keeps the differences apart in the precision of the state, about 6e-6 in float32.
+    """
     require(at_least(1), memory=memory)
     require(above(0), mixing=mixing)
     require(at_least(0), ridge=ridge)
@@ -217,6 +220,7 @@ def _anderson(past: _Past, z: State, change: State, mixing: Float[Array, ""], ri
     second = jnp.where(seen, past.second.at[row].set(g - past.change), past.second)
     gram = second @ second.T
     square = jnp.diagonal(gram)
+    ridge = jnp.maximum(ridge, 10 * len(gram) * jnp.finfo(gram.dtype).eps)  # rounding leaves dependent rows indefinite
     gram = gram + jnp.diag(jnp.where(square > 0, ridge * square, 1))  # 1: a row of zeros has no part
     weights = jax.scipy.linalg.solve(gram, second @ g, assume_a="pos")
     new = x + mixing * g - weights @ (first + mixing * second)

@@ -59,9 +59,9 @@ def solve(
 
     Steps end where rounding stops the progress, and `Solution.gap` is the gap there. Measured in float64 on eight
     problems of 8 to 20 points in two or three dimensions with all their patterns: the default is reached from a weight decay
-    of 0.01 on, where the largest that leaves a network is about 2; below it the gap grows about as 1/weight_decay, to as much
-    as 4e-7 of the objective at 1e-3 and 1e-4, and 2e-5 at 1e-6. The loss is smooth (squared or
-    logistic); for the hinge, see robust.py. Compiled once for all programs of one shape.
+    of 0.1 on, where the largest that leaves a network is about 2; at 0.01 the gap ends at up to 1.4e-7 of the objective, by the
+    rounding of the processor; below it grows about as 1/weight_decay, to as much as 4e-7 at 1e-3 and 1e-4, and 2e-5 at 1e-6.
+    The loss is smooth (squared or logistic); for the hinge, see robust.py. Compiled once for all programs of one shape.
     """
     loss.check(program.y, smooth=True)
     return _solve(program, rtol, cones, loss, max_steps)

@@ -274,3 +274,12 @@ def test_flow_is_the_exponential():
 def test_what_is_refused(name, wrong, message):
     with pytest.raises(ValueError, match=message):
         getattr(fixed_point, name)(zoo.tanh, zoo.start(), zoo.args(), **wrong)
+
+
+def test_anderson_in_single_precision_where_the_differences_are_multiples_of_one():
+    """Of one coordinate all differences are: a ridge below rounding would leave their products indefinite."""
+    start = jnp.zeros(1, jnp.float32)
+    for atol in (1e-5, 1e-7):
+        found = fixed_point.anderson(lambda z, _: jnp.cos(z), start, atol=atol)
+        assert found.converged
+        np.testing.assert_allclose(found.state, 0.739085133, rtol=1e-5)
