@@ -1,8 +1,8 @@
 """How many runs of a small network go through a program side by side on a CPU: the lanes of its innermost loop.
 
-The arrays of a small network fill neither the vector units of a core nor the time that the start of an operation takes: eight
-runs together, one vector of float32, take little longer than one. One lane and eight round differently, so their number belongs
-to the identity of a result. It is read off the traced programs alone, and never depends on how many seeds, cells or cores there
+The arrays of a small network fill neither the vector units of a core nor the time that the start of an operation takes: four
+runs together take little longer than two. One lane and four round differently, so their number belongs to the identity of a
+result. It is read off the traced programs alone, and never depends on how many seeds, cells or cores there
 are. The numbers of a run are the same in each lane, whatever runs are in the others.
 """
 
@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.extend import core
 
-LANES = 8
-_LARGEST = 16 << 10  # bytes of an array: with more, what eight lanes work on leaves the fast cache of a core
+LANES = 4  # eight gain a little more with many seeds, and lose a lot with few: the last lanes of a block run for nothing
+_LARGEST = 8 << 10  # bytes of an array: with more, what the lanes work on leaves the fast cache of a core
 _LEAST = 1e7  # operations of a run, on an element each: some milliseconds; below, compiling lanes takes more than they save
 _START = 100  # operations on elements in the time that the start of one on an array takes
 
-_MOST = 7 / 8  # of the work of a run: with one run in a block, the rest is done eight times for nothing
+_MOST = 7 / 8  # of the work of a run: with one run in a block, the rest is done four times for nothing
 RULE = (LANES, _LARGEST, _LEAST, _START, _MOST)
 
 # LAPACK takes the matrices of a batch one after the other; lanes wait for one another in loops and branches that depend on the

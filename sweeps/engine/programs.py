@@ -4,7 +4,7 @@ A *run* is one (cell, seed). Its functions are written here for a single run; `_
 block of them is executed, and there are two ways, whose numbers are the same to rounding:
 
 * "map" (CPU): one run after the other inside the program, the whole step loop innermost, so that a run's state and
-  activations stay in the cache of the core that works on it; of a small network eight runs side by side (contract/lanes.py).
+  activations stay in the cache of the core that works on it; of a small network four runs side by side (contract/lanes.py).
   The number of runs is an argument: one program serves a block of one as well as a full one, and a run's numbers are bitwise
   the same whatever other runs are in its block.
 * "vmap" (GPU, TPU): all runs of the block advance together, the run axis sharded over the local devices.

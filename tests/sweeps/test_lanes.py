@@ -15,7 +15,7 @@ from zoo import decay, regression, small_network
 
 
 @pytest.fixture
-def eight(monkeypatch):
+def several(monkeypatch):
     """Lanes for the shortest run."""
     monkeypatch.setattr(lanes, "_LEAST", 0.0)
 
@@ -40,7 +40,7 @@ def equal(left, right, seeds):
 # --- the rule -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_short_run_a_large_network_and_a_run_that_waits_go_alone(eight, monkeypatch):
+def test_a_short_run_a_large_network_and_a_run_that_waits_go_alone(several, monkeypatch):
     assert traced(small_network).lanes == lanes.LANES
     assert traced(small_network, batch_size=1000).lanes == 1  # an activation of 40 kB
     assert traced(small_network, num_steps=2).lanes == 1  # half of the work is not done in steps
@@ -76,9 +76,9 @@ def test_operations_are_counted():
     assert work.largest == 400 * jnp.ones(()).dtype.itemsize
 
 
-def test_lanes_belong_to_the_identity(eight, monkeypatch):
+def test_lanes_belong_to_the_identity(several, monkeypatch):
     with_lanes = traced(small_network).identity.simulation
-    monkeypatch.setattr(lanes, "LANES", 4)
+    monkeypatch.setattr(lanes, "LANES", 2)
     fewer = traced(small_network).identity.simulation
     monkeypatch.undo()
     assert len({with_lanes, fewer, traced(small_network).identity.simulation}) == 3
@@ -88,7 +88,7 @@ def test_lanes_belong_to_the_identity(eight, monkeypatch):
 
 
 @pytest.fixture
-def whole(eight, tmp_path):
+def whole(several, tmp_path):
     over = {"learning_rate": (0.05, 0.1)}
     swept = sweep(small_network, over=over, seeds=19, **asked(tmp_path / "whole"))
     return swept["simulation"].to_dataset().sel(learning_rate=0.1)
@@ -109,7 +109,7 @@ def test_no_number_depends_on_the_company(whole, seeds, settings, tmp_path):
     equal(whole, part["simulation"], seeds)
 
 
-def test_eight_lanes_are_one_lane_to_rounding(whole, monkeypatch, tmp_path):
+def test_several_lanes_are_one_lane_to_rounding(whole, monkeypatch, tmp_path):
     monkeypatch.undo()
     alone = run(small_network, {"learning_rate": 0.1}, seeds=19, **asked(tmp_path / "alone"))
     for name, values in alone["simulation"].data_vars.items():
@@ -117,7 +117,7 @@ def test_eight_lanes_are_one_lane_to_rounding(whole, monkeypatch, tmp_path):
             np.testing.assert_allclose(whole[name], values, rtol=1e-4, atol=1e-5)
 
 
-def test_a_lane_that_diverges_leaves_the_others(eight, tmp_path):
+def test_a_lane_that_diverges_leaves_the_others(several, tmp_path):
     """A NaN in one lane, from an initial weight that is too large, is in no other."""
     seen = types.ModuleType("half")
     vars(seen).update({name: value for name, value in vars(small_network).items() if not name.startswith("__")})
@@ -136,7 +136,7 @@ def test_a_lane_that_diverges_leaves_the_others(eight, tmp_path):
 
 
 @pytest.mark.parametrize("module", [decay, pytest.param(regression, marks=pytest.mark.slow)], ids=["dynamics", "training"])
-def test_predictions_states_and_resumed_runs(module, eight, tmp_path):
+def test_predictions_states_and_resumed_runs(module, several, tmp_path):
     whole = run(module, seeds=9, **asked(tmp_path / "whole"))
     settings = Settings(threads=1, block=5, chunk=3, checkpoint_minutes=1e-9)
     part = run(module, seeds=[8, 2], settings=settings, **asked(tmp_path / "part"))
