@@ -17,7 +17,6 @@ from pathlib import Path
 import jax
 import tyro
 
-from .. import sweeps
 from . import xor_sweep
 from .sweep_scaling import alternated, timed
 
@@ -48,7 +47,7 @@ def rows(width: int, seeds: int, steps: int) -> dict[str, Callable[[], float]]:
     side_by_side = jax.jit(lambda keys, steps: jax.vmap(lambda key: train(key, steps))(keys))
     one_by_one = jax.jit(lambda keys, steps: jax.lax.map(lambda key: train(key, steps), keys))
     return {
-        ENGINE: lambda: timed(seeds, steps, sweeps.Settings(), config),
+        ENGINE: lambda: timed(seeds, steps, config=config),
         VMAP: lambda: seconds(side_by_side),
         MAP: lambda: seconds(one_by_one),
     }

@@ -20,7 +20,7 @@ import closedform
 from closedform import contract
 from closedform.gallery.markup import markdown
 from zoo.checks import config as checked_config
-from zoo.history import changed
+from zoo.history import recent
 
 ROOT = Path(closedform.__file__).parent
 FOLDERS = ("models", "tasks", "theory", "solvers", "sweeps", "experiments", "figures", "gallery", "benchmarks")
@@ -54,18 +54,13 @@ def test_every_module_says_what_it_is(name):
     assert ast.get_docstring(ast.parse(source)), f"{name} has no module docstring"
 
 
-def recent(*folders):
-    """All modules; slow are those that the last commits have left alone, but for the first of each folder."""
-    ages, seen, found = changed(30), set(), []
-    for name in modules(*folders):
-        folder = name.rpartition(".")[0]
-        fast = (ROOT / f"{name.replace('.', '/')}.py").resolve() in ages or folder not in seen
-        seen.add(folder)
-        found.append(pytest.param(name, marks=() if fast else pytest.mark.slow))
-    return found
+EXAMPLES = [
+    (name, name, ROOT / f"{name.replace('.', '/')}.py", name.rpartition(".")[0])
+    for name in modules("models", "tasks", "theory", "solvers", "sweeps", "gallery")
+]
 
 
-@pytest.mark.parametrize("name", recent("models", "tasks", "theory", "solvers", "sweeps", "gallery"))
+@pytest.mark.parametrize("name", recent(EXAMPLES))
 def test_doctests(name):
     with jax.enable_x64(False):
         results = doctest.testmod(load(name))

@@ -75,7 +75,7 @@ class Group:
         if traced.identity.simulation == NOT_KEPT:
             return True
         with precision(float64):
-            said = (self.experiment, self.config, self.steps, self.end, traced.functions, traced.predictions)
+            said = (self.experiment, self.config, self.steps, self.end, traced.functions, traced.predictions, traced.lanes)
             return identity_of(*said) == traced.identity
 
     @property

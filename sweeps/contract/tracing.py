@@ -86,14 +86,16 @@ def trace(experiment: Experiment, config: Any, steps: np.ndarray | None, end: in
         for side, function in experiment.predictions.items():
             predictions[side], shapes[side] = _prediction(experiment, config, steps, function, functions)
             _check_result(experiment, side, shapes[side], sizes, lead=int(experiment.dynamics))
+        programs = {name: function.closed for name, function in functions.items()}
+        lanes = lanes_of(programs, end, 0 if steps is None else len(steps))
         try:
             with precision(float64):
-                identity = identity_of(experiment, config, steps, end, functions, predictions)
+                identity = identity_of(experiment, config, steps, end, functions, predictions, lanes)
         except Undigested:
             if keep:
                 raise
             identity = Identity(NOT_KEPT, NOT_KEPT if predictions else "", NOT_KEPT)
-    return Traced(functions, predictions, shapes, identity, _lanes(functions, steps, end))
+    return Traced(functions, predictions, shapes, identity, lanes)
 
 
 def to_float64(tree: Any) -> Any:
@@ -219,6 +221,7 @@ def identity_of(
     end: int,
     functions: Mapping[str, Function],
     predictions: Mapping[str, Function | None],
+    lanes: int,
 ) -> Identity:
     """The digests of traced programs.
 
@@ -228,7 +231,6 @@ def identity_of(
     rows = [] if steps is None else steps.tolist()
     common = [ENGINE, KEYS, "float64" if wants_float64(config) else "float32"]
     said = [rows, labels_of(experiment, config)]
-    lanes = _lanes(functions, steps, end)
     loop = [*common, end, experiment.dynamics, *(["lanes", lanes] if lanes > 1 else [])]
 
     def texts(*about: Any) -> list[str]:
@@ -256,11 +258,6 @@ def identity_of(
         used |= set(mine)
         parts += [json.dumps(mine), *program_text(one.closed, set(range(first, first + len(floats))) - read)]
     return Identity(simulation, prediction, hash_of(parts), tuple(sorted(used)), seedless)
-
-
-def _lanes(functions: Mapping[str, Function], steps: np.ndarray | None, end: int) -> int:
-    programs = {name: function.closed for name, function in functions.items()}
-    return lanes_of(programs, end, 0 if steps is None else len(steps))
 
 
 def _texts_of_predictions(experiment: Experiment, predictions: Mapping[str, Function | None]) -> list[str]:

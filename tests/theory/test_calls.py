@@ -9,7 +9,7 @@ import pytest
 
 import closedform
 from zoo.calls import problems
-from zoo.history import changed
+from zoo.history import recent
 
 ROOT = Path(closedform.__file__).parent
 HERE = Path(__file__).parent
@@ -52,18 +52,10 @@ def test_no_public_function_is_forgotten():
     assert not missing
 
 
-def chosen():
-    """All calls; slow are those of a file that the last commits have left alone, but for the first of each file."""
-    ages, seen, found = changed(30), set(), []
-    for call in CALLS:
-        file = Path(inspect.getfile(inspect.unwrap(call.of or call.function))).resolve()
-        fast = file in ages or file not in seen
-        seen.add(file)
-        found.append(pytest.param(call, id=call.name, marks=() if fast else pytest.mark.slow))
-    return found
+FILES = [Path(inspect.getfile(inspect.unwrap(call.of or call.function))) for call in CALLS]
 
 
-@pytest.mark.parametrize("call", chosen())
+@pytest.mark.parametrize("call", recent((call, call.name, file, file) for call, file in zip(CALLS, FILES, strict=True)))
 def test_holds_at_every_legal_argument(call):
     _holds(call)
 

@@ -4,6 +4,8 @@ import functools
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -18,6 +20,16 @@ def changed_experiments(commits, most):
     }
     touched = [name for name in names() if newest[name] < float("inf")]
     return set(sorted(touched, key=lambda name: (newest[name], name))[:most])
+
+
+def recent(things):
+    """Parameters from `(value, name, file, group)`: slow if the last commits left the file alone, but the first of a group."""
+    ages, seen, found = changed(30), set(), []
+    for value, name, file, group in things:
+        fast = file.resolve() in ages or group not in seen
+        seen.add(group)
+        found.append(pytest.param(value, id=name, marks=() if fast else pytest.mark.slow))
+    return found
 
 
 @functools.cache
