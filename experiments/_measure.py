@@ -16,7 +16,11 @@ def log_slope(sizes: Sequence[float] | Array, values: Float[Array, "*batch size"
     >>> round(float(log_slope((8, 16, 32), jnp.array([1.0, 0.25, 0.0625]))), 6)
     -2.0
     """
-    x = jnp.log(jnp.asarray(sizes, values.dtype))
+    return exponential_rate(jnp.log(jnp.asarray(sizes, values.dtype)), values)
+
+
+def exponential_rate(x: Float[Array, "size"], values: Float[Array, "*batch size"]) -> Float[Array, "*batch"]:
+    """Rate of an exponential law: slope of log(values) against x, least squares."""
     centred = x - jnp.mean(x)
     return jnp.log(values) @ centred / jnp.sum(centred**2)
 

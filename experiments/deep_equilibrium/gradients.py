@@ -28,6 +28,7 @@ from ...contract import Precision, Tolerance, check
 from ...models.equilibrium import deep_equilibrium
 from ...solvers import equilibrium_gradients, fixed_point
 from ...theory.equilibria import implicit_gradients
+from .._measure import exponential_rate
 
 MAPS = ("identity", "tanh")
 
@@ -91,8 +92,8 @@ def simulate(state: State, config: Config) -> Result:
         neumann,
         error,
         cosine,
-        _rate(count[late], (unrolled / count[None])[:, late]),
-        _rate(count[late], neumann[:, late]),
+        jnp.exp(exponential_rate(count[late], (unrolled / count[None])[:, late])),
+        jnp.exp(exponential_rate(count[late], neumann[:, late])),
         unrolled[1],
     )
 
@@ -133,12 +134,6 @@ def _simulated(
 
 def _relative(approximate: Array, exact: Array) -> Float[Array, ""]:
     return jnp.linalg.norm(approximate - exact) / jnp.linalg.norm(exact)
-
-
-def _rate(count: Float[Array, "count"], errors: Float[Array, "map count"]) -> Float[Array, "map"]:
-    """The factor per count of what falls geometrically, by least squares."""
-    centred = count - jnp.mean(count)
-    return jnp.exp(jnp.log(errors) @ centred / jnp.sum(centred**2))
 
 
 def predict(state: State, config: Config) -> Result:
