@@ -101,7 +101,7 @@ def _draw(one: Computed, stem: Path) -> None:
     from ..figures import _generic
 
     try:
-        result = sweeps.with_theory(one.experiment, one.result)
+        result = sweeps.with_theory(one.experiment, one.result, on_stderr)
         drawn = report.save_figure(one.experiment.name, result, stem, _generic.draw)
     except UsageError:
         raise

@@ -9,7 +9,7 @@ predictions over the whole range of each such field, and the allowances of `TOLE
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 _DECADE = 10.0  # a range of positive values at least that wide is divided evenly in the logarithm
 
 
-def with_theory(experiment: Experiment, result: xarray.DataTree) -> xarray.DataTree:
+def with_theory(experiment: Experiment, result: xarray.DataTree, say: Callable[[str], None] | None = None) -> xarray.DataTree:
     """The result with its curves and allowances; the result itself is left as it is, and nothing is stored.
 
-    Where no curve can be had (a prediction of the draw, paired fields, values that the Config refuses) there is none.
+    Where no curve can be had (paired fields, values that the Config refuses) there is none; `say` is told of the latter.
     """
     if "prediction" not in result.children:
         return result
@@ -52,7 +52,9 @@ def with_theory(experiment: Experiment, result: xarray.DataTree) -> xarray.DataT
     for field, number in experiment.dense.items():
         try:
             found = _curve(experiment, said["config"], over, field, number)
-        except (UsageError, ValueError):
+        except (UsageError, ValueError) as error:
+            if say is not None:
+                say(f"{experiment.name}: no curve over {field}: {error}")
             continue
         for side, values in found.children.items():
             tree[f"{CURVES}/{field}/{side}"] = values

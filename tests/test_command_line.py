@@ -582,7 +582,7 @@ def test_a_figure_that_cannot_be_drawn_is_one_line_below_the_table(capsys, monke
 
     tabled([row("one", 0.0)])
     monkeypatch.setattr(_shown.report, "save_figure", draw)
-    monkeypatch.setattr(sweeps, "with_theory", lambda experiment, result: result)
+    monkeypatch.setattr(sweeps, "with_theory", lambda experiment, result, say: result)
     computed = [_shown.Computed(sweeps.find(name), object(), (), tmp_path / "figure") for name in ("xor/phases", "xor/margins")]
     assert _shown.verdict(computed, _options.Stored()) == 0
     captured = capsys.readouterr()

@@ -18,6 +18,9 @@ from .precision import KEYS, precision, stored_dtype, wants_float64
 from .request import Cell
 from .tracing import ENGINE, NOT_KEPT, Identity, Traced, identity_of, trace
 
+# what two traces of this process were equal in: a program that is met again is not another one each time it is traced
+_confirmed: set[Identity] = set()
+
 
 class Group:
     """Cells of equal static fields, recorded steps and labels."""
@@ -30,7 +33,6 @@ class Group:
         self.identity: Identity | None = None  # None: not yet asked for, or its code raised
         self._keep = keep
         self._traced: Traced | None = None
-        self._confirmed = False
 
     @property
     def config(self) -> Any:
@@ -57,17 +59,18 @@ class Group:
     def confirmed(self) -> Traced:
         """The programs, traced twice, so that what no trace shows (a clock, NumPy's random numbers) is seen and refused."""
         first = self.traced()
-        if not self._confirmed:
-            second = trace(self.experiment, self.config, self.steps, self.end, self._keep)
-            for what in ("simulation", "prediction"):
-                if getattr(first.identity, what) != getattr(second.identity, what):
-                    raise UsageError(
-                        f"{self.experiment.name}: its {what} is another program each time it is traced: something outside of "
-                        "JAX decides it, such as numpy.random, a clock or a counter; allowed: draws from the key, and constants"
-                    )
-            self._traced, self._confirmed = second, True
-        assert self._traced is not None
-        return self._traced
+        if first.identity in _confirmed:
+            return first
+        second = trace(self.experiment, self.config, self.steps, self.end, self._keep)
+        for what in ("simulation", "prediction"):
+            if getattr(first.identity, what) != getattr(second.identity, what):
+                raise UsageError(
+                    f"{self.experiment.name}: its {what} is another program each time it is traced: something outside of "
+                    "JAX decides it, such as numpy.random, a clock or a counter; allowed: draws from the key, and constants"
+                )
+        _confirmed.add(second.identity)
+        self._traced = second
+        return second
 
     def unchanged(self) -> bool:
         """Whether the arrays inside of the programs are still those that were digested: NumPy's can be changed in place."""

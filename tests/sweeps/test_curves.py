@@ -87,7 +87,9 @@ def test_where_no_curve_can_be_had_the_result_is_drawn_without(case, tmp_path, m
     result = placeholder(Request(experiment, None, over, case == "paired", 2, results=tmp_path).plan())
     if case == "refused":
         monkeypatch.setattr("closedform.sweeps.curves.dense", lambda values, number: (4.0, 5.0))
-    beside = with_theory(experiment, result)
+    said = []
+    beside = with_theory(experiment, result, said.append)
+    assert [line.partition(":")[0] for line in said] == ([experiment.name] * len(CURVE) if case == "refused" else [])
     assert "curves" not in beside.children
     assert allowance(beside, "power") == (0.1, 0.2)
 
