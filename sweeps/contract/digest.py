@@ -11,7 +11,7 @@ import functools
 import hashlib
 import re
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,11 @@ class Undigested(UsageError):
     """A program calls a function whose sources cannot be had."""
 
 
-def program_text(closed: core.ClosedJaxpr, unused: Iterable[int] = ()) -> Iterator[str]:
+def program_text(closed: core.ClosedJaxpr, unused: Iterable[int] = ()) -> list[str]:
     """A traced program as text; arguments in `unused` (their places) are left out, since nothing reads them."""
     gone = set(unused)
     kept = [var for place, var in enumerate(closed.jaxpr.invars) if place not in gone]
-    return _lines(closed.jaxpr, list(closed.consts), kept)
+    return _lines(closed.jaxpr, list(closed.consts), kept, {})
 
 
 def reads(closed: core.ClosedJaxpr) -> set[int]:
@@ -66,56 +66,60 @@ def hash_of(texts: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _lines(jaxpr: core.Jaxpr, constants: list[Any], arguments: list[Any]) -> Iterator[str]:
-    """A program as text: variables are numbered in the order in which they appear."""
+def _lines(jaxpr: core.Jaxpr, constants: list[Any], arguments: list[Any], known: dict[int, list[str]]) -> list[str]:
+    """A program as text: variables are numbered in the order in which they appear.
+
+    `known` holds the text of programs inside of this one, by their addresses: one that is called often is written down once.
+    """
     number: dict[Any, int] = {}
+    types: dict[Any, str] = {}
 
     def shown(atom: Any) -> str:
         if isinstance(atom, core.Literal):
             return f"{_value(atom.val)}:{atom.aval.str_short()}"
-        return f"v{number.setdefault(atom, len(number))}:{atom.aval.str_short()}:{getattr(atom.aval, 'weak_type', False)}"
+        if atom not in types:
+            types[atom] = f":{atom.aval.str_short()}:{getattr(atom.aval, 'weak_type', False)}"
+        return f"v{number.setdefault(atom, len(number))}{types[atom]}"
 
-    yield "constants " + " ".join(
-        f"{shown(var)}={_value(value)}" for var, value in zip(jaxpr.constvars, constants, strict=True)
-    )
-    yield "arguments " + " ".join(map(shown, arguments))
+    told = (f"{shown(var)}={_value(value)}" for var, value in zip(jaxpr.constvars, constants, strict=True))
+    lines = ["constants " + " ".join(told), "arguments " + " ".join(map(shown, arguments))]
     for equation in jaxpr.eqns:
         name = equation.primitive.name
         if name in _PRINTING:
             continue
-        yield f"{name} {' '.join(map(shown, equation.invars))}"
+        lines.append(f"{name} {' '.join(map(shown, equation.invars))}")
         for key in sorted(set(equation.params) - _NAMES):
-            yield f" {key}="
+            lines.append(f" {key}=")
             if name in _CALLBACKS and key == "callback":
-                yield _callback(equation.params[key])
+                lines.append(_callback(equation.params[key]))
             else:
-                yield from _parameter(equation.params[key])
-        yield " -> " + " ".join(f"v{number.setdefault(var, len(number))}" for var in equation.outvars)
-    yield "returns " + " ".join(map(shown, jaxpr.outvars))
+                lines += _parameter(equation.params[key], known)
+        lines.append(" -> " + " ".join(f"v{number.setdefault(var, len(number))}" for var in equation.outvars))
+    lines.append("returns " + " ".join(map(shown, jaxpr.outvars)))
+    return lines
 
 
-def _parameter(value: Any) -> Iterator[str]:
-    if isinstance(value, core.ClosedJaxpr):
-        yield from _lines(value.jaxpr, list(value.consts), value.jaxpr.invars)
-    elif isinstance(value, core.Jaxpr):
-        yield from _lines(value, [None] * len(value.constvars), value.invars)
-    elif isinstance(value, dict):
-        for key in sorted(value, key=repr):
-            yield f"{key!r}:"
-            yield from _parameter(value[key])
-    elif isinstance(value, set | frozenset):
-        yield f"set {sorted(''.join(_parameter(entry)) for entry in value)}"
-    elif isinstance(value, tuple | list):
-        yield f"{type(value).__name__} {len(value)}"
+def _parameter(value: Any, known: dict[int, list[str]]) -> list[str]:
+    if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
+        if id(value) not in known:
+            jaxpr = value.jaxpr if isinstance(value, core.ClosedJaxpr) else value
+            constants = list(value.consts) if isinstance(value, core.ClosedJaxpr) else [None] * len(value.constvars)
+            known[id(value)] = _lines(jaxpr, constants, jaxpr.invars, known)
+        return known[id(value)]
+    if isinstance(value, dict):
+        return [line for key in sorted(value, key=repr) for line in (f"{key!r}:", *_parameter(value[key], known))]
+    if isinstance(value, set | frozenset):
+        return [f"set {sorted(''.join(_parameter(entry, known)) for entry in value)}"]
+    if isinstance(value, tuple | list):
+        lines = [f"{type(value).__name__} {len(value)}"]
         for entry in value:
-            yield from _parameter(entry)
-    elif isinstance(value, functools.partial):
-        yield "partial"
-        yield from _parameter([value.func, value.args, value.keywords])
-    elif callable(value) and not isinstance(value, type):
-        yield f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"
-    else:
-        yield _value(value)
+            lines += _parameter(entry, known)
+        return lines
+    if isinstance(value, functools.partial):
+        return ["partial", *_parameter([value.func, value.args, value.keywords], known)]
+    if callable(value) and not isinstance(value, type):
+        return [f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"]
+    return [_value(value)]
 
 
 def _value(value: Any) -> str:

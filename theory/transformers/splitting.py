@@ -253,8 +253,8 @@ def runge_kutta(field_fn: FieldFn, tableau: Tableau) -> Scheme:
     while not wrong:  # the weights sum to 1: nothing is wrong with the tree of one vertex
         order, trees = order + 1, sorted({grown for tree in trees for grown in _with_a_leaf(tree)})
         gaps = [(_dot(tableau.weights, _stages(tree, tableau)) - 1 / _density(tree), tree) for tree in trees]
-        wrong = [(gap / _symmetry(tree), _differential(field_fn, tree)) for gap, tree in gaps if abs(gap) > 1e-12]
-    return Scheme(order, total(*wrong), field_fn)
+        wrong = [(gap / _symmetry(tree), tree) for gap, tree in gaps if abs(gap) > 1e-12]
+    return Scheme(order, _differentials(field_fn, wrong), field_fn)
 
 
 # ----------------------------------------------------------------------------------------------------- the error at the end
@@ -369,14 +369,22 @@ def _dot(a: Sequence[float], b: Sequence[float]) -> float:
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 
-def _differential(field_fn: FieldFn, tree: Tree) -> FieldFn:
-    """D_tree S: the derivative of S in the directions of the subtrees at the root."""
+def _differentials(field_fn: FieldFn, terms: Sequence[tuple[float, Tree]]) -> FieldFn:
+    """The sum of weight * D_tree S for terms (weight, tree); a subtree that several trees have is derived once."""
 
     def field(x: Any) -> State:
-        derivative = field_fn
-        for child in tree:
-            derivative = _directional(derivative, _differential(field_fn, child)(x))
-        return derivative(x)
+        x, known = _floats(x), {}
+
+        def differential(tree: Tree) -> State:
+            """The derivative of S in the directions of the subtrees at the root."""
+            if tree not in known:
+                derivative = field_fn
+                for child in tree:
+                    derivative = _directional(derivative, differential(child))
+                known[tree] = derivative(x)
+            return known[tree]
+
+        return total(*((weight, lambda _, tree=tree: differential(tree)) for weight, tree in terms))(x)
 
     return field
 
