@@ -124,6 +124,21 @@ def gradient_descent(
     return _outputs(_descent, _descent_divided, (steps, jnp.full_like(steps, learning_rate)), gram, cross, y, ridge)
 
 
+@takes(steps=at_least(0), learning_rate=at_least(0, finite=True), eigenvalue=at_least(0, finite=True))
+def learned_share(
+    steps: Real[ArrayLike, "*#shape"], learning_rate: Real[ArrayLike, "*#shape"], eigenvalue: Real[ArrayLike, "*#shape"]
+) -> Float[Array, "*#shape"]:
+    """1 - (1 - eta lambda)^s, the share of its target that gradient descent has learned of a mode; above 1 where it overshoots.
+
+    What is said of `steps` in `gradient_descent` holds here.
+
+    >>> [round(float(share), 4) for share in learned_share([1, 2, jnp.inf], 0.3, 1.0)]
+    [0.3, 0.51, 1.0]
+    """
+    steps, learning_rate, eigenvalue = jnp.broadcast_arrays(steps, learning_rate, eigenvalue)
+    return _learned(learning_rate * eigenvalue, steps)
+
+
 def _outputs(function, divided, parameters: tuple, gram: Array, cross: Array, y: Array, ridge: Array) -> Outputs:
     require_kernel(gram)
     gram = (gram + gram.T) / 2

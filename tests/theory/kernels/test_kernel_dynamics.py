@@ -121,6 +121,15 @@ def test_ends_of_the_ranges():
     assert np.isinf(gradient_descent(np.inf, 1.0, 3 * np.eye(1), np.eye(1), np.ones(1)).test).all()
 
 
+def test_shares_are_those_of_single_modes():
+    """0, 1 and 2 times the eigenvalue at which one step learns all; 3 steps; and a mode without a kernel."""
+    modes = np.array([0.0, 0.5, 1.0, 1.9])
+    np.testing.assert_allclose(kernel_dynamics.learned_share(3, 1.0, modes), 1 - (1 - modes) ** 3, rtol=1e-14)
+    alone = [gradient_descent(3.0, 1.0, np.full((1, 1), mode), np.ones((1, 1)), np.ones(1)).train[0] for mode in modes]
+    np.testing.assert_allclose(kernel_dynamics.learned_share(3, 1.0, modes), alone, rtol=1e-14)
+    assert kernel_dynamics.learned_share(np.inf, 1.0, 0.0) == 0
+
+
 def test_kernels_that_are_not_positive_are_refused():
     kernel = np.array([[1.0, 2.0], [2.0, 1.0]])
     for wrong, message in (
@@ -213,5 +222,16 @@ CALLS = [
         kinks=KINKS,
         scaling={"learning_rate": -1, "gram": 1, "cross": 1, "ridge": 1},
         draw=drawn_descent,
+    ),
+    Call(
+        kernel_dynamics.learned_share,
+        {"steps": np.array([3.0, 8.0]), "learning_rate": 0.3, "eigenvalue": np.array([1.0, 4.0])},
+        edges={"steps": [0.0, np.inf]},  # and whole numbers: between them an overshooting mode has no sign
+        fixed=("steps",),  # as above
+        draw=lambda rng: {
+            "steps": (10 ** rng.uniform(0, 5, 2)).round(),
+            "learning_rate": 0.1,
+            "eigenvalue": rng.uniform(0, 19.9, 2),  # stable below 20
+        },
     ),
 ]
