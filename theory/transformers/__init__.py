@@ -1,6 +1,6 @@
-"""Transformers as differential equations: orders of their steps, the order of their layers, their tokens on the sphere.
+"""Transformers as differential equations, in steps, layers and tokens; and exact logits of constructed ones.
 
-Question. What does a deep transformer do as a differential equation: its order, its sublayers, its tokens?
+Question. What does a deep transformer do as a differential equation, and how sure can one be of a language?
 """
 
 from ... import lazily
