@@ -85,7 +85,7 @@ def first_rows(bits: Int[Array, "bit"], num_bits: Length = None) -> Float[Array,
 def first_classes(bits: Int[Array, "bit"], num_bits: Length = None) -> tuple[Float[Array, "4 4"], Float[Array, "4"]]:
     """A string for FIRST as its four kinds of rows, CLS, first bit, other zeros, other ones, and how many there are of each."""
     length = len(bits) if num_bits is None else num_bits
-    words = jnp.array([CLS, 0, 0, 1]).at[1].set(bits[0])
+    words = jnp.array([CLS, 0, 0, 1], bits.dtype).at[1].set(bits[0])
     rows = jnp.concatenate([one_hot(words), jnp.eye(4)[1][:, None]], axis=1)
     ones = num_ones(bits, num_bits).astype(rows.dtype) - bits[0].astype(rows.dtype)
     return rows, jnp.array([1.0, 1.0, 0.0, 0.0]).at[2].set(jnp.asarray(length - 1, rows.dtype) - ones).at[3].set(ones)

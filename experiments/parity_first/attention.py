@@ -61,14 +61,14 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
             bits, length = given
             counts = languages.counts(bits, length)
 
-            def answer(first: int) -> tuple[Array, Float[Array, ""]]:
+            def answer(first: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
                 rows = languages.first_rows(bits.at[0].set(first), length)
-                return rows, constructions.logit(machine, rows, counts)
+                found = transformer.evaluate(machine.params, rows, machine.config, counts)
+                return found.outputs[0], found.attention[1, 0, 1]
 
-            (rows, accepted), (_, rejected) = answer(1), answer(0)
-            weights = transformer.attention(machine.params, rows, machine.config, counts)
+            (rejected, accepted), (_, share) = jax.vmap(answer)(jnp.arange(2))
             margin = jnp.where(languages.first(bits), accepted, -rejected)
-            return Result(weights[1, 0, 1], accepted - rejected, jnp.logaddexp(0.0, -margin) / jnp.log(2.0))
+            return Result(share, accepted - rejected, jnp.logaddexp(0.0, -margin) / jnp.log(2.0))
 
         return jax.lax.map(one, (bits, lengths))
 

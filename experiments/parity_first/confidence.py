@@ -145,10 +145,10 @@ def _bits(margin: Float[Array, "..."]) -> Float[Array, "..."]:
 
 _ROUNDING = "the prediction is exact: float64 rounds k/N by 1e-16, and the margin of the longest PARITY is 1/N^2 = 1e-6"
 TOLERANCE = {
-    "margin": Tolerance(1e-8, reason=_ROUNDING),
-    "cross_entropy": Tolerance(1e-8, reason=_ROUNDING),
-    "gap": Tolerance(1e-8, reason=_ROUNDING),
-    "amplified": Tolerance(1e-8, reason=_ROUNDING),
+    "margin": Tolerance(1e-9, reason=_ROUNDING),
+    "cross_entropy": Tolerance(1e-9, reason=_ROUNDING),
+    "gap": Tolerance(1e-9, reason=_ROUNDING),
+    "amplified": Tolerance(1e-9, reason=_ROUNDING),
 }
 QUICK = {"lengths": (3, 6), "eps": (0.0, 1e-3), "gains": (1.0, 2.0)}
 SEEDS = 8

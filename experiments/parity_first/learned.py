@@ -43,7 +43,7 @@ class Config:
     num_test: Count = 32  # strings, of which shorter tests take the first bits
     model: transformer.Config = field(default_factory=_model)
     training: classify.Training = field(
-        default_factory=lambda: classify.Training(learning_rate=0.003, weight_decay=0.0, batch_size=16, num_steps=600)
+        default_factory=lambda: classify.Training(learning_rate=0.003, weight_decay=0.0, batch_size=16, num_steps=400)
     )
 
     def __post_init__(self):
@@ -96,9 +96,8 @@ def simulate(state: State, config: Config) -> Result:
     params, model = state.classifier.params, config.model
 
     def one(bits: Int[Array, "bit"]) -> tuple[Array, Array]:
-        rows = languages.first_rows(bits)
-        weights = transformer.attention(params, rows, model)
-        return transformer.apply(params, rows, model)[0], weights[:, :, 1]
+        found = transformer.evaluate(params, languages.first_rows(bits), model)
+        return found.outputs[0], found.attention[:, :, 1]
 
     found = [jax.lax.map(one, state.test[:, :length]) for length in config.test_lengths]
     result = _result(*(jnp.stack(part) for part in zip(*found, strict=True)), state)
@@ -111,8 +110,8 @@ def predict(state: State, config: Config) -> Result:
 
     def one(bits: Int[Array, "bit"], length: Int[Array, ""]) -> tuple[Array, Array]:
         rows, counts = languages.first_classes(bits, length)
-        weights = transformer.attention(params, rows, model, counts)
-        return transformer.apply(params, rows, model, counts)[0], weights[:, :, 1]
+        found = transformer.evaluate(params, rows, model, counts)
+        return found.outputs[0], found.attention[:, :, 1]
 
     of_strings = jax.vmap(jax.vmap(one, (0, None)), (None, 0))
     return _result(*of_strings(state.test, jnp.asarray(config.test_lengths)), state)
@@ -153,8 +152,9 @@ TOLERANCE = {
     "attention": Tolerance(1e-4, 1e-6, reason=_ROUNDING),
 }
 QUICK = {
-    "test_lengths": (3, 5),
+    "test_lengths": (4,),
     "far_lengths": (100, 1000),
+    "model.num_layers": 1,
     "train_length": 3,
     "num_test": 4,
     "model.dim": 4,

@@ -31,7 +31,7 @@ from ...tasks import languages
 from ...theory.transformers import confidence, exact_languages
 
 # 0.8 to 1.2, and finer around 1; fractions of the odd 625, so that c k is nowhere half of an odd number, where the logit is 0
-_WEIGHTS = tuple(place / 625 for place in sorted({*range(500, 751, 5), *range(615, 636)}))
+_WEIGHTS = tuple(place / 625 for place in sorted({*range(500, 751, 10), *range(615, 636, 2)}))
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Config:
     value_weights: Annotated[tuple[float, ...], MinLen(1), Distinct] = _WEIGHTS  # c
     shown_ones: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1), Distinct] = (1, 7, 12)  # of logits at the first length
     beta: NonNegative = 1.0  # query weight of CLS (beta)
-    eps: Positive = 1e-5  # of layer norm, where there is one
+    eps: Positive = 1e-9  # of layer norm, where there is one
     dtype: Precision = "float64"  # logits of 1e-4
 
     def __post_init__(self):

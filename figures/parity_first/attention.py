@@ -17,7 +17,7 @@ def draw(result, config):
                 _style.compare(axes, lengths, result, field, index, name, at)
             axes.set(xscale="log", xlabel="length $n$ (bits)", title=title)
         row[0].set(yscale="log", ylabel="attention to the first bit")
-        row[1].set(yscale="log", ylabel="change of the logit with the first bit")
+        row[1].set(yscale="log", ylabel="change of the logit with that bit")
         row[2].set(ylabel="cross-entropy (bits)", ylim=(0.65, 1.02))
         _style.decades(*row[:2])
     _style.legend(panels[0, 0], simulated.sizes["seed"], "closed form", above=True, point="transformer", ncols=5)

@@ -6,27 +6,34 @@ from .. import _style
 def draw(result, config):
     simulated = result["simulation"]
     weights, lengths, norms = (simulated[axis].values for axis in ("value_weight", "length", "norm"))
-    figure, ((wave, bits, normed), (scaled, right, right_normed)) = _style.panels(columns=3, rows=2)
+    figure, ((wave, bare, normed), (right, scaled, scaled_bits)) = _style.panels(columns=3, rows=2)
     for index, ones in enumerate(simulated["ones"].values):
         shade = _style.tint(index, len(config.shown_ones))
         _style.compare(wave, weights, result, "logit", index, f"$k$ = {ones}", {"ones": ones}, shade)
     wave.axhline(0, color="0.8", linewidth=0.6, zorder=0)
     wave.set(ylabel="logit", title=f"{norms[0]}, $n$ = {lengths[0]}", xlabel="weight $c$")
-    wave.legend(ncols=3, loc="lower center")
-    for norm, pair in zip(norms, ((bits, right), (normed, right_normed)), strict=True):
-        for axes, field in zip(pair, ("cross_entropy", "accuracy"), strict=True):
-            for index, length in enumerate(lengths):
-                label = f"$n$ = {length}" if axes is bits else None
-                _style.compare(axes, weights, result, field, index, label, {"norm": norm, "length": length})
-                for side in (-1, 1):  # right for every string in between
-                    axes.axvline(1 + side / (2 * length), color=_style.colour(index), linewidth=0.5, linestyle=":", zorder=0)
-            axes.set(xlabel="weight $c$", title=norm)
-        pair[0].set(ylabel="cross-entropy (bits)")
-        pair[1].set(ylabel="accuracy", ylim=(0.35, 1.05))
-    for index, length in enumerate(lengths):
-        _style.compare(scaled, length * (weights - 1), result, "accuracy", index, None, {"norm": norms[0], "length": length})
-    scaled.set(xlim=(-4, 4), ylim=(0.35, 1.05), ylabel="accuracy", title=norms[0], xlabel="$n\\,(c - 1)$")
-    for side in (-0.5, 0.5):
-        scaled.axvline(side, color="0.5", linewidth=0.5, linestyle=":", zorder=0)
-    _style.legend(bits, simulated.sizes["seed"], "closed form", above=True, point="transformer", ncols=5)
+    low, high = wave.get_ylim()
+    wave.set_ylim(low, high + 0.15 * (high - low))
+    wave.legend(ncols=3, loc="upper center")
+    shown = (
+        (bare, "cross_entropy", norms[0], False),
+        (normed, "cross_entropy", norms[1], False),
+        (right, "accuracy", norms[0], False),
+        (scaled, "accuracy", norms[1], True),
+        (scaled_bits, "cross_entropy", norms[1], True),
+    )
+    for axes, field, norm, by_length in shown:
+        for index, length in enumerate(lengths):
+            x = length * (weights - 1) if by_length else weights
+            label = f"$n$ = {length}" if axes is bare else None
+            _style.compare(axes, x, result, field, index, label, {"norm": norm, "length": length})
+            for side in (-0.5, 0.5):  # every string is right in between
+                place = side if by_length else 1 + side / length
+                look = "0.5" if by_length else _style.colour(index)
+                axes.axvline(place, color=look, linewidth=0.5, linestyle=":", zorder=0)
+        axes.set(title=norm, xlabel="$n\\,(c - 1)$" if by_length else "weight $c$")
+        axes.set_ylabel("cross-entropy (bits)" if field == "cross_entropy" else "accuracy")
+    scaled.set_xlim(-2.5, 2.5), scaled_bits.set_xlim(-2.5, 2.5)
+    right.set_xlim(0.88, 1.12)
+    _style.legend(bare, simulated.sizes["seed"], "closed form", above=True, point="transformer", ncols=5)
     return figure

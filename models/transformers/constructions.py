@@ -48,6 +48,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Real
 
@@ -120,7 +121,7 @@ def first(
         mlp_out={(0, 0, 4): 1.0},
     )
     if not norm:
-        bias = params.layers.mlp_in.bias.at[0, 0].set(-1.0)
+        bias = _entries(params.layers.mlp_in.bias.shape, {(0, 0): -1.0})
         params = params._replace(layers=params.layers._replace(mlp_in=params.layers.mlp_in._replace(bias=bias)))
     return _finished(params, model, read, gain)
 
@@ -162,10 +163,16 @@ def _blank(model: transformer.Config) -> Params:
 
 
 def _entries(shape: tuple[int, ...], values: dict[tuple[int, ...], Any]) -> Array:
-    array = jnp.zeros(shape)
+    """Zeros but for these; numbers that are known are one constant, which compiles faster than as many assignments."""
+    constant, array = np.zeros(shape), 0.0
     for place, value in values.items():
-        array = array.at[place].set(value)
-    return array
+        if isinstance(value, jax.Array):
+            one = np.zeros(shape)
+            one[place] = 1
+            array = array + value * jnp.asarray(one, value.dtype)
+        else:
+            constant[place] = value
+    return jnp.asarray(constant, float) + array
 
 
 def _write(params: Params, **kernels: dict[tuple[int, ...], Any]) -> Params:
@@ -182,12 +189,14 @@ def _finished(params: Params, model: transformer.Config, read: int, gain: Number
     if model.norm == "none":
         return Machine(params, model)
     half = model.dim // 2
-    eye = jnp.eye(half).at[read, read].set(0)  # all but what is read
-    erase = jnp.block([[-eye, eye], [eye, -eye]])  # relu gives the positive parts of x and of -x
+    eye = np.eye(half)
+    eye[read, read] = 0  # all but what is read
+    erase = np.block([[-eye, eye], [eye, -eye]])  # relu gives the positive parts of x and of -x
+    second = np.array([0.0, 1.0])[:, None, None]  # MLPs of layer 2, which are 0 so far
     kernels = {
         "output": _opposite(params.layers.output.kernel),
-        "mlp_in": params.layers.mlp_in.kernel.at[1].set(jnp.eye(model.dim)),
-        "mlp_out": _opposite(params.layers.mlp_out.kernel).at[1].set(erase),
+        "mlp_in": params.layers.mlp_in.kernel + jnp.asarray(second * np.eye(model.dim), float),
+        "mlp_out": _opposite(params.layers.mlp_out.kernel) + jnp.asarray(second * erase, float),
     }
     written = {name: getattr(params.layers, name)._replace(kernel=kernel) for name, kernel in kernels.items()}
     return Machine(params._replace(embedding=_opposite(params.embedding), layers=params.layers._replace(**written)), model)

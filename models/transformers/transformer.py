@@ -158,6 +158,12 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     )
 
 
+@documented
+class Output(NamedTuple):
+    outputs: Float[Array, "*token output"]  # of the head: of one token (or the mean), or of every one
+    attention: Float[Array, "layer head *query token"]  # weights; of the one query that is read where readout is first or last
+
+
 @one_example
 def apply(
     params: Params,
@@ -165,28 +171,20 @@ def apply(
     config: Config | None = None,
     counts: Real[Array, "_"] | None = None,
 ) -> Float[Array, "*token output"]:
-    """The outputs of the head: of one token (or the mean), or of every one.
+    """The outputs of the head; `config` as given to init (its defaults if left out), `counts` as above."""
+    return evaluate(params, x, config or Config(), counts).outputs
 
-    `config` as given to init (its defaults if left out), `counts` as above.
-    """
-    config = config or Config()
-    tokens, _ = _run(params, x, config, counts)
+
+def evaluate(
+    params: Params, x: Float[Array, "token input_dim"], config: Config, counts: Real[Array, "_"] | None = None
+) -> Output:
+    """The outputs, and the weights of attention: of all copies of a row together, so that they sum to 1 over tokens."""
+    tokens, weights = _run(params, x, config, counts)
     if config.readout == "mean":
         copies = _copies(x, counts)
         tokens = (copies @ tokens / jnp.sum(copies))[None]
     outputs = tokens @ params.head.kernel + params.head.bias[None]
-    return outputs if config.readout == "every" else outputs[0]
-
-
-def attention(
-    params: Params, x: Float[Array, "token input_dim"], config: Config, counts: Real[Array, "_"] | None = None
-) -> Float[Array, "layer head *query token"]:
-    """The weights of attention; those of the one query that is read out where `readout` is first or last.
-
-    A weight is that of all copies of a row together: weights sum to 1 over tokens.
-    """
-    _, weights = _run(params, x, config, counts)
-    return weights
+    return Output(outputs if config.readout == "every" else outputs[0], weights)
 
 
 def _run(
@@ -211,7 +209,9 @@ def _run(
                 tokens, weights = step(layer, tokens, seen)
                 return tokens, weights[:, row]
 
-            tokens, earlier = jax.lax.scan(inner, tokens, before)
+            earlier = jnp.zeros((0, config.num_heads, len(x)), tokens.dtype)
+            if config.num_layers > 1:  # a scan over nothing would be compiled all the same
+                tokens, earlier = jax.lax.scan(inner, tokens, before)
             tokens, weights = step(last, tokens, seen, row)
             weights = jnp.concatenate([earlier, weights[None, :, 0]])
         return (tokens if params.norm is None else _normalised(tokens, params.norm, config.eps)), weights

@@ -101,7 +101,8 @@ def normalised_logit(amplitude: Numbers, dim: Numbers, eps: Numbers) -> Float[Ar
     small = (jnp.abs(amplitude) < scale * half) & (eps > 0)
     ratio = jnp.where(small, amplitude, 0) / (scale * half)
     other = jnp.where(small | (amplitude == 0), 1, amplitude)
-    large = jnp.sign(other) * scale / jnp.sqrt(1 + eps * (scale / other) ** 2)
+    inverse = scale / other
+    large = jnp.sign(other) * scale / jnp.sqrt(1 + eps * inverse * inverse)  # in this order: the square may overflow
     return jnp.where(small, scale * ratio / jnp.sqrt(1 + ratio**2), jnp.where(amplitude == 0, 0, large))
 
 

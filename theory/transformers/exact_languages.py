@@ -37,7 +37,8 @@ for the first bit and one for CLS. At $\epsilon = 0$ $|z| = \sqrt{d/2}$ at every
 
 Regime. Exact for every string. $|z|$ is $O(1/n^2)$ for PARITY, $O(1/n)$ for FIRST; with $\ln N$ it is
 $O(n^{g - 1})$ for $g = \beta/\sqrt{6} < 1$, and tends to $1/4$ at $g = 1$ and to $1/2$ above. The sign is right for all
-$k \le n$ if $|c - 1| < 1/(2 n)$. Strings count by $n$ and $k$ (FIRST: by $n$ and the first bit) alone, at every $\epsilon$.
+$k \le n$ if $|c - 1| < 1/(2 N)$ (for even $N$ up to $1/(2 n)$). Strings count by $n$ and $k$ (FIRST: by $n$ and the first bit)
+alone, at every $\epsilon$.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|

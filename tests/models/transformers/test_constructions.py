@@ -93,7 +93,7 @@ def test_attention_is_what_the_construction_says():
     """PARITY counts by uniform attention, then prefers even and odd tokens by e^(2 s)."""
     bits = jnp.array([1, 0, 1, 1, 0])
     machine = constructions.parity(2.0)
-    weights = transformer.attention(machine.params, languages.parity_rows(bits), machine.config)
+    weights = transformer.evaluate(machine.params, languages.parity_rows(bits), machine.config).attention
     np.testing.assert_allclose(weights[0], 1 / 6, rtol=1e-13)
     ratio = np.exp(4 / 5**0.5)
     np.testing.assert_allclose(weights[1, 0, 0::2] / weights[1, 0, 1::2], ratio, rtol=1e-12)

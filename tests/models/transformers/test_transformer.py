@@ -82,10 +82,9 @@ def assert_as_by_loops(settings, counts, change_fn=lambda config: config):
     copies = np.ones(len(X)) if counts is None else counts
     given = None if counts is None else jnp.asarray(counts)
     expected, weights = by_loops(params, X, change_fn(config), copies)
-    run = jax.jit(
-        lambda *given: (transformer.apply(*given[:2], config, given[2]), transformer.attention(*given[:2], config, given[2]))
+    outputs, attention = jax.jit(lambda params, x, counts: transformer.evaluate(params, x, config, counts))(
+        params, jnp.asarray(X), given
     )
-    outputs, attention = run(params, jnp.asarray(X), given)
     np.testing.assert_allclose(outputs, expected, rtol=1e-9)
     np.testing.assert_allclose(attention, weights, rtol=1e-9, atol=1e-15)
 

@@ -82,10 +82,10 @@ def test_slice():
 
 
 def test_which_weights_are_right_for_all_strings():
-    """Signs are right for every number of ones if c is within 1/(2n) of 1, and no further up."""
+    """Signs are right for every number of ones if c is within 1/(2N) of 1, for even N within 1/(2n), and no further down."""
     for n in (10, 19, 40):
-        ones = np.arange(n + 1)
-        for c, right in ((1 + 0.499 / n, True), (1 - 0.499 / n, True), (1 - 0.51 / n, False)):
+        ones, reach = np.arange(n + 1), 1 / (2 * n if n % 2 else 2 * (n + 1))
+        for c, right in ((1 + 0.99 * reach, True), (1 - 0.99 * reach, True), (1 - 1.01 * reach, False)):
             assert np.all((np.asarray(parity_logit(np.full(n + 1, n), ones, 1.0, c)) > 0) == (ones % 2 == 1)) == right
 
 
@@ -168,7 +168,7 @@ def test_normalised_without_eps_is_sure_at_every_length():
 def test_normalised_slice_and_scaled_attention():
     for bits, c in ((np.array([1, 0, 1, 1, 0, 1]), 0.9), (np.array([1, 1, 1]), 1.4)):
         found = parity_logit_normalised(len(bits), bits.sum(), 1.0, 1e-4, c)
-        np.testing.assert_allclose(found, logit(bits, "parity", norm=True, eps=1e-4, c=c), rtol=1e-9)
+        np.testing.assert_allclose(found, logit(bits, "parity", norm=True, eps=1e-4, c=c), rtol=1e-9, atol=1e-12)
         found = first_logit_normalised(len(bits), bits[0], 1.0, 1e-4, True)
         np.testing.assert_allclose(found, logit(bits, "first", norm=True, eps=1e-4, log_length=True), rtol=1e-10)
 
