@@ -30,25 +30,12 @@ from ...tasks import languages
 from ...theory.transformers import confidence, exact_languages
 
 LANGUAGES = tuple(constructions.LANGUAGES)
+_LENGTHS = (10, 15, 22, 33, 47, 68, 100, 150, 220, 330, 470, 680, 1000)
 
 
 @dataclass(frozen=True)
 class Config:
-    lengths: Annotated[tuple[Count, ...], MinLen(1), Distinct] = (
-        10,
-        15,
-        22,
-        33,
-        47,
-        68,
-        100,
-        150,
-        220,
-        330,
-        470,
-        680,
-        1000,
-    )  # n
+    lengths: Annotated[tuple[Count, ...], MinLen(1), Distinct] = _LENGTHS  # bits of a string (n), odd and even ones
     eps: Annotated[tuple[NonNegative, ...], MinLen(1), Distinct] = (0.0, 1e-9, 1e-5)  # of layer norm, in place of none
     gains: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # of the head (C), at eps = 0
     beta: NonNegative = 1.0  # query weight of CLS (beta)

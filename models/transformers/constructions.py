@@ -30,16 +30,15 @@ FIRST's layer 1 does without a bias, which layer norm would not rescale along wi
 
 Source: Chiang and Cholak, arXiv 2202.12172; weights after the authors' code (github.com/ndnlp/parity, public domain).
 
-Example. The string 110 has an even number of ones, and begins with a one:
+Example. Two ones, three, none and one among three bits:
 
->>> import jax.numpy as jnp
+>>> import jax, jax.numpy as jnp
 >>> from closedform.models.transformers import constructions
 >>> from closedform.tasks import languages
->>> bits = jnp.array([1, 1, 0])
->>> bool(constructions.logit(constructions.parity(), languages.parity_rows(bits)) > 0)
-False
->>> bool(constructions.logit(constructions.first(), languages.first_rows(bits)) > 0)
-True
+>>> machine = constructions.parity(norm=True)
+>>> accepts = jax.jit(jax.vmap(lambda bits: constructions.logit(machine, languages.parity_rows(bits)) > 0))
+>>> accepts(jnp.array([[1, 1, 0], [1, 1, 1], [0, 0, 0], [0, 1, 0]])).tolist()
+[False, True, False, True]
 """
 
 import copy

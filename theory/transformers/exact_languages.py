@@ -135,12 +135,24 @@ def parity_logit_normalised(
         outer = inner * _factor(inner**2 * grown, 10, eps)
         return outer, hat, outer**2 * grown
 
-    factor, hat, _ = stages(place)
     factor_cls, _, square_cls = stages(n)
-    score = beta * factor_cls * factor / jnp.sqrt(jnp.asarray(10, dtype)) * (1 - 2 * jnp.mod(place, 2))
+    read = jnp.floor(index) + jnp.arange(2, dtype=dtype).reshape((1,) * (n.ndim - 1) + (-1,))  # the tokens whose hat is not 0
+
+    def score(place: Array, factor: Array) -> Array:
+        return beta * factor_cls * factor / jnp.sqrt(jnp.asarray(10, dtype)) * (1 - 2 * jnp.mod(place, 2))
+
+    factor, hat, _ = stages(read)
+    hat = jnp.where((read >= 0) & (read <= n), hat, 0)
+    here, everywhere = score(read, factor), score(place, stages(place)[0])
+    # softmax(-s)_i - softmax(s)_i is the sum over j of 2 sinh(s_j - s_i), over both normalisations: no cancellation at small s
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(everywhere), axis=-1, keepdims=True))
     there = place <= n
-    even, odd = (jax.nn.softmax(jnp.where(there, one, -jnp.inf), axis=-1) for one in (score, -score))
-    written = jnp.sum(factor * hat / total * (odd - even), axis=-1)
+    total_even, total_odd = (
+        jnp.sum(jnp.where(there, jnp.exp(one - largest), 0), axis=-1, keepdims=True) for one in (everywhere, -everywhere)
+    )
+    differences = _scaled_sinh(everywhere[..., None, :] - here[..., None], 2 * largest[..., None])
+    lead = 2 * jnp.sum(jnp.where(there[..., None, :], differences, 0), axis=-1) / (total_even * total_odd)
+    written = jnp.sum(factor * hat / total * lead, axis=-1)
     eps, square_cls = eps[..., 0], square_cls[..., 0]
     return confidence.normalised_logit(written * _factor(square_cls + written**2, 10, eps), 20, eps)
 
@@ -149,8 +161,8 @@ def parity_logit_normalised(
 def first_logit(num_bits: Counts, first_bit: Numbers, beta: Numbers, log_length: bool = False) -> Float[Array, "*#shape"]:
     """z without layer norm: positive if the first bit is a one; with attention scaled by ln N if `log_length`.
 
-    >>> round(float(first_logit(500, 1, 6**0.5, log_length=True)), 8)  # 501/(2 * 1001)
-    0.25024975
+    >>> round(float(first_logit(500, 1, 6**0.5, log_length=True)), 5)  # 501/(2 * 1001)
+    0.25025
     """
     return (2 * first_bit - 1) * first_attention(num_bits, beta, log_length) / 2
 
@@ -159,8 +171,8 @@ def first_logit(num_bits: Counts, first_bit: Numbers, beta: Numbers, log_length:
 def first_attention(num_bits: Counts, beta: Numbers, log_length: bool = False) -> Float[Array, "*#shape"]:
     """alpha: what CLS gives to the first bit, and by how much the logit changes with that bit.
 
-    >>> float(first_attention(9, 0.0))
-    0.1
+    >>> float(first_attention(3, 0.0))
+    0.25
     """
     return _share(num_bits, beta / jnp.sqrt(jnp.asarray(6, beta.dtype)), log_length)
 
@@ -192,6 +204,14 @@ def _share(num_bits: np.ndarray, score: Array, log_length: bool) -> Array:
 def _factor(square: Array, half: int, eps: Array) -> Array:
     """Layer norm's factor for (h, -h) in twice `half` dimensions, from |h|^2."""
     return 1 / jnp.sqrt(square / half + eps)
+
+
+def _scaled_sinh(x: Array, shift: Array) -> Array:
+    """sinh(x) e^-shift for |x| at most the shift, which may be beyond the range of the exponential."""
+    large = jnp.abs(x) > 1
+    inner, outer = jnp.where(large, 0, x), jnp.where(large, x, 1)
+    beyond = jnp.sign(outer) * (jnp.exp(jnp.abs(outer) - shift) - jnp.exp(-jnp.abs(outer) - shift)) / 2
+    return jnp.where(large, beyond, jnp.sinh(inner) * jnp.exp(-shift))
 
 
 def _require_ones(num_bits: np.ndarray, num_ones: Array) -> None:

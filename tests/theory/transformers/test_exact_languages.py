@@ -1,5 +1,7 @@
 """Closed forms against the networks in numpy, facts to twelve digits, and mistakes that a string tells."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -131,46 +133,72 @@ def test_threshold_of_the_exponent():
     assert float(first_logit(10**9, 1, np.inf, False)) == 0.5  # hard attention hears it
 
 
-def assert_normalised(parity_fn, first_fn):
-    """To 1e-5, strings 0101.. and 1000..; then shorter strings and other eps against the network."""
-    facts = (
-        (parity_fn, 8, -2.328871, 16),
-        (parity_fn, 32, -0.240241, 64),
-        (first_fn, 1, 2.442538, 16),
-        (first_fn, 1, 2.365468, 64),
-    )
-    for function, counted, expected, n in facts:
-        np.testing.assert_allclose(function(n, counted, 1.0, 1e-5), expected, atol=1e-5)
-    for eps in (1e-2, 1e-6):
-        for language, found in (("parity", parity_fn(LENGTHS, ONES, 2.0, eps)), ("first", first_fn(LENGTHS, FIRST, 2.0, eps))):
-            np.testing.assert_allclose(found, logits(language, beta=2.0, norm=True, eps=eps), rtol=1e-9)
+def alternating(n):
+    return np.arange(n) % 2
 
 
-def test_normalised():
-    parity_fn, first_fn = parity_logit_normalised, first_logit_normalised
-    assert_normalised(parity_fn, first_fn)
-    rejected(assert_normalised, lambda n, k, b, e: parity_fn(n, k, b * 2**0.5, e), first_fn)  # the size of a head without LN
-    rejected(assert_normalised, parity_fn, lambda n, bit, b, e: first_fn(n, bit, b * 2**0.5, e))
-    rejected(assert_normalised, lambda n, k, b, e: parity_fn(n, k, b, e / 2), first_fn)
-    rejected(assert_normalised, lambda n, k, b, e: 10**0.5 * np.sign(parity_fn(n, k, b, e)), first_fn)  # eps without effect
+# strings with beta, eps and c: whole arrays, so that one set of small programs serves all tests
+TABLE = [
+    *((bits, 2.0, 1e-2, 1.0) for bits in STRINGS[::2] + LONG),
+    *((bits, 2.0, 1e-6, 1.0) for bits in STRINGS[1::4] + LONG),
+    *((bits, 1.0, 0.0, 1.0) for bits in (*STRINGS[:6], np.ones(8, int), alternating(45), alternating(200))),
+    *((bits, 1.0, 1e-4, c) for bits, c in ((alternating(6), 0.9), (np.ones(3, int), 1.2), (np.ones(4, int), 1.4))),
+    (alternating(16), 1.0, 1e-5, 1.0),
+    (alternating(64), 1.0, 1e-5, 1.0),
+]
+BETA, EPS, WEIGHT = np.array([row[1:] for row in TABLE]).T
+LENGTH, COUNT, BIT = (np.array([part(row[0]) for row in TABLE]) for part in (len, np.sum, lambda bits: bits[0]))
+SURE = EPS == 0
 
 
-def test_normalised_without_eps_is_sure_at_every_length():
-    """The roots of 10 and of 6 to 1e-9, with the right sign."""
-    lengths = np.array([1, 2, 3, 8, 45, 1000])
-    ones = np.array([1, 1, 2, 7, 20, 501])
-    signs = np.where(ones % 2 == 1, 1, -1)
-    np.testing.assert_allclose(parity_logit_normalised(lengths, ones, 1.0, 0.0), signs * 10**0.5, rtol=1e-9)
-    bits = np.array([1, 0, 1, 0, 1, 0])
-    np.testing.assert_allclose(first_logit_normalised(lengths, bits, 1.0, 0.0), (2 * bits - 1) * 6**0.5, rtol=1e-9)
+@functools.cache
+def expected(language, log_length=False):
+    given = {"log_length": log_length, "norm": True}
+    return np.array([logit(bits, language, beta=b, eps=e, c=c, **given) for bits, b, e, c in TABLE])
 
 
-def test_normalised_slice_and_scaled_attention():
-    for bits, c in ((np.array([1, 0, 1, 1, 0, 1]), 0.9), (np.array([1, 1, 1]), 1.4)):
-        found = parity_logit_normalised(len(bits), bits.sum(), 1.0, 1e-4, c)
-        np.testing.assert_allclose(found, logit(bits, "parity", norm=True, eps=1e-4, c=c), rtol=1e-9, atol=1e-12)
-        found = first_logit_normalised(len(bits), bits[0], 1.0, 1e-4, True)
-        np.testing.assert_allclose(found, logit(bits, "first", norm=True, eps=1e-4, log_length=True), rtol=1e-10)
+def assert_normalised_parity(parity_fn):
+    """To 1e-5 the strings 0101.. of 16 and 64 bits; then the network, and the root of 10 where eps = 0."""
+    found = np.asarray(parity_fn(LENGTH, COUNT, BETA, EPS, WEIGHT))
+    np.testing.assert_allclose(found[-2:], [-2.328871, -0.240241], atol=1e-5)
+    np.testing.assert_allclose(found, expected("parity"), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found[SURE], np.where(COUNT[SURE] % 2 == 1, 1, -1) * 10**0.5, rtol=1e-9)
+
+
+def test_normalised_parity():
+    right = parity_logit_normalised
+    assert_normalised_parity(right)
+    rejected(assert_normalised_parity, lambda n, k, b, e, c: right(n, k, b * 2**0.5, e, c))  # the size of a head without LN
+    rejected(assert_normalised_parity, lambda n, k, b, e, c: right(n, k, b, e / 2, c))
+    rejected(assert_normalised_parity, lambda n, k, b, e, c: right(n, k, b, 0 * e, c))  # eps without effect
+    rejected(assert_normalised_parity, lambda n, k, b, e, c: right(n, k, b, e, c**0))
+
+
+def assert_normalised_first(first_fn):
+    """To 1e-5 the strings 1000.. of 16 and 64 bits; then the network, and the root of 6 where eps = 0."""
+    facts = first_fn(np.array([16, 64]), np.array([1.0, 1.0]), 1.0, 1e-5, False)
+    np.testing.assert_allclose(facts, [2.442538, 2.365468], atol=1e-5)
+    for log_length in (False, True):
+        found = np.asarray(first_fn(LENGTH, BIT, BETA, EPS, log_length))
+        np.testing.assert_allclose(found, expected("first", log_length), rtol=1e-9)
+        np.testing.assert_allclose(found[SURE], (2 * BIT[SURE] - 1) * 6**0.5, rtol=1e-9)
+
+
+def test_normalised_first():
+    right = first_logit_normalised
+    assert_normalised_first(right)
+    rejected(assert_normalised_first, lambda n, bit, b, e, log: right(n, bit, b * 2**0.5, e, log))
+    rejected(assert_normalised_first, lambda n, bit, b, e, log: right(n, bit, b, 2 * e, log))
+    rejected(assert_normalised_first, lambda n, bit, b, e, log: right(n, bit, b, e, False))
+    rejected(assert_normalised_first, lambda n, bit, b, e, log: right(n + 1, bit, b, e, log))
+
+
+def test_normalised_parity_at_any_beta():
+    """Proportional to a beta that is small, where the two heads nearly cancel; and finite beyond the range of exp."""
+    small = np.asarray(parity_logit_normalised(LENGTH, COUNT, 1e-9 * BETA, EPS + 1e-3, WEIGHT))
+    smaller = np.asarray(parity_logit_normalised(LENGTH, COUNT, 1e-10 * BETA, EPS + 1e-3, WEIGHT))
+    np.testing.assert_allclose(small, 10 * smaller, rtol=1e-9, atol=1e-30)
+    assert np.isfinite(parity_logit_normalised(LENGTH, COUNT, 1e4 * BETA, EPS, WEIGHT)).all()
 
 
 def test_more_ones_than_bits_are_refused():
