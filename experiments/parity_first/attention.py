@@ -14,7 +14,7 @@ Cost: 20 s
 """
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from ...models.transformers import constructions, transformer
 from ...tasks import languages
 from ...theory.transformers import confidence, exact_languages
 
-SCALINGS = ("constant", "log_length")
+SCALINGS: tuple[transformer.Scaling, ...] = get_args(transformer.Scaling)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     bits = languages.sample(key, len(config.lengths), max(config.lengths))
     lengths, betas = jnp.asarray(config.lengths), _betas(config)
 
-    def at(scaling: str, beta: Float[Array, ""]) -> Result:
+    def at(scaling: transformer.Scaling, beta: Float[Array, ""]) -> Result:
         machine = constructions.first(beta, scaling=scaling)
 
         def one(given: tuple[Array, Array]) -> Result:

@@ -33,7 +33,8 @@ def draw(result, config):
                 axes.axvline(place, color=look, linewidth=0.5, linestyle=":", zorder=0)
         axes.set(title=norm, xlabel="$n\\,(c - 1)$" if by_length else "weight $c$")
         axes.set_ylabel("cross-entropy (bits)" if field == "cross_entropy" else "accuracy")
-    scaled.set_xlim(-2.5, 2.5), scaled_bits.set_xlim(-2.5, 2.5)
+    for axes in (scaled, scaled_bits):
+        axes.set_xlim(-2.5, 2.5)
     right.set_xlim(0.88, 1.12)
     _style.legend(bare, simulated.sizes["seed"], "closed form", above=True, point="transformer", ncols=5)
     return figure

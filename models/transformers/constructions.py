@@ -43,7 +43,7 @@ Example. Two ones, three, none and one among three bits:
 
 import copy
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ from jaxtyping import Array, Float, Real
 
 from ...documented import documented
 from . import transformer
-from .transformer import Linear, Params
+from .transformer import Linear, Params, Scaling
 
 Number = Float[Array, ""] | float
 
@@ -100,7 +100,7 @@ def first(
     norm: bool = False,
     eps: Number = 0.0,
     gain: Number = 1.0,
-    scaling: Literal["constant", "log_length"] = "constant",
+    scaling: Scaling = "constant",
 ) -> Machine:
     """The transformer for FIRST, with layer norm or without; its input is that of `tasks.languages.first_rows`.
 

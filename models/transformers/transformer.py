@@ -75,6 +75,7 @@ from .._example import one_example
 if TYPE_CHECKING:
     from flax import nnx
 
+Scaling = Literal["constant", "log_length"]
 ACTIVATIONS = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "tanh": jnp.tanh}
 
 
@@ -91,7 +92,7 @@ class Config:
     norm: Literal["none", "post", "pre"] = "pre"  # a row of the table
     eps: NonNegative = 1e-5  # of layer norm, added to the variance
     activation: Literal["relu", "gelu", "tanh"] = "relu"
-    scaling: Literal["constant", "log_length"] = "constant"  # of the logits of attention: log_length times the log of N
+    scaling: Scaling = "constant"  # of the logits of attention: log_length times the log of N
     causal: bool = False  # a token sees itself and those in front of it
     readout: Literal["every", "first", "last", "mean"] = "every"  # what the head reads
 
@@ -214,7 +215,7 @@ def _run(
                 tokens, earlier = jax.lax.scan(inner, tokens, before)
             tokens, weights = step(last, tokens, seen, row)
             weights = jnp.concatenate([earlier, weights[None, :, 0]])
-        return (tokens if params.norm is None else _normalised(tokens, params.norm, config.eps)), weights
+        return _normalised(tokens, params.norm, config.eps), weights
 
 
 class _Seen(NamedTuple):
@@ -306,8 +307,10 @@ def _attend(
     return modules["output"](jnp.einsum("hqk,khd->qhd", weights, value)), weights
 
 
-def _normalised(x: Float[Array, "*token dim"], norm: Norm, eps: float | Array) -> Float[Array, "*token dim"]:
-    """Layer norm by the centred squares: flax's difference of two means loses small variances, and its 0/0 is no number."""
+def _normalised(x: Float[Array, "*token dim"], norm: Norm | None, eps: float | Array) -> Float[Array, "*token dim"]:
+    """Layer norm, if any, by the centred squares: flax's difference of two means loses small variances, and its 0/0 is no number."""
+    if norm is None:
+        return x
     centred = x - jnp.mean(x, axis=-1, keepdims=True)
     variance = jnp.mean(centred**2, axis=-1, keepdims=True) + jnp.asarray(eps, x.dtype)
     return centred / jnp.sqrt(jnp.where(variance > 0, variance, 1)) * norm.scale + norm.shift
