@@ -14,6 +14,7 @@ Cost: 20 s
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, NamedTuple, get_args
 
 import jax
@@ -72,7 +73,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 
         return jax.lax.map(one, (bits, lengths))
 
-    each = [jax.lax.map(lambda beta, scaling=scaling: at(scaling, beta), betas) for scaling in SCALINGS]
+    each = [jax.lax.map(partial(at, scaling), betas) for scaling in SCALINGS]
     return jax.tree.map(lambda *parts: jnp.stack(parts), *each)
 
 

@@ -308,7 +308,7 @@ def _attend(
 
 
 def _normalised(x: Float[Array, "*token dim"], norm: Norm | None, eps: float | Array) -> Float[Array, "*token dim"]:
-    """Layer norm, if any, by the centred squares: flax's difference of two means loses small variances, and its 0/0 is no number."""
+    """Layer norm, if any. It is not flax's, which loses small variances to a difference of means, and whose 0/0 is NaN."""
     if norm is None:
         return x
     centred = x - jnp.mean(x, axis=-1, keepdims=True)
