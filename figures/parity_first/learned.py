@@ -32,12 +32,12 @@ def draw(result, config):
             _style.compare(bottom[0], tests, result, "accuracy", index, None, at, shade)
             for axes, layer in zip(bottom[1:], layers[-2:], strict=False):
                 _style.compare(axes, tests, result, "attention", index, None, {**at, "layer": layer}, shade)
-                axes.set(yscale="log", ylabel=f"attention to the first bit, layer {layer}")
+                axes.set(yscale="log", ylabel="attention to the first bit", title=f"layer {layer}")
     bottom[0].set(ylabel="accuracy", ylim=(0.4, 1.05))
     for axes in (*top, *bottom):
         axes.set(xlabel="test length $n$ (bits)", xscale="log")
-    for axes in bottom:
-        axes.set_title("dark to pale: trained at " + ", ".join(map(str, _trained(trained, config))))
+    bottom[0].set_title("dark to pale: trained at " + ", ".join(map(str, _trained(trained, config))))
+    _style.decades(*bottom[1:])
     _style.legend(top[0], simulated.sizes["seed"], "four kinds of tokens", above=True, point="trained networks", ncols=5)
     return figure
 
