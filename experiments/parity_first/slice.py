@@ -106,11 +106,14 @@ def _bits(margin: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def _result(logits: Float[Array, "norm length ones value_weight"], config: Config, bits_fn=_bits) -> Result:
-    """Means over strings, of which a share C(n, k)/2^n has k ones; a logit of 0, or of rounding, is the toss of a coin."""
+    """Means over strings, of which a share C(n, k)/2^n has k ones.
+
+    Where c k is beyond the tokens the logit is 0, the toss of a coin: below 1e-9, as rounding by 1e-16 is over the root of eps.
+    """
     ones = np.arange(max(config.lengths) + 1)
     shares = np.array([[math.comb(length, int(k)) / 2**length for k in ones] for length in config.lengths])
     margin = jnp.asarray(np.where(ones % 2 == 1, 1.0, -1.0))[None, None, :, None] * logits
-    right = jnp.where(jnp.abs(margin) < 1e-12, 0.5, (margin > 0).astype(margin.dtype))
+    right = jnp.where(jnp.abs(margin) < 1e-9, 0.5, (margin > 0).astype(margin.dtype))
     cross_entropy, accuracy = (jnp.einsum("lk,nlkc->nlc", jnp.asarray(shares), part) for part in (bits_fn(margin), right))
     return Result(logits[0, 0, np.array(config.shown_ones)], cross_entropy, accuracy)
 
