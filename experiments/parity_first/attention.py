@@ -10,7 +10,7 @@ s = g = \frac{\beta}{\sqrt{6}}, \quad N = n + 1
 $$
 
 Source: Chiang and Cholak, arXiv 2202.12172 (the scaling); closed forms derived here
-Cost: 20 s
+Cost: 15 s
 """
 
 from dataclasses import dataclass

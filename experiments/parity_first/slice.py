@@ -12,7 +12,7 @@ Means over all strings of a length are sums over $k$ with binomial weights: a st
 network without layer norm one with it.
 
 Source: Chiang and Cholak, arXiv 2202.12172, whose code draws the loss along this weight; the prediction is derived here
-Cost: 40 s
+Cost: 30 s
 """
 
 import math

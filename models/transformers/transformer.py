@@ -39,6 +39,9 @@ attention a count is 0 or 1.
 | $W_1$, $W_2$ | `layers.mlp_in.kernel`, `layers.mlp_out.kernel` | (layer, dim, width), (layer, width, dim) | with `bias` |
 | $d_h$ | `head_dim` | | of a head's queries, keys and values |
 
+`ode_transformer` is not a special case: its layers are steps of any scheme for attention and MLP as two vector fields, its
+attention has no biases, and its layer norm no scale.
+
 Source: Vaswani et al., arXiv 1706.03762, whose layers are `post`; the factor $\ln N$ is that of Chiang and Cholak, arXiv
 2202.12172. Linear layers are flax.nnx's.
 
