@@ -85,6 +85,7 @@ def largest_attention(num_others: Numbers, spread: Numbers) -> Float[Array, "*#s
     >>> float(largest_attention(3, 0))  # uniform
     0.25
     """
+    num_others, spread = jnp.broadcast_arrays(num_others, spread)
     return 1 / (1 + num_others * jnp.exp(-spread))
 
 

@@ -89,9 +89,9 @@ def parity_logit(num_bits: Counts, num_ones: Numbers, beta: Numbers, value_weigh
     6.29
     """
     _require_ones(num_bits, num_ones)
+    n, num_ones, beta, value_weight = _together(num_bits, num_ones, beta, value_weight)
     index = value_weight * num_ones
-    n = jnp.asarray(num_bits, index.dtype)
-    odd, even = jnp.asarray((num_bits + 1) // 2, n.dtype), jnp.asarray(num_bits // 2 + 1, n.dtype)
+    odd, even = jnp.floor((n + 1) / 2), jnp.floor(n / 2) + 1
     s = beta / jnp.sqrt(jnp.asarray(5, n.dtype))
     q = jnp.exp(-2 * s)
     size = -jnp.expm1(-4 * s) / ((n + 1) * (even * q + odd) * (even + odd * q))
@@ -119,10 +119,7 @@ def parity_logit_normalised(
     dtype = jnp.result_type(num_ones)
     longest = int(np.max(num_bits, initial=0))
     # the token is one more axis, the last
-    n, ones, beta, eps, weight = (
-        jnp.asarray(part, dtype)[..., None]
-        for part in jnp.broadcast_arrays(jnp.asarray(num_bits, dtype), num_ones, beta, eps, value_weight)
-    )
+    n, ones, beta, eps, weight = (part[..., None] for part in _together(num_bits, num_ones, beta, eps, value_weight))
     place = jnp.arange(longest + 1, dtype=dtype).reshape((1,) * (n.ndim - 1) + (-1,))
     index, total = weight * ones, n + 1
 
@@ -161,7 +158,8 @@ def first_logit(num_bits: Counts, first_bit: Numbers, beta: Numbers, log_length:
     >>> round(float(first_logit(500, 1, 6**0.5, log_length=True)), 5)  # 501/(2 * 1001)
     0.25025
     """
-    return (2 * first_bit - 1) * first_attention(num_bits, beta, log_length) / 2
+    n, first_bit, beta = _together(num_bits, first_bit, beta)
+    return (first_bit - 0.5) * _first_attention(n, beta, log_length)
 
 
 @takes(num_bits=_BIT, beta=_BETA)
@@ -171,7 +169,7 @@ def first_attention(num_bits: Counts, beta: Numbers, log_length: bool = False) -
     >>> float(first_attention(3, 0.0))
     0.25
     """
-    return _share(num_bits, beta / jnp.sqrt(jnp.asarray(6, beta.dtype)), log_length)
+    return _first_attention(*_together(num_bits, beta), log_length)
 
 
 @takes(num_bits=_BIT, first_bit=one_of(0, 1), beta=at_least(0, finite=True), eps=_EPS)
@@ -183,18 +181,27 @@ def first_logit_normalised(
     >>> round(float(first_logit_normalised(16, 1, 1.0, 1e-5)), 3)
     2.443
     """
+    n, first_bit, beta, eps = _together(num_bits, first_bit, beta, eps)
     alone = _factor(jnp.ones_like(eps), 6, eps)  # CLS, behind the first layer norm
     cls = alone * _factor(alone**2, 6, eps)
     inner = _factor(jnp.full_like(eps, 2), 6, eps)  # the first bit: a word and a position; then what layer 1 has found
     bit = inner * _factor(inner**2 * (2 + first_bit), 6, eps)
     score = beta * cls * bit / jnp.sqrt(jnp.asarray(12, beta.dtype))
-    written = (first_bit - 0.5) * bit * _share(num_bits, score, log_length)
+    written = (first_bit - 0.5) * bit * _share(n, score, log_length)
     return confidence.normalised_logit(written * _factor(cls**2 + written**2, 6, eps), 12, eps)
 
 
-def _share(num_bits: np.ndarray, score: Array, log_length: bool) -> Array:
+def _together(num_bits: np.ndarray, *others: Array) -> list[Array]:
+    """Broadcast, the lengths as floats."""
+    return jnp.broadcast_arrays(jnp.asarray(num_bits, others[0].dtype), *others)
+
+
+def _first_attention(n: Array, beta: Array, log_length: bool) -> Array:
+    return _share(n, beta / jnp.sqrt(jnp.asarray(6, beta.dtype)), log_length)
+
+
+def _share(n: Array, score: Array, log_length: bool) -> Array:
     """The attention to the first bit at its logit above the others; a factor ln N for `log_length`."""
-    n = jnp.asarray(num_bits, score.dtype)
     return confidence.largest_attention(n, score * jnp.log1p(n) if log_length else score)
 
 

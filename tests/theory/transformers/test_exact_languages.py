@@ -201,6 +201,16 @@ def test_normalised_parity_at_any_beta():
     assert np.isfinite(parity_logit_normalised(LENGTH, COUNT, 1e4 * BETA, EPS, WEIGHT)).all()
 
 
+def test_lengths_and_numbers_broadcast():
+    """Every length with every number of ones, or with every first bit."""
+    lengths, ones, bits = np.array([[3], [8]]), np.array([0, 2, 3]), np.array([0.0, 1.0])
+    table = parity_logit(lengths, ones, 1.0)
+    np.testing.assert_allclose(table[1], parity_logit([8, 8, 8], ones, 1.0), rtol=1e-14)
+    assert parity_logit_normalised(lengths, ones, 1.0, 1e-3).shape == (2, 3)
+    assert first_logit(lengths, bits, 1.0).shape == first_logit_normalised(lengths, bits, 1.0, 1e-3).shape == (2, 2)
+    assert first_attention(lengths, np.array([1.0, 2.0, 4.0])).shape == (2, 3)
+
+
 def test_more_ones_than_bits_are_refused():
     with pytest.raises(ValueError, match=r"^num_ones must be at most num_bits, got 4.0 with num_bits 3.0$"):
         exact_languages.parity_logit(3, 4, 1.0)
@@ -217,20 +227,21 @@ TYPICAL = {"num_ones": np.array([2.3, 4.6]), "beta": 1.3, "value_weight": 0.9}
 # whole numbers of ones are where the interpolation has its kinks
 KINKS = [f"num_ones{which}={value}" for which in ("[0]", "") for value in (0.0, 2.3e-9, 4.6e-9)]
 CALLS = [
-    Call(exact_languages.parity_logit, {"num_bits": [6, 7], **TYPICAL}, draw=drawn, kinks=KINKS),
+    Call(exact_languages.parity_logit, {"num_bits": 7, **TYPICAL}, draw=drawn, kinks=KINKS),
     Call(
         exact_languages.parity_logit_normalised,
-        {"num_bits": [6, 7], **TYPICAL, "eps": 1e-3},
+        {"num_bits": 7, **TYPICAL, "eps": 1e-3},
         draw=lambda rng: {**drawn(rng), "eps": 10 ** rng.uniform(-4, -1)},
         kinks=KINKS,
     ),
     Call(
-        exact_languages.first_logit, {"num_bits": [6, 70], "first_bit": np.array([1.0, 0.0]), "beta": 1.3, "log_length": True}
+        exact_languages.first_logit,
+        {"num_bits": 70, "first_bit": np.array([1.0, 0.0]), "beta": 1.3, "log_length": True},
     ),
-    Call(exact_languages.first_attention, {"num_bits": [6, 70], "beta": 1.3}),
+    Call(exact_languages.first_attention, {"num_bits": 70, "beta": 1.3}),
     Call(
         exact_languages.first_logit_normalised,
-        {"num_bits": [6, 70], "first_bit": np.array([1.0, 0.0]), "beta": 1.3, "eps": 1e-3},
+        {"num_bits": 70, "first_bit": np.array([1.0, 0.0]), "beta": 1.3, "eps": 1e-3},
         draw=lambda rng: {
             "first_bit": rng.integers(0, 2, 2).astype(float),
             "beta": rng.uniform(0.1, 5),
