@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import numpy as np
 import pytest
 
@@ -204,11 +205,18 @@ def test_normalised_parity_at_any_beta():
 def test_lengths_and_numbers_broadcast():
     """Every length with every number of ones, or with every first bit."""
     lengths, ones, bits = np.array([[3], [8]]), np.array([0, 2, 3]), np.array([0.0, 1.0])
-    table = parity_logit(lengths, ones, 1.0)
-    np.testing.assert_allclose(table[1], parity_logit([8, 8, 8], ones, 1.0), rtol=1e-14)
-    assert parity_logit_normalised(lengths, ones, 1.0, 1e-3).shape == (2, 3)
-    assert first_logit(lengths, bits, 1.0).shape == first_logit_normalised(lengths, bits, 1.0, 1e-3).shape == (2, 2)
-    assert first_attention(lengths, np.array([1.0, 2.0, 4.0])).shape == (2, 3)
+    for function, shape in (
+        (lambda: parity_logit(lengths, ones, 1.0), (2, 3)),
+        (lambda: parity_logit_normalised(lengths, ones, 1.0, 1e-3), (2, 3)),
+        (lambda: first_logit(lengths, bits, 1.0), (2, 2)),
+        (lambda: first_logit_normalised(lengths, bits, 1.0, 1e-3), (2, 2)),
+        (lambda: first_attention(lengths, np.array([1.0, 2.0, 4.0])), (2, 3)),
+    ):
+        assert jax.eval_shape(function).shape == shape  # nothing is compiled
+    table = jax.jit(lambda: parity_logit(lengths, ones, 1.0))()
+    np.testing.assert_allclose(
+        table, [[float(logit((np.arange(n) < k).astype(int), "parity")) for k in ones] for n in (3, 8)], rtol=1e-10
+    )
 
 
 def test_more_ones_than_bits_are_refused():
