@@ -169,7 +169,8 @@ def first_attention(num_bits: Counts, beta: Numbers, log_length: bool = False) -
     >>> float(first_attention(3, 0.0))
     0.25
     """
-    return _first_attention(*_together(num_bits, beta), log_length)
+    n, beta = _together(num_bits, beta)
+    return _first_attention(n, beta, log_length)
 
 
 @takes(num_bits=_BIT, first_bit=one_of(0, 1), beta=at_least(0, finite=True), eps=_EPS)
