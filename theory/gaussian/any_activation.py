@@ -166,12 +166,13 @@ def _sampled(activation_fn: ElementwiseFn, z: np.ndarray) -> tuple[np.ndarray, n
         raise ValueError(f"activation must be elementwise, on JAX arrays; {_name(activation_fn)} raises: {reason}") from None
     if not known(values, slopes, other):
         return None
-    elementwise = jnp.shape(values) == jnp.shape(other) == z.shape
+    values, slopes, other = map(np.asarray, (values, slopes, other))  # in numpy: a slice of theirs would be traced under jit
+    elementwise = values.shape == other.shape == z.shape
     if not elementwise or not np.allclose(values[half], other[half], rtol=1e-12, atol=0, equal_nan=True):
         raise ValueError(f"activation must be elementwise, {_name(activation_fn)} is not")
-    if not jnp.issubdtype(jnp.asarray(values).dtype, jnp.floating):
-        raise ValueError(f"activation must return floats, {_name(activation_fn)} returns {jnp.asarray(values).dtype}")
-    return np.asarray(values), np.asarray(slopes)
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise ValueError(f"activation must return floats, {_name(activation_fn)} returns {values.dtype}")
+    return values, slopes
 
 
 def _name(activation_fn: ElementwiseFn) -> str:

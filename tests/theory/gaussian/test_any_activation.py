@@ -55,6 +55,13 @@ def test_a_name_and_its_function_have_the_kernels_of_the_function(name):
     rejected(assert_kernels, name, lambda z: 1.01 * function(z), rtol)
 
 
+def test_an_activation_met_first_inside_jit_is_that_met_outside():
+    """A function that nobody has asked for before, in a traced program."""
+    function = lambda z: jax.nn.sigmoid(z) - 0.25  # noqa: E731
+    inside = jax.jit(lambda v: activation_of(function).dual(v, v, v / 2))(1.0)
+    np.testing.assert_array_equal(inside, activation_of(lambda z: jax.nn.sigmoid(z) - 0.25).dual(1.0, 1.0, 0.5))
+
+
 @pytest.mark.parametrize(("left", "right"), [(0.0, 1.0), (-1.0, 1.0), (0.5, -2.0), (3.0, 0.0), (0.0, 0.0), (1.5, 1.5)])
 def test_what_is_linear_on_both_sides_of_0_has_a_closed_form(left, right):
     """Also of any size and sign: against the decomposition into z and |z|, whose kernels are known."""
