@@ -12,8 +12,8 @@ Under standard scaling the hidden layers above the first change by $n^{1/2}$ and
 must fall with the width. In the deep mean-field scaling every layer averages over the units below, and signals fade in both
 directions. Under maximal update all $u_l$ are 0, also at later steps.
 
-Biases are 0 and are not trained. The loss is the squared error of the output less the output at the start. Its derivative in the first step is therefore the
-label, of order 1 in every scaling.
+Biases are 0 and are not trained. The loss is the squared error of the output less the output at the start. Its derivative in
+the first step is therefore the label, of order 1 in every scaling.
 
 Source: G. Yang and E. J. Hu, arXiv 2011.14522 (scalings, maximal update; recalled); the slopes are derived here
 Cost: 40 s

@@ -21,6 +21,7 @@ from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -56,9 +57,10 @@ class Config:
 
 class Result(NamedTuple):
     edge: Float[Array, ""]  # sigma_w^2 at which the gradient neither grows nor falls
-    second_moment: Float[Array, "weight_variance"]  # of the pre-activations of the last layer
-    correlation: Float[Array, "weight_variance"]  # of those of two inputs
-    chi: Float[Array, "weight_variance"]  # factor per layer of the second moment of the gradient, in the second half
+    # means over the second half of the layers
+    second_moment: Float[Array, "weight_variance"]  # of the pre-activations
+    correlation: Float[Array, "weight_variance"]  # of the pre-activations of two inputs
+    chi: Float[Array, "weight_variance"]  # factor per layer of the second moment of the gradient
 
 
 def labels(config: Config) -> dict[str, tuple]:
@@ -84,16 +86,12 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 
     def measure(weight_variance: Array) -> tuple[Array, ...]:
         params = at(weight_variance)
-        h = _start.hidden(params, x, config.network)[-1]
-        products = h @ h.T / config.width
-        sizes = jnp.sqrt(jnp.diagonal(products))
-        correlations = products / (sizes[:, None] * sizes[None])
-        pairs = config.num_inputs * (config.num_inputs - 1)
-        return (
-            jnp.mean(jnp.diagonal(products)),
-            (jnp.sum(correlations) - jnp.sum(jnp.diagonal(correlations))) / pairs,
-            jnp.exp(growth(params)),
-        )
+        h = _start.hidden(params, x, config.network)[config.settled :]
+        products = jnp.einsum("lin,ljn->lij", h, h) / config.width
+        sizes = jnp.einsum("lii->li", products)
+        correlations = products / jnp.sqrt(sizes[:, :, None] * sizes[:, None])
+        first, second = np.triu_indices(config.num_inputs, 1)
+        return jnp.mean(sizes), jnp.mean(correlations[:, first, second]), jnp.exp(growth(params))
 
     def halve(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
@@ -113,7 +111,8 @@ def predict(config: Config) -> Result:
     layers = signal_propagation.propagate(config.depth, first, sigma_b2 / first, phi, sigma_w2, sigma_b2)
     chi = jnp.exp(jnp.mean(jnp.log(layers.chi[config.settled - 1 : -1]), axis=0))
     edge = signal_propagation.edge_of_chaos(phi, config.bias_variance).weight_variance
-    return Result(edge, layers.variance[-1], layers.correlation[-1], chi)
+    late = jax.tree.map(lambda leaf: jnp.mean(leaf[config.settled :], axis=0), layers)
+    return Result(edge, late.variance, late.correlation, chi)
 
 
 def predict_fixed_point(config: Config) -> Result:
@@ -124,12 +123,12 @@ def predict_fixed_point(config: Config) -> Result:
 
 
 TOLERANCE = {
-    "edge": Tolerance(0.02, reason="the gradient's growth is off by O(1/width) a layer"),
+    "edge": Tolerance(0.04, reason="1 % of chi, as below, where chi rises by 0.2 for each unit of the weight variance"),
     "second_moment": Tolerance(0.02, reason="means over networks are off by O(1/width)"),
     "correlation": Tolerance(0.0, 0.02, reason="means over networks are off by O(1/width), more near the edge"),
-    "chi": Tolerance(0.02, reason="means of logarithms are off by O(1/width) a layer"),
+    "chi": Tolerance(0.02, reason="a mean of logarithms: off by half the variance of a layer's factor, about 4/width"),
 }
-CURVE = {"weight_variances": 60}
+CURVE = {"weight_variances": 60, "bias_variance": 40}
 QUICK = {"width": 24, "depth": 6, "num_inputs": 2, "weight_variances": (0.5, 2.0, 4.0), "num_halvings": 6}
-SEEDS = 8
-GRID = {"bias_variance": (0.01, 0.05, 0.1, 0.2, 0.3)}
+SEEDS = 16
+GRID = {"bias_variance": (0.02, 0.05, 0.1, 0.2, 0.3)}

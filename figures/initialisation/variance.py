@@ -4,7 +4,7 @@ from .. import _style
 
 ACTIVATION, INIT = "activation", "init"
 TITLES = {"lsuv": "LSUV", "orthonormal": "orthonormal", "he": "He", "xavier": "Glorot"}
-LEAST = 1e-4  # of what is drawn of 1 - c: below, a correlation of float32 has few digits
+LEAST = 5e-4  # of what is drawn of 1 - c: below, rounding is allowed for
 
 
 def draw(result, config):
@@ -25,6 +25,9 @@ def draw(result, config):
             _style.compare(axes, layers, result, field, index, label, {**init, **cell})
         title = TITLES[init.get(INIT, config.init)]
         axes.set(title=title, xlabel="layer $l$")
+        low, high = axes.get_ylim()
+        if field == "log_second_moment":
+            axes.set_ylim(min(low, -1), max(high, 1))
         if field == "unit_variance":
             axes.set(yscale="log", ylim=(LEAST, 2))
     above[0].set(ylabel="ln of the second moment $q_l$")

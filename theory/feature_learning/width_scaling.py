@@ -23,10 +23,10 @@ from below.
 | mean-field | $0, 1, 1$ | $0, 0, 0$ | $-1, -2, -1$ |
 | maximal update | $0, \frac{1}{2}, 1$ | $0, 0, 0$ | $-1, -1, -1$ |
 
-Regime. $n \to \infty$. No biases. The first step from independent weights of mean 0, for a loss whose derivative in the output is of
-order 1; an activation with $\phi(z) \approx z$ near 0, and $s_l \le 0$. The orders hold to first order in $\eta$. Under maximal
-update all $u_l$ are 0, and stay 0 at every later step (recalled). Under standard scaling some $u_l > 0$: the step must shrink
-with the width.
+Regime. $n \to \infty$, no biases. The first step from independent weights of mean 0, for a loss whose derivative in the output
+is of order 1; an activation with $\phi(z) \approx z$ near 0, and $s_l \le 0$. The orders hold to first order in $\eta$. Under
+maximal update all $u_l$ are 0, and stay 0 at every later step (recalled). Under standard scaling some $u_l > 0$: the step must
+shrink with the width.
 With two hidden layers the mean-field network has $u_2 = 0$, and its first layer moves by $n^{-1/2}$ only. With three or
 more no layer moves by order 1.
 
