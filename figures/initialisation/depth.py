@@ -1,4 +1,4 @@
-"""Test accuracy of four starts against depth for three activations, and what theory says of them before training."""
+"""Test accuracy of three starts against depth for three activations, and what theory says of them before training."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from ...sweeps import prediction, statistics
 from .. import _style
 
 ACTIVATION, DEPTH = "activation", "depth"
-NAMES = {"xavier": "Glorot", "he": "He", "orthonormal": "orthonormal", "lsuv": "LSUV"}
+NAMES = {"xavier": "Glorot", "he": "He", "lsuv": "LSUV"}
 DASH = {"linestyle": "", "marker": "_", "markersize": 8, "markeredgewidth": 1.2}
 
 
@@ -31,7 +31,7 @@ def draw(result, config):
             _style.theory(axes, x, of(prediction(result, "untrained"), at), index, None, linewidth=0.8)
             _style.simulation(axes, x, [of(values, at) for values in statistics(result, "untrained")], index)
             accuracy = [of(values, at) for values in statistics(result, "accuracy")]
-            _style.measured(axes, x * 1.04 ** (index - 1.5), accuracy, index, label, filled=True)
+            _style.measured(axes, x * 1.04 ** (index - 1), accuracy, index, label, filled=True)
             place = column + 0.18 * (index - (len(inits) - 1) / 2)
             for panel, field in ((chi, "chi"), (separation, "separation")):
                 last = {**at, **depths[-1]}

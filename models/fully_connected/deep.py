@@ -104,8 +104,8 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     """Gaussian weights and biases of the variances of the scaling."""
     key_weights, key_biases = jax.random.split(key)
     sigma_w, sigma_b = (jnp.sqrt(jnp.asarray(v, float)) for v in (config.weight_variance, config.bias_variance))
-    weights = _normals(key_weights, config.shapes)
-    biases = _normals(key_biases, [(out,) for out, _ in config.shapes])
+    weights = normals(key_weights, config.shapes)
+    biases = normals(key_biases, [(out,) for out, _ in config.shapes])
 
     def deviation(i: int) -> Array:
         by_fan_in = config.scaling == "standard" or i == 0
@@ -194,18 +194,7 @@ def learning_rate_factors(config: Config) -> Params:
     return Params(tuple(weights), tuple(biases))  # type: ignore[arg-type]
 
 
-def drawn(
-    key: PRNGKeyArray, shapes: list[tuple[int, ...]], draw_fn: Callable[[PRNGKeyArray, tuple[int, ...]], Array]
-) -> tuple[Array, ...]:
-    """draw_fn(key, shape) for each shape with a key of its own; equal shapes side by side are drawn by one program."""
-    keys, found = jax.random.split(key, len(shapes)), []
-    for shape, run in itertools.groupby(shapes):
-        some = keys[len(found) : len(found) + len(list(run))]
-        found += [*jax.vmap(lambda key, shape=shape: draw_fn(key, shape))(some)]
-    return tuple(found)
-
-
-def _normals(key: PRNGKeyArray, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+def normals(key: PRNGKeyArray, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
     """Standard normal arrays, all from one draw: a draw of each would take long to compile."""
     ends = [0, *itertools.accumulate(map(math.prod, shapes))]
     numbers = jax.random.normal(key, (ends[-1],))

@@ -25,7 +25,7 @@ until $|v - 1|$ is within a tolerance. Without biases $v$ is homogeneous, and on
 
 Source: D. Mishkin, J. Matas, "All you need is a good init", arXiv 1511.06422 (LSUV; its authors' script has the tolerance 0.02
 and 20 rescalings; a later one of theirs also shifts biases, which is not done here). The others are those of
-jax.nn.initializers with Gaussian entries: K. He et al., arXiv 1502.01852, and X. Glorot, Y. Bengio,
+jax.nn.initializers, Gaussian entries not cut off: K. He et al., arXiv 1502.01852, and X. Glorot, Y. Bengio,
 proceedings.mlr.press/v9/glorot10a.html (recalled).
 
 Example. On inputs of variance 1 an orthonormal first layer is left as it is, and the layer after tanh is scaled by 1.59:
@@ -40,6 +40,8 @@ Example. On inputs of variance 1 an orthonormal first layer is left as it is, an
 ([0, 1], True)
 """
 
+import itertools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -50,18 +52,11 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 from ...documented import documented
 from . import deep
 
-WeightFn = Callable[[PRNGKeyArray, tuple[int, ...]], Float[Array, "out in"]]
-
-
-def _gaussian(scale: float, mode: str) -> WeightFn:
-    return jax.nn.initializers.variance_scaling(scale, mode, "normal", in_axis=-1, out_axis=-2)  # type: ignore[arg-type]
-
-
-INITIALISERS: dict[str, WeightFn] = {
-    "orthonormal": jax.nn.initializers.orthogonal(),
-    "he": _gaussian(2.0, "fan_in"),
-    "xavier": _gaussian(1.0, "fan_avg"),
-    "lecun": _gaussian(1.0, "fan_in"),
+_orthonormal = jax.nn.initializers.orthogonal()
+VARIANCES: dict[str, Callable[[int, int], float]] = {  # of Gaussian weights, of the outputs and inputs of a layer
+    "he": lambda fan_out, fan_in: 2 / fan_in,
+    "xavier": lambda fan_out, fan_in: 2 / (fan_in + fan_out),
+    "lecun": lambda fan_out, fan_in: 1 / fan_in,
 }
 
 
@@ -77,10 +72,22 @@ class Log(NamedTuple):
 
 def initialise(key: PRNGKeyArray, config: deep.Config, init: str) -> deep.Params:
     """Weights by the initialiser of that name, and biases 0. They are effective weights: for the scaling `standard`."""
-    if init not in INITIALISERS:
-        raise ValueError(f"init must be one of {', '.join(INITIALISERS)}, got {init!r}")
-    weights = deep.drawn(key, list(config.shapes), INITIALISERS[init])
-    return deep.Params(weights, tuple(jnp.zeros(out) for out, _ in config.shapes))
+    if init == "orthonormal":
+        weights = _orthonormal_weights(key, config)
+    elif init in VARIANCES:
+        weights = [math.sqrt(VARIANCES[init](*w.shape)) * w for w in deep.normals(key, config.shapes)]
+    else:
+        raise ValueError(f"init must be one of orthonormal, {', '.join(VARIANCES)}, got {init!r}")
+    return deep.Params(tuple(weights), tuple(jnp.zeros(out) for out, _ in config.shapes))
+
+
+def _orthonormal_weights(key: PRNGKeyArray, config: deep.Config) -> list[Float[Array, "out in"]]:
+    """Of each layer, equal shapes side by side by one program."""
+    keys, found = jax.random.split(key, len(config.shapes)), []
+    for shape, run in itertools.groupby(config.shapes):
+        some = keys[len(found) : len(found) + len(list(run))]
+        found += [*jax.vmap(lambda key, shape=shape: _orthonormal(key, shape))(some)]
+    return found
 
 
 def lsuv(

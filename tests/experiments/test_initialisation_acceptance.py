@@ -7,7 +7,7 @@ import pytest
 
 from closedform.experiments.initialisation import _start, coordinates, depth, gradients, phases, variance
 from closedform.models.fully_connected import deep, initialisers
-from closedform.sweeps import agrees, compare, find, run, sweep
+from closedform.sweeps import agrees, compare, find, sweep
 from closedform.sweeps.contract import config
 from closedform.theory.feature_learning import width_scaling
 from zoo.checks import changed, rejected
@@ -207,11 +207,3 @@ def test_sigmoid_does_not_train_at_depth_and_tanh_does(tmp_path):
     assert float(accuracy.sel(activation="tanh", init="lsuv")) > 0.9
     assert float(accuracy.sel(activation="sigmoid").max()) < 0.3
     assert not agrees(compare(experiment, changed(result, separation=lambda right: right**0.5 + 0.1)))
-
-
-def test_one_run_of_the_edge(tmp_path):
-    """At a small size, quick: the fields are finite, and the measured edge is between order and chaos."""
-    experiment = find("initialisation/phases")
-    result = run(experiment, experiment.default_config("quick"), seeds=2, results=tmp_path, progress=False)
-    edge = result["simulation"]["edge"].values
-    assert ((edge > 0.5) & (edge < 6)).all()

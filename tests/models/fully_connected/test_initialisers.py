@@ -11,22 +11,24 @@ from closedform.models.fully_connected import deep, initialisers
 from closedform.models.fully_connected.deep import Config
 from zoo.checks import rejected
 
+SHAPES = Config(dim=6, widths=(6, 4, 9), num_outputs=4)  # square, wide, tall and wide
 
-def assert_orthonormal(draw_fn):
+
+def assert_orthonormal(weights):
     """W W^T = 1 for out <= in, W^T W = 1 otherwise, to 1e-5 in float32."""
-    shapes = (6, 6), (4, 9), (9, 4)
-    for w, shape in zip(jax.jit(lambda key: [draw_fn(key, one) for one in shapes])(jax.random.key(0)), shapes, strict=True):
+    for weight, shape in zip(weights, SHAPES.shapes, strict=True):
+        w = np.asarray(weight, np.float32)
         assert w.shape == shape
-        w = np.asarray(w, np.float32)
         gram = w @ w.T if shape[0] <= shape[1] else w.T @ w
         np.testing.assert_allclose(gram, np.eye(min(shape)), atol=1e-5)
 
 
 def test_orthonormal_rows_or_columns():
-    orthonormal = initialisers.INITIALISERS["orthonormal"]
+    draw = jax.jit(lambda key: [initialisers.initialise(key, SHAPES, name).weights for name in ("orthonormal", "lecun")])
+    orthonormal, gaussian = draw(jax.random.key(0))
     assert_orthonormal(orthonormal)
-    rejected(assert_orthonormal, lambda key, shape: orthonormal(key, shape[::-1]))
-    rejected(assert_orthonormal, initialisers.INITIALISERS["lecun"])
+    rejected(assert_orthonormal, gaussian)
+    rejected(assert_orthonormal, [1.01 * w for w in orthonormal])
 
 
 def test_variances_of_gaussian_weights():
