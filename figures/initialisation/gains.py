@@ -34,7 +34,7 @@ def draw(result, config):
         axes.set_xlim(-0.6, len(cells) - 0.4)
     scale.set(ylabel="scale of orthonormal weights $s$", ylim=(0, None))
     weights.set(ylabel="fan-in times variance of a weight", ylim=(0, None))
-    variance.set(ylabel="variance of the output (small: before)", ylim=(0, None))
+    variance.set(ylabel="variance after (small: before)", ylim=(0, None))
     seeds = result["simulation"].sizes["seed"]
     _style.legend(scale, seeds, None, above=True, point="LSUV", ncols=5)
     return figure

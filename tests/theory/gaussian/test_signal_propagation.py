@@ -360,7 +360,12 @@ CALLS = [
     Call(signal_propagation.correlation_map, {**ERF, **CORRELATION, **VARIANCE, **WEIGHTS}, edges=ENDS),
     Call(signal_propagation.chi, {**ERF, **VARIANCE, "weight_variance": 1.7, **CORRELATION}, edges=ENDS),
     Call(signal_propagation.propagate, {"num_layers": 3, **VARIANCE, **CORRELATION, **ERF, **WEIGHTS}, edges=ENDS),
-    Call(signal_propagation.per_unit_variance, {"num_layers": 3, **ERF, **CORRELATION}, edges=ENDS),
+    Call(
+        signal_propagation.per_unit_variance,
+        {"num_layers": 3, **ERF, **CORRELATION},
+        edges=ENDS,
+        kinks=("correlation[0]=1.0", "correlation=1.0"),  # what exceeds 1 by rounding counts as 1
+    ),
     # the fixed point does not move with where the iteration starts, but at marginal points
     Call(signal_propagation.fixed_point, {**ERF, **WEIGHTS, "start": 1.0}, fixed=("start",)),
     Call(signal_propagation.depth_scale, {"chi": np.array([0.5, 1.5])}),
