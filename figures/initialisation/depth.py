@@ -50,6 +50,8 @@ def draw(result, config):
     chi.set(ylabel=f"growth of the gradient $\\chi_1$, depth {x[-1]}", ylim=(0, None))
     chi.axhline(1, color="0.8", linewidth=0.5, zorder=0)
     separation.set(ylabel=f"$1 - c_L$ before training, depth {x[-1]}", ylim=(0, None))
-    scaled.set(xscale="log", xlabel="depth over depth scale $L/\\xi$", ylabel="test accuracy", ylim=(0, 1.05))
+    scaled.set(xscale="log", xlabel="$L/\\xi$, depth over depth scale (0.01: critical)", ylabel="test accuracy", ylim=(0, 1.05))
+    scaled.axvline(6, color="0.8", linewidth=0.5, zorder=0)
+    scaled.text(5.4, 0.1, "$L = 6\\xi$", ha="right", color="0.4")
     _style.legend(above[0], result["simulation"].sizes["seed"], "theory", above=True, point="networks", ncols=7)
     return figure
