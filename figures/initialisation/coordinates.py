@@ -45,9 +45,14 @@ def draw(result, config):
         panel.axhline(0, color="0.8", linewidth=0.5, zorder=0)
         panel.set_xticks(places, layers, rotation=20)
         panel.set(ylabel=label, xlim=(-0.5, len(layers) - 0.5))
-    last.set(xscale="log", yscale="log", xlabel="width $n$", ylabel=f"rms change of {layers[-2]}")
+    last.set(xscale="log", yscale="log", xlabel="width $n$", ylabel=f"rms change of {layers[-2]}, steps 1, {config.num_steps}")
     _style.log_ticks(last.xaxis, widths)
-    above[0].legend(loc="best", handlelength=2)
+    for axes in above[: len(cells)]:
+        low, high = axes.get_ylim()
+        axes.set_ylim(low / 1.5, high * 1.5)
+    low, high = above[0].get_ylim()
+    above[0].set_ylim(low, high * (high / low) ** 0.35)
+    above[0].legend(loc="upper left", handlelength=2, ncols=2)
     _style.legend(initial, result["simulation"].sizes["seed"], None, above=True, point="networks", ncols=5)
     return figure
 

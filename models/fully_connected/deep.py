@@ -227,8 +227,8 @@ def _multiplier(i: int, shape: tuple[int, ...], num_layers: int, config: Config)
 
 @functools.cache
 def _elementwise(name: str) -> ElementwiseFn | None:
-    sources: tuple[dict[str, Any], ...] = ACTIVATIONS, vars(jax.nn), vars(jnp)
-    found = next((source[name] for source in sources if name in source and not name.startswith("_")), None)
+    sources: tuple[Any, ...] = ACTIVATIONS, vars(jax.nn), vars(jnp)
+    found: Any = next((source[name] for source in sources if name in source and not name.startswith("_")), None)
     if not callable(found) or isinstance(found, type):
         return None
     try:  # a number becomes a number: softmax, sort and sums over an axis have no axis here
