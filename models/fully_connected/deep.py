@@ -47,7 +47,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -235,4 +235,6 @@ def _elementwise(name: str) -> ElementwiseFn | None:
         after = jax.eval_shape(found, jax.ShapeDtypeStruct((), jnp.float32))
     except Exception:
         return None
-    return found if getattr(after, "shape", None) == () and jnp.issubdtype(after.dtype, jnp.floating) else None
+    if getattr(after, "shape", None) != () or not jnp.issubdtype(after.dtype, jnp.floating):
+        return None
+    return cast(ElementwiseFn, found)
