@@ -31,9 +31,9 @@ def draw(result, config):
             _style.rival(axes, fine, limit, index)
     chi.axhline(1, color="0.8", linewidth=0.5, zorder=0)
     for axes, label in (
-        (correlation, "correlation of two inputs $c_L$"),
+        (correlation, "correlation of two inputs $c$"),
         (chi, "growth of the gradient per layer $\\chi_1$"),
-        (moment, "second moment $q_L$"),
+        (moment, "second moment $q$"),
     ):
         axes.set(xlabel="weight variance $\\sigma_w^2$", ylabel=label)
     _style.rival(correlation, [], [], label="infinite depth", color="0.35")

@@ -63,7 +63,7 @@ def test_unit_variance_of_all_entries_is_not_unit_variance_of_a_unit(relu):
 def test_gradients_grow_as_the_activation_says(tmp_path):
     """Between layers 2 and 15, from a random cotangent: 1.178 for tanh, 1 for ReLU as a mean of 8 networks."""
     experiment = find("initialisation/gradients")
-    settings = config.replace(experiment.default_config(), {"width": 300, "num_samples": 512})
+    settings = config.replace(experiment.default_config(), {"width": 300, "num_samples": 512, "num_measured": 512})
     result = sweep(experiment, settings, over={"activation": ("tanh", "relu")}, seeds=8, results=tmp_path, progress=False)
     logs = result["simulation"]["log_gradient"]
     growth = np.exp((logs.sel(layer=2) - logs.sel(layer=15)) / 13)
