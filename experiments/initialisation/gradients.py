@@ -1,4 +1,4 @@
-r"""Under LSUV gradients grow by a factor per layer that the activation decides, and that is 1 for ReLU alone of the usual ones.
+r"""Under LSUV gradients grow or fall by a factor per layer that the activation decides: 1 for ReLU, but 1.18 for tanh.
 
 At unit variance of the pre-activations the second moment of the gradient in them is multiplied, from a layer to the one before
 it, by

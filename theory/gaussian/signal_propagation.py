@@ -43,9 +43,9 @@ J. Gilmer, S. Ganguli, J. Sohl-Dickstein, arXiv 1611.01232 (depth scales, gradie
 J. Matas, arXiv 1511.06422 (LSUV). Derived here: the gains and factors of LSUV, the variance of a unit, the fluctuations of
 `log_second_moment`.
 
-Finite size. $q$, $c$ and the gradients of one network fluctuate by $O(\sqrt{L/n})$, and their means are off by $O(L/n)$, where
+Finite size. $q$, $c$ and the gradients of one network fluctuate by $O(\sqrt{L/n})$, and their means are off by $O(L/n)$, if
 the variance map is stable. Under LSUV its slope at $q = 1$ is 1 for ReLU, 0.46 for tanh and 0.11 for sigmoid, but 1.14 for GELU
-and 1.17 for SiLU: LSUV keeps the mean over inputs at 1, and differences between the $q$ of single inputs grow by this factor per
+and 1.17 for SiLU. LSUV keeps the mean over inputs at 1, and differences between the $q$ of inputs grow by this factor per
 layer (found here). There the variance of a unit is that of `per_unit_variance` in the first layers only.
 
 Example. Under LSUV tanh is chaotic, sigmoid is ordered, and ReLU is at the edge:
