@@ -13,7 +13,7 @@ correlation and gradient are predicted at the depth of the network, from the inp
 drawn beside them.
 
 Source: Poole et al., arXiv 1606.05340, and Schoenholz et al., arXiv 1611.01232 (phases, edge of chaos; recalled)
-Cost: 60 s
+Cost: 25 s
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Networks without structure in their inputs.
 
-Question. Which network has one hidden layer, trained, convex or with random features?
+Question. Which network has one hidden layer (trained, convex, with random features) or many, and how does it start?
 """
 
 from ... import lazily

@@ -1,6 +1,6 @@
 """Means of functions of jointly Gaussian numbers, which every topic of theory may use.
 
-Question. What is the mean of a product of activations of two correlated Gaussian pre-activations?
+Question. What is the mean of a product of activations of two correlated Gaussians, and what does depth make of it?
 """
 
 from ... import lazily
