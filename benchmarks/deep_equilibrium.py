@@ -8,38 +8,33 @@ same arrays, drawn by NumPy, and `threads` cores; PyTorch uses one thread where 
 
 Picard: A is our picard with the batch as one state and the gradient by the same iteration of the adjoint equation; torchdeq's
 fixed_point_iter, implicit, does the same. Anderson: A is our anderson for each example on its own (vmap), forward and backward,
-as is torchdeq's anderson; beside it ours with the batch as one state. The loop is Picard's iteration as one writes it first,
-with torchdeq's way to the gradient.
+as is torchdeq's anderson with the settings that it has by default; beside it ours with the batch as one state. The loop is
+Picard's iteration as one writes it first, with torchdeq's way to the gradient.
 
-Every row has the loosest tolerances of a list, forward and backward, with which no entry of |f(z) - z| at its answer is above
-`residual` and the gradient is off by no more than `error`; both are told, in float64 and against the gradient after 3000 steps.
-`steps` counts the forward iterations, of the slowest example.
+All rows are equally good, each by its loosest tolerances: no entry of |f(z) - z| at the answer is above `residual`, and the
+gradient is off by no more than `error`, relative, in W as in c, against a dense solve in float64. The tolerances are found
+before anything is timed, by one bisection over `TOLERANCES` forward, and one backward. Both are printed as achieved; `steps`
+counts the forward iterations, of the slowest example.
 
-Rows alternate, A B A C ..., and a ratio is a time over that of the A just before; the ratio of process CPU times stands beside
-it, as wall time suffers from other load. JAX and PyTorch live in a process each, idle while the other is timed. PyTorch and
-torchdeq (MIT licence) are the extra `benchmark`; without them the rest stands alone.
+Rows alternate, A B A C ..., and a ratio is a time over that of the A just before (`benchmarks.pairs`). PyTorch and torchdeq (MIT
+licence) are the extra `benchmark`; without them the rest stands alone.
 """
 
-import importlib.metadata
-import importlib.util
-import multiprocessing
-import os
-import platform
-import statistics
-import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from jax.tree_util import Partial
 
 from ..solvers import fixed_point
 from ..solvers.equilibrium_gradients import iterated
+from . import goals, pairs
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,7 @@ class Config:
     error: float = 2e-5  # relative, of the gradient
     repeats: int = 5  # runs in one timing
     methods: tuple[Literal["picard", "anderson"], ...] = ("picard", "anderson")
+    json: Path | None = None  # where the rows that goals name are kept
 
     def __post_init__(self):
         for name in ("pairs", "batch", "width", "threads", "repeats"):
@@ -63,18 +59,15 @@ class Config:
 
 
 Arrays = dict[str, np.ndarray]
+Gradients = tuple[np.ndarray, np.ndarray]  # for W and c
 MAX_STEPS = 500
-
-
-class Answer(NamedTuple):
-    state: np.ndarray
-    gradients: tuple[np.ndarray, np.ndarray]  # for W and c
-    steps: int  # forward
+TOLERANCES = tuple(2.0 ** (1 - power / 2) for power in range(10))  # in units of what is asked for, the loosest first
 
 
 class Run(NamedTuple):
-    gradient: Callable[[], Any]  # what is timed; has waited for its result
-    answer: Callable[[], Answer]
+    state: Callable[[float], tuple[np.ndarray, int]]  # at a forward tolerance, and the steps
+    gradient: Callable[[float, float], Any]  # at a forward and a backward tolerance: what is timed; has waited for its result
+    arrays: Callable[[Any], Gradients]
 
 
 def problem(config: Config) -> Arrays:
@@ -87,21 +80,32 @@ def problem(config: Config) -> Arrays:
     return {name: array.astype(np.float32) for name, array in found.items()}
 
 
-def exact_gradients(data: Arrays, steps: int = 3000) -> tuple[np.ndarray, np.ndarray]:
-    """By iteration in float64, of the state and then of the adjoint equation."""
+def exact_gradients(data: Arrays) -> Gradients:
+    """In float64: the state by iteration, the adjoint equation by a dense solve for each example."""
     weight, drive, cotangent = (data[name].astype(float) for name in ("weight", "drive", "cotangent"))
-    z, adjoint = np.zeros_like(drive), cotangent
-    for _ in range(steps):
-        z = np.tanh(z @ weight + drive)
-    for _ in range(steps):
-        adjoint = (adjoint * (1 - z**2)) @ weight.T + cotangent
-    injected = adjoint * (1 - z**2)
+    z, change = np.zeros_like(drive), np.inf
+    for _ in range(5000):
+        z, before = np.tanh(z @ weight + drive), z
+        change = np.abs(z - before).max()
+        if change < 1e-14:
+            break
+    if not change < 1e-12:
+        raise RuntimeError(f"the state in float64 still changes by {change:.0e}")
+    slope = 1 - z**2
+    # with states as rows: adjoint = (adjoint * slope) W^T + cotangent
+    matrices = np.eye(len(weight)) - weight * slope[:, None]
+    injected = np.linalg.solve(matrices, cotangent[..., None])[..., 0] * slope
     return z.T @ injected, injected
 
 
 def largest_residual(data: Arrays, state: np.ndarray) -> float:
     z = state.astype(float)
     return float(np.abs(np.tanh(z @ data["weight"].astype(float) + data["drive"]) - z).max())
+
+
+def largest_error(gradients: Gradients, exact: Gradients) -> float:
+    pairs_of = zip(gradients, exact, strict=True)
+    return max(float(np.linalg.norm(one - right) / np.linalg.norm(right)) for one, right in pairs_of)
 
 
 # JAX
@@ -111,28 +115,32 @@ def layer(z: jax.Array, args: tuple[jax.Array, jax.Array]) -> jax.Array:
     return jnp.tanh(z @ args[0] + args[1])
 
 
-def prepare_jax(data: Arrays, forward: float, backward: float, solve: Callable, each: bool) -> Run:
-    adjoint = iterated(partial(solve, atol=backward, max_steps=MAX_STEPS))
+def prepare_jax(data: Arrays, solve: Callable, each: bool) -> Run:
+    """The tolerances are arguments of the compiled program."""
+    args, cotangent = (jnp.asarray(data["weight"]), jnp.asarray(data["drive"])), jnp.asarray(data["cotangent"])
+    bounded = partial(solve, max_steps=MAX_STEPS)
 
-    def found(weight: jax.Array, drive: jax.Array) -> fixed_point.Solution:
+    def found(args: Any, forward: Any, backward: Any) -> fixed_point.Solution:
+        weight, drive = args
+
         def one(drive: jax.Array) -> fixed_point.Solution:
-            start = jnp.zeros_like(drive)
-            return solve(layer, start, (weight, drive), atol=forward, max_steps=MAX_STEPS, adjoint=adjoint)
+            adjoint = iterated(Partial(bounded, atol=backward))
+            return bounded(layer, jnp.zeros_like(drive), (weight, drive), atol=forward, adjoint=adjoint)
 
         return jax.vmap(one)(drive) if each else one(drive)
 
-    def loss(weight: jax.Array, drive: jax.Array) -> jax.Array:
-        return jnp.vdot(found(weight, drive).state, data["cotangent"])
+    forward_program = jax.jit(found)
+    program = jax.jit(jax.grad(lambda args, *tolerances: jnp.vdot(found(args, *tolerances).state, cotangent)))
 
-    gradient = jax.jit(jax.grad(loss, (0, 1)))
-    args = jnp.asarray(data["weight"]), jnp.asarray(data["drive"])
+    def state(forward: float) -> tuple[np.ndarray, int]:
+        solution = forward_program(args, forward, forward)
+        return np.asarray(solution.state), int(jnp.max(solution.num_steps))
 
-    def answer() -> Answer:
-        solution = jax.jit(found)(*args)
-        weight, drive = map(np.asarray, gradient(*args))
-        return Answer(np.asarray(solution.state), (weight, drive), int(jnp.max(solution.num_steps)))
-
-    return Run(lambda: jax.block_until_ready(gradient(*args)), answer)
+    return Run(
+        state,
+        lambda forward, backward: jax.block_until_ready(program(args, forward, backward)),
+        lambda gradients: (np.asarray(gradients[0]), np.asarray(gradients[1])),
+    )
 
 
 # PyTorch
@@ -141,7 +149,7 @@ def prepare_jax(data: Arrays, forward: float, backward: float, solve: Callable, 
 _fastest: dict[str, int] = {}  # threads for each solver, tried once
 
 
-def prepare_torch(data: Arrays, forward: float, backward: float, solver: str, threads: int) -> Run:
+def prepare_torch(data: Arrays, solver: str, threads: int) -> Run:
     import torch  # pyright: ignore[reportMissingImports]
     import torchdeq  # pyright: ignore[reportMissingImports]
 
@@ -151,11 +159,14 @@ def prepare_torch(data: Arrays, forward: float, backward: float, solver: str, th
     def f(z: Any) -> Any:
         return torch.tanh(z @ weight + drive)
 
-    def by_library() -> tuple[Any, int]:
+    def by_library(forward: float, backward: float) -> tuple[Any, int]:
+        tolerances = {"f_tol": forward, "b_tol": backward, "f_max_iter": MAX_STEPS, "b_max_iter": MAX_STEPS}
+        block = torchdeq.get_deq(f_solver=solver, b_solver=solver, ift=True, **tolerances)
+        block.train()
         states, info = block(f, start)
         return states[-1], int(info["nstep"].max().item())
 
-    def by_loop() -> tuple[Any, int]:
+    def by_loop(forward: float, backward: float) -> tuple[Any, int]:
         with torch.no_grad():
             z, steps, far = f(start), 1, True
             while far and steps < MAX_STEPS:
@@ -174,38 +185,22 @@ def prepare_torch(data: Arrays, forward: float, backward: float, solver: str, th
         attached.register_hook(adjoint)
         return attached, steps
 
-    if solver == "loop":
-        solve = by_loop
-    else:
-        tolerances = {"f_tol": forward, "b_tol": backward, "f_max_iter": MAX_STEPS, "b_max_iter": MAX_STEPS}
-        block = torchdeq.get_deq(f_solver=solver, b_solver=solver, ift=True, **tolerances)
-        block.train()
-        solve = by_library
+    solve = by_loop if solver == "loop" else by_library
 
-    def gradient() -> Any:
-        return torch.autograd.grad((solve()[0] * cotangent).sum(), (weight, drive))
+    def state(forward: float) -> tuple[np.ndarray, int]:
+        found, steps = solve(forward, forward)
+        return found.detach().numpy(), steps
 
-    if solver not in _fastest:
-        seconds: dict[int, float] = {}
-        for count in 3 * (1, threads):  # in turn, as other load comes and goes
-            torch.set_num_threads(count)
-            gradient()
-            began = time.perf_counter()
-            gradient()
-            seconds[count] = min(time.perf_counter() - began, seconds.get(count, float("inf")))
-        _fastest[solver] = min(seconds, key=seconds.__getitem__)
-    fastest = _fastest[solver]
+    def gradient(forward: float, backward: float) -> Any:
+        return torch.autograd.grad((solve(forward, backward)[0] * cotangent).sum(), (weight, drive))
 
-    def timed() -> Any:
-        torch.set_num_threads(fastest)
-        return gradient()
+    def timed(forward: float, backward: float) -> Any:
+        if solver not in _fastest:
+            _fastest[solver] = pairs.fastest_threads(lambda: gradient(forward, backward), threads)
+        torch.set_num_threads(_fastest[solver])
+        return gradient(forward, backward)
 
-    def answer() -> Answer:
-        state, steps = solve()
-        of_weight, of_drive = (part.numpy() for part in gradient())
-        return Answer(state.detach().numpy(), (of_weight, of_drive), steps)
-
-    return Run(timed, answer)
+    return Run(state, timed, lambda gradients: (gradients[0].numpy(), gradients[1].numpy()))
 
 
 # Workers and rows.
@@ -214,8 +209,8 @@ def prepare_torch(data: Arrays, forward: float, backward: float, solver: str, th
 class Row(NamedTuple):
     name: str
     library: str
-    prepare: Callable[[Arrays, float, float], Run]
-    unit: float  # the tightest tolerance of the list in units of the residual asked for: norms differ
+    prepare: Callable[[Arrays], Run]
+    unit: float  # its tolerance in units of an entry of f(z) - z: norms differ
 
 
 def rows(method: str, config: Config) -> list[Row]:
@@ -236,14 +231,7 @@ def rows(method: str, config: Config) -> list[Row]:
 
 
 GOALS = {"picard": 2.0, "anderson": 3.0}  # of torchdeq over A
-_prepared: dict[tuple[str, int], Run] = {}  # of a worker
-
-
-def start_worker(threads: int) -> None:
-    if hasattr(os, "sched_setaffinity"):  # before jax counts the cores
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_enable_compilation_cache", False)
+QUICK = ("--pairs", "1", "--batch", "8", "--width", "16", "--repeats", "1")
 
 
 class First(NamedTuple):
@@ -253,106 +241,70 @@ class First(NamedTuple):
     tolerances: tuple[float, float]  # forward, backward
 
 
-def prepare(key: tuple[str, int], data: Arrays, exact: tuple[np.ndarray, np.ndarray], config: Config) -> First:
-    """The run with the loosest tolerances that are good enough."""
+def prepare(key: tuple[str, int], data: Arrays, exact: Gradients, config: Config) -> First:
+    """The run with the loosest tolerances that are good enough, kept for timing."""
     method, index = key
     row = rows(method, config)[index]
-    tolerances = [config.residual * row.unit * 2.0**-power for power in range(4)]
-    forward, found = tolerances[0], None
-    for forward in tolerances:
-        run = row.prepare(data, forward, forward)
-        if largest_residual(data, run.answer().state) <= config.residual:
-            break
-    for backward in (2 * forward, forward, forward / 2, forward / 4):
-        run = _prepared[key] = row.prepare(data, forward, backward)
-        answer = run.answer()
-        pairs = zip(answer.gradients, exact, strict=True)
-        error = max(float(np.linalg.norm(one - right) / np.linalg.norm(right)) for one, right in pairs)
-        found = First(largest_residual(data, answer.state), error, answer.steps, (forward, backward))
-        if error <= config.error:
-            break
-    if found is None or found.residual > config.residual or found.error > config.error:
-        raise RuntimeError(f"{row.name}: residual {found and found.residual}, error of the gradient {found and found.error}")
-    return found
+    run, largest = row.prepare(data), config.residual * row.unit
+
+    def residual(forward: float) -> float:
+        return largest_residual(data, run.state(forward)[0])
+
+    forward = loosest(lambda tolerance: residual(tolerance) <= config.residual, largest)
+
+    def error(backward: float) -> float:
+        return largest_error(run.arrays(run.gradient(forward, backward)), exact)
+
+    backward = loosest(lambda tolerance: error(tolerance) <= config.error, largest)
+    first = First(residual(forward), error(backward), run.state(forward)[1], (forward, backward))
+    if first.residual > config.residual or first.error > config.error:
+        raise RuntimeError(f"{row.name}: residual {first.residual:.0e}, error of the gradient {first.error:.0e}")
+    pairs.keep(key, partial(run.gradient, forward, backward))
+    return first
 
 
-def measure(key: tuple[str, int], repeats: int) -> tuple[float, float]:
-    """Wall and CPU seconds of a run."""
-    gradient = _prepared[key].gradient
-    gradient()
-    cpu, began = time.process_time(), time.perf_counter()
-    for _ in range(repeats):
-        gradient()
-    return (time.perf_counter() - began) / repeats, (time.process_time() - cpu) / repeats
+def loosest(good: Callable[[float], bool], unit: float) -> float:
+    """By bisection over TOLERANCES, of which the tightest is taken to be good."""
+    low, high = 0, len(TOLERANCES) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if good(TOLERANCES[middle] * unit) else (middle + 1, high)
+    return TOLERANCES[low] * unit
 
 
-def has_torch() -> bool:
-    return all(importlib.util.find_spec(name) for name in ("torch", "torchdeq"))
-
-
-def compare(method: str, data: Arrays, exact: Any, pools: dict, config: Config) -> dict[str, list[float]]:
+def compare(method: str, data: Arrays, exact: Gradients, pools: pairs.Pools, config: Config) -> dict[str, list[float]]:
     there = {index: row for index, row in enumerate(rows(method, config)) if row.library in pools}
-    firsts = {
-        index: pools[row.library].submit(prepare, (method, index), data, exact, config).result() for index, row in there.items()
-    }
-    times: dict[int, list[float]] = {index: [] for index in there}
-    ratios: dict[int, list[tuple[float, float]]] = {index: [] for index in there}
-
-    def timed(index: int) -> tuple[float, float]:
-        wall, cpu = pools[there[index].library].submit(measure, (method, index), config.repeats).result()
-        times[index].append(wall)
-        return wall, cpu
-
-    for _ in range(config.pairs):
-        for index in list(there)[1:]:
-            base, other = timed(0), timed(index)
-            ratios[index].append((other[0] / base[0], other[1] / max(base[1], 1e-9)))
+    firsts = [pools[row.library].submit(prepare, (method, i), data, exact, config).result() for i, row in there.items()]
+    times = pairs.in_turn(pools, [(row.library, (method, i)) for i, row in there.items()], config.pairs, config.repeats)
     print(f"\n{method}, batch {config.batch}, width {config.width}")
-    print(f"{'row':<32}{'milliseconds':>26}{'time over A':>22}{'CPU over A':>22}{'steps':>7}{'residual':>10}{'error':>9}")
-    for index, row in there.items():
-        wall, cpu = (_spread([pair[i] for pair in ratios[index]], ".2f") for i in (0, 1))
-        first, label = firsts[index], row.name + ("" if index else " (A)")
-        print(f"{label:<32}{_spread([1e3 * one for one in times[index]], '.1f'):>26}{wall:>22}{cpu:>22}", end="")
-        print(f"{first.steps:>7}{first.residual:>10.0e}{first.error:>9.0e}", flush=True)
-    return {row.name: [wall for wall, _ in ratios[index]] for index, row in there.items() if index}
-
-
-def _spread(values: list[float], spec: str) -> str:
-    """Least, median, greatest."""
-    return " / ".join(format(value, spec) for value in (min(values), statistics.median(values), max(values))) if values else ""
-
-
-def machine() -> str:
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return f"{os.cpu_count()} cores, {platform.machine()}, load of the last 1, 5, 15 minutes {load}"
+    print(f"{'row':<32}{pairs.HEAD}{'steps':>7}{'residual':>10}{'error':>9}{'tolerances':>20}")
+    for index, row, first, one in zip(there, there.values(), firsts, times, strict=True):
+        label = row.name + ("" if index else " (A)")
+        tolerances = ", ".join(f"{value:.1e}" for value in first.tolerances)
+        print(f"{label:<32}{pairs.columns(one)}", end="")
+        print(f"{first.steps:>7}{first.residual:>10.1e}{first.error:>9.1e}{tolerances:>20}", flush=True)
+    return {row.name: one.wall for row, one in list(zip(there.values(), times, strict=True))[1:]}
 
 
 def main(config: Config) -> None:
     print(config)
     packages = ["jax", "optimistix", "lineax"]
-    if has_torch():
-        packages += ["torch", "torchdeq"]
+    if absent := pairs.missing("torch", "torchdeq"):
+        print(absent)
     else:
-        print("PyTorch or torchdeq is not installed, so their rows are missing: closedform[benchmark] brings both.")
-    print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages), machine(), sep="; ")
+        packages += ["torch", "torchdeq"]
+    print(pairs.versions(*packages), pairs.machine(), sep="; ")
     print("Every spread is min / median / max.")
-    context, goals = multiprocessing.get_context("spawn"), []
-    pools = {
-        name: ProcessPoolExecutor(1, context, start_worker, (config.threads,)) for name in packages if name in ("jax", "torch")
-    }
-    try:
+    judged = []
+    with pairs.workers([name for name in packages if name in ("jax", "torch")], config.threads) as pools:
         data = problem(config)
         exact = exact_gradients(data)
-        for method, goal in GOALS.items():
-            found = compare(method, data, exact, pools, config) if method in config.methods else {}
-            goals += [(f"{name} over A", ratios, goal) for name, ratios in found.items() if name.startswith("torchdeq")]
-    finally:
-        for pool in pools.values():
-            pool.shutdown()
-    print(f"\n{machine()}\n\nGoals (the median counts)")
-    for label, values, goal in goals:
-        median = statistics.median(values)
-        print(f"{label:<40}{_spread(values, '.2f'):>24}   >= {goal:g} {'reached' if median >= goal else 'short'}")
+        for method in config.methods:
+            for name, ratios in compare(method, data, exact, pools, config).items():
+                if name.startswith("torchdeq"):
+                    judged += goals.row(f"equilibrium, {method}: torchdeq over ours", ratios, ">=", GOALS[method])
+    print(f"\n{pairs.machine()}")
+    goals.finish(judged, config.json)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "diffrax", "torch", "torchdiffeq", "scikit-learn", "pyscnn")
+_PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "diffrax", "torch", "torchdiffeq", "torchdeq", "scikit-learn", "pyscnn")
 _VECTORS = ("avx512f", "avx2", "asimd")  # flags of processors, the widest first
 
 

@@ -21,20 +21,12 @@ PyTorch's loop or of torchdiffeq's odeint. `field` counts evaluations of the fie
 is computed again included (gradients through an evaluation come on top: as many as forward, or with a backward adjoint as many
 as the rest).
 
-Rows alternate, A B A C ..., and a ratio is a time over that of the A just before; the ratio of process CPU times stands beside
-it, as wall time suffers from other load. JAX and PyTorch live in a process each, idle while the other is timed. PyTorch and
-torchdiffeq (MIT licence) are the extra `benchmark`; without them the rest stands alone.
+Rows alternate, A B A C ..., and a ratio is a time over that of the A just before (`benchmarks.pairs`). PyTorch and torchdiffeq
+(MIT licence) are the extra `benchmark`; without them the rest stands alone.
 """
 
-import importlib.metadata
-import importlib.util
-import multiprocessing
-import os
-import platform
-import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,7 +39,7 @@ import numpy as np
 import tyro
 
 from ..models.transformers import integrators, ode_transformer
-from . import goals
+from . import goals, pairs
 
 
 @dataclass(frozen=True)
@@ -245,12 +237,7 @@ def prepare_torch(data: Arrays, config: Config, flow: Callable) -> Run:
     def gradient():
         return torch.autograd.grad(forward(), variables)
 
-    seconds: dict[int, float] = {}
-    for threads in 5 * (1, config.threads):  # in turn, as other load comes and goes
-        torch.set_num_threads(threads)
-        gradient()
-        seconds[threads] = min(_timed(gradient), seconds.get(threads, float("inf")))
-    fastest = min(seconds, key=seconds.__getitem__)
+    fastest = pairs.fastest_threads(gradient, config.threads)
 
     def timed() -> Any:
         torch.set_num_threads(fastest)
@@ -267,12 +254,6 @@ def prepare_torch(data: Arrays, config: Config, flow: Callable) -> Run:
         return {name: value.numpy() for name, value in zip((*names, "x"), found, strict=True)}
 
     return Run(timed, arrays, evaluations)
-
-
-def _timed(function: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began
 
 
 def torch_loop(field: Any, x: Any, config: Config) -> Any:
@@ -339,15 +320,6 @@ PEERS = {"rk4": 2, "dopri5": 1}  # rows whose error A's may not exceed: the loop
 GOALS = {("rk4", 64): 1.2, ("rk4", 16): 6.0, ("dopri5", 64): 1.3, ("dopri5", 16): 6.0}  # of torchdiffeq's odeint over A
 QUICK = ("--pairs", "1", "--dims", "16", "--steps", "4", "--methods", "rk4", "--repeats", "1", "1")
 
-_prepared: dict[tuple, Run] = {}  # of a worker
-
-
-def start_worker(threads: int) -> None:
-    if hasattr(os, "sched_setaffinity"):  # before jax counts the cores
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_enable_compilation_cache", False)
-
 
 class First(NamedTuple):
     seconds: float  # to prepare and run once
@@ -358,26 +330,13 @@ class First(NamedTuple):
 def prepare(key: tuple[str, int, int], data: Arrays, config: Config) -> First:
     method, _, index = key
     began = time.perf_counter()
-    run = _prepared[key] = ROWS[method][index].prepare(data, config)
+    run = ROWS[method][index].prepare(data, config)
+    pairs.keep(key, run.gradient)
     found = run.gradient()
     return First(time.perf_counter() - began, run.arrays(found), run.evaluations())
 
 
-def measure(key: tuple[str, int, int], repeats: int) -> tuple[float, float]:
-    """Wall and CPU seconds of a run."""
-    gradient = _prepared[key].gradient
-    gradient()
-    cpu, began = time.process_time(), time.perf_counter()
-    for _ in range(repeats):
-        gradient()
-    return (time.perf_counter() - began) / repeats, (time.process_time() - cpu) / repeats
-
-
-def has_torch() -> bool:
-    return all(importlib.util.find_spec(name) for name in ("torch", "torchdiffeq"))
-
-
-def compare(method: str, dim: int, data: Arrays, exact: Arrays, pools: dict, config: Config) -> dict[str, list[float]]:
+def compare(method: str, dim: int, data: Arrays, exact: Arrays, pools: pairs.Pools, config: Config) -> dict[str, list[float]]:
     rows = {index: row for index, row in enumerate(ROWS[method]) if row.library in pools}
     repeats = config.repeats[0 if dim == 64 else 1]
     firsts, errors = {}, {}
@@ -389,54 +348,29 @@ def compare(method: str, dim: int, data: Arrays, exact: Arrays, pools: dict, con
             raise RuntimeError(f"{row.name}: the gradient is off by {errors[index]:.0e}")
     if errors[0] > 1.1 * errors.get(PEERS[method], errors[0]):
         raise RuntimeError(f"the error of {rows[0].name}, {errors[0]:.1e}, is above that of {rows[PEERS[method]].name}")
-    times: dict[int, list[float]] = {index: [] for index in rows}
-    ratios: dict[int, list[tuple[float, float]]] = {index: [] for index in rows}
-
-    def timed(index: int) -> tuple[float, float]:
-        wall, cpu = pools[rows[index].library].submit(measure, (method, dim, index), repeats).result()
-        times[index].append(wall)
-        return wall, cpu
-
-    for _ in range(config.pairs):
-        for index in list(rows)[1:]:
-            base, other = timed(0), timed(index)
-            ratios[index].append((other[0] / base[0], other[1] / max(base[1], 1e-9)))
+    times = pairs.in_turn(pools, [(row.library, (method, dim, i)) for i, row in rows.items()], config.pairs, repeats)
     size = SIZES[dim]
     print(f"\n{method}, dim {dim}, {size.tokens} tokens, batch {size.batch}, width {size.width}, heads {config.heads}")
-    print(f"{'row':<33}{'milliseconds':>26}{'time over A':>22}{'CPU over A':>22}{'field':>10}{'error':>9}{'first s':>9}")
-    for index, row in rows.items():
-        wall, cpu = (_spread([pair[i] for pair in ratios[index]], ".2f") for i in (0, 1))
+    print(f"{'row':<33}{pairs.HEAD}{'field':>10}{'error':>9}{'first s':>9}")
+    for (index, row), time_of_row in zip(rows.items(), times, strict=True):
         label, first = row.name + ("" if index else " (A)"), firsts[index]
         counts = f"{first.evaluations[0]}, {first.evaluations[1]}"
-        print(f"{label:<33}{_spread([1e3 * one for one in times[index]], '.2f'):>26}{wall:>22}{cpu:>22}", end="")
+        print(f"{label:<33}{pairs.columns(time_of_row)}", end="")
         print(f"{counts:>10}{errors[index]:>9.0e}{first.seconds:>9.2f}", flush=True)
-    return {row.name: [wall for wall, _ in ratios[index]] for index, row in rows.items() if index}
-
-
-def _spread(values: list[float], spec: str) -> str:
-    """Least, median, greatest."""
-    return " / ".join(format(value, spec) for value in (min(values), statistics.median(values), max(values))) if values else ""
-
-
-def machine() -> str:
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return f"{os.cpu_count()} cores, {platform.machine()}, load of the last 1, 5, 15 minutes {load}"
+    return {row.name: one.wall for row, one in list(zip(rows.values(), times, strict=True))[1:]}
 
 
 def main(config: Config) -> None:
     print(config)
     packages = ["jax", "diffrax"]
-    if has_torch():
-        packages += ["torch", "torchdiffeq"]
+    if absent := pairs.missing("torch", "torchdiffeq"):
+        print(absent)
     else:
-        print("PyTorch or torchdiffeq is not installed, so their rows are missing: closedform[benchmark] brings both.")
-    print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages), machine(), sep="; ")
+        packages += ["torch", "torchdiffeq"]
+    print(pairs.versions(*packages), pairs.machine(), sep="; ")
     print("Every spread is min / median / max.")
-    context, rows = multiprocessing.get_context("spawn"), []
-    pools = {
-        name: ProcessPoolExecutor(1, context, start_worker, (config.threads,)) for name in packages if name in ("jax", "torch")
-    }
-    try:
+    rows = []
+    with pairs.workers([name for name in packages if name in ("jax", "torch")], config.threads) as pools:
         for dim in config.dims:
             data = problem(SIZES[dim], config)
             exact = pools["jax"].submit(exact_gradient, data, config).result()
@@ -444,10 +378,7 @@ def main(config: Config) -> None:
                 for name, ratios in compare(method, dim, data, exact, pools, config).items():
                     if name.startswith("torchdiffeq odeint") and "adjoint" not in name:
                         rows += goals.row(f"{method}, width {dim}: torchdiffeq over ours", ratios, ">=", GOALS[method, dim])
-    finally:
-        for pool in pools.values():
-            pool.shutdown()
-    print(f"\n{machine()}")
+    print(f"\n{pairs.machine()}")
     goals.finish(rows, config.json)
 
 

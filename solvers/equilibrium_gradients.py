@@ -6,7 +6,9 @@ $$
 \frac{dL}{d\theta} = \lambda^\top \frac{\partial f}{\partial \theta}, \qquad (I - J)^\top \lambda = g
 $$
 
-`implicit` solves this equation, densely or by GMRES. `phantom` repeats
+`implicit` solves this equation, densely or by GMRES, and `iterated` by a solver of `fixed_point`. Where the equation is not
+solved (1 is an eigenvalue of $J$, an entry is not finite, the steps do not suffice) the gradient of that example is NaN; nothing
+is raised, and the other examples of a batch under vmap keep their gradients. `phantom` repeats
 $\lambda \leftarrow \tau g + ((1 - \tau) I + \tau J^\top) \lambda$ from 0, `num_steps` times: with $\tau = 1$ this is the
 Neumann series $\sum_{k \le m} (J^\top)^k g$ (`neumann`), whose first term is $\lambda = g$ (`one_step`).
 
@@ -20,12 +22,27 @@ step, "Jacobian-free"; recalled); Z. Geng et al., arXiv 2111.05177 (phantom grad
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
 import optimistix as optx
 
 from ..theory.numerics.arguments import above, at_least, between, require
+
+
+class Implicit(optx.AbstractAdjoint):
+    """The implicit gradient by a linear solver of lineax.
+
+    optimistix.ImplicitAdjoint is the same gradient, but it raises an error inside the compiled program, for the whole batch,
+    where one equation has no finite solution.
+    """
+
+    linear_solver: lx.AbstractLinearSolver = lx.AutoLinearSolver(well_posed=None)
+
+    def apply(self, primal_fn: Callable[..., Any], rewrite_fn: Callable[..., Any], inputs: Any, tags: frozenset[object]) -> Any:
+        root, found = _constant(primal_fn, rewrite_fn, inputs, tags)
+        return _implicit(root, rewrite_fn, found, inputs, self.linear_solver, tags), found
 
 
 class Iterated(lx.AbstractLinearSolver):
@@ -41,7 +58,8 @@ class Iterated(lx.AbstractLinearSolver):
             return x + state.mv(x) - b
 
         found = self.solve_fn(step, jnp.zeros_like(vector), vector)
-        return found.state, lx.RESULTS.successful, {"num_steps": found.num_steps, "max_steps": None}
+        result = lx.RESULTS.where(found.converged, lx.RESULTS.successful, lx.RESULTS.max_steps_reached)
+        return found.state, result, {"num_steps": found.num_steps, "max_steps": None}
 
     def transpose(self, state: Any, options: Any) -> Any:
         return state.transpose(), {}
@@ -60,9 +78,7 @@ class Phantom(optx.AbstractAdjoint):
     damping: float = 1.0
 
     def apply(self, primal_fn: Callable[..., Any], rewrite_fn: Callable[..., Any], inputs: Any, tags: frozenset[object]) -> Any:
-        constant = jax.tree.map(_stopped, inputs)
-        root, found = optx.ImplicitAdjoint().apply(primal_fn, rewrite_fn, constant, tags)
-        root = jax.lax.stop_gradient(root)
+        root, found = _constant(primal_fn, rewrite_fn, inputs, tags)
         state = root
         for _ in range(self.num_steps):  # rewrite_fn is f(z) - z
             change = rewrite_fn(state, found, inputs)
@@ -71,8 +87,49 @@ class Phantom(optx.AbstractAdjoint):
         return jax.tree.map(lambda z, at: at + (z - jax.lax.stop_gradient(z)), state, root), found
 
 
-def _stopped(leaf: Any) -> Any:
-    return jax.lax.stop_gradient(leaf) if isinstance(leaf, jax.Array) else leaf
+def _constant(primal_fn: Callable[..., Any], rewrite_fn: Callable[..., Any], inputs: Any, tags: frozenset[object]) -> Any:
+    """The root and what else was found, without derivatives."""
+    return _stopped(optx.ImplicitAdjoint().apply(primal_fn, rewrite_fn, _stopped(inputs), tags))
+
+
+def _stopped(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if isinstance(leaf, jax.Array) else leaf, tree)
+
+
+@eqx.filter_custom_jvp
+def _implicit(root: Any, rewrite_fn: Any, found: Any, inputs: Any, linear_solver: Any, tags: Any) -> Any:
+    """The root, whose derivative with respect to the inputs is that of rewrite_fn(root, found, inputs) = 0."""
+    return root
+
+
+@_implicit.def_jvp
+def _implicit_jvp(primals: Any, tangents: Any) -> Any:
+    _, rewrite_fn, found, inputs, solver, tags = primals
+    root, moved = _implicit(*primals), tangents[3]  # by itself: its second derivative sees the root move
+    held, free = eqx.partition(inputs, jax.tree.map(_absent, moved, is_leaf=_absent), is_leaf=_absent)
+    _, change = jax.jvp(lambda free: rewrite_fn(root, found, eqx.combine(free, held)), (free,), (moved,))
+    _, push_fn = jax.linearize(lambda root: rewrite_fn(root, found, inputs), root)
+    operator = lx.FunctionLinearOperator(push_fn, jax.eval_shape(lambda: root), tags)
+    state = _stopped(solver.init(operator, {}))
+    slope = jax.lax.custom_linear_solve(
+        push_fn,
+        jax.tree.map(jnp.negative, change),
+        lambda _, vector: _solved(solver, state, {}, vector),
+        lambda _, vector: _solved(solver, *solver.transpose(state, {}), vector),
+    )
+    return root, slope
+
+
+def _absent(leaf: Any) -> bool:
+    return leaf is None
+
+
+def _solved(solver: lx.AbstractLinearSolver, state: Any, options: Any, vector: Any) -> Any:
+    """By the solver; NaN throughout where it does not succeed."""
+    solution, result, _ = solver.compute(state, vector, options)
+    sound = jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(solution)]).all()
+    sound = sound & (result == lx.RESULTS.successful)
+    return jax.tree.map(lambda leaf: jnp.where(sound, leaf, jnp.nan), solution)
 
 
 def implicit(rtol: float | None = None, max_steps: int | None = None, restart: int = 20) -> optx.AbstractAdjoint:
@@ -82,15 +139,18 @@ def implicit(rtol: float | None = None, max_steps: int | None = None, restart: i
     the slowest.
     """
     if rtol is None:
-        return optx.ImplicitAdjoint()
+        return Implicit()
     require(above(0), rtol=rtol)
     require(at_least(1), restart=restart)
-    return optx.ImplicitAdjoint(lx.GMRES(rtol=rtol, atol=rtol, max_steps=max_steps, restart=restart))
+    return Implicit(lx.GMRES(rtol=rtol, atol=rtol, max_steps=max_steps, restart=restart))
 
 
 def iterated(solve_fn: Callable[..., Any]) -> optx.AbstractAdjoint:
-    """The implicit gradient by a solver of `fixed_point`, with its settings: lambda = J^T lambda + g, as the state itself."""
-    return optx.ImplicitAdjoint(Iterated(solve_fn))
+    """The implicit gradient by a solver of `fixed_point`, with its settings: lambda = J^T lambda + g, as the state itself.
+
+    A setting that is traced goes in by `jax.tree_util.Partial(solver, atol=atol)`.
+    """
+    return Implicit(Iterated(solve_fn))
 
 
 def phantom(num_steps: int, damping: float = 1.0) -> optx.AbstractAdjoint:

@@ -88,7 +88,7 @@ def anderson(
     require(above(0), mixing=mixing)
     require(at_least(0), ridge=ridge)
     update_fn = Partial(_anderson, mixing=number(mixing, start), ridge=number(ridge, start))
-    return iterate(update_fn, _nothing(start, memory), f, start, args, atol, max_steps, adjoint)
+    return iterate(update_fn, _nothing(start, memory, True), f, start, args, atol, max_steps, adjoint)
 
 
 def broyden(
@@ -103,7 +103,7 @@ def broyden(
 ) -> Solution:
     """Broyden's first method from H = -I, a Picard step; after `memory` updates it begins anew."""
     require(at_least(1), memory=memory)
-    return iterate(Partial(_broyden), _nothing(start, memory), f, start, args, atol, max_steps, adjoint)
+    return iterate(Partial(_broyden), _nothing(start, memory, False), f, start, args, atol, max_steps, adjoint)
 
 
 def newton(
@@ -203,34 +203,63 @@ class _Past(NamedTuple):
 
     first: Float[Array, "memory size"]  # differences of z; of Broyden columns of H + I
     second: Float[Array, "memory size"]  # differences of g; of Broyden rows of H + I
+    gram: Float[Array, "memory memory"] | None  # of Anderson: products of the differences of g
     state: Float[Array, "size"]  # before the last step
     change: Float[Array, "size"]  # g there
     num_steps: Int[Array, ""]
 
 
-def _nothing(start: State, memory: int) -> _Past:
+def _nothing(start: State, memory: int, gram: bool) -> _Past:
     none = jnp.zeros((memory, start.size), start.dtype)
-    return _Past(none, none, start.ravel(), start.ravel(), jnp.zeros((), int))
+    products = jnp.zeros((memory, memory), start.dtype) if gram else None
+    return _Past(none, none, products, start.ravel(), start.ravel(), jnp.zeros((), int))
 
 
 def _anderson(past: _Past, z: State, change: State, mixing: Float[Array, ""], ridge: Float[Array, ""]) -> tuple[State, _Past]:
     x, g = z.ravel(), change.ravel()
-    row, seen = (past.num_steps - 1) % past.first.shape[0], past.num_steps > 0
-    first = jnp.where(seen, past.first.at[row].set(x - past.state), past.first)
-    second = jnp.where(seen, past.second.at[row].set(g - past.change), past.second)
-    gram = second @ second.T
+    memory = len(past.first)
+    # a mask in place of an index: examples of a batch may be at different rows, and XLA writes those one by one
+    here = (jnp.arange(memory) == (past.num_steps - 1) % memory) & (past.num_steps > 0)
+    moved, changed = x - past.state, g - past.change
+    first = jnp.where(here[:, None], moved[None], past.first)
+    second = jnp.where(here[:, None], changed[None], past.second)
+    products = second @ changed
+    gram = jnp.where(here[:, None], products[None], jnp.where(here[None], products[:, None], past.gram))
     square = jnp.diagonal(gram)
-    ridge = jnp.maximum(ridge, 10 * len(gram) * jnp.finfo(gram.dtype).eps)  # rounding leaves dependent rows indefinite
-    gram = gram + jnp.diag(jnp.where(square > 0, ridge * square, 1))  # 1: a row of zeros has no part
-    weights = jax.scipy.linalg.solve(gram, second @ g, assume_a="pos")
+    ridge = jnp.maximum(ridge, 10 * memory * jnp.finfo(gram.dtype).eps)  # rounding leaves dependent rows indefinite
+    diagonal = jnp.where(square > 0, (1 + ridge) * square, 1)  # 1: a row of zeros has no part
+    weights = _positive_solve(jnp.where(jnp.eye(memory, dtype=bool), diagonal[None], gram), second @ g)
     new = x + mixing * g - weights @ (first + mixing * second)
-    return new.reshape(z.shape), _Past(first, second, x, g, past.num_steps + 1)
+    return new.reshape(z.shape), _Past(first, second, gram, x, g, past.num_steps + 1)
+
+
+_UNROLLED = 8  # up to this size elimination is written out: of a batch, LAPACK would do one small matrix after the other
+
+
+def _positive_solve(matrix: Float[Array, "memory memory"], vector: Float[Array, "memory"]) -> Float[Array, "memory"]:
+    """By symmetric elimination without pivots."""
+    size = len(vector)
+    if size > _UNROLLED:
+        return jax.scipy.linalg.solve(matrix, vector, assume_a="pos")
+    lower, right = [[matrix[i, j] for j in range(i + 1)] for i in range(size)], list(vector)
+    for k in range(size):
+        inverse = 1 / lower[k][k]
+        for i in range(k + 1, size):
+            factor = lower[i][k] * inverse
+            for j in range(k + 1, i + 1):
+                lower[i][j] = lower[i][j] - factor * lower[j][k]
+            right[i] = right[i] - factor * right[k]
+    for k in reversed(range(size)):  # column k below the diagonal is row k of the triangle that is left
+        for i in range(k + 1, size):
+            right[k] = right[k] - lower[i][k] * right[i]
+        right[k] = right[k] / lower[k][k]
+    return jnp.stack(right)
 
 
 def _broyden(past: _Past, z: State, change: State) -> tuple[State, _Past]:
     """H + I = sum of columns times rows, by Sherman and Morrison."""
     x, g = z.ravel(), change.ravel()
-    row = (past.num_steps - 1) % past.first.shape[0]
+    row = (past.num_steps - 1) % len(past.first)
     anew = (row == 0)[None, None]
     columns, rows = (jnp.where(anew, 0, part) for part in (past.first, past.second))
     moved, changed = x - past.state, g - past.change
@@ -238,10 +267,10 @@ def _broyden(past: _Past, z: State, change: State) -> tuple[State, _Past]:
     denominator = covector @ changed
     sound = (past.num_steps > 0) & (denominator != 0)
     column = (moved - _estimate(columns, rows, changed)) / jnp.where(sound, denominator, 1)
-    columns = jnp.where(sound, columns.at[row].set(column), columns)
-    rows = jnp.where(sound, rows.at[row].set(covector), rows)
+    here = ((jnp.arange(len(columns)) == row) & sound)[:, None]  # a mask, as Anderson's
+    columns, rows = jnp.where(here, column[None], columns), jnp.where(here, covector[None], rows)
     new = x - _estimate(columns, rows, g)
-    return new.reshape(z.shape), _Past(columns, rows, x, g, past.num_steps + 1)
+    return new.reshape(z.shape), _Past(columns, rows, None, x, g, past.num_steps + 1)
 
 
 def _estimate(columns: Float[Array, "memory size"], rows: Float[Array, "memory size"], g: Float[Array, "size"]) -> Array:

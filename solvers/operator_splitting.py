@@ -9,8 +9,10 @@ u^+ &= 2 V (2 z - u + \alpha c) - (2 z - u), \;\; z = \operatorname{prox}(u), \;
 $$
 
 If the symmetric part of $I - W$ is at least $m > 0$, forward-backward converges for $0 < \alpha < 2 m / L^2$,
-$L = \|I - W\|_2$, and Peaceman-Rachford for every $\alpha > 0$. `prox_fn` must be the proximal operator of $\alpha g$ for every
-$\alpha$ if it is one of $g$, as ReLU and the identity are: else the two find another point, and `converged` says False.
+$L = \|I - W\|_2$, and Peaceman-Rachford for every $\alpha > 0$. `prox_fn` must be the projection onto a closed convex set, as
+ReLU, the identity and clipping to an interval are. For another proximal operator, as tanh, the splittings would need that of
+$\alpha g$ in place of that of $g$: with `prox_fn` itself they find another point unless $\alpha = 1$ in forward-backward, and
+`converged` says False.
 
 Both return the `Solution` of `fixed_point`, whose residual is that of the network, the largest entry of
 $|\operatorname{prox}(W z + c) - z|$; an evaluation is a product with W or with V. The inverse V is computed once, under vmap

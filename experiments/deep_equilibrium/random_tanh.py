@@ -37,6 +37,7 @@ class Config:
     weight_scale: Positive = 1.0  # sqrt(n) times the standard deviation of the weights (s)
     input_variance: Positive = 1.0  # of the input to each unit (tau^2)
     levels: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # moduli, over s
+    num_inputs: Count = 16  # inputs to a network over which variance and gain are averaged; the spectrum is that at the first
     num_shown: Count = 60  # eigenvalues that are stored, drawn at random
     atol: Positive = 1e-10  # of the fixed point
     max_steps: Count = 4000  # of Picard's iteration
@@ -49,8 +50,8 @@ class Config:
 
 
 class Result(NamedTuple):
-    preactivation_variance: Float[Array, ""]  # mean square of W z + u
-    gain: Float[Array, ""]  # tr J J^T/n
+    preactivation_variance: Float[Array, ""]  # mean square of W z + u, over units and inputs
+    gain: Float[Array, ""]  # tr J J^T/n, mean over inputs
     radius: Float[Array, ""]  # largest modulus of an eigenvalue of J
     shares: Float[Array, "level"]  # of eigenvalues with a modulus up to each level times s
     abscissa: Float[Array, ""] | None = None  # largest real part
@@ -66,24 +67,30 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     key_model, key_input, key_shown = jax.random.split(key, 3)
     model = deep_equilibrium.Config(dim=1, width=config.width, activation="tanh")
     drawn = deep_equilibrium.init(key_model, deep_equilibrium.Config(dim=1, width=config.width, weight_scale=1.0))
-    u = jnp.sqrt(config.input_variance) * jax.random.normal(key_input, (config.width,))
-    params, x = drawn._replace(w=config.weight_scale * drawn.w, b=u), jnp.zeros(1)
-    found = fixed_point.picard(
-        lambda z, p: deep_equilibrium.layer(p, z, x, model),
-        jnp.zeros(config.width),
-        params,
-        atol=config.atol,
-        max_steps=config.max_steps,
-    )
-    z = jnp.where(found.converged, found.state, jnp.nan)
-    jacobian = deep_equilibrium.jacobian(params, z, x, model)
-    eigenvalues = jnp.linalg.eigvals(jacobian)
+    u = jnp.sqrt(config.input_variance) * jax.random.normal(key_input, (config.num_inputs, config.width))
+    params, x = drawn._replace(w=config.weight_scale * drawn.w), jnp.zeros(1)
+
+    def at_rest(u: Float[Array, "unit"]) -> tuple[Float[Array, "unit"], Float[Array, "unit unit"]]:
+        """The fixed point and the Jacobian there."""
+        biased = params._replace(b=u)
+        found = fixed_point.picard(
+            lambda z, p: deep_equilibrium.layer(p, z, x, model),
+            jnp.zeros(config.width),
+            biased,
+            atol=config.atol,
+            max_steps=config.max_steps,
+        )
+        z = jnp.where(found.converged, found.state, jnp.nan)
+        return z, deep_equilibrium.jacobian(biased, z, x, model)
+
+    z, jacobians = jax.vmap(at_rest)(u)
+    eigenvalues = jnp.linalg.eigvals(jacobians[0])
     moduli = jnp.abs(eigenvalues)
     shown = jax.random.permutation(key_shown, eigenvalues)[: config.num_shown]
     levels = config.weight_scale * jnp.asarray(config.levels)
     return Result(
-        jnp.mean((params.w @ z + u) ** 2),
-        jnp.sum(jacobian**2) / config.width,
+        jnp.mean((z @ params.w.T + u) ** 2),
+        jnp.sum(jacobians**2) / (config.num_inputs * config.width),
         jnp.max(moduli),
         jnp.mean(moduli[None] <= levels[:, None], axis=1),
         jnp.max(jnp.real(eigenvalues)),
@@ -117,6 +124,6 @@ TOLERANCE = {
     ),
 }
 CURVE = {"weight_scale": 60, "levels": 60}
-QUICK = {"width": 16, "num_shown": 8, "levels": (0.3, 0.6), "max_steps": 400}
+QUICK = {"width": 16, "num_inputs": 2, "num_shown": 8, "levels": (0.3, 0.6), "max_steps": 400}
 SEEDS = 16
 GRID = {"width": (64, 128, 256), "weight_scale": (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)}

@@ -4,9 +4,9 @@ One layer of tanh units between the pixels and a linear readout, from the same w
 Its state is the fixed point, found by Picard's iteration, Anderson's or the flow, or the state of the flow at time 1, a neural
 ODE with input injection. Each starts at 0 (vanilla), at an explicit layer of its own (skip) or at the layer's answer to 0
 (skip_reg), and the skip variants pay for the distance from the start to the fixed point. Gradients through the fixed point are
-implicit.
+implicit; the adjoint equation is solved by Anderson's iteration, whatever solver found the state.
 
-What is predicted is chance before training, and the evaluations after which Picard's iteration is at rest on test images: from
+What is predicted is chance before training, averaged over readouts, and the evaluations after which Picard's iteration is at rest on test images: from
 the state $z_s$ after its first $s$ steps and the Jacobian $J$ at the fixed point $z_*$ of the trained network,
 
 $$
@@ -27,13 +27,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from annotated_types import Ge
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ...contract import Count, NonNegative, Positive, Tolerance, check
 from ...models.equilibrium import deep_equilibrium
 from ...models.transformers import integrators
 from ...solvers import classify, fixed_point
-from ...solvers.equilibrium_gradients import implicit
+from ...solvers.equilibrium_gradients import iterated
 from ...tasks import images
 from ...theory.equilibria import linear_maps
 from .. import _measure
@@ -48,10 +49,11 @@ class Config:
     model: deep_equilibrium.Config = field(default_factory=lambda: deep_equilibrium.Config(dim=64, width=64))
     solver: Literal["picard", "anderson", "continuous", "neural_ode"] = "picard"  # what finds the state, in training and test
     atol: Positive = 1e-4  # largest entry of |f(z) - z| at which a solver rests; tolerance of the neural ODE's steps
-    max_steps: Count = 100  # of a solver; where they do not suffice training goes on with what there is
+    max_steps: Count = 100  # of a solver; where they do not suffice training goes on with what there is (backward: 10 times)
     skip_weight: NonNegative = 0.01  # of the skip penalty (lambda_skip)
     known_steps: Annotated[int, Ge(0)] = 4  # of Picard's iteration that are taken before the rest is predicted
     num_measured: Count = 32  # test images whose Jacobians are measured
+    num_readouts: Count = 64  # readouts, drawn like the network's own, over which the untrained accuracy is averaged
     training: classify.Training = field(default_factory=lambda: classify.Training(batch_size=32, num_steps=200))
 
     def __post_init__(self):
@@ -68,7 +70,7 @@ class Config:
 
 
 class Result(NamedTuple):
-    untrained: Float[Array, ""]  # share of test images classified right before training
+    untrained: Float[Array, ""]  # share of test images classified right before training, mean over random readouts
     picard_evaluations: Float[Array, ""]  # of the layer until Picard's iteration rests, mean over images
     accuracy: Float[Array, ""] | None = None  # after training
     num_evaluations: Float[Array, ""] | None = None  # of the layer by the network's own solver, mean over test images
@@ -123,30 +125,42 @@ def num_steps(config: Config) -> int:
 def simulate(state: State, config: Config) -> Result:
     x, labels = images.take(config.images, state.split.test)
     some, theirs = x[: config.num_measured], labels[: config.num_measured]
+    width, num_classes = config.model.width, config.images.num_classes
+    key = jax.random.fold_in(state.classifier.key, config.training.num_steps)  # the first that draws no batch
+    readouts = jax.random.normal(key, (config.num_readouts, num_classes, width)) / jnp.sqrt(width)
 
     def measure(params: Params) -> tuple[Float[Array, ""], ...]:
         found = jax.vmap(lambda one: _state(params.network, one, config))(x)
-        near = jax.vmap(lambda one: _picard(params.network, one, config))(some)
-        fixed = jax.vmap(lambda z, one: _polished(params.network, z, one, config))(near.state, some)
+        if config.solver == "picard":
+            near = jax.tree.map(lambda leaf: leaf[: config.num_measured], found)
+        else:
+            near = jax.vmap(lambda one: _picard(params.network, one, config))(some)
+        fixed = jax.vmap(lambda z, one: _at_rest(params.network, z, one, config))(near.state, some)
+        blind = jax.vmap(lambda readout: images.accuracy(found.state @ readout.T, labels))(readouts)
+        # one after the other: jaxlib before 0.11.1 lets programs with a batch of decompositions run one at a time
+        condition = jax.lax.map(lambda at: deep_equilibrium.condition_number(params.network, *at, config.model), (fixed, some))
         num_evaluations, converged = (part.astype(x.dtype) for part in (found.num_evaluations, found.converged))
+        if config.solver == "neural_ode":  # differentiated once an evaluation
+            backward = num_evaluations[: config.num_measured]
+        else:
+            backward = jax.vmap(lambda z, one, label: _backward(params, z, one, label, config))(fixed, some, theirs)
         return (
             images.accuracy(_logits(params, found.state), labels),
+            jnp.mean(blind),
             jnp.mean(num_evaluations),
-            jnp.mean(
-                jax.vmap(lambda z, one: deep_equilibrium.condition_number(params.network, z, one, config.model))(fixed, some)
-            ),
+            jnp.mean(condition),
             jnp.mean(found.residual),
             jnp.mean(converged),
             jnp.mean(jax.vmap(lambda z, one: _distance(params.network, z, one, config))(fixed, some)),
-            jnp.mean(jax.vmap(lambda z, one, label: _backward(params, z, one, label, config))(fixed, some, theirs)),
+            jnp.mean(backward),
             jnp.mean(near.num_evaluations.astype(x.dtype)),
         )
 
     both = _measure.stacked((state.start, state.classifier.params))
-    accuracy, num_evaluations, condition, residual, converged, distance, backward, picard = jax.lax.map(measure, both)
+    accuracy, blind, num_evaluations, condition, residual, converged, distance, backward, picard = jax.lax.map(measure, both)
     size = sum(leaf.size for leaf in jax.tree.leaves(state.start))
     return Result(
-        untrained=accuracy[0],
+        untrained=blind[0],
         picard_evaluations=picard[1],
         accuracy=accuracy[1],
         num_evaluations=num_evaluations[1],
@@ -162,12 +176,12 @@ def simulate(state: State, config: Config) -> Result:
 
 
 def predict(state: State, config: Config) -> Result:
-    """Before training all classes are alike: the rows of the readout are drawn alike and have no bias."""
+    """Before training all classes are alike, as the rows of a readout are drawn alike and have no bias."""
     params = state.classifier.params.network
     x, _ = images.take(config.images, state.split.test[: config.num_measured])
 
     def evaluations(one: Float[Array, "dim"]) -> Float[Array, ""]:
-        fixed = _polished(params, _picard(params, one, config).state, one, config)
+        fixed = _at_rest(params, _picard(params, one, config).state, one, config)
         jacobian = deep_equilibrium.jacobian(params, fixed, one, config.model)
 
         def advance(error: Array, _: None) -> tuple[Array, Array]:
@@ -197,7 +211,10 @@ class _Found(NamedTuple):
 def _state(params: deep_equilibrium.Params, x: Float[Array, "dim"], config: Config) -> _Found:
     """The state of one image."""
     if config.solver != "neural_ode":
-        solve_fn = partial(SOLVERS[config.solver], atol=config.atol, max_steps=config.max_steps, adjoint=implicit())
+        # the loss is a mean over the batch: of one example's own loss the adjoint is solved to atol
+        atol, max_steps = config.atol / config.training.batch_size, 10 * config.max_steps
+        adjoint = iterated(Partial(partial(fixed_point.anderson, max_steps=max_steps), atol=atol))
+        solve_fn = partial(SOLVERS[config.solver], atol=config.atol, max_steps=config.max_steps, adjoint=adjoint)
         found = deep_equilibrium.equilibrium(params, x, config.model, solve_fn)
         return _Found(found.state, found.residual, found.num_evaluations, found.converged)
 
@@ -214,12 +231,13 @@ def _logits(params: Params, z: Float[Array, "image width"]) -> Float[Array, "ima
     return z @ params.readout.T + params.bias[None]
 
 
-def _polished(
+def _at_rest(
     params: deep_equilibrium.Params, near: Float[Array, "width"], x: Float[Array, "dim"], config: Config
 ) -> Float[Array, "width"]:
-    """z* to rounding, from a state near it."""
-    polish = partial(fixed_point.newton, atol=10 * float(jnp.finfo(x.dtype).eps), max_steps=20)
-    return deep_equilibrium.equilibrium(params, x, config.model, lambda f, _, args: polish(f, near, args)).state
+    """z* to rounding, from a state near it; NaN where Picard's iteration does not find it."""
+    solve = partial(fixed_point.picard, atol=10 * float(jnp.finfo(x.dtype).eps), max_steps=1000)
+    found = deep_equilibrium.equilibrium(params, x, config.model, lambda f, _, args: solve(f, near, args))
+    return jnp.where(found.converged, found.state, jnp.nan)
 
 
 def _picard(params: deep_equilibrium.Params, x: Float[Array, "dim"], config: Config) -> fixed_point.Solution:
@@ -237,9 +255,7 @@ def _distance(
 def _backward(
     params: Params, z: Float[Array, "width"], x: Float[Array, "dim"], label: Int[Array, ""], config: Config
 ) -> Float[Array, ""]:
-    """Products with J^T until lambda = J^T lambda + g is solved to atol of g; an ODE is differentiated once an evaluation."""
-    if config.solver == "neural_ode":
-        return jnp.asarray(_state(params.network, x, config).num_evaluations, z.dtype)
+    """Products with J^T until lambda = J^T lambda + g is solved to atol of the largest entry of g."""
     jacobian = deep_equilibrium.jacobian(params.network, z, x, config.model)
     gradient = jax.grad(lambda z: classify.cross_entropy(_logits(params, z[None]), label[None]))(z)
     gradient = gradient / jnp.max(jnp.abs(gradient))
@@ -248,12 +264,14 @@ def _backward(
         jacobian, gradient = args
         return solution @ jacobian + gradient
 
-    solve_fn = partial(SOLVERS[config.solver], atol=config.atol, max_steps=config.max_steps)
-    return solve_fn(adjoint, jnp.zeros_like(z), (jacobian, gradient)).num_evaluations.astype(z.dtype)
+    solution = fixed_point.anderson(
+        adjoint, jnp.zeros_like(z), (jacobian, gradient), atol=config.atol, max_steps=10 * config.max_steps
+    )
+    return solution.num_evaluations.astype(z.dtype)
 
 
 TOLERANCE = {
-    "untrained": Tolerance(reason="exact on average over the weights that are drawn"),
+    "untrained": Tolerance(reason="exact on average over the readouts that are drawn"),
     "picard_evaluations": Tolerance(
         absolute=3,
         reason="steps beyond the known ones until the layer is linear: two in neural ODEs, which seek no fixed point",
@@ -263,6 +281,7 @@ QUICK = {
     "num_samples": 1700,
     "model.width": 8,
     "num_measured": 4,
+    "num_readouts": 2,
     "training.batch_size": 8,
     "training.num_steps": 5,
 }

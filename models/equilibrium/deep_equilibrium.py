@@ -149,8 +149,18 @@ class _Found(NamedTuple):
 
 def _picard(f: Callable[..., Array], start: Array, args: Any) -> _Found:
     solver = optx.FixedPointIteration(rtol=0.0, atol=float(jnp.finfo(start.dtype).eps) ** 0.75, norm=_default_precision)
-    found = optx.fixed_point(f, solver, start, args, max_steps=1000, throw=False)
-    return _Found(jnp.where(found.result == optx.RESULTS.successful, found.value, jnp.nan))
+
+    def solve(_: Callable[..., Array], start: Array) -> Array:
+        found = optx.fixed_point(f, solver, start, args, max_steps=1000, throw=False)
+        return jnp.where(found.result == optx.RESULTS.successful, found.value, jnp.nan)
+
+    # optimistix's own gradient raises an error where an input is not a number
+    return _Found(jax.lax.custom_root(lambda z: f(z, args) - z, start, solve, dense_solve))
+
+
+def dense_solve(linear_fn: Callable[[Array], Array], right: Array) -> Array:
+    """x of linear_fn(x) = right."""
+    return jnp.linalg.solve(jax.jacfwd(linear_fn)(right), right)
 
 
 def _default_precision(change: Array) -> Array:

@@ -10,8 +10,9 @@ point unique and lets operator splitting find it:
 - forward-backward, $z \leftarrow \phi((1 - \alpha) z + \alpha (W z + U x + b))$;
 - Peaceman-Rachford, which alternates $\phi$ with the `resolvent` $(I + \alpha (I - W))^{-1}$.
 
-Both need that $\phi$ is the proximal operator of $\alpha g$ for every $\alpha$ if it is one of $g$. ReLU and the identity are;
-tanh is not.
+Both apply the proximal operator of $\alpha g$ where $\phi$ is that of $g$, and the two are one function for every $\alpha$ if
+$\phi$ is a projection onto a closed convex set. ReLU and the identity are. tanh is not: it is the proximal operator of a convex
+function, so that a network with tanh has one fixed point too, but these iterations would not find it.
 
 | paper | name here | shape | meaning |
 |---|---|---|---|
@@ -45,6 +46,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ...contract import Count, NonNegative, Positive, check
 from ...documented import documented
 from .._example import one_example
+from .deep_equilibrium import dense_solve
 
 # (weight, drive, prox_fn) -> with a field `state`, a fixed point of prox_fn(weight z + drive)
 SplittingFn: TypeAlias = Callable[[Array, Array, Callable[[Array], Array]], Any]
@@ -136,8 +138,13 @@ def _peaceman_rachford(weight: Array, drive: Array, prox_fn: Callable[[Array], A
 
     solver = optx.FixedPointIteration(rtol=0.0, atol=float(jnp.finfo(drive.dtype).eps) ** 0.75, norm=_default_precision)
     args = resolvent(weight, 1.0), drive
-    found = optx.fixed_point(reflect, solver, jnp.zeros_like(drive), args, max_steps=1000, throw=False)
-    return _Found(jnp.where(found.result == optx.RESULTS.successful, prox_fn(found.value), jnp.nan))
+
+    def solve(_: Callable[..., Array], start: Array) -> Array:
+        found = optx.fixed_point(reflect, solver, start, args, max_steps=1000, throw=False)
+        return jnp.where(found.result == optx.RESULTS.successful, found.value, jnp.nan)
+
+    u = jax.lax.custom_root(lambda u: reflect(u, args) - u, jnp.zeros_like(drive), solve, dense_solve)
+    return _Found(prox_fn(u))
 
 
 def _default_precision(change: Array) -> Array:

@@ -92,6 +92,53 @@ def test_unrolled_gradient_approaches_the_implicit_one():
     np.testing.assert_allclose(checkpoints[1], exact()[1], rtol=1e-10)
 
 
+# ------------------------------------------------------------------------------------------- where there is no gradient
+
+ADJOINTS = {
+    "dense": gradients.implicit(),
+    "gmres": gradients.implicit(1e-8),
+    "iterated": gradients.iterated(functools.partial(fixed_point.picard, atol=1e-10, max_steps=400)),
+}
+
+
+@pytest.mark.parametrize("name", ADJOINTS)
+def test_an_example_without_a_gradient_raises_nothing_and_spares_the_others(name):
+    """f = s z + c: sound; singular, as I - J = 0; NaN in the offset; NaN in J. All compiled as one batch."""
+    scales, offsets = jnp.array([0.5, 1.0, 0.5, jnp.nan]), jnp.array([1.0, 1.0, jnp.nan, 1.0])
+
+    def loss(args):
+        f = lambda z, args: args[0] * z + args[1]  # noqa: E731
+        found = fixed_point.picard(f, jnp.zeros(3), args, atol=1e-12, max_steps=60, adjoint=ADJOINTS[name])
+        return jnp.sum(found.state), found.converged
+
+    (_, converged), found = jax.jit(jax.vmap(jax.value_and_grad(loss, has_aux=True)))((scales, offsets))
+    assert converged.tolist() == [True, False, False, False]
+    np.testing.assert_allclose([found[0][0], found[1][0]], [12, 6], rtol=1e-8)  # of 3 c/(1 - s)
+    assert np.isnan(found[0][1:]).all()
+    assert np.isnan(found[1][jnp.array([1, 3])]).all()
+
+
+def test_an_adjoint_equation_that_is_not_solved_is_no_number():
+    """Two Picard steps do not solve it; the state itself is found."""
+    few = gradients.iterated(functools.partial(fixed_point.picard, atol=1e-10, max_steps=2))
+    assert np.isnan(gradient(few)[1]).all()
+
+
+def test_second_derivatives_and_traced_tolerances():
+    """z = s z + c: z = c/(1 - s), whose second derivative in s is 2 c/(1 - s)^3."""
+
+    def state(s, atol):
+        solve = jax.tree_util.Partial(fixed_point.picard, atol=atol, max_steps=400)
+        f = lambda z, s: s * z + 3  # noqa: E731
+        return fixed_point.picard(f, jnp.zeros(1), s, atol=1e-14, max_steps=400, adjoint=gradients.iterated(solve))[0][0]
+
+    dense = lambda s: fixed_point.picard(lambda z, s: s * z + 3, jnp.zeros(1), s, atol=1e-14, max_steps=400)[0][0]  # noqa: E731
+    first, second, other = jax.jit(
+        lambda s, atol: (jax.grad(state)(s, atol), jax.grad(jax.grad(dense))(s), jax.jvp(dense, (s,), (1.0,))[1])
+    )(0.5, 1e-12)
+    np.testing.assert_allclose([first, second, other], [12, 48, 12], rtol=1e-9)
+
+
 def test_finite_differences():
     direction = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(0), leaf.shape), zoo.args())
 

@@ -1,8 +1,8 @@
 r"""Monotone equilibrium networks: a unique fixed point whatever the norm of the weights, and how fast splittings reach it.
 
-Formula. For $z = \sigma(W z + u)$ with a proximal activation $\sigma$ (ReLU, say), let $m$ be the smallest eigenvalue of
-the symmetric part of $I - W$ and $L = \|I - W\|_2$. With the step $\alpha$, two iterates of the forward-backward iteration
-$z \leftarrow \sigma((1 - \alpha) z + \alpha (W z + u))$ approach one another by the factor
+Formula. For $z = \sigma(W z + u)$ with an activation $\sigma$ that is a proximal operator, let $m > 0$ be the smallest
+eigenvalue of the symmetric part of $I - W$ and $L = \|I - W\|_2$. With the step $\alpha$, two iterates of the forward-backward
+iteration $z \leftarrow \sigma_\alpha((1 - \alpha) z + \alpha (W z + u))$ approach one another by the factor
 
 $$
 \| I - \alpha (I - W) \|_2 \le \sqrt{1 - 2 \alpha m + \alpha^2 L^2}
@@ -18,9 +18,18 @@ $$
 
 which is below 1 for every $\alpha > 0$ and least, $\sqrt{(L - m)/(L + m)}$, at $\alpha = 1/L$.
 
-Regime. Bounds for every pair of iterates and every $\sigma$ that is a proximal operator (nonexpansive and monotone), not
-asymptotic; a given network may converge faster, and its rate is `convergence_rates.damped_rate` of the Jacobian. The weights
-$W = (1 - m) I - A^\top A + B - B^\top$ have monotonicity at least $m$ for all $A$ and $B$.
+Regime. Bounds for every pair of iterates, not asymptotic; a given network may converge faster, and its rate is
+`convergence_rates.damped_rate` of the Jacobian. The weights $W = (1 - m) I - A^\top A + B - B^\top$ have monotonicity at least
+$m$ for all $A$ and $B$.
+
+A function of one number is the proximal operator of some convex $g$, $\sigma(v) = \arg\min_x \frac12 (x - v)^2 + g(x)$, if and
+only if it is nondecreasing and 1-Lipschitz: ReLU, the identity and tanh are, $|v|$ is not. For every such $\sigma$, applied unit
+by unit, the network has exactly one state. The iterations above use $\sigma_\alpha$, the proximal operator of $\alpha g$. It is
+$\sigma$ for every $\alpha$ if and only if $\sigma$ is a projection onto a closed convex set: ReLU, the identity, clipping to an
+interval. tanh is the proximal operator of $g(x) = x \operatorname{artanh} x + \frac12 \ln(1 - x^2) - \frac12 x^2$ and no
+projection: with tanh in place of $\sigma_\alpha$ and $\alpha \ne 1$ both iterations converge by the same factors, to another
+state. The forward-backward bound holds for every 1-Lipschitz function in place of $\sigma_\alpha$; that of Peaceman and Rachford
+needs $2 \sigma_\alpha(v) - v$ to be 1-Lipschitz too, which proximal operators ensure.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
@@ -28,12 +37,15 @@ $W = (1 - m) I - A^\top A + B - B^\top$ have monotonicity at least $m$ for all $
 | $m$ | `monotonicity` | any | strong monotonicity of $I - W$ |
 | $L$ | `lipschitz` | any | spectral norm of $I - W$; at least $m$ |
 | $\alpha$ | `step` | any | of the splitting |
+| $\sigma$, $\sigma_\alpha$ | | | activation, and the proximal operator of $\alpha g$ if $\sigma$ is that of $g$ |
 
 Factors. $m$ and $L$ are those of $I - W$, not of $W$.
 
 Source. E. Winston, J. Z. Kolter, arXiv 2006.08591 (parametrisation and both splittings; recalled). E. Ryu, S. Boyd, "A primer
 on monotone operator methods", 2016 (recalled) has the forward-backward bound; the bound for linear Peaceman-Rachford steps is
-derived here. The componentwise condition: L. El Ghaoui et al., arXiv 1908.06315 (recalled).
+derived here. Which functions are proximal operators: P. Combettes, J.-C. Pesquet, "Deep neural network structures solved by
+variational inequalities", 2020 (recalled); the condition for projections is derived here. The componentwise condition: L. El
+Ghaoui et al., arXiv 1908.06315 (recalled).
 
 Finite size. None.
 
@@ -61,7 +73,7 @@ STEP, POSITIVE = at_least(0, finite=True), above(0, finite=True)
 
 @takes(weights=FINITE)
 def monotonicity(weights: Matrix) -> Float[Array, ""]:
-    """m, the smallest eigenvalue of the symmetric part of I - W: the fixed point is unique if it is positive.
+    """m, the smallest eigenvalue of the symmetric part of I - W: if it is positive there is exactly one fixed point.
 
     >>> float(monotonicity([[0.5, 3.0], [-3.0, 0.0]]))
     0.5
@@ -117,7 +129,7 @@ def largest_stable_step(monotonicity: Numbers, lipschitz: Numbers) -> Float[Arra
 
 @takes(step=STEP, monotonicity=POSITIVE, lipschitz=POSITIVE)
 def peaceman_rachford_contraction(step: Numbers, monotonicity: Numbers, lipschitz: Numbers) -> Float[Array, "*shape"]:
-    """The bound of the factor per reflected step of Peaceman and Rachford; least at the step 1/L.
+    """The bound of the factor per step of Peaceman and Rachford; least at the step 1/L.
 
     >>> float(peaceman_rachford_contraction(1.0, 1.0, 1.0))
     0.0

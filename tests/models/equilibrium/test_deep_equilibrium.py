@@ -55,6 +55,18 @@ def test_what_does_not_converge_is_no_number():
     assert np.isnan(deep_equilibrium.apply(params, x, config)).all()
 
 
+def test_an_input_that_is_no_number_spares_the_others():
+    """Of a batch, the gradient of one example: NaN, and no error from the compiled program."""
+    config, params, x = draw()
+    batch = jnp.stack([x, x.at[0].set(jnp.nan)])
+    found = jax.jit(jax.vmap(jax.grad(lambda x: jnp.sum(deep_equilibrium.apply(params, x, config)))))(batch)
+    z = np.asarray(deep_equilibrium.apply(params, x, config))
+    slope = 1 - z**2
+    adjoint = np.linalg.solve(np.eye(5) - (slope[:, None] * params.w).T, np.ones(5))
+    np.testing.assert_allclose(found[0], params.u.T @ (slope * adjoint), rtol=1e-8)
+    assert np.isnan(found[1]).all()
+
+
 def test_solver_is_an_argument_and_says_what_it_did():
     config, params, x = draw()
     solve = functools.partial(fixed_point.anderson, atol=1e-10)

@@ -141,7 +141,7 @@ def test_inputs_that_are_no_numbers_are_told():
             solve(weight, monotone.drive(PARAMS, X), step=0.0)
 
 
-def test_an_activation_that_is_no_proximal_operator_of_a_cone_is_told():
+def test_an_activation_that_is_no_projection_is_told():
     """With tanh the splittings come to rest elsewhere: the residual is that of the network, and says so."""
     weight = monotone.weight(PARAMS, CONFIG)
     solution = operator_splitting.forward_backward(weight, monotone.drive(PARAMS, X), jnp.tanh, step=0.1, max_steps=2000)

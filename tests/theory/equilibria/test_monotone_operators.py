@@ -98,6 +98,73 @@ def test_componentwise_radius():
     np.testing.assert_allclose(z, other, atol=1e-12)
 
 
+def tanh_of(step):
+    """The proximal operator of step * g, g that of tanh: x + step (artanh x - x) = v, by bisection."""
+
+    def prox(v):
+        low, high = -np.ones_like(v), np.ones_like(v)
+        for _ in range(60):
+            middle = (low + high) / 2
+            below = middle + step * (np.arctanh(middle) - middle) < v
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return (low + high) / 2
+
+    return prox
+
+
+def test_tanh_is_a_proximal_operator_and_no_projection():
+    """tanh(v) minimises (x - v)^2/2 + g(x) with the g of the docstring; for a multiple of g another function does."""
+    g = lambda x: x * np.arctanh(x) + np.log1p(-(x**2)) / 2 - x**2 / 2  # noqa: E731
+    for v in (-2.0, -0.3, 0.8):
+        for step in (1.0, 0.3):
+            found = scipy.optimize.minimize_scalar(
+                lambda x, v=v, step=step: (x - v) ** 2 / 2 + step * g(x), bounds=(-1 + 1e-12, 1 - 1e-12), method="bounded"
+            ).x
+            np.testing.assert_allclose(found, tanh_of(step)(np.array(v)), atol=1e-5)
+            assert (abs(found - np.tanh(v)) < 1e-5) == (step == 1.0)
+
+
+def rest(weights, u, prox, step, reflected=False):
+    """Where forward-backward or Peaceman and Rachford rest, and the largest factor between the iterates of two starts."""
+    rest_of = np.eye(len(u)) - weights
+    inverse = np.linalg.inv(np.eye(len(u)) + step * rest_of)
+
+    def advance(z):
+        if not reflected:
+            return prox(z - step * (rest_of @ z - u))
+        back = 2 * prox(z) - z
+        return 2 * inverse @ (back + step * u) - back
+
+    pair, factors = (np.zeros(len(u)), 3 * np.cos(np.arange(len(u)))), []
+    for _ in range(2000):
+        before = np.linalg.norm(pair[0] - pair[1])
+        pair = advance(pair[0]), advance(pair[1])
+        if before > 1e-9:
+            factors.append(np.linalg.norm(pair[0] - pair[1]) / before)
+    return (prox(pair[0]) if reflected else pair[0]), max(factors)
+
+
+def test_splittings_find_the_network_by_projections_and_by_the_proximal_operator_of_the_step():
+    weights, u = drawn_weights(3), 2 * np.cos(np.arange(8))
+    m, L = float(monotone_operators.monotonicity(weights)), float(monotone_operators.lipschitz(weights))
+    assert np.linalg.norm(weights, 2) > 1
+    steps = {False: m / L**2, True: 1 / L}
+    bounds = {
+        False: float(monotone_operators.forward_backward_contraction(steps[False], m, L)),
+        True: float(monotone_operators.peaceman_rachford_contraction(steps[True], m, L)),
+    }
+    clip = lambda v: np.clip(v, -0.5, 1.0)  # noqa: E731
+    for reflected, step in steps.items():
+        for activation, prox, right in ((clip, clip, True), (np.tanh, tanh_of(step), True), (np.tanh, np.tanh, False)):
+            z, factor = rest(weights, u, prox, step, reflected)
+            assert factor <= bounds[reflected] + 1e-9
+            residual = np.abs(activation(weights @ z + u) - z).max()
+            assert residual < 1e-6 if right else residual > 1e-2, (reflected, residual)
+    # |v| is 1-Lipschitz and not monotone: 2|v| - v is steeper than the bound allows
+    v, w = -np.ones(8), -2 * np.ones(8)
+    assert np.linalg.norm(2 * np.abs(v) - v - 2 * np.abs(w) + w) > np.linalg.norm(v - w)
+
+
 # ---------------------------------------------------------------------------------------- what test_calls asks of everything
 
 SMALL = np.array([[0.5, -0.3], [0.8, 0.1]])
