@@ -233,27 +233,16 @@ def _anderson(past: _Past, z: State, change: State, mixing: Float[Array, ""], ri
     return new.reshape(z.shape), _Past(first, second, gram, x, g, past.num_steps + 1)
 
 
-_UNROLLED = 8  # up to this size elimination is written out: of a batch, LAPACK would do one small matrix after the other
-
-
 def _positive_solve(matrix: Float[Array, "memory memory"], vector: Float[Array, "memory"]) -> Float[Array, "memory"]:
-    """By symmetric elimination without pivots."""
-    size = len(vector)
-    if size > _UNROLLED:
-        return jax.scipy.linalg.solve(matrix, vector, assume_a="pos")
-    lower, right = [[matrix[i, j] for j in range(i + 1)] for i in range(size)], list(vector)
-    for k in range(size):
-        inverse = 1 / lower[k][k]
-        for i in range(k + 1, size):
-            factor = lower[i][k] * inverse
-            for j in range(k + 1, i + 1):
-                lower[i][j] = lower[i][j] - factor * lower[j][k]
-            right[i] = right[i] - factor * right[k]
-    for k in reversed(range(size)):  # column k below the diagonal is row k of the triangle that is left
-        for i in range(k + 1, size):
-            right[k] = right[k] - lower[i][k] * right[i]
-        right[k] = right[k] / lower[k][k]
-    return jnp.stack(right)
+    """By elimination without pivots: of a batch, all matrices at once, where LAPACK would do one small one after the other."""
+    place = jnp.arange(len(vector))
+
+    def eliminate(k: Array, rows: Float[Array, "memory both"]) -> Float[Array, "memory both"]:
+        row = rows[k] / rows[k, k]
+        return jnp.where((place == k)[:, None], row[None], rows - rows[:, k][:, None] * row[None])
+
+    both = jnp.concatenate([matrix, vector[:, None]], axis=1)
+    return jax.lax.fori_loop(0, len(vector), eliminate, both)[:, -1]
 
 
 def _broyden(past: _Past, z: State, change: State) -> tuple[State, _Past]:

@@ -5,13 +5,13 @@ import numpy as np
 from ...sweeps import prediction, statistics
 from .. import _style
 
-SOLVER, START = "solver", "model.start"
+SOLVER = "solver"
 NAMES = {"picard": "Picard", "anderson": "Anderson", "continuous": "flow to rest", "neural_ode": "neural ODE"}
 STARTS = {"zero": "0", "skip": "skip", "skip_reg": "skip reg."}
 
 
 def draw(result, config):
-    solvers, starts = _style.cells(result, SOLVER), _style.cells(result, START)
+    solvers, starts = _style.cells(result, SOLVER), result["simulation"]["start"].values.tolist()
     figure, panels = _style.panels(columns=3, rows=2)
     (predicted, accuracy, evaluations), (backward, condition, residual) = panels
     places = np.arange(len(starts))
@@ -22,12 +22,10 @@ def draw(result, config):
 
         def of(field, solver=solver):
             """Mean and standard error for each start."""
-            return tuple(
-                np.array([float(values.sel({**solver, **start})) for start in starts]) for values in statistics(result, field)
-            )
+            return tuple(np.atleast_1d(values.sel(solver)) for values in statistics(result, field))
 
         for axes, field, label in ((predicted, "picard_evaluations", name), (accuracy, "untrained", None)):
-            values = [float(prediction(result, field).sel({**solver, **start})) for start in starts]
+            values = np.atleast_1d(prediction(result, field).sel(solver))
             _style.theory(axes, shifted, values, index, label, **dash)
             _style.simulation(axes, shifted, of(field), index)
         _style.measured(accuracy, shifted, of("accuracy"), index)
@@ -37,7 +35,7 @@ def draw(result, config):
         _style.measured(condition, shifted, of("untrained_condition"), index)
         _style.measured(residual, shifted, of("residual"), index, filled=True)
     for axes in panels.flat:
-        axes.set_xticks(places, [STARTS[start.get(START, config.model.start)] for start in starts])
+        axes.set_xticks(places, [STARTS[start] for start in starts])
         axes.set_xlim(-0.5, len(starts) - 0.5)
     for axes in (evaluations, backward, condition, residual):
         axes.set_yscale("log")

@@ -80,10 +80,12 @@ class Params(NamedTuple):
 
 def init(key: PRNGKeyArray, config: Config) -> Params:
     """Gaussian weights and no biases."""
-    key_w, key_u, key_skip = jax.random.split(key, 3)
     dim, width = config.dim, config.width
-    w = config.weight_scale * jax.random.normal(key_w, (width, width)) / jnp.sqrt(width)
-    u, skip_u = (config.input_scale * jax.random.normal(one, (width, dim)) / jnp.sqrt(dim) for one in (key_u, key_skip))
+    # in one draw, which compiles in the time of one of the three
+    drawn = jax.random.normal(key, (width * (width + 2 * dim),))
+    w, u, skip_u = jnp.split(drawn, [width**2, width * (width + dim)])
+    w = config.weight_scale * w.reshape(width, width) / jnp.sqrt(width)
+    u, skip_u = (config.input_scale * one.reshape(width, dim) / jnp.sqrt(dim) for one in (u, skip_u))
     b = jnp.zeros(width)
     return Params(w, u, b, skip_u, b) if config.start == "skip" else Params(w, u, b)
 
