@@ -16,8 +16,8 @@ gradient is off by no more than `error`, relative, in W as in c, against a dense
 before anything is timed, by one bisection over `TOLERANCES` forward, and one backward. Both are printed as achieved; `steps`
 counts the forward iterations, of the slowest example.
 
-Rows alternate, A B A C ..., and a ratio is a time over that of the A just before (`benchmarks.pairs`). PyTorch and torchdeq (MIT
-licence) are the extra `benchmark`; without them the rest stands alone.
+Rows alternate, A B A C ..., and a ratio is a time over that of the A just before (`benchmarks.pairs`). PyTorch and torchdeq
+(MIT licence) are the extra `benchmark`; without them the rest stands alone.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class Config:
 Arrays = dict[str, np.ndarray]
 Gradients = tuple[np.ndarray, np.ndarray]  # for W and c
 MAX_STEPS = 500
-TOLERANCES = tuple(2.0 ** (1 - power / 2) for power in range(10))  # in units of what is asked for, the loosest first
+TOLERANCES = tuple(2.0 ** (4 - power / 2) for power in range(16))  # in units of what is asked for, the loosest first
 
 
 class Run(NamedTuple):

@@ -7,8 +7,8 @@ $$
 $$
 
 `implicit` solves this equation, densely or by GMRES, and `iterated` by a solver of `fixed_point`. Where the equation is not
-solved (1 is an eigenvalue of $J$, an entry is not finite, the steps do not suffice) the gradient of that example is NaN; nothing
-is raised, and the other examples of a batch under vmap keep their gradients. `phantom` repeats
+solved (1 is an eigenvalue of $J$, an entry is not finite, the steps do not suffice) the gradient of that example is NaN;
+nothing is raised, and the other examples of a batch under vmap keep their gradients. `phantom` repeats
 $\lambda \leftarrow \tau g + ((1 - \tau) I + \tau J^\top) \lambda$ from 0, `num_steps` times: with $\tau = 1$ this is the
 Neumann series $\sum_{k \le m} (J^\top)^k g$ (`neumann`), whose first term is $\lambda = g$ (`one_step`).
 

@@ -29,7 +29,8 @@ def test_every_row_is_timed_right_after_the_first_and_divided_by_that_time():
     assert [one.wall for one in times] == [[], [3.0, 3.0], [3.0, 0.5]]
     assert times[0].seconds == [1.0, 2.0, 4.0, 8.0]
     assert times[1].cpu == times[1].wall
-    assert pairs.columns(times[2]).split() == "4000.00 / 5000.00 / 6000.00 0.50 / 1.75 / 3.00 0.50 / 1.75 / 3.00".split()
+    shown = " ".join(pairs.columns(times[2]).split())
+    assert shown == "4000.00 / 5000.00 / 6000.00 0.50 / 1.75 / 3.00 0.50 / 1.75 / 3.00"
     assert [len(one.seconds) for one in pairs.in_turn({"jax": Pool({"a": [1.0, 2.0]})}, [("jax", "a")], 2, 1)] == [2]
 
 
@@ -42,7 +43,7 @@ def test_what_is_kept_is_run_once_and_then_timed():
     assert cpu >= 0
 
 
-@pytest.mark.parametrize("largest", [-1, 0, 3, 9])
+@pytest.mark.parametrize("largest", [-1, 0, 3, 15])
 def test_the_loosest_tolerance_that_is_good_enough(largest):
     allowed = [unit * 1e-5 for unit in deep_equilibrium.TOLERANCES]
     tried = []

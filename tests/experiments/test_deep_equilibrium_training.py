@@ -42,7 +42,7 @@ def test_monotone_networks_converge_as_predicted_and_rivals_are_rejected(splitti
 def test_digits_are_learned_and_skip_starts_save_evaluations(tmp_path):
     """The forward evaluations, the distance and the condition number of every skip variant are below those of vanilla."""
     experiment = find("deep_equilibrium/training")
-    over = {"solver": ("picard", "anderson"), "model.start": ("zero", "skip", "skip_reg")}
+    over = {"solver": ("picard", "anderson")}
     result = sweep(experiment, experiment.default_config(), over=over, seeds=3, results=tmp_path, progress=False)
     assert agrees(compare(experiment, result))
     simulation = result["simulation"].mean("seed")
@@ -52,7 +52,7 @@ def test_digits_are_learned_and_skip_starts_save_evaluations(tmp_path):
     for field in ("num_evaluations", "backward_evaluations", "condition", "distance"):
         by_start = simulation[field]
         for start in ("skip", "skip_reg"):
-            assert (by_start.sel({"model.start": start}) < by_start.sel({"model.start": "zero"})).all(), field
+            assert (by_start.sel(start=start) < by_start.sel(start="zero")).all(), field
     for wrong in (lambda right: right + 5, lambda right: right / 2):
         assert not agrees(compare(experiment, changed(result, picard_evaluations=wrong)))
 
@@ -63,6 +63,9 @@ def test_digits_are_learned_and_skip_starts_save_evaluations(tmp_path):
         (training, {"solver": "newton"}, "solver must be 'picard' or 'anderson' or 'continuous' or 'neural_ode', got 'newton'"),
         (training, {"known_steps": -1}, "known_steps must be a whole number of at least 0, got -1"),
         (training, {"data": "nosuch"}, "data must be one of digits_8x8"),
+        (training, {"model": deep_equilibrium.Config(dim=64)}, "model.start must be 'skip', .*, got 'zero'"),
+        (training, {"num_readouts": 65}, "num_readouts must be at most model.width = 64, got 65"),
+        (training, {"starts": ("zero", "zero")}, "starts must be "),
         (monotone, {"num_steps": 1}, "num_steps must be at least 2, got 1"),
         (monotone, {"forward_sizes": (1.0, 1.0)}, "forward_sizes must be a list of at least 1, each entry a positive number"),
     ],
@@ -73,6 +76,6 @@ def test_wrong_settings(experiment, changes, message):
 
 
 def test_data_that_do_not_fit_the_model():
-    settings = training.Config(model=deep_equilibrium.Config(dim=10))
+    settings = training.Config(model=deep_equilibrium.Config(dim=10, width=64, start="skip"))
     with pytest.raises(ValueError, match=r"model\.dim must be the pixels of digits_8x8, 64, got 10"):
         _ = settings.images
