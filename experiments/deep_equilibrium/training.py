@@ -1,10 +1,10 @@
 r"""Equilibrium networks learn digits whatever their solver; a start near the fixed point saves evaluations.
 
 One layer of tanh units between the pixels and a linear readout; for the same seed all start from the same weights and see the
-same batches. Its state is the fixed point, found by Picard's iteration, Anderson's or the flow, or the state of the flow at time
-1, a neural ODE with input injection. Each starts at 0 (vanilla), at an explicit layer of its own (skip) or at the layer's answer
-to 0 (skip_reg), and the skip variants pay for the distance from the start to the fixed point. Gradients through the fixed point
-are implicit; the adjoint equation is solved by Anderson's iteration, whatever solver found the state.
+same batches. Its state is the fixed point, found by Picard's iteration, Anderson's or the flow, or the state of the flow at
+time 1, a neural ODE with input injection. Each starts at 0 (vanilla), at an explicit layer of its own (skip) or at the layer's
+answer to 0 (skip_reg), and the skip variants pay for the distance from the start to the fixed point. Gradients through the
+fixed point are implicit; the adjoint equation is solved by damped Picard steps, whatever solver found the state.
 
 What is predicted is chance before training, averaged over readouts that are distributed alike, and the evaluations after which
 Picard's iteration is at rest on test images: from the state $z_s$ after its first $s$ steps and the Jacobian $J$ at the fixed
@@ -81,7 +81,7 @@ class Result(NamedTuple):
     accuracy: Float[Array, "start"] | None = None  # after training
     num_evaluations: Float[Array, "start"] | None = None  # of the layer by the network's own solver, mean over test images
     untrained_evaluations: Float[Array, "start"] | None = None  # the same before training
-    backward_evaluations: Float[Array, "start"] | None = None  # products with J^T until the adjoint equation is solved as well
+    backward_evaluations: Float[Array, "start"] | None = None  # products with J^T until the adjoint equation is solved, to atol
     residual: Float[Array, "start"] | None = None  # largest entry of |f(z) - z| where the solver stopped, mean over test images
     converged: Float[Array, "start"] | None = None  # share of test images for which the solver came to rest
     distance: Float[Array, "start"] | None = None  # |z_0 - z*| / |z*|, mean over images
@@ -267,8 +267,7 @@ def _state(params: deep_equilibrium.Params, x: Float[Array, "dim"], which: Int[A
     start = _start(params, x, which, config)
     if config.solver != "neural_ode":
         # the loss is a mean over the batch: of one example's own loss the adjoint is solved to atol
-        atol, max_steps = config.atol / config.training.batch_size, 10 * config.max_steps
-        adjoint = iterated(Partial(partial(fixed_point.anderson, max_steps=max_steps), atol=atol))
+        adjoint = iterated(Partial(partial(_damped, config=config), atol=config.atol / config.training.batch_size))
         found = SOLVERS[config.solver](
             partial(_layer, config=config), start, (params, x), atol=config.atol, max_steps=config.max_steps, adjoint=adjoint
         )
@@ -299,9 +298,9 @@ def _signs(config: Config) -> Float[Array, "readout width"]:
 def _at_rest(
     params: deep_equilibrium.Params, near: Float[Array, "width"], x: Float[Array, "dim"], config: Config
 ) -> Float[Array, "width"]:
-    """z* to rounding, from a state near it; NaN where Anderson's iteration does not find it."""
+    """z* to rounding, from a state near it; NaN where Picard's iteration does not find it."""
     atol = 10 * float(jnp.finfo(x.dtype).eps)
-    found = fixed_point.anderson(partial(_layer, config=config), near, (params, x), atol=atol, max_steps=1000)
+    found = fixed_point.picard(partial(_layer, config=config), near, (params, x), atol=atol, max_steps=4000)
     return jnp.where(found.converged, found.state, jnp.nan)
 
 
@@ -324,10 +323,13 @@ def _backward(
         jacobian, gradient = args
         return solution @ jacobian + gradient
 
-    solution = fixed_point.anderson(
-        adjoint, jnp.zeros_like(z), (jacobian, gradient), atol=config.atol, max_steps=10 * config.max_steps
-    )
+    solution = _damped(adjoint, jnp.zeros_like(z), (jacobian, gradient), config.atol, config)
     return solution.num_evaluations.astype(z.dtype)
+
+
+def _damped(f: Any, start: Array, args: Any, atol: Any, config: Config) -> fixed_point.Solution:
+    """Picard's iteration with half steps, which also converges where eigenvalues below -1 keep whole steps from it."""
+    return fixed_point.picard(f, start, args, atol=atol, step=0.5, max_steps=10 * config.max_steps)
 
 
 TOLERANCE = {
