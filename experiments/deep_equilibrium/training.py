@@ -4,7 +4,7 @@ One layer of tanh units between the pixels and a linear readout; for the same se
 same batches. Its state is the fixed point, found by Picard's iteration, Anderson's or the flow, or the state of the flow at
 time 1, a neural ODE with input injection. Each starts at 0 (vanilla), at an explicit layer of its own (skip) or at the layer's
 answer to 0 (skip_reg), and the skip variants pay for the distance from the start to the fixed point. Gradients through the
-fixed point are implicit; the adjoint equation is solved by damped Picard steps, whatever solver found the state.
+fixed point are implicit; the adjoint equation is solved by Anderson's iteration, whatever solver found the state.
 
 What is predicted is chance before training, averaged over readouts that are distributed alike, and the evaluations after which
 Picard's iteration is at rest on test images: from the state $z_s$ after its first $s$ steps and the Jacobian $J$ at the fixed
@@ -267,7 +267,7 @@ def _state(params: deep_equilibrium.Params, x: Float[Array, "dim"], which: Int[A
     start = _start(params, x, which, config)
     if config.solver != "neural_ode":
         # the loss is a mean over the batch: of one example's own loss the adjoint is solved to atol
-        adjoint = iterated(Partial(partial(_damped, config=config), atol=config.atol / config.training.batch_size))
+        adjoint = iterated(Partial(partial(_solve_adjoint, config=config), atol=config.atol / config.training.batch_size))
         found = SOLVERS[config.solver](
             partial(_layer, config=config), start, (params, x), atol=config.atol, max_steps=config.max_steps, adjoint=adjoint
         )
@@ -323,13 +323,13 @@ def _backward(
         jacobian, gradient = args
         return solution @ jacobian + gradient
 
-    solution = _damped(adjoint, jnp.zeros_like(z), (jacobian, gradient), config.atol, config)
+    solution = _solve_adjoint(adjoint, jnp.zeros_like(z), (jacobian, gradient), config.atol, config)
     return solution.num_evaluations.astype(z.dtype)
 
 
-def _damped(f: Any, start: Array, args: Any, atol: Any, config: Config) -> fixed_point.Solution:
-    """Picard's iteration with half steps, which also converges where eigenvalues below -1 keep whole steps from it."""
-    return fixed_point.picard(f, start, args, atol=atol, step=0.5, max_steps=10 * config.max_steps)
+def _solve_adjoint(f: Any, start: Array, args: Any, atol: Any, config: Config) -> fixed_point.Solution:
+    """Anderson's iteration: on the way of training some Jacobians have eigenvalues beyond 1, where Picard's would not converge."""
+    return fixed_point.anderson(f, start, args, atol=atol, max_steps=10 * config.max_steps)
 
 
 TOLERANCE = {

@@ -24,6 +24,17 @@ def tanh(z, args):
     return jnp.tanh(linear(z, args))
 
 
+def mixed(z, args):
+    """t tanh(W z + c) + l (W z + c) + k z^3 for args = (W, c, t, l, k): one program for many maps."""
+    weight, offset, curved, straight, cubic = args
+    inner = weight @ z + offset
+    return curved * jnp.tanh(inner) + straight * inner + cubic * z**3
+
+
+def mixture(weight=WEIGHT, offset=OFFSET, curved=0.0, straight=0.0, cubic=0.0):
+    return jnp.asarray(weight), jnp.asarray(offset), *(jnp.asarray(one) for one in (curved, straight, cubic))
+
+
 def args():
     return jnp.asarray(WEIGHT), jnp.asarray(OFFSET)
 
