@@ -328,7 +328,7 @@ def _backward(
 
 
 def _solve_adjoint(f: Any, start: Array, args: Any, atol: Any, config: Config) -> fixed_point.Solution:
-    """Anderson's iteration: on the way of training some Jacobians have eigenvalues beyond 1, where Picard's would not converge."""
+    """By Anderson's iteration: Picard's would not converge where an eigenvalue is beyond 1, which happens during training."""
     return fixed_point.anderson(f, start, args, atol=atol, max_steps=10 * config.max_steps)
 
 
