@@ -111,11 +111,16 @@ def _implicit_jvp(primals: Any, tangents: Any) -> Any:
     _, push_fn = jax.linearize(lambda root: rewrite_fn(root, found, inputs), root)
     operator = lx.FunctionLinearOperator(push_fn, jax.eval_shape(lambda: root), tags)
     state = _stopped(solver.init(operator, {}))
+
+    def transposed(_: Any, vector: Any) -> Any:
+        other, options = solver.transpose(state, {})
+        return _solved(solver, other, options, vector)
+
     slope = jax.lax.custom_linear_solve(
         push_fn,
         jax.tree.map(jnp.negative, change),
         lambda _, vector: _solved(solver, state, {}, vector),
-        lambda _, vector: _solved(solver, *solver.transpose(state, {}), vector),
+        transposed,
     )
     return root, slope
 

@@ -88,7 +88,7 @@ def anderson(
     require(above(0), mixing=mixing)
     require(at_least(0), ridge=ridge)
     update_fn = Partial(_anderson, mixing=number(mixing, start), ridge=number(ridge, start))
-    return iterate(update_fn, _nothing(start, memory, True), f, start, args, atol, max_steps, adjoint)
+    return iterate(update_fn, _nothing(start, memory, memory), f, start, args, atol, max_steps, adjoint)
 
 
 def broyden(
@@ -103,7 +103,7 @@ def broyden(
 ) -> Solution:
     """Broyden's first method from H = -I, a Picard step; after `memory` updates it begins anew."""
     require(at_least(1), memory=memory)
-    return iterate(Partial(_broyden), _nothing(start, memory, False), f, start, args, atol, max_steps, adjoint)
+    return iterate(Partial(_broyden), _nothing(start, memory, 0), f, start, args, atol, max_steps, adjoint)
 
 
 def newton(
@@ -203,16 +203,15 @@ class _Past(NamedTuple):
 
     first: Float[Array, "memory size"]  # differences of z; of Broyden columns of H + I
     second: Float[Array, "memory size"]  # differences of g; of Broyden rows of H + I
-    gram: Float[Array, "memory memory"] | None  # of Anderson: products of the differences of g
+    gram: Float[Array, "products products"]  # of Anderson products of the differences of g; of Broyden empty
     state: Float[Array, "size"]  # before the last step
     change: Float[Array, "size"]  # g there
     num_steps: Int[Array, ""]
 
 
-def _nothing(start: State, memory: int, gram: bool) -> _Past:
-    none = jnp.zeros((memory, start.size), start.dtype)
-    products = jnp.zeros((memory, memory), start.dtype) if gram else None
-    return _Past(none, none, products, start.ravel(), start.ravel(), jnp.zeros((), int))
+def _nothing(start: State, memory: int, products: int) -> _Past:
+    none, gram = (jnp.zeros(shape, start.dtype) for shape in ((memory, start.size), (products, products)))
+    return _Past(none, none, gram, start.ravel(), start.ravel(), jnp.zeros((), int))
 
 
 def _anderson(past: _Past, z: State, change: State, mixing: Float[Array, ""], ridge: Float[Array, ""]) -> tuple[State, _Past]:
@@ -259,7 +258,7 @@ def _broyden(past: _Past, z: State, change: State) -> tuple[State, _Past]:
     here = ((jnp.arange(len(columns)) == row) & sound)[:, None]  # a mask, as Anderson's
     columns, rows = jnp.where(here, column[None], columns), jnp.where(here, covector[None], rows)
     new = x - _estimate(columns, rows, g)
-    return new.reshape(z.shape), _Past(columns, rows, None, x, g, past.num_steps + 1)
+    return new.reshape(z.shape), _Past(columns, rows, past.gram, x, g, past.num_steps + 1)
 
 
 def _estimate(columns: Float[Array, "memory size"], rows: Float[Array, "memory size"], g: Float[Array, "size"]) -> Array:

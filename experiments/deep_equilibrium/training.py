@@ -155,7 +155,8 @@ def simulate(state: State, config: Config) -> Result:
         start = jax.vmap(lambda one: _start(params.network, one, which, config))(some)
         blind = jax.vmap(lambda sign: images.accuracy(_logits(params, sign[None] * found.state), labels))(_signs(config))
         # one after the other: jaxlib before 0.11.1 lets programs with a batch of decompositions run one at a time
-        condition = jax.lax.map(lambda at: deep_equilibrium.condition_number(params.network, *at, config.model), (fixed, some))
+        condition_fn = partial(deep_equilibrium.condition_number, params.network, config=config.model)
+        condition = jax.lax.map(lambda at: condition_fn(at[0], at[1]), (fixed, some))
         num_evaluations, converged = (part.astype(x.dtype) for part in (found.num_evaluations, found.converged))
         if config.solver == "neural_ode":  # differentiated once an evaluation
             backward = num_evaluations[: config.num_measured]

@@ -37,13 +37,13 @@ def draw(result, config):
     for axes in panels.flat:
         axes.set_xticks(places, [STARTS[start] for start in starts])
         axes.set_xlim(-0.5, len(starts) - 0.5)
-    for axes in (evaluations, backward, condition, residual):
+    for axes in (evaluations, condition, residual):
         axes.set_yscale("log")
-    _style.decades(evaluations, backward, condition)
+    _style.decades(evaluations, condition)
     predicted.set(ylabel="evaluations of Picard (dash: theory)", ylim=(0, None))
     accuracy.set(ylabel="test accuracy (below: untrained)", ylim=(0, 1.05))
     evaluations.set(ylabel="evaluations of the layer")
-    backward.set(ylabel="backward products with $J^\\top$")
+    backward.set(ylabel="backward products with $J^\\top$", ylim=(0, None))
     condition.set(ylabel="condition of $I - J$ (open: untrained)")
     residual.set(ylabel="residual $|f(z) - z|_\\infty$")
     for axes in panels[1]:

@@ -220,7 +220,7 @@ def test_maps_that_diverge_and_inputs_that_are_no_numbers_are_told(name):
 
 def test_a_fixed_point_that_repels_the_flow_is_found_by_newton_alone():
     """f = 2 z - tanh(z)/2 at 0: the eigenvalue 1.5 is beyond 1, so that the flow departs, and Newton does not mind."""
-    near = {"start": jnp.full(zoo.DIM, 0.05), "weight": np.eye(zoo.DIM), "offset": np.zeros(zoo.DIM)}
+    near = {"start": zoo.start() + 0.05, "weight": np.eye(zoo.DIM), "offset": np.zeros(zoo.DIM)}
     newton, flow, picard = (
         solved(name, atol=1e-8, curved=-0.5, straight=2.0, **near) for name in ("newton", "continuous", "picard")
     )
