@@ -12,8 +12,8 @@ $$
 At finite width the largest eigenvalue is beyond $\sqrt \chi$, by the order of $\sqrt{\ln n/n}$: 5 % at 100 units and 3 % at
 400. The prediction has this factor, as a heuristic that is derived here; the limit is drawn beside it.
 
-Variance and gain are means over several inputs to a network. Inputs at which Picard's iteration does not converge, as happens in
-narrow networks whose radius is near 1, are left out.
+Variance and gain are means over several inputs to a network. Inputs at which Picard's iteration does not converge, as happens
+in narrow networks whose radius is near 1, are left out.
 
 Source: derived here, by the circular law with a variance profile (Cook, Hachem, Najim and Renfrew, arXiv 1612.04428; recalled)
 Cost: 90 s

@@ -22,8 +22,8 @@ Regime. Bounds for every pair of iterates, not asymptotic; a given network may c
 `convergence_rates.damped_rate` of the Jacobian. The weights $W = (1 - m) I - A^\top A + B - B^\top$ have monotonicity at least
 $m$ for all $A$ and $B$.
 
-A function of one number is the proximal operator of some convex $g$, $\sigma(v) = \arg\min_x \frac12 (x - v)^2 + g(x)$, if
-and only if it is nondecreasing and 1-Lipschitz: ReLU, the identity and tanh are, $|v|$ is not. For every such $\sigma$, applied
+A function of one number is the proximal operator of some convex $g$, $\sigma(v)$ the $x$ at which $\frac12 (x - v)^2 + g(x)$
+is least, if and only if it is nondecreasing and 1-Lipschitz: ReLU, the identity and tanh are, $|v|$ is not. For every such $\sigma$, applied
 unit by unit, the network has exactly one state. The iterations above use $\sigma_\alpha$, the proximal operator of $\alpha g$.
 It is $\sigma$ for every $\alpha$ if and only if $\sigma$ is a projection onto a closed convex set: ReLU, the identity, clipping
 to an interval. tanh is the proximal operator of $g(x) = x \operatorname{artanh} x + \frac12 \ln(1 - x^2) - \frac12 x^2$ and no
