@@ -318,7 +318,7 @@ ROWS = {
 }
 PEERS = {"rk4": 2, "dopri5": 1}  # rows whose error A's may not exceed: the loop of the same rule, torchdiffeq's odeint
 GOALS = {("rk4", 64): 1.2, ("rk4", 16): 6.0, ("dopri5", 64): 1.3, ("dopri5", 16): 6.0}  # of torchdiffeq's odeint over A
-QUICK = ("--pairs", "1", "--dims", "16", "--steps", "4", "--methods", "rk4", "--repeats", "1", "1")
+QUICK = ("--pairs", "1", "--dims", "16", "--methods", "rk4", "--repeats", "1", "1")
 
 
 class First(NamedTuple):

@@ -129,7 +129,7 @@ HEAD = f"{'milliseconds':>26}{'time over A':>22}{'CPU over A':>22}"
 def columns(times: Times) -> str:
     """What stands below HEAD."""
     milliseconds = spread([1e3 * one for one in times.seconds], ".2f")
-    return f"{milliseconds:>26}{spread(times.wall, '.2f'):>22}{spread(times.cpu, '.2f'):>22}"
+    return f"{milliseconds:>26} {spread(times.wall, '.2f'):>21} {spread(times.cpu, '.2f'):>21}"
 
 
 def spread(values: Sequence[float], spec: str) -> str:

@@ -24,9 +24,9 @@ $m$ for all $A$ and $B$.
 
 A function of one number is the proximal operator of some convex $g$, $\sigma(v)$ the $x$ at which $\frac12 (x - v)^2 + g(x)$
 is least, if and only if it is nondecreasing and 1-Lipschitz: ReLU, the identity and tanh are, $|v|$ is not. For every such
-$\sigma$, applied unit by unit, the network has exactly one state. The iterations above use $\sigma_\alpha$, the proximal operator
-of $\alpha g$. It is $\sigma$ for every $\alpha$ if and only if $\sigma$ is a projection onto a closed convex set: ReLU, the
-identity, clipping to an interval. tanh is the proximal operator of
+$\sigma$, applied unit by unit, the network has exactly one state. The iterations above use $\sigma_\alpha$, the proximal
+operator of $\alpha g$. It is $\sigma$ for every $\alpha$ if and only if $\sigma$ is a projection onto a closed convex set:
+ReLU, the identity, clipping to an interval. tanh is the proximal operator of
 $g(x) = x \operatorname{artanh} x + \frac12 \ln(1 - x^2) - \frac12 x^2$ and no projection: with tanh in place of
 $\sigma_\alpha$ and $\alpha \ne 1$ both iterations converge by the same factors, to another state. The forward-backward bound
 holds for every 1-Lipschitz function in place of $\sigma_\alpha$; that of Peaceman and Rachford needs $2 \sigma_\alpha(v) - v$
