@@ -254,10 +254,14 @@ def prepare(key: tuple[str, int], data: Arrays, exact: Gradients, config: Config
     def error(forward: float, backward: float) -> float:
         return largest_error(run.arrays(run.gradient(forward, backward)), exact)
 
-    forward, tightest = loosest(lambda tolerance: residual(tolerance) <= config.residual, largest), TOLERANCES[-1] * largest
-    while forward > tightest and not error(forward, tightest) <= config.error:  # the state alone may leave too large an error
-        forward /= 2**0.5
-    backward = loosest(lambda tolerance: error(forward, tolerance) <= config.error, largest)
+    def backward_of(forward: float) -> float:
+        return loosest(lambda tolerance: error(forward, tolerance) <= config.error, largest)
+
+    forward = loosest(lambda tolerance: residual(tolerance) <= config.residual, largest)
+    backward = backward_of(forward)
+    while forward > TOLERANCES[-1] * largest and not error(forward, backward) <= config.error:
+        forward /= 2**0.5  # the state alone leaves too large an error
+        backward = backward_of(forward)
     first = First(residual(forward), error(forward, backward), run.state(forward)[1], (forward, backward))
     if not (first.residual <= config.residual and first.error <= config.error):
         raise RuntimeError(f"{row.name}: residual {first.residual:.0e}, error of the gradient {first.error:.0e}")
