@@ -77,7 +77,7 @@ def arranged(seen: Patches, arrangement: str) -> Patches:
     """The patches as they are in the images, or after each has changed places with one of any image: the same in every run."""
     if arrangement == "images":
         return seen
-    return jax.random.permutation(jax.random.key(0), seen.reshape(-1, seen.shape[-1])).reshape(seen.shape)
+    return jax.random.permutation(jax.random.key(0, impl="threefry2x32"), seen.reshape(-1, seen.shape[-1])).reshape(seen.shape)
 
 
 def random_labels(key: PRNGKeyArray, num_images: int) -> Float[Array, "image"]:
