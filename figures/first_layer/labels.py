@@ -28,7 +28,7 @@ def draw(result, config):
     similar.axhline(0, color="0.8", linewidth=0.6, zorder=0)
     ticks = ("linear:\nlabels", "ReLU:\nlabels", "ReLU:\nformula", "ReLU:\nstart", "ReLU:\naccuracy")
     similar.set_xticks(range(len(ticks)), ticks)
-    similar.set(xlim=(-0.5, len(ticks) - 0.5), ylim=(-0.75, 1.1), ylabel="similarity of profiles $e$, or accuracy")
+    similar.set(xlim=(-0.5, len(ticks) - 0.5), ylim=(None, 1.1), ylabel="similarity of profiles $e$, or accuracy")
     _style.legend(linear, simulated.sizes["seed"], "exact", above=True, point="networks", ncols=5)
     return figure
 

@@ -342,9 +342,17 @@ def test_collapse_is_crossed_exactly():
         ),
         (assert_fact_4, lambda times, *args: trajectories(times / 2, *args)),
         # Roles that ignore the sign of a.
-        (assert_trajectory_solves_the_drift, lambda times, starts, _: trajectories(times, np.abs(starts), [0.0] * 3)),
+        pytest.param(
+            assert_trajectory_solves_the_drift,
+            lambda times, starts, _: trajectories(times, np.abs(starts), [0.0] * 3),
+            marks=pytest.mark.slow,
+        ),
         # Noise forgotten.
-        (assert_trajectory_solves_the_drift, lambda times, starts, _: trajectories(times, starts, [0.0] * 3)),
+        pytest.param(
+            assert_trajectory_solves_the_drift,
+            lambda times, starts, _: trajectories(times, starts, [0.0] * 3),
+            marks=pytest.mark.slow,
+        ),
         # |w_sig| taken for alpha = sqrt 2 |w_sig|.
         (assert_fact_4, lambda *args: trajectories(*args) / [math.sqrt(2), math.sqrt(2), 1, 1]),
     ],
