@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ...contract import Distinct
 from ...models.convolutional import linear_cnn
 from ...tasks import images, photographs
+from ...theory.linear_networks import first_layer
 
 STRIDE = 16  # pixels between the corners of two crops of a photograph
 CropSide = Annotated[int, Ge(1), Le(32)]  # as far as there are as many crops as digits
@@ -153,6 +154,15 @@ def energies(state: State) -> Float[Array, "component"]:
 def mean_energies(state: State) -> Float[Array, "component"]:
     """Over several networks."""
     return jnp.mean(jax.vmap(lambda params: linear_cnn.energies(linear_cnn.bank(params), state.vectors))(state.params), axis=0)
+
+
+def paper_energies(
+    steps: np.ndarray, eigenvalues: Float[Array, "component"], seen: Patches, rate: Float[Array, ""], num_filters: int
+) -> Float[Array, "step component"]:
+    """e_i^2 by the paper's formula, from eigenvalues of the patches, with the factor that uncorrelated patches give it."""
+    places = seen.shape[1] * seen.shape[2]
+    profile = first_layer.patch_profile(steps, eigenvalues, 2 * rate * num_filters / places)
+    return places / len(seen) / num_filters**2 * profile**2
 
 
 def recorded(steps: tuple[int, ...]) -> np.ndarray:

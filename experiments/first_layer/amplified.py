@@ -87,11 +87,9 @@ def predict(config: Config, steps: np.ndarray) -> Result:
 def predict_paper(config: Config, steps: np.ndarray) -> Result:
     """The paper's formula, with the eigenvalue of the component multiplied by the square of the factor."""
     seen, components = _data(config)
-    rate, num_filters = _covariance_and_rate(seen, components, config)[1], config.model.num_filters
-    places = seen.shape[1] * seen.shape[2]
+    rate = _covariance_and_rate(seen, components, config)[1]
     eigenvalues = jnp.maximum(components.eigenvalues, 0).at[config.component - 1].multiply(config.factor**2)
-    profile = first_layer.patch_profile(steps, eigenvalues, 2 * rate * num_filters / places)
-    return Result(places / config.num_images / num_filters**2 * profile**2)
+    return Result(_training.paper_energies(steps, eigenvalues, seen, rate, config.model.num_filters))
 
 
 def _data(config: Config) -> tuple[_training.Patches, linear_cnn.Components]:

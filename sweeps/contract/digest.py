@@ -72,14 +72,14 @@ def _lines(jaxpr: core.Jaxpr, constants: list[Any], arguments: list[Any], known:
     `known` holds the text of programs inside of this one, by their addresses: one that is called often is written down once.
     """
     number: dict[Any, int] = {}
-    types: dict[Any, str] = {}
+    kinds: dict[Any, str] = {}
 
     def shown(atom: Any) -> str:
         if isinstance(atom, core.Literal):
             return f"{_value(atom.val)}:{atom.aval.str_short()}"
-        if atom not in types:
-            types[atom] = f":{atom.aval.str_short()}:{getattr(atom.aval, 'weak_type', False)}"
-        return f"v{number.setdefault(atom, len(number))}{types[atom]}"
+        if atom not in kinds:
+            kinds[atom] = f":{atom.aval.str_short()}:{getattr(atom.aval, 'weak_type', False)}"
+        return f"v{number.setdefault(atom, len(number))}{kinds[atom]}"
 
     told = (f"{shown(var)}={_value(value)}" for var, value in zip(jaxpr.constvars, constants, strict=True))
     lines = ["constants " + " ".join(told), "arguments " + " ".join(map(shown, arguments))]
