@@ -45,12 +45,12 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import optimistix as optx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, NonNegative, check
 from ...documented import documented
 from .._example import one_example
+from ._picard import picard
 
 SolveFn: TypeAlias = Callable[[Callable[..., Array], Array, Any], Any]  # (f, start, args) -> with a field `state`
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "identity": lambda preactivation: preactivation}
@@ -98,7 +98,7 @@ def apply(
 
     Without `solve_fn`, Picard's iteration to the power 3/4 of the precision; NaN where 1000 steps do not get there.
     """
-    return equilibrium(params, x, config or Config(), solve_fn or _picard).state
+    return equilibrium(params, x, config or Config(), solve_fn or picard).state
 
 
 def equilibrium(params: Params, x: Float[Array, "dim"], config: Config, solve_fn: SolveFn) -> Any:
@@ -143,28 +143,3 @@ def condition_number(params: Params, z: Float[Array, "width"], x: Float[Array, "
 
 def _layer(z: Float[Array, "width"], args: tuple[Params, Float[Array, "dim"]], config: Config) -> Float[Array, "width"]:
     return layer(args[0], z, args[1], config)
-
-
-class _Found(NamedTuple):
-    state: Array
-
-
-def _picard(f: Callable[..., Array], start: Array, args: Any) -> _Found:
-    solver = optx.FixedPointIteration(rtol=0.0, atol=float(jnp.finfo(start.dtype).eps) ** 0.75, norm=_default_precision)
-
-    def solve(_: Callable[..., Array], start: Array) -> Array:
-        found = optx.fixed_point(f, solver, start, args, max_steps=1000, throw=False)
-        return jnp.where(found.result == optx.RESULTS.successful, found.value, jnp.nan)
-
-    # optimistix's own gradient raises an error where an input is not a number
-    return _Found(jax.lax.custom_root(lambda z: f(z, args) - z, start, solve, dense_solve))
-
-
-def dense_solve(linear_fn: Callable[[Array], Array], right: Array) -> Array:
-    """x of linear_fn(x) = right."""
-    return jnp.linalg.solve(jax.jacfwd(linear_fn)(right), right)
-
-
-def _default_precision(change: Array) -> Array:
-    """The largest entry, in the precision in which optimistix keeps it."""
-    return jnp.max(jnp.abs(change)).astype(jnp.result_type(float))

@@ -40,13 +40,12 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import optimistix as optx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, NonNegative, Positive, check
 from ...documented import documented
 from .._example import one_example
-from .deep_equilibrium import dense_solve
+from ._picard import Found, picard
 
 # (weight, drive, prox_fn) -> with a field `state`, a fixed point of prox_fn(weight z + drive)
 SplittingFn: TypeAlias = Callable[[Array, Array, Callable[[Array], Array]], Any]
@@ -126,27 +125,10 @@ def resolvent(weight: Float[Array, "width width"], step: Float[Array, ""] | floa
     return jnp.linalg.inv(eye + step * (eye - weight))
 
 
-class _Found(NamedTuple):
-    state: Array
-
-
-def _peaceman_rachford(weight: Array, drive: Array, prox_fn: Callable[[Array], Array]) -> _Found:
+def _peaceman_rachford(weight: Array, drive: Array, prox_fn: Callable[[Array], Array]) -> Found:
     def reflect(u: Array, args: tuple[Array, Array]) -> Array:
         inverse, drive = args
         half = 2 * prox_fn(u) - u
         return 2 * inverse @ (half + drive) - half
 
-    solver = optx.FixedPointIteration(rtol=0.0, atol=float(jnp.finfo(drive.dtype).eps) ** 0.75, norm=_default_precision)
-    args = resolvent(weight, 1.0), drive
-
-    def solve(_: Callable[..., Array], start: Array) -> Array:
-        found = optx.fixed_point(reflect, solver, start, args, max_steps=1000, throw=False)
-        return jnp.where(found.result == optx.RESULTS.successful, found.value, jnp.nan)
-
-    u = jax.lax.custom_root(lambda u: reflect(u, args) - u, jnp.zeros_like(drive), solve, dense_solve)
-    return _Found(prox_fn(u))
-
-
-def _default_precision(change: Array) -> Array:
-    """The largest entry, in the precision in which optimistix keeps it."""
-    return jnp.max(jnp.abs(change)).astype(jnp.result_type(float))
+    return Found(prox_fn(picard(reflect, jnp.zeros_like(drive), (resolvent(weight, 1.0), drive)).state))
