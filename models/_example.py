@@ -26,7 +26,7 @@ def one_example(apply: F) -> F:
         return tuple(typing.get_type_hints(apply, include_extras=True)["x"].dim_str.split())
 
     @functools.wraps(apply)
-    def checked(*args: Any, **kwargs: Any) -> Array:
+    def checked(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)
         params, axes = bound.arguments["params"], axes_of_x()
         x = bound.arguments["x"] = _floats(bound.arguments["x"], params)
