@@ -36,3 +36,18 @@ def times_exp(t: Floats, x: Floats) -> Floats:
     x = jnp.minimum(x, largest - jnp.log(jnp.maximum(t, 1)))
     half = jnp.exp(x / 2)
     return jnp.where(x > -largest, t * jnp.exp(x), t * half * half)
+
+
+def saturating(t: Floats, rate: Floats) -> Floats:
+    """(1 - exp(-rate t))/rate for rate t >= 0, and t at rate 0; for rate t < 0 the same of |rate|, with the sign of t.
+
+    >>> float(saturating(jnp.array(3.0), jnp.array(0.0)))
+    3.0
+    """
+    exponent = rate * t
+    positive = exponent >= 0
+    size = jnp.where(positive, exponent, -exponent)
+    small = size < 1e-3
+    x = jnp.where(small, size, 0)
+    series = t * (1 - x / 2 * (1 - x / 3 * (1 - x / 4 * (1 - x / 5))))
+    return jnp.where(small, series, jnp.where(positive, -1, 1) * jnp.expm1(-size) / jnp.where(small, 1, rate))
