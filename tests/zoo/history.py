@@ -1,5 +1,6 @@
 """Which files were changed last, by git: in the working tree, then by the newest commits."""
 
+import ast
 import functools
 import subprocess
 from pathlib import Path
@@ -30,6 +31,25 @@ def recent(things):
         seen.add(group)
         found.append(pytest.param(value, id=name, marks=() if fast else pytest.mark.slow))
     return found
+
+
+@functools.cache
+def subject(path):
+    """The files that a test file is about: itself and what it imports by name. None where it sees to that itself, or is about all.
+
+    A test of the engine is about the whole engine. What the named files import in their turn has tests of its own.
+    """
+    from closedform.sweeps.contract.sources import import_targets
+
+    text = path.read_text(encoding="utf-8")
+    if path.parent == ROOT / "tests" or "zoo.history" in text:
+        return None
+    named = {target.resolve() for node in ast.walk(ast.parse(text)) for target in import_targets(path, node)}
+    files = {path, *(file for file in named if file.exists() and file.name != "__init__.py")}
+    engine = ROOT / "sweeps"
+    if path.is_relative_to(ROOT / "tests" / "sweeps") or any(file.is_relative_to(engine) for file in files):
+        files |= {*engine.rglob("*.py")}
+    return files
 
 
 @functools.cache
