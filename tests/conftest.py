@@ -93,8 +93,8 @@ def pytest_configure(config):
 def _first_cases(items):
     """Of a parametrised test whose subject the last commits left alone its first case: what it guards, it guarded many times.
 
-    So the time of a whole run is that of what is being worked at, however many papers there are. Files named on the command line,
-    and the nightly run, have every case.
+    So the time of a whole run is that of what is being worked at, however many papers there are. Files named on the command
+    line, and the nightly run, have every case.
     """
     from zoo.history import changed, subject
 

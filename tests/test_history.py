@@ -3,9 +3,9 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import conftest
 import pytest
 
-import conftest
 from zoo import history
 
 TESTS = history.ROOT / "tests"

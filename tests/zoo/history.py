@@ -35,7 +35,7 @@ def recent(things):
 
 @functools.cache
 def subject(path):
-    """The files that a test file is about: itself and what it imports by name. None where it sees to that itself, or is about all.
+    """The files that a test file is about: itself and what it imports by name. None where it is about all, or sees to it itself.
 
     A test of the engine is about the whole engine. What the named files import in their turn has tests of its own.
     """
