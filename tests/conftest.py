@@ -72,7 +72,9 @@ def pytest_collection_modifyitems(config, items):
     else:
         chosen = [item for item in items if not item.get_closest_marker("slow")]
         if os.environ.get(_EVERYTHING):
-            chosen = _first_cases(chosen)
+            from zoo.history import first_cases
+
+            chosen = first_cases(chosen)
     if shard := config.getoption("--shard"):
         part, parts = map(int, shard.split("/"))
         chosen = [item for item in chosen if zlib.crc32(_topic(item).encode()) % parts == part]
@@ -88,24 +90,6 @@ def pytest_configure(config):
     if "PYTEST_XDIST_WORKER" not in os.environ:
         named = config.args_source == config.ArgsSource.ARGS or config.option.keyword or config.option.markexpr
         os.environ[_EVERYTHING] = "" if named else "1"
-
-
-def _first_cases(items):
-    """Of a parametrised test whose subject the last commits left alone its first case: what it guards, it guarded many times.
-
-    So the time of a whole run is that of what is being worked at, however many papers there are. Files named on the command
-    line, and the nightly run, have every case.
-    """
-    from zoo.history import changed, subject
-
-    ages, seen, kept = changed(30), set(), []
-    for item in items:
-        test = item.path, getattr(item, "originalname", item.name)
-        files = subject(item.path)
-        if test not in seen or files is None or any(file in ages for file in files):
-            kept.append(item)
-        seen.add(test)
-    return kept
 
 
 def _topic(item):

@@ -3,7 +3,6 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-import conftest
 import pytest
 
 from zoo import history
@@ -28,4 +27,4 @@ def test_an_untouched_file_has_the_first_case_of_each_test(monkeypatch, touched,
     monkeypatch.setattr(history, "changed", lambda commits: ages)
     path = Path(TESTS / "theory" / "linear_networks" / "test_modes.py")
     items = [SimpleNamespace(path=path, name=name, originalname=name.partition("[")[0]) for name in ("one[a]", "one[b]", "two")]
-    assert [item.name for item in conftest._first_cases(items)] == kept
+    assert [item.name for item in history.first_cases(items)] == kept

@@ -33,9 +33,25 @@ def recent(things):
     return found
 
 
+def first_cases(items):
+    """Of a parametrised test whose subject the last commits left alone its first case: what it guards, it guarded many times.
+
+    So the time of a whole run is that of what is being worked at, however many papers there are. Files named on the command
+    line, and the nightly run, have every case.
+    """
+    ages, seen, kept = changed(30), set(), []
+    for item in items:
+        test = item.path, getattr(item, "originalname", item.name)
+        files = subject(item.path)
+        if test not in seen or files is None or any(file in ages for file in files):
+            kept.append(item)
+        seen.add(test)
+    return kept
+
+
 @functools.cache
 def subject(path):
-    """The files that a test file is about: itself and what it imports by name. None where it is about all, or sees to it itself.
+    """The files that a test file is about: itself and what it imports by name. None where that is all, or it sees to it itself.
 
     A test of the engine is about the whole engine. What the named files import in their turn has tests of its own.
     """
