@@ -60,7 +60,7 @@ def subject(path):
     text = path.read_text(encoding="utf-8")
     if path.parent == ROOT / "tests" or "zoo.history" in text:
         return None
-    named = {target.resolve() for node in ast.walk(ast.parse(text)) for target in import_targets(path, node)}
+    named = {target.resolve() for node in ast.parse(text).body for target in import_targets(path, node)}
     files = {path, *(file for file in named if file.exists() and file.name != "__init__.py")}
     engine = ROOT / "sweeps"
     if path.is_relative_to(ROOT / "tests" / "sweeps") or any(file.is_relative_to(engine) for file in files):
