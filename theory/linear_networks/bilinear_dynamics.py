@@ -103,6 +103,7 @@ from jaxtyping import Array, Bool, Float, Real
 from ...documented import documented
 from ..numerics import exact
 from ..numerics.arguments import FINITE, ArrayLike, Range, at_least, takes
+from . import _factored
 
 Numbers = Real[ArrayLike, "*#shape"]
 
@@ -232,54 +233,29 @@ def riccati_flow(
     >>> [[round(float(entry), 4) for entry in jnp.diag(matrix)] for matrix in q]
     [[0.09, 0.09], [1.0, 0.0]]
     """
-    start, wanted = jnp.asarray(a0), jnp.asarray(target)
-    unit, root_unit = _unit(wanted, start)
-    t, A0 = jnp.asarray(time) * unit, start / root_unit
-    dim, limit = len(A0), exact.log(float(jnp.finfo(t.dtype).max)) / 4
-    q_star, basis, mixing = _diagonal(wanted / unit)
-    L, lost = _lower_triangle(basis.T @ A0)
-    # A time at which exp(-8 |q*| t) is 0 for every q* above rounding of the greatest, and nothing overflows.
-    longest = math.sqrt(jnp.finfo(t.dtype).max) / (1 + jax.lax.stop_gradient(jnp.max(jnp.abs(q_star), initial=0)))
+    # dQ/d(8 t) = (Q*/2) Q + Q (Q*/2) - Q^2, and the trace term shifts all growth alike
+    half_target, start = jnp.asarray(target) / 2, jnp.asarray(a0)
+    times = 8 * jnp.asarray(time).ravel()
+    if not trace:
+        root = _factored.flow_root(times, half_target, start)
+        return (root @ jnp.swapaxes(root, -1, -2)).reshape(*jnp.shape(time), *half_target.shape)
+    unit, root_unit = _factored.units(half_target, start)
+    at, dim = _factored.start(half_target / unit, start / root_unit), len(half_target)
 
-    def root(
-        now: Float[Array, ""], log_m: Float[Array, "dim"], j: Float[Array, "dim"], h: Float[Array, "dim"]
-    ) -> tuple[Float[Array, "dim dim"], Float[Array, "dim dim"]]:
-        """E and (E N^-1)^T for Q = E N^-1 E^T in the eigenvectors of Q*; log_m falls from row to row."""
-        # L^T J L and M L, column j divided by c_j = sqrt(1 + M_j^2). No row below j is above it, so nothing overflows.
-        log_c = jax.nn.softplus(2 * log_m) / 2
-        to_m, to_c = log_m[:, None] - log_c[None, :], log_c[:, None] - log_c[None, :]
-        E, F = (L * jnp.exp(jnp.where(exponent > 0, 0, exponent)) for exponent in (to_m, to_c))
-        # of no value, but with derivatives: rank that comes in above its column, and what mixes within one eigenvalue
-        E, F = E + lost * jnp.exp(jnp.minimum(to_m, limit)), F + lost * jnp.exp(jnp.minimum(to_c, limit))
-        E = E + 4 * now * (mixing @ E)
-        J = jnp.diag(j) + mixing * (8 * now * j - h)[None, :]
-        empty = jnp.diag(L) == 0
-        N = F.T @ J @ F + jnp.diag(jnp.where(empty, 1, jnp.exp(-2 * log_c)))
-        size = jnp.sqrt(jnp.diag(N))
-        return E, jnp.linalg.solve(N / (size[:, None] * size[None, :]), (E / size[None, :]).T) / size[:, None]
+    def root(now: Real[ArrayLike, ""], state: Float[Array, "state"]) -> Float[Array, "dim rank"]:
+        return _factored.half(at, now, at.values * now - state[0], state[1 : 1 + dim], state[1 + dim :])
 
     def velocity(now: Real[ArrayLike, ""], state: Float[Array, "state"], args: object) -> Float[Array, "state"]:
-        # j = J/(1 + M^2) stays of order 1/q* where J grows without bound; h is the integral of 8 J, over 1 + M^2
-        log_m, j, h = 4 * q_star * now - state[0], state[1 : 1 + dim], state[1 + dim :]
-        E, solved = root(now, log_m, j, h)
-        shift = 2 * (jnp.sum(E * solved.T) - jnp.sum(q_star))
-        share = jax.nn.sigmoid(2 * log_m)
-        rate = 2 * (4 * q_star - shift)
-        return jnp.concatenate([shift[None], share * (8 - rate * j), 8 * j - share * rate * h])
+        # j = J/(1 + M^2) stays of order 1/q* where J grows without bound; h is the integral of 2 J, over 1 + M^2
+        j, h = state[1 : 1 + dim], state[1 + dim :]
+        shift = (jnp.sum(root(now, state) ** 2) - 2 * jnp.sum(at.values)) / 4
+        share, rate = jax.nn.sigmoid(2 * (at.values * now - state[0])), 2 * (at.values - shift)
+        return jnp.concatenate([shift[None], share * (1 - rate * j), 2 * j - share * rate * h])
 
-    def matrix(now: Float[Array, ""], state: Float[Array, "state"]) -> Float[Array, "dim dim"]:
-        E, solved = root(now, 4 * q_star * now - state[0], state[1 : 1 + dim], state[1 + dim :])
-        Q = basis @ (E @ solved) @ basis.T
-        return (Q + Q.T) / 2
-
-    times = t.ravel()
-    if trace:
-        states = _integrate(velocity, times, jnp.zeros(1 + 2 * dim, t.dtype), 1 + dim)
-    else:
-        times = jnp.minimum(times, longest)
-        j, h = jax.vmap(lambda now: _tanh_over(4 * now, q_star))(times)
-        states = jnp.concatenate([jnp.zeros((times.size, 1), t.dtype), j, h], axis=1)
-    return unit * jax.vmap(matrix)(times, states).reshape(*t.shape, dim, dim)
+    scaled = times * unit
+    states = _integrate(velocity, scaled, jnp.zeros(1 + 2 * dim, scaled.dtype), 1 + dim)
+    roots = at.basis @ jax.vmap(root)(scaled, states)
+    return unit * (roots @ jnp.swapaxes(roots, -1, -2)).reshape(*jnp.shape(time), dim, dim)
 
 
 @takes(w=FINITE, v=FINITE, p=FINITE)
@@ -339,14 +315,6 @@ def _integrate(
     return states + jax.vmap(lambda t, zero, state: zero * velocity_fn(t, state, None))(fixed, times - fixed, states)
 
 
-def _unit(target: Float[Array, "dim dim"], a0: Float[Array, "dim width"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """A unit of Q and 1/t, and its root, so that errors are relative: powers of 64 and 8, which round nothing."""
-    size = jnp.maximum(jnp.max(jnp.abs(target), initial=0), jnp.max(jnp.abs(a0), initial=0) ** 2)
-    size = jax.lax.stop_gradient(jnp.where(size > 0, size, 1))
-    power = jnp.round(jnp.log2(size) / 6).astype(int)
-    return jnp.ldexp(jnp.ones_like(size), 6 * power), jnp.ldexp(jnp.ones_like(size), 3 * power)
-
-
 def _log_growth(
     t: Float[Array, ""], q_star: Float[Array, "mode"], alpha: Float[Array, "mode"], beta: Float[Array, "mode"]
 ) -> Float[Array, "mode"]:
@@ -396,62 +364,3 @@ def _saturating(t: Float[Array, "*shape"], rate: Float[Array, "*shape"]) -> Floa
     x = jnp.where(small, size, 0)
     series = t * (1 - x / 2 * (1 - x / 3 * (1 - x / 4 * (1 - x / 5))))
     return jnp.where(small, series, jnp.where(positive, -1, 1) * jnp.expm1(-size) / jnp.where(small, 1, rate))
-
-
-def _tanh_over(t: Float[Array, ""], rate: Float[Array, "mode"]) -> tuple[Float[Array, "mode"], Float[Array, "mode"]]:
-    """j = tanh(x)/rate, x = rate t, and t at rate 0; and h, 2 times the integral of j (1 + exp(2 x)), over 1 + exp(2 x)."""
-    small = jnp.abs(rate * t) < 1e-3
-    x = jnp.where(small, rate * t, 0)
-    square, safe = x**2, jnp.where(small, 1, rate)
-    j = jnp.where(small, t * (1 - square / 3 * (1 - square * 0.4)), jnp.tanh(rate * t) / safe)
-    # (tanh x - 2 x/(1 + exp(2 x)))/rate^2, of first derivatives only: four terms are more than enough
-    series = t**2 * (1 - x / 3 - square / 3)
-    return j, jnp.where(small, series, (j - 2 * t * jax.nn.sigmoid(-2 * rate * t)) / safe)
-
-
-@jax.custom_jvp
-def _diagonal(
-    target: Float[Array, "dim dim"],
-) -> tuple[Float[Array, "dim"], Float[Array, "dim dim"], Float[Array, "dim dim"]]:
-    """Falling eigenvalues, eigenvectors, and a 0 whose derivative is the change of the target within repeated eigenvalues.
-
-    Eigenvectors of a repeated eigenvalue have no derivative: the change of the target between them is kept as it is.
-    """
-    values, vectors = jnp.linalg.eigh((target + target.T) / 2)
-    return values[::-1], vectors[:, ::-1], jnp.zeros_like(target)
-
-
-@_diagonal.defjvp
-def _(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
-    values, basis, zero = _diagonal(*primals)
-    change = basis.T @ (tangents[0] + tangents[0].T) @ basis / 2
-    gap = values[None, :] - values[:, None]
-    one = jnp.abs(gap) <= jnp.sqrt(jnp.finfo(gap.dtype).eps) * jnp.max(jnp.abs(values), initial=0)
-    turn = jnp.where(one, 0, change / jnp.where(one, 1, gap))
-    mixing = jnp.where(one, change - jnp.diag(jnp.diag(change)), 0)
-    return (values, basis, zero), (jnp.diag(change), basis @ turn, mixing)
-
-
-def _lower_triangle(B: Float[Array, "dim width"]) -> tuple[Float[Array, "dim dim"], Float[Array, "dim dim"]]:
-    """L with B = L Z^T, Z of orthonormal columns: Gram-Schmidt over the rows. A row that adds no rank has no column.
-
-    The second result is 0; its derivative is the derivative of such a row along the columns of later rows.
-    """
-    dim, width = B.shape
-    negligible = 100 * jnp.finfo(B.dtype).eps * jnp.linalg.norm(jax.lax.stop_gradient(B))
-
-    def step(Z: Float[Array, "dim width"], here: tuple[Array, Array]) -> tuple[Float[Array, "dim width"], Float[Array, "dim"]]:
-        at, row = here
-        first = Z @ row
-        rest = row - first @ Z
-        second = Z @ rest  # once more: after the first pass rest may consist of rounding errors of row alone
-        rest = rest - second @ Z
-        square = rest @ rest
-        new = jnp.sqrt(jax.lax.stop_gradient(square)) > negligible
-        norm = jnp.where(new, jnp.sqrt(jnp.where(new, square, 1)), 0)
-        z = jnp.where(new, rest / jnp.where(new, norm, 1), 0)
-        return Z + at[:, None] * z[None, :], first + second + norm * at
-
-    Z, L = jax.lax.scan(step, jnp.zeros((dim, width), B.dtype), (jnp.eye(dim, dtype=B.dtype), B))
-    lost = jnp.triu((B - jax.lax.stop_gradient(B)) @ Z.T, 1)
-    return L, jnp.where((jnp.diag(L) == 0)[:, None], lost, 0)
