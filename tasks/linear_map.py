@@ -48,7 +48,7 @@ class Bases(NamedTuple):
     right: Float[Array, "dim mode"]
 
 
-def moments(matrix: Real[ArrayLike, "output dim"], covariance: Real[ArrayLike, "dim dim"]) -> Task:
+def moments(matrix: Real[ArrayLike, "output dim"], covariance: Real[ArrayLike, "_ _"]) -> Task:
     """The task of a given map on inputs of a given covariance.
 
     >>> [float(part.sum()) for part in moments([[1.0, 2.0]], [[2.0, 0.0], [0.0, 1.0]])]

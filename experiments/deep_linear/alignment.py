@@ -11,7 +11,7 @@ the balanced Riccati solution. On inputs of another covariance $M$ has the same 
 fallen: those are measured, without a prediction.
 
 Source: A. Atanasov et al., arXiv 2111.00034 (recalled); derived here again
-Cost: 10 s
+Cost: 15 s
 """
 
 from dataclasses import dataclass, field

@@ -11,7 +11,7 @@ $$
 The sum $W_{l+1}^\top W_{l+1} + W_l W_l^\top$ is not conserved: it moves as far at any step size.
 
 Source: K. Fukumizu, 1998; A. Saxe et al., arXiv 1312.6120 (both recalled); derived here again
-Cost: 5 s
+Cost: 10 s
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-r"""The scale of its start chooses what a diagonal network finds: interpolators of least $\ell_1$ norm, of least $\ell_2$, and between.
+r"""Diagonal networks interpolate with the least $\ell_1$ norm from small starts, with the least $\ell_2$ norm from large ones.
 
 A network $f(x) = \langle u \odot u - v \odot v, x \rangle$ with $u = v = \alpha$ at the start, trained on fewer samples than
 features, ends at
@@ -11,7 +11,7 @@ $$
 Labels are those of a sparse map, with noise: small starts come near to it.
 
 Source: B. Woodworth et al., arXiv 2002.09277 (recalled); derived here again
-Cost: 10 s
+Cost: 15 s
 """
 
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ def draw(result, config):
                   markerfacecolor="white", markeredgewidth=0.6)  # fmt: skip
         both.plot(1 - reached[2][every], reached[3][every], color=_style.colour(index), linestyle="", marker="x", markersize=3,
                   markeredgewidth=0.6, gid=_style.UNJUDGED)  # fmt: skip
-    white.set(title="white inputs", xlabel="time, learning rate x steps", ylabel="cosine with the last kernel; loss (dashed)")
+    white.set(title="white inputs", xlabel="time, learning rate x steps", ylabel="cosine; loss (dashed)")
     coloured.set(title="coloured inputs", xlabel="time, learning rate x steps", ylabel="cosine (open), loss (filled)")
     both.set(
         title="white: circles; coloured: crosses", xlabel="share of the loss that is gone", ylabel="cosine", ylim=(0.9, 1.005)

@@ -11,11 +11,10 @@ def draw(result, config):
     scales = np.array(config.init_scales)
     for axes, field, label in ((norms, "l1_norm", "$|\\beta|_1$"), (errors, "error", "distance from the sparse map")):
         _style.compare(axes, scales, result, field, shade=_style.ALONE)
-        for index, (name, words) in enumerate((("least_l1", "least $\\ell_1$"), ("least_l2", "least $\\ell_2$ norm"))):
+        for index, (name, words) in enumerate((("least_l1", "least $\\ell_1$"), ("least_l2", "least $\\ell_2$"))):
             limit = prediction(result, field, f"prediction_{name}")
             _style.rival(axes, scales, limit, index, words)
         axes.set(xscale="log", xlabel="scale of the start $\\alpha$", ylabel=label)
-        axes.legend()
     beta, known = (result[side]["beta"].isel(seed=0) for side in ("simulation", "prediction"))
     for feature in range(config.dim):
         relevant = feature < config.num_relevant
@@ -25,9 +24,7 @@ def draw(result, config):
         )
         points = {"marker": "o", "linestyle": "", "markersize": 3 if relevant else 1.5, "markerfacecolor": "white"}
         weights.plot(scales, beta.isel(feature=feature), markeredgewidth=0.5, **points, **look)
-    weights.set(
-        xscale="log", xlabel="scale of the start $\\alpha$", ylabel="weights $\\beta_i$ of one network (grey: irrelevant)"
-    )
+    weights.set(xscale="log", xlabel="scale of the start $\\alpha$", ylabel="weights $\\beta_i$ of one network")
     _style.legend(
         norms, result["simulation"].sizes["seed"], "hyperbolic entropy", above=True, point="gradient descent", ncols=4
     )

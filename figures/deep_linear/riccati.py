@@ -27,7 +27,7 @@ def draw(result, config):
         for field, line in (("representation", "-"), ("readout", "--")):
             part = {"mode": strongest, **at}
             _style.compare(panels[1][2], time, result, field, index, label if line == "-" else None, part, look, linestyle=line)
-    panels[1][0].set(yscale="log", xlabel="time", ylabel="loss")
+    panels[1][0].set(yscale="log", ylim=(1e-3, 30), xlabel="time", ylabel="loss")
     panels[1][1].set(xlabel="time", ylabel="norm beside the modes")
     panels[1][2].set(
         xlabel="time",

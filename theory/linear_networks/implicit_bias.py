@@ -15,7 +15,8 @@ $$
 $$
 
 Its limits are $\arg\min |\beta|_1$ as $\alpha \to 0$ and $\arg\min |\beta|_2$ as $\alpha \to \infty$. Likewise, $U U^\top$
-fitted to commuting measurements $\operatorname{tr}(A_k U U^\top) = y_k$ from $U_0 = \alpha I$, $\alpha \to 0$, has the eigenvalues
+fitted to commuting measurements $\operatorname{tr}(A_k U U^\top) = y_k$ from $U_0 = \alpha I$, $\alpha \to 0$, has the
+eigenvalues
 
 $$
 m = \arg\min_{m \ge 0,\, A m = y} \sum_i m_i

@@ -119,7 +119,7 @@ def assert_least_trace(trace_fn, A, y):
 
 
 def test_commuting_measurements_have_least_trace():
-    """The flow of the eigenvalues of U U^T, m' = m A^T (y - A m) up to a factor, from a^2: the trace falls to the programme's."""
+    """By the flow of the eigenvalues of U U^T, m' = m A^T (y - A m) from a^2: the trace falls to that of the programme."""
     rng = np.random.default_rng(3)
     A = rng.standard_normal((3, 15))[:, :8]
     y = A @ np.maximum(rng.standard_normal(8), 0)
