@@ -19,7 +19,7 @@ import tyro
 
 from . import goals
 
-TABLE = ("xor_sweep", "bilinear", "convex_relu", "kernel_ridge", "ode_transformer", "deep_equilibrium")
+TABLE = ("xor_sweep", "bilinear", "convex_relu", "kernel_ridge", "ode_transformer", "deep_equilibrium", "deep_linear")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-r"""A linear map as a task: labels $y = A x$ for inputs of a chosen covariance, by its second moments or in samples.
+r"""A linear map as a task: labels A x for inputs of a chosen covariance, by second moments or in samples.
 
 $$
 \Sigma_x = \mathbb{E}\, x x^\top, \qquad \Sigma = \mathbb{E}\, y x^\top = A \Sigma_x, \qquad
@@ -19,7 +19,7 @@ Example. White inputs and chosen singular values, in random bases:
 
 >>> import jax
 >>> from closedform.tasks import linear_map
->>> task = linear_map.whitened(jax.random.key(0), (2.0, 1.0), num_outputs=3, dim=4)
+>>> task = linear_map.whitened(jax.random.key(0), jax.numpy.array([2.0, 1.0]), num_outputs=3, dim=4)
 >>> [round(float(s), 5) for s in jax.numpy.linalg.svd(task.cross, compute_uv=False)], round(float(task.square), 4)
 ([2.0, 1.0, 0.0], 5.0)
 """
@@ -51,7 +51,7 @@ class Bases(NamedTuple):
 def moments(matrix: Real[ArrayLike, "output dim"], covariance: Real[ArrayLike, "_ _"]) -> Task:
     """The task of a given map on inputs of a given covariance.
 
-    >>> [float(part.sum()) for part in moments([[1.0, 2.0]], [[2.0, 0.0], [0.0, 1.0]])]
+    >>> [float(part.sum()) for part in moments(jnp.array([[1.0, 2.0]]), jnp.diag(jnp.array([2.0, 1.0])))]
     [3.0, 4.0, 6.0]
     """
     A, moment = jnp.asarray(matrix, float), jnp.asarray(covariance, float)

@@ -1,4 +1,4 @@
-r"""From a vanishing start a linear network learns the modes of a map one at a time, each after $\ln(1/a)/s$.
+r"""From a vanishing start a linear network learns the modes of a map one at a time, each after ln(1/a)/s.
 
 In the time $\tau = t/\ln(1/a)$ the singular values of $W_2 W_1$ climb a staircase at $\tau = 1/s_i$, whose steps sharpen as
 $a \to 0$; between two steps the network is the best approximation of the map of that rank. The offset of a step depends on the
@@ -101,7 +101,7 @@ def simulate(state: _descent.State, config: Config) -> Result:
 
 def predict(state: _descent.State, config: Config) -> Result:
     scales, s = jnp.asarray(config.init_scales), jnp.asarray(config.spectrum)
-    records = config.horizon * jnp.arange(1, config.num_records + 1) / config.num_records
+    records = config.horizon * jnp.arange(1.0, config.num_records + 1) / config.num_records
 
     def product(scale: Float[Array, ""]) -> Float[Array, "record output dim"]:
         first, second = state.params.weights
@@ -130,7 +130,7 @@ def _half_times(values: Float[Array, "scale record mode"], s: Float[Array, "mode
     place = jnp.maximum(first, 1)
     high, low = (jnp.take_along_axis(values, index[:, None, :], axis=1)[:, 0] for index in (place, place - 1))
     end, begin = (jnp.log(u / jnp.maximum(s[None, :] - u, 1e-300)) for u in (high, low))
-    found = place - begin / (end - begin)  # record number k is at k + 1
+    found = place.astype(begin.dtype) - begin / (end - begin)  # record number k is at k + 1
     return jnp.where(jnp.any(above, axis=1) & (first > 0), found, jnp.nan)
 
 

@@ -1,11 +1,11 @@
-r"""Diagonal networks interpolate with the least $\ell_1$ norm from small starts, with the least $\ell_2$ norm from large ones.
+r"""Diagonal networks interpolate with the least l1 norm from small starts, and with the least l2 norm from large ones.
 
 A network $f(x) = \langle u \odot u - v \odot v, x \rangle$ with $u = v = \alpha$ at the start, trained on fewer samples than
-features, ends at
+features, ends at the weights with $X \beta = y$ and
 
 $$
-\beta(\alpha) = \arg\min_{X \beta = y} \sum_i \left[ \beta_i \operatorname{arsinh} \frac{\beta_i}{2 \alpha^2}
-- \sqrt{4 \alpha^4 + \beta_i^2} \right], \qquad \beta = 2 \alpha^2 \sinh(X^\top \nu)
+\sum_i q(\beta_i) = \min_{X b = y}\; \sum_i q(b_i), \qquad
+q(b) = b \operatorname{arsinh} \frac{b}{2 \alpha^2} - \sqrt{4 \alpha^4 + b^2}, \qquad \beta = 2 \alpha^2 \sinh(X^\top \nu)
 $$
 
 Labels are those of a sparse map, with noise: small starts come near to it.
@@ -122,7 +122,7 @@ def _result(beta: Float[Array, "scale feature"], config: Config) -> Result:
 
 def sparse_map(config: Config) -> Float[Array, "feature"]:
     index = jnp.arange(config.dim)
-    return jnp.where(index < config.num_relevant, (-1.0) ** index, 0)
+    return jnp.where(index < config.num_relevant, jnp.where(index % 2 == 0, 1.0, -1.0), 0.0)
 
 
 _STEPS = "steps of descent shrink the product of u and v, alpha^2 in the flow, by their size"

@@ -1,4 +1,4 @@
-"""Deep linear networks at small sizes and at those of the figures: the facts that theory states, and mistakes that are refused."""
+"""Deep linear networks at small sizes and at those of the figures: the facts of the theory, and mistakes that are refused."""
 
 import dataclasses
 

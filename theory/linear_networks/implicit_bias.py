@@ -1,10 +1,10 @@
 r"""Which interpolating weights gradient flow finds: the hyperbolic entropy of diagonal networks, its two limits, and traces.
 
 Formula. Linear regression $\frac{1}{2} |X \beta - y|^2$ by a diagonal network of depth 2, $\beta = u \odot u - v \odot v$, from
-$u_0 = v_0 = \alpha$ in every coordinate, ends at
+$u_0 = v_0 = \alpha$ in every coordinate, ends at the weights $\beta$ with $X \beta = y$ and
 
 $$
-\beta(\alpha) = \arg\min_{X \beta = y} \sum_i q(\beta_i), \qquad
+\sum_i q(\beta_i) = \min_{X b = y}\; \sum_i q(b_i), \qquad
 q(b) = b \operatorname{arsinh} \frac{b}{2 \alpha^2} - \sqrt{4 \alpha^4 + b^2}
 $$
 
@@ -14,12 +14,12 @@ $$
 \beta = 2 \alpha^2 \sinh(X^\top \nu), \qquad X \beta = y
 $$
 
-Its limits are $\arg\min |\beta|_1$ as $\alpha \to 0$ and $\arg\min |\beta|_2$ as $\alpha \to \infty$. Likewise, $U U^\top$
-fitted to commuting measurements $\operatorname{tr}(A_k U U^\top) = y_k$ from $U_0 = \alpha I$, $\alpha \to 0$, has the
-eigenvalues
+Its limits have the least $|\beta|_1$ as $\alpha \to 0$ and the least $|\beta|_2$ as $\alpha \to \infty$. Likewise, $U U^\top$
+fitted to commuting measurements $\operatorname{tr}(A_k U U^\top) = y_k$ from $U_0 = \alpha I$, $\alpha \to 0$, has
+eigenvalues $m \ge 0$ with $A m = y$ and
 
 $$
-m = \arg\min_{m \ge 0,\, A m = y} \sum_i m_i
+\sum_i m_i = \min_{m' \ge 0,\; A m' = y}\; \sum_i m'_i
 $$
 
 in the common eigenvectors of the measurements: least trace.

@@ -125,8 +125,8 @@ def two_layer_flow(
     imbalance counts as lambda.)
 
     >>> flow = two_layer_flow(jnp.inf, [[2.0]], [[0.1]], [[0.3]])
-    >>> [round(float(part[0, 0]), 6) for part in flow], round((1 + 4 * 4 / 0.08**2) ** 0.5 * 0.08 / 2 - 0.04, 6)
-    ([2.0, 1.960401, 2.040401], 1.960400)
+    >>> [round(float(part[0, 0]), 4) for part in flow]  # w_2^2 - w_1^2 is still 0.08
+    [2.0, 1.9604, 2.0404]
     """
     width = len(w1)
     lopsided = (jnp.sum(w2**2) - jnp.sum(w1**2)) / max(width, 1)

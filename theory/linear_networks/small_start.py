@@ -88,7 +88,7 @@ def small_start_flow(
 
     >>> flow = small_start_flow([0.0, 3.0], [[2.0]], [[0.01], [0.02]], [[0.03, 0.0]])
     >>> [round(float(product[0, 0]), 4) for product in flow.product]
-    [0.0003, 1.9903]
+    [0.0003, 1.952]
     """
     outputs, dim = cross.shape
     F = jnp.zeros((dim + outputs, dim + outputs), cross.dtype).at[dim:, :dim].set(cross).at[:dim, dim:].set(cross.T)
