@@ -3,10 +3,10 @@
     python -m closedform.benchmarks.deep_linear --pairs 5
 
 Sweep: 256 seeds of an 8 x 8 network of depth 2 learn a map of the singular values 4, 2, 1 and 1/2 from Gaussian weights of
-scale a, on the population loss, in float32, for the time 2.2 ln(1/a)/s of the weakest mode s. A is this package's engine, result file
-and all. Beside it, with the gradient written out: all seeds at once by torch.bmm, compiled (by torch.compile, in chunks of
-steps; eager where that finds no compiler), and a Python loop over seeds with autograd, of which `loop_seeds` are run and the
-time is multiplied.
+scale a, on the population loss, in float32, for the time 2.2 ln(1/a)/s of the weakest mode s. A is this package's engine,
+result file and all. Beside it: all seeds at once by torch.bmm with the gradient written out, compiled (by torch.compile, in
+chunks of steps; eager where that finds no compiler), and a Python loop over seeds with autograd, of which `loop_seeds` are run
+and the time is multiplied.
 
 Curve: W_2 W_1 of a balanced start at 1000 times, in float64. A is `two_layer_flow`, exact to rounding; diffrax integrates the
 weights by Dopri8 with its loosest tolerance that is off by no more than `error` anywhere.

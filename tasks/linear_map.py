@@ -88,7 +88,7 @@ def sample(
     num_samples: int,
     matrix: Float[Array, "output dim"],
     covariance_root: Float[Array, "dim dim"] | None = None,
-    noise_std: float = 0.0,
+    noise_std: float | Float[Array, ""] = 0.0,
 ) -> tuple[Float[Array, "num_samples dim"], Float[Array, "num_samples output"]]:
     """Gaussian inputs R z of covariance R R^T (white without R) and labels A x with noise of this deviation."""
     if num_samples < 1:

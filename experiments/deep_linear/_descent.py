@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from annotated_types import MinLen
 from jaxtyping import Array, Float
 
-from ...contract import NonNegative
+from ...contract import Positive
 from ...models.linear import deep_linear
 from ...tasks import linear_map
 
-Spectrum = Annotated[tuple[NonNegative, ...], MinLen(1)]  # singular values of a map, largest first
+Spectrum = Annotated[tuple[Positive, ...], MinLen(1)]  # singular values of a map, largest first
 P = TypeVar("P")
 
 

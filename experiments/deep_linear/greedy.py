@@ -89,7 +89,7 @@ def simulate(state: _descent.State, config: Config) -> Result:
 
     products = jax.vmap(trained)(scales, duration)
     values = _descent.largest_values(products, len(config.spectrum))
-    at = jnp.asarray(_plateaus(config))
+    at = jnp.asarray(_plateaus(config), int)
     s, (left, right) = jnp.asarray(config.spectrum), state.vectors
     cut = jnp.where(jnp.arange(len(s))[None, :] <= jnp.arange(len(s) - 1)[:, None], s[None, :], 0)
     best = jnp.einsum("om,rm,dm->rod", left, cut, right)
@@ -108,9 +108,10 @@ def predict(state: _descent.State, config: Config) -> Result:
         time = -records * jnp.log(scale)
         return small_start.small_start_flow(time, state.task.cross, scale * first, scale * second).product
 
-    products, at = jax.vmap(product)(scales), _plateaus(config)
-    best = jnp.stack([small_start.best_rank(state.task.cross, rank) for rank in range(1, len(config.spectrum))])
-    error = jnp.sqrt(jnp.sum((products[:, jnp.asarray(at)] - best[None]) ** 2, axis=(2, 3))) / s[None, 1:]
+    products, at = jax.vmap(product)(scales), jnp.asarray(_plateaus(config), int)
+    ranks = [small_start.best_rank(state.task.cross, rank) for rank in range(1, len(config.spectrum) + 1)]
+    best = jnp.stack(ranks)[:-1]
+    error = jnp.sqrt(jnp.sum((products[:, at] - best[None]) ** 2, axis=(2, 3))) / s[None, 1:]
     after, before = (jax.vmap(lambda a: small_start.greedy_times(s, a))(part) for part in (scales[1:], scales[:-1]))
     delay = s[None, :] * (after - before) / jnp.log(scales[:-1] / scales[1:])[:, None]
     return Result(_descent.largest_values(products, len(config.spectrum)), delay, error)

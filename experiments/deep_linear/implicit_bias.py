@@ -26,6 +26,7 @@ from ...contract import Count, Distinct, NonNegative, Positive, Precision, Toler
 from ...models.linear import diagonal
 from ...tasks import linear_map
 from ...theory.linear_networks import implicit_bias
+from .. import _measure
 from . import _descent
 
 
@@ -68,9 +69,8 @@ def labels(config: Config) -> dict[str, tuple]:
 
 def init(key: PRNGKeyArray, config: Config) -> State:
     x, y = linear_map.sample(key, config.num_samples, sparse_map(config)[None], noise_std=config.noise_std)
-    scales = jnp.asarray(config.init_scales)
-    params = jax.vmap(lambda scale: diagonal.init(key, diagonal.Config(config.dim, scale)))(scales)
-    return State(params, x, y[:, 0])
+    starts = [diagonal.init(key, diagonal.Config(config.dim, scale)) for scale in config.init_scales]
+    return State(_measure.stacked(starts), x, y[:, 0])
 
 
 def num_steps(config: Config) -> int:

@@ -7,9 +7,13 @@ from .. import _style
 
 
 def draw(result, config):
-    figure, (norms, errors, weights) = _style.panels(columns=3, height=2.6)
+    figure, ((norms, lengths), (errors, weights)) = _style.panels(columns=2, rows=2, height=2.4)
     scales = np.array(config.init_scales)
-    for axes, field, label in ((norms, "l1_norm", "$|\\beta|_1$"), (errors, "error", "distance from the sparse map")):
+    for axes, field, label in (
+        (norms, "l1_norm", "$|\\beta|_1$"),
+        (lengths, "l2_norm", "$|\\beta|_2$"),
+        (errors, "error", "distance from the sparse map"),
+    ):
         _style.compare(axes, scales, result, field, shade=_style.ALONE)
         for index, (name, words) in enumerate((("least_l1", "least $\\ell_1$"), ("least_l2", "least $\\ell_2$"))):
             limit = prediction(result, field, f"prediction_{name}")

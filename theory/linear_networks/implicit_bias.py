@@ -88,8 +88,13 @@ def hyperentropy_interpolator(
     _require_rows(x, "x")
     size_x, size_y = power_of_two(x), power_of_two(y)
     unit = size_y / size_x
-    found = jax.vmap(lambda scale: _interpolator(x / size_x, y / size_y, scale**2 / unit))(init_scale.ravel())
+    found = _interpolators(x / size_x, y / size_y, init_scale.ravel() ** 2 / unit)
     return unit * found.reshape(*init_scale.shape, x.shape[1])
+
+
+@jax.jit  # one program, where it is called by itself
+def _interpolators(x: Array, y: Array, squares: Float[Array, "scale"]) -> Float[Array, "scale feature"]:
+    return jax.vmap(lambda square: _interpolator(x, y, square))(squares)
 
 
 def _interpolator(x: Float[Array, "sample feature"], y: Float[Array, "sample"], square: Float[Array, ""]) -> Array:
@@ -155,14 +160,12 @@ def min_trace(eigenvalues: Real[ArrayLike, "measurement mode"], y: Real[ArrayLik
 
     The measurements must be those of some such matrix; of others the result is of no value. It has no derivatives in reverse
     mode. Raises ValueError for dependent rows of eigenvalues.
-
-    >>> [round(float(m), 6) + 0.0 for m in min_trace([[1.0, 2.0, 0.5]], [1.0])]
-    [0.0, 0.5, 0.0]
     """
     _require_rows(eigenvalues, "eigenvalues")
     return _least_sum(eigenvalues, y)
 
 
+@jax.jit
 def _least_sum(A: Float[Array, "row column"], y: Float[Array, "row"]) -> Float[Array, "column"]:
     """The m >= 0 with A m = y of least sum, by Mehrotra's predictor and corrector; the dual starts inside, at 0."""
     size_a, size_y = power_of_two(A), power_of_two(y)
