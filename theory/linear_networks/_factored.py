@@ -41,15 +41,16 @@ def half(
 
     h is the integral of 2 J over 1 + M^2, of which only derivatives ask: without derivatives it is None.
     """
-    # L^T J L and M L, column by column over c = sqrt(1 + M^2) of the row at which it begins
+    # c L, row by row and over the c of the row at which the column begins, c = sqrt(1 + M^2)
     log_c = jax.nn.softplus(2 * log_m) / 2
     column = log_c[at.first]
-    to_m, to_c = log_m[:, None] - column[None, :], log_c[:, None] - column[None, :]
+    exponent = log_c[:, None] - column[None, :]
     # (not a minimum, which has half of the slope at the beginning of a column, where the exponent is 0)
-    E, G = (at.L * jnp.exp(jnp.where(exponent > 0, 0, exponent)) for exponent in (to_m, to_c))
+    G = at.L * jnp.exp(jnp.where(exponent > 0, 0, exponent))
     if h is not None:
-        limit = exact.log(float(jnp.finfo(log_m.dtype).max)) / 4
-        E, G = E + at.lost * jnp.exp(jnp.minimum(to_m, limit)), G + at.lost * jnp.exp(jnp.minimum(to_c, limit))
+        G = G + at.lost * jnp.exp(jnp.minimum(exponent, exact.log(float(jnp.finfo(log_m.dtype).max)) / 4))
+    E = jnp.exp(log_m - log_c)[:, None] * G
+    if h is not None:
         E = E + now * (at.mixing @ E)
     N = G.T @ (j[:, None] * G)
     if h is not None:
