@@ -16,13 +16,8 @@ $$
 the flow is
 
 $$
-\frac{dW}{dt} = -G V \operatorname{diag}(p), \qquad \frac{dV}{dt} = -G W \operatorname{diag}(p)
-$$
-
-that is
-
-$$
-\frac{da_k}{dt} = -p_k G a_k, \qquad \frac{db_k}{dt} = p_k G b_k
+\dot W = -G V \operatorname{diag}(p), \qquad \dot V = -G W \operatorname{diag}(p), \qquad
+\dot a_k = -p_k G a_k, \qquad \dot b_k = p_k G b_k
 $$
 
 For one input and $b = 0$:
@@ -79,16 +74,13 @@ Finite size. None. Steps of size $\eta$ break the conservation laws by $O(\eta)$
 are integrated numerically, to 1e-11 in float64 and 1e-5 in float32, up to times of some $10^4/\|Q^*\|$, beyond which the solver
 raises an error; the other solutions are exact, and so is `eigen_flow` after infinite time.
 
-Example. Large eigenvalues are learned first, after a time of about $\ln(q^*/q_0)/(12 q^*)$: the share $q/q^*$ of 2 and of 1/2
-at three times.
+Example. Large eigenvalues are learned first, after a time of about $\ln(q^*/q_0)/(12 q^*)$: shares $q/q^*$ at three times.
 
 >>> import jax.numpy as jnp
 >>> from closedform.theory.linear_networks.bilinear_dynamics import logistic
 >>> times = jnp.array([0.1, 0.3, 1.0])
->>> [round(float(share), 3) for share in logistic(times, 2.0, 0.01) / 2.0]
-[0.052, 0.871, 1.0]
->>> [round(float(share), 3) for share in logistic(times, 0.5, 0.01) / 0.5]
-[0.036, 0.11, 0.892]
+>>> [[round(float(share), 3) for share in logistic(times, q, 0.01) / q] for q in (2.0, 0.5)]
+[[0.052, 0.871, 1.0], [0.036, 0.11, 0.892]]
 """
 
 import math
@@ -103,6 +95,7 @@ from jaxtyping import Array, Bool, Float, Real
 from ...documented import documented
 from ..numerics import exact
 from ..numerics.arguments import FINITE, ArrayLike, Range, at_least, takes
+from ..numerics.exponentials import saturating
 from . import _factored
 
 Numbers = Real[ArrayLike, "*#shape"]
@@ -159,7 +152,7 @@ def logistic(time: Numbers, target: Numbers, initial: Numbers) -> Float[Array, "
     grows = exponent >= 0
     decay = jnp.exp(-jnp.where(grows, exponent, -exponent))
     # the formula times exp(-12 q* t) where that is below 1, above and below
-    below = jnp.where(grows, decay, 1) + 12 * q0 * _saturating(now, rate)
+    below = jnp.where(grows, decay, 1) + 12 * q0 * saturating(now, rate)
     # backwards in time from close to a positive target, without cancellation
     close = ~grows & (now < 0) & (q0 > q_star / 2) & (q0 < 2 * q_star)
     near = jnp.where(close, q_star, 1)
@@ -237,8 +230,8 @@ def riccati_flow(
     half_target, start = jnp.asarray(target) / 2, jnp.asarray(a0)
     times = 8 * jnp.asarray(time).ravel()
     if not trace:
-        root = _factored.flow_root(times, half_target, start)
-        return (root @ jnp.swapaxes(root, -1, -2)).reshape(*jnp.shape(time), *half_target.shape)
+        roots = _factored.flow_root(times, half_target, start)
+        return (roots @ jnp.swapaxes(roots, -1, -2)).reshape(*jnp.shape(time), *half_target.shape)
     unit, root_unit = _factored.units(half_target, start)
     at, dim = _factored.start(half_target / unit, start / root_unit), len(half_target)
 
@@ -325,7 +318,7 @@ def _log_growth(
     r_plus = jnp.where(q_star >= 0, plus, (alpha * beta) ** 2 / jnp.where(q_star >= 0, 1, minus))
     r_minus = jnp.where(q_star <= 0, minus, (alpha * beta) ** 2 / jnp.where(q_star <= 0, 1, plus))
     least = -exact.log(4 * float(jnp.finfo(s.dtype).tiny))  # exp(-least) is no number that counts as 0
-    decay, g = jnp.exp(-jnp.minimum(8 * s * t, least)), 8 * _saturating(jnp.full_like(s, t), 8 * s)
+    decay, g = jnp.exp(-jnp.minimum(8 * s * t, least)), 8 * saturating(jnp.full_like(s, t), 8 * s)
     return (jnp.log(decay + (r_plus + beta**2) * g) - jnp.log(decay + (r_minus + alpha**2) * g)) / 2
 
 
@@ -353,14 +346,3 @@ def _last_modes(q_star: Float[Array, "mode"], alpha: Float[Array, "mode"], beta:
     larger = jnp.where(larger > 0, jnp.sqrt(jnp.where(larger > 0, larger, 1)), 0)
     smaller = product / jnp.where(larger > 0, larger, 1)
     return Modes(jnp.sign(alpha) * jnp.where(q >= 0, larger, smaller), jnp.sign(beta) * jnp.where(q >= 0, smaller, larger))
-
-
-def _saturating(t: Float[Array, "*shape"], rate: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """(1 - exp(-|rate t|))/|rate|, with the sign of t, and t at rate 0."""
-    exponent = rate * t
-    positive = exponent >= 0
-    size = jnp.where(positive, exponent, -exponent)
-    small = size < 1e-3
-    x = jnp.where(small, size, 0)
-    series = t * (1 - x / 2 * (1 - x / 3 * (1 - x / 4 * (1 - x / 5))))
-    return jnp.where(small, series, jnp.where(positive, -1, 1) * jnp.expm1(-size) / jnp.where(small, 1, rate))
