@@ -182,16 +182,15 @@ def test_deep_linear_network(tmp_path):
     assert len([line for line in pieces[0].splitlines() if line.strip()]) <= 15
     (tmp_path / "curves.py").write_text("\n".join(pieces))
     printed = call(sys.executable, "curves.py", folder=tmp_path).stdout
-    curves = np.array([numbers(line)[1:] for line in printed.splitlines() if line.startswith("t = ") and "sim" not in line])
+    curves = np.array([numbers(line)[1:] for line in printed.splitlines() if line.startswith("t = ") and line.count("ed") == 0])
     assert curves.shape == (7, 4)
     np.testing.assert_allclose(curves[-1], [4, 2, 1, 0.5], atol=0.01)
     learned = np.argmax(curves > np.array([4, 2, 1, 0.5]) / 2, axis=0)
     assert list(learned) == sorted(learned)
     assert learned[0] < learned[-1]
-    rows = [numbers(line)[1:] for line in printed.splitlines() if "simulated" in line]
-    assert len(rows) == 4
-    for row in rows:
-        np.testing.assert_allclose(row[:4], row[4:], atol=0.02)  # the lag of steps at s = 4, t = 4
+    both = [[numbers(line)[1:] for line in printed.splitlines() if name in line] for name in ("simulated", "predicted")]
+    assert np.shape(both) == (2, 4, 4)
+    np.testing.assert_allclose(*both, atol=0.02)  # the lag of steps at s = 4, t = 4
 
 
 @pytest.mark.slow("docs/guide/from_paper_to_verdict.md", *imported("from_paper_to_verdict"))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closedform.experiments.deep_linear import alignment, balance, greedy, implicit_bias, riccati
+from closedform.experiments.deep_linear import alignment, balance, greedy, half_times, implicit_bias, riccati
 from closedform.models.linear import deep_linear
 from closedform.sweeps import agrees, compare, find, run, sweep
 from closedform.sweeps.contract import config
@@ -85,6 +85,7 @@ def test_drift_is_of_first_order():
         (greedy, {"init_scales": (1e-4, 1e-2)}, r"init_scales must be below 1 and fall, got \(0\.0001, 0\.01\)"),
         (alignment, {"model": deep_linear.Config()}, "model must have two layers and one output, got 2 and 8"),
         (implicit_bias, {"num_samples": 30}, "dim must be at least num_samples and num_relevant, got 24, 30, 2"),
+        (half_times, {"depths": (1, 2)}, "depths.*at least 2.*got.*1.*"),
         (balance, {"num_rates": 1}, "num_rates must be a whole number of at least 2, got 1"),
         (balance, {"model": deep_linear.Config(4, (), 4)}, "model must have at least two layers, got 1"),
     ],
@@ -167,3 +168,16 @@ def test_balance(tmp_path):
     for wrong in ({"order": 2.0}, {"order": 0.0}, {"sum_order": 1.0}):
         assert not agrees(compare(experiment, changed(result, **wrong)))
     assert jnp.all(jnp.asarray(result["simulation"]["drift"].mean("seed")) < 0.05)
+
+
+@pytest.mark.slow
+def test_half_times(tmp_path):
+    """Two to five layers within 1 %; the laws of small starts alone are not, nor those of one layer more."""
+    experiment = find("deep_linear/half_times")
+    result = run(experiment, experiment.default_config(), seeds=8, results=tmp_path, progress=False)
+    assert agrees(compare(experiment, result))
+    right = result["prediction"]["half_time"].values
+    law = result["prediction_small_start"]["half_time"].values
+    for wrong in (law, np.roll(right, -1, axis=0), 2 * right, right / 2):
+        assert not agrees(compare(experiment, changed(result, half_time=wrong)))
+    np.testing.assert_allclose(law[:, 0], right[:, 0], rtol=0.15)  # the smallest start is nearest to the law
