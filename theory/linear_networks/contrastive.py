@@ -7,7 +7,8 @@ Formula. With the covariance $C$ of the clean signal, the covariance $S$ of a vi
 
 $$
 \begin{align*}
-\mathcal{L} &= -2\, \mathbb{E} f(x) \cdot f(x^+) + \mathbb{E} (f(x) \cdot f(x^-))^2 = -2 \operatorname{tr} G C + \operatorname{tr} G S G S \\
+\mathcal{L} &= -2\, \mathbb{E} f(x) \cdot f(x^+) + \mathbb{E} (f(x) \cdot f(x^-))^2 \\
+&= -2 \operatorname{tr} G C + \operatorname{tr} G S G S \\
 G^* &= S^{-1/2} \left[ S^{-1/2} C S^{-1/2} \right]_p S^{-1/2}
 \end{align*}
 $$
@@ -19,9 +20,9 @@ $$
 q_i = \frac{\phi_i}{\phi_i^2 + \sigma_i^2}
 $$
 
-if $\phi_i^2/(\phi_i^2 + \sigma_i^2)$ is among the $p$ largest, and by 0 otherwise. From a balanced start,
-$W_{l+1}^\top W_{l+1} = W_l W_l^\top$, the layers up to layer $l$ multiply it by $q_i^{l/k}$. On the way, with two layers, $S_i = \phi_i^2 + \sigma_i^2$ and
-$b_i$ the strength of feature $i$ in $W_2 W_1$,
+if $\phi_i^2/(\phi_i^2 + \sigma_i^2)$ is among the $p$ largest, and by 0 otherwise. From a balanced start, $W_{l+1}^\top
+W_{l+1} = W_l W_l^\top$, the layers up to layer $l$ multiply it by $q_i^{l/k}$. On the way, with two layers, $S_i = \phi_i^2 +
+\sigma_i^2$ and $b_i$ the strength of feature $i$ in $W_2 W_1$,
 
 $$
 \frac{db}{dt} = 8\, b^2 (\phi^2 - S^2 b^2), \qquad
@@ -34,9 +35,9 @@ $$
 q_k < \frac{\sum_i \phi_i^2 q_i^2}{\sum_i \phi_i^2 q_i}
 $$
 
-in sums over all features or over the others alone. A penalty $\lambda (\|W_1\|^2 + \|W_2\|^2)$ leaves the strengths $b = 0$ and the roots of $4 S^2 b^3 - 4 \phi^2 b + 2 \lambda = 0$. The
-larger positive root is stable, the smaller one is the barrier above which a mode has to start to get there. They exist for
-$\lambda \leq 4 \phi^3/(3 \sqrt 3\, S)$.
+in sums over all features or over the others alone. A penalty $\lambda (\|W_1\|^2 + \|W_2\|^2)$ leaves the strengths $b = 0$
+and the roots of $4 S^2 b^3 - 4 \phi^2 b + 2 \lambda = 0$. The larger positive root is stable, the smaller one is the barrier
+above which a mode has to start to get there. They exist for $\lambda \leq 4 \phi^3/(3 \sqrt 3\, S)$.
 
 Regime. Population loss and gradient flow. `optimal_gram` is the minimum from any start. `layer_weights` is exact for balanced
 starts, and the limit of small random ones. Time courses and weight decay are for two layers and starts that are diagonal in
@@ -296,7 +297,7 @@ def mode_time(strength: Numbers, signal: Numbers, noise_std: Numbers, initial: N
 
 @takes(signal=SIZE, initial=SIZE)
 def switch_time(signal: Numbers, initial: Numbers) -> Float[Array, "*#shape"]:
-    """1/(8 phi^2 b(0)), at which a small start takes off: the leading order of every `mode_time`. Infinite without start or signal.
+    """1/(8 phi^2 b(0)), at which a small start takes off: leading order of `mode_time`. Infinite without start or signal.
 
     >>> float(switch_time(1, 0.125))
     1.0
@@ -350,7 +351,7 @@ def _(primals: tuple, tangents: tuple) -> tuple:
 
 @jax.custom_jvp
 def _falling(g: Array) -> Array:
-    """w > 0 with w - tanh w = g >= 0. The function rises and is convex, so that Newton's steps fall from a start above the root."""
+    """w > 0 with w - tanh w = g >= 0. The function rises and is convex, so that Newton's steps fall from above the root."""
     # tanh w < 1, and tanh w < w/(1 + w^2/(3 + w^2/5)), from which w^3 < g (3 + 1.2 w^2)
     w = jnp.minimum(g + 1, 1.2 * g + jnp.cbrt(3 * g))
 
@@ -396,15 +397,11 @@ def decay_roots(signal: Numbers, noise_std: Numbers, weight_decay: Numbers) -> R
     share = jnp.where(exist, decay / jnp.where(exist, critical, 1), 0)
     angle = jnp.arcsin(share) / 3  # of the sine of three times the angle
     scale = 2 / math.sqrt(3) * _end(phi, sigma)
-    return Roots(
-        jnp.where(exist, scale * jnp.cos(math.pi / 6 + angle), 0), jnp.where(exist, scale * jnp.sin(angle), jnp.inf)
-    )
+    return Roots(jnp.where(exist, scale * jnp.cos(math.pi / 6 + angle), 0), jnp.where(exist, scale * jnp.sin(angle), jnp.inf))
 
 
 @takes(initial=SIZE, signal=SIZE, noise_std=SIZE, weight_decay=SIZE)
-def decayed_strength(
-    initial: Numbers, signal: Numbers, noise_std: Numbers, weight_decay: Numbers
-) -> Float[Array, "*#shape"]:
+def decayed_strength(initial: Numbers, signal: Numbers, noise_std: Numbers, weight_decay: Numbers) -> Float[Array, "*#shape"]:
     """b after infinite time with weight decay: the stable root from above the barrier, the barrier on it, else 0.
 
     >>> [round(float(decayed_strength(initial, 1, 0.2**0.5, 0.3)), 4) for initial in (0.1, 0.2)]

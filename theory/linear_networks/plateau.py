@@ -7,8 +7,11 @@ $W_l \approx a\, u_l u_{l-1}^\top$.
 Formula. With weight decay $\lambda$, the penalty $\frac{\lambda}{2} \sum_l \|W_l\|^2$, the amplitude follows
 
 $$
-\frac{da}{dt} = |b|\, a^{L-1} - \lambda a, \qquad
-a(t) = a_0\, e^{-\lambda t} \left[ 1 - |b|\, a_0^{L-2}\, \frac{1 - e^{-(L-2) \lambda t}}{\lambda} \right]^{-1/(L-2)} \quad (L \geq 3)
+\begin{align*}
+\frac{da}{dt} &= |b|\, a^{L-1} - \lambda a \\
+a(t) &= a_0\, e^{-\lambda t} \left[ 1 - |b|\, a_0^{L-2}\, \frac{1 - e^{-(L-2) \lambda t}}{\lambda} \right]^{-1/(L-2)}
+\qquad (L \geq 3)
+\end{align*}
 $$
 
 and $a = a_0 e^{(|b| - \lambda) t}$ for $L = 2$. The bracket is 0, and the plateau over, at
@@ -43,10 +46,11 @@ Factors. The loss is $\frac12 \mathbb{E} (y - f(x))^2$; without the factor 1/2, 
 1/2. Means over pairs include the pairs of an input with itself.
 
 Source. D. Liu et al., "Trap of feature diversity in the learning of MLPs", arXiv 2112.00980: the plateau and the likeness of
-features, observed. All formulas are derived here. The paper counts L2 regularisation among the operations that help ReLU networks (recalled);
-in this model weight decay lengthens the plateau.
+features, observed. All formulas are derived here. The paper counts L2 regularisation among the operations that help ReLU
+networks (recalled); in this model weight decay lengthens the plateau.
 
-Finite size. Relative $O(a_0^{L-2})$ in the time for $L \geq 3$, an additive $O(1/|b|)$ for $L = 2$. For finite samples $b$ is their mean of $y x$.
+Finite size. Relative $O(a_0^{L-2})$ in the time for $L \geq 3$, an additive $O(1/|b|)$ for $L = 2$. For finite samples $b$ is
+their mean of $y x$.
 
 Example. Halving the start of four layers makes the plateau four times as long:
 
@@ -69,9 +73,7 @@ DEPTH = at_least(2)
 
 
 @takes(init_scale=SIZE, depth=DEPTH, drive=SIZE, weight_decay=SIZE)
-def plateau_time(
-    init_scale: Numbers, depth: int, drive: Numbers, weight_decay: Numbers = 0.0
-) -> Float[Array, "*#shape"]:
+def plateau_time(init_scale: Numbers, depth: int, drive: Numbers, weight_decay: Numbers = 0.0) -> Float[Array, "*#shape"]:
     """t*, at which the amplitude diverges (three layers or more) or reaches 1 (two layers); infinite if it never does.
 
     With two layers and a drive above the weight decay, a start of 1 or more has no plateau, and the time is 0.
@@ -176,9 +178,7 @@ def gaussian_cosine(mean_over_std: Real[ArrayLike, "*shape"]) -> Float[Array, "*
 
 
 @takes(amplitudes=FINITE, inputs=FINITE)
-def mode_cosine(
-    amplitudes: Real[ArrayLike, "*time mode"], inputs: Real[ArrayLike, "sample mode"]
-) -> Float[Array, "*time"]:
+def mode_cosine(amplitudes: Real[ArrayLike, "*time mode"], inputs: Real[ArrayLike, "sample mode"]) -> Float[Array, "*time"]:
     """The mean cosine of features sum_i A_i x_i u_i with orthonormal u_i, over all pairs of inputs, for amplitudes A_i.
 
     One large amplitude gives `plateau_cosine` along its mode; equal ones give the mean cosine of the inputs.

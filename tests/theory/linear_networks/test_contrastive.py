@@ -102,7 +102,7 @@ def test_weights_before_the_head_are_roots():
     rejected(assert_layer_weights, lambda q, layer, depth: q ** (layer / depth / 2))
     np.testing.assert_array_equal(weights([0.0, 4.0], 0, 3), 1)
     np.testing.assert_allclose(weights([0.0, 4.0], 3, 3), [0, 4], rtol=1e-15)
-    with pytest.raises(ValueError, match="^layer must be at most the depth 2, got 3$"):
+    with pytest.raises(ValueError, match=r"^layer must be at most the depth 2, got 3$"):
         weights([1.0], 3, 2)
 
 
@@ -299,7 +299,11 @@ MODE = {"signal": np.array([1.2, 0.6]), "noise_std": np.array([0.3, 0.9]), "init
 CALLS = [
     Call(
         contrastive.optimal_gram,
-        {"covariance": np.diag([1.0, 0.5, 0.3]), "view_covariance": np.array([[2, 0.3, 0], [0.3, 1, 0], [0, 0, 0.5]]), "rank": 2},
+        {
+            "covariance": np.diag([1.0, 0.5, 0.3]),
+            "view_covariance": np.array([[2, 0.3, 0], [0.3, 1, 0], [0, 0, 0.5]]),
+            "rank": 2,
+        },
         directions={"covariance": symmetric, "view_covariance": symmetric},
         draw=drawn,
         rounding=30.0,  # the covariance of views is inverted twice
@@ -312,8 +316,14 @@ CALLS = [
         kinks=("signals[0]=0.0", "signals=0.0", "signals repeated"),  # a feature without signal is none, and ties are cut
     ),
     Call(contrastive.layer_weights, {"weights": np.array([0.7, 1.9]), "layer": 1, "depth": 3}),
-    Call(contrastive.variance_shares, {"signals": np.array([1.2, 0.6]), "weights": np.array([0.7, 1.9])}, scaling={"weights": 1}),
-    Call(contrastive.earlier_advantage, {"signals": np.array([1.2, 0.6]), "weights": np.array([0.7, 1.9])}, scaling={"signals": 1}),
+    Call(
+        contrastive.variance_shares, {"signals": np.array([1.2, 0.6]), "weights": np.array([0.7, 1.9])}, scaling={"weights": 1}
+    ),
+    Call(
+        contrastive.earlier_advantage,
+        {"signals": np.array([1.2, 0.6]), "weights": np.array([0.7, 1.9])},
+        scaling={"signals": 1},
+    ),
     Call(
         contrastive.critical_weight,
         {"signals": np.array([1.2, 0.6]), "weights": np.array([0.7, 1.9])},
@@ -321,7 +331,12 @@ CALLS = [
         degree=1,
         kinks=("weights=0.0",),  # a mean over no features
     ),
-    Call(contrastive.critical_noise, {"signal": np.array([0.2, 0.5]), "others": 1.3}, scaling={"signal": 1, "others": -1}, degree=1),
+    Call(
+        contrastive.critical_noise,
+        {"signal": np.array([0.2, 0.5]), "others": 1.3},
+        scaling={"signal": 1, "others": -1},
+        degree=1,
+    ),
     Call(contrastive.mode_strength, {"time": np.array([0.4, 1.1]), **MODE}),
     Call(contrastive.mode_time, {"strength": np.array([0.3, 1.1]), **MODE}),
     Call(contrastive.switch_time, {"signal": 1.2, "initial": 0.1}, scaling={"initial": 1}, degree=-1),
@@ -329,6 +344,11 @@ CALLS = [
     Call(contrastive.decay_roots, {"signal": np.array([1.2, 0.6]), "noise_std": 0.3, "weight_decay": np.array([0.2, 0.1])}),
     Call(
         contrastive.decayed_strength,
-        {"initial": np.array([0.4, 0.01]), "signal": np.array([1.2, 0.6]), "noise_std": 0.3, "weight_decay": np.array([0.2, 0.1])},
+        {
+            "initial": np.array([0.4, 0.01]),
+            "signal": np.array([1.2, 0.6]),
+            "noise_std": 0.3,
+            "weight_decay": np.array([0.2, 0.1]),
+        },
     ),
 ]
