@@ -71,6 +71,6 @@ def sample(
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, got {num_samples}")
     z, noise, other = jax.random.normal(key, (3, num_samples, len(problem.signals)))
-    views = (z * problem.signals + part * problem.noise_stds for part in (noise, other))
+    views = (z * problem.signals[None] + part * problem.noise_stds[None] for part in (noise, other))
     one, plus = (view @ problem.basis.T for view in views)
     return one, plus

@@ -57,7 +57,7 @@ def unit_gaussian(key: PRNGKeyArray, dim: int, width: int, depth: int) -> deep_l
 
 
 def scaled(params: deep_linear.Params, scales: Float[Array, "*network"]) -> deep_linear.Params:
-    """Networks on leading axes, all layers of each multiplied by its scale."""
+    """Networks on leading axes, of which the last may have size 1, all layers of each multiplied by its scale."""
     return jax.tree.map(lambda w: scales[..., None, None] * w, params)
 
 

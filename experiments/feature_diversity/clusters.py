@@ -87,7 +87,7 @@ def observe(state: State, config: Config) -> Result:
     sums, counts = classes.T @ units, classes.T @ active.astype(units.dtype)
     pairs = jnp.sum(counts) ** 2 - jnp.sum(counts**2)
     between = (jnp.sum(jnp.sum(sums, axis=0) ** 2) - jnp.sum(sums**2)) / jnp.maximum(pairs, 1)
-    accuracy = jnp.mean(jnp.argmax(outputs, axis=1) == state.classes)
+    accuracy = jnp.mean((jnp.argmax(outputs, axis=1) == state.classes).astype(units.dtype))
     return Result(_loss(outputs, state), rank_one.mean_pair_cosine(features), between, accuracy)
 
 

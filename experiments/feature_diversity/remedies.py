@@ -113,7 +113,7 @@ def step(state: State, config: Config) -> State:
         velocity = jax.tree.map(lambda v, g: momentum * v + g, velocity, slope)
         early = jax.tree.map(lambda old, now: jnp.where(value > 0.98 * first, now, old), early, params)
         after = _training.descended(params, velocity, config.learning_rate)
-        return after, velocity, early, steps + (value > first / 2)
+        return after, velocity, early, steps + jnp.where(value > first / 2, 1, 0)
 
     each_start = jax.vmap(update, (0, 0, 0, 0, None, None, None))
     networks = state.params, state.velocity, state.early, state.steps

@@ -88,7 +88,7 @@ def step(state: State, config: Config) -> State:
         return _training.descended(params, slope, config.learning_rate), value > state.data.square / 4
 
     after, above = zip(*(jax.vmap(jax.vmap(update))(params) for params in state.params), strict=True)
-    return State(after, state.data, state.times + config.learning_rate * jnp.stack(above))
+    return State(after, state.data, state.times + jnp.where(jnp.stack(above), config.learning_rate, 0))
 
 
 def num_steps(config: Config) -> int:
