@@ -2,7 +2,8 @@ r"""On Gaussian clusters tanh and ReLU networks pass through the same two phases
 
 Full-batch gradient descent on half the squared error of one-hot classes, from small weights. The clusters have a mean in
 common. Loss, mean cosine of the features of the last hidden layer over all pairs and over pairs of two classes, and accuracy
-are measured, without a verdict: the theory is for linear networks. Of ReLU networks the samples count whose features are not 0.
+are measured, without a verdict: the theory is for linear networks. All that is predicted is chance. Of ReLU networks the
+samples count whose features are not 0.
 
 $$
 \text{mean cosine} = \frac{1}{n^2} \sum_{i,j} \frac{h_i \cdot h_j}{|h_i|\, |h_j|}
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ...contract import Count, NonNegative, Positive, Precision, check
+from ...contract import Count, NonNegative, Positive, Precision, Tolerance, check
 from ...models.fully_connected import deep
 from ...models.linear import rank_one
 
@@ -40,6 +41,8 @@ class Config:
 
     def __post_init__(self):
         check(self)
+        if self.model.depth == 0:
+            raise ValueError("model.widths must be at least one hidden layer, got ()")
         if self.model.dim <= self.model.num_outputs:
             raise ValueError(f"model.dim must be above model.num_outputs = {self.model.num_outputs}, got {self.model.dim}")
 
@@ -51,6 +54,7 @@ class State(NamedTuple):
 
 
 class Result(NamedTuple):
+    chance: Float[Array, ""]  # share classified right, mean over cyclic exchanges of the outputs
     loss: Float[Array, ""] | None = None  # half the mean squared error
     cosine: Float[Array, ""] | None = None  # mean over all pairs of samples
     cosine_between: Float[Array, ""] | None = None  # mean over pairs of two classes
@@ -87,15 +91,22 @@ def observe(state: State, config: Config) -> Result:
     sums, counts = classes.T @ units, classes.T @ active.astype(units.dtype)
     pairs = jnp.sum(counts) ** 2 - jnp.sum(counts**2)
     between = (jnp.sum(jnp.sum(sums, axis=0) ** 2) - jnp.sum(sums**2)) / jnp.maximum(pairs, 1)
-    accuracy = jnp.mean((jnp.argmax(outputs, axis=1) == state.classes).astype(units.dtype))
-    return Result(_loss(outputs, state), rank_one.mean_pair_cosine(features), between, accuracy)
+    # shares of samples to which each class is given, by how far it is from theirs
+    shift = (jnp.argmax(outputs, axis=1) - state.classes) % outputs.shape[1]
+    shares = jnp.mean(jax.nn.one_hot(shift, outputs.shape[1], dtype=units.dtype), axis=0)
+    loss = _loss(outputs, state)
+    return Result(jnp.mean(shares), loss, rank_one.mean_pair_cosine(features), between, shares[0])
 
 
 def steps(config: Config) -> np.ndarray:
     return np.unique([0, *np.geomspace(1, config.num_steps, config.num_records).round().astype(int)])
 
 
-TOLERANCE = {}
+def predict(config: Config, steps: np.ndarray) -> Result:
+    return Result(jnp.full(len(steps), 1 / config.model.num_outputs))
+
+
+TOLERANCE = {"chance": Tolerance(1e-12, reason="exact: a sample is classified right for one of the exchanges")}
 QUICK = {
     "model.dim": 4,
     "model.widths": (3, 3),

@@ -68,9 +68,10 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     modes = len(config.targets)
     basis = jnp.linalg.qr(jax.random.normal(key_basis, (config.dim, config.dim)))[0]
     left = jnp.linalg.qr(jax.random.normal(key_left, (modes, modes)))[0]
-    network = deep_linear.Config(config.dim, (modes,) * (config.depth - 1), modes, "aligned", config.init_scale)
+    unit = deep_linear.init(key, deep_linear.Config(config.dim, (modes,) * (config.depth - 1), modes, "aligned", 1.0))
+    params = jax.tree.map(lambda w: config.init_scale * w, unit)
     inputs = jax.random.normal(key_inputs, (config.num_test, config.dim)) + config.mean * basis[:, 0][None]
-    return State(deep_linear.rotated(deep_linear.init(key, network), left, basis), basis, left, inputs)
+    return State(deep_linear.rotated(params, left, basis), basis, left, inputs)
 
 
 def _loss(params: deep_linear.Params, state: State, config: Config) -> Float[Array, ""]:

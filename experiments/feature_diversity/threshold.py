@@ -25,15 +25,14 @@ from ...models.linear import deep_linear
 from ...theory.linear_networks import plateau
 from . import _training
 
+WEIGHT_DECAYS = (0.0037, 0.0053, 0.0075, 0.0106, 0.015, 0.0212, 0.03, 0.0424, 0.06, 0.0848, 0.12)
+
 
 @dataclass(frozen=True)
 class Config:
     depth: Annotated[int, Ge(3)] = 4  # layers (L)
     init_scales: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = (0.05, 0.0707, 0.1, 0.1414, 0.2)  # of each layer (a_0)
-    weight_decays: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = (
-        0.0037, 0.0053, 0.0075, 0.0106, 0.015, 0.0212, 0.03, 0.0424, 0.06, 0.0848, 0.12,
-    )  # fmt: skip
-    # ^ lambda, of the penalty lambda/2 times the squared norms
+    weight_decays: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = WEIGHT_DECAYS  # lambda, of lambda/2 |W|^2
     dim: Count = 12  # of the inputs
     width: Count = 6  # of every hidden layer
     num_samples: Count = 400  # training samples

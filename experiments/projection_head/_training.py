@@ -1,10 +1,10 @@
 """What the experiments share: a problem of given features, and gradient descent on the population loss."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 from annotated_types import Ge, MinLen
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
 from ...contract import Positive
 from ...models.linear import contrastive, deep_linear
@@ -12,6 +12,7 @@ from ...tasks.augmentation_pairs import Problem
 
 Signals = Annotated[tuple[Positive, ...], MinLen(1)]
 Noises = Annotated[tuple[Annotated[float, Ge(0)], ...], MinLen(1)]
+Scheme = Literal["unit_gaussian", "aligned", "balanced"]
 SIGNALS = (2.0, 1.5, 1.0, 0.8, 0.6, 0.5)
 NOISE_STDS = (0.3, 1.0, 0.2, 0.2, 0.1, 0.05)
 
@@ -24,6 +25,14 @@ def check_features(signals: tuple, noise_stds: tuple, model: deep_linear.Config 
         raise ValueError(f"model.dim must be the {len(signals)} of signals, got {model.dim}")
     if model is not None and min(model.widths, default=model.dim) < model.dim:
         raise ValueError(f"model.widths must be at least model.dim = {model.dim}, got {model.widths}")
+
+
+def start(
+    key: PRNGKeyArray, dim: int, widths: tuple[int, ...], num_outputs: int, scheme: Scheme, scale: float | Array
+) -> deep_linear.Params:
+    """A network whose scale may be traced: every scheme is homogeneous in it."""
+    unit = deep_linear.init(key, deep_linear.Config(dim, widths, num_outputs, scheme, 1.0))
+    return jax.tree.map(lambda w: scale * w, unit)
 
 
 def descend(

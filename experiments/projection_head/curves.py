@@ -13,7 +13,6 @@ Source: derived here, for the model of Xue et al., arXiv 2403.11391
 Cost: 20 s
 """
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -67,8 +66,8 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     problem = augmentation_pairs.draw(key_problem, config.signals, config.noise_stds)
     left = jnp.linalg.qr(jax.random.normal(key_left, (config.model.num_outputs,) * 2))[0]
     aligned = deep_linear.rotated(deep_linear.init(key, config.model), left, problem.basis)
-    scattered = dataclasses.replace(config.model, scheme="unit_gaussian", scale=config.random_scale)
-    return State(problem, aligned, deep_linear.init(key_random, scattered))
+    sizes = config.model.dim, config.model.widths, config.model.num_outputs
+    return State(problem, aligned, _training.start(key_random, *sizes, "unit_gaussian", config.random_scale))
 
 
 def step(state: State, config: Config) -> State:

@@ -76,8 +76,8 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     for i, depth in enumerate(config.depths):
         sizes = len(config.signals), (config.width,) * (depth - 1), config.width
         scale = config.product_std ** (1 / depth)
-        balanced.append(deep_linear.init(keys[2 * i], deep_linear.Config(*sizes, "balanced", scale)))
-        random.append(deep_linear.init(keys[2 * i + 1], deep_linear.Config(*sizes, "unit_gaussian", config.random_scale)))
+        balanced.append(_training.start(keys[2 * i], *sizes, "balanced", scale))
+        random.append(_training.start(keys[2 * i + 1], *sizes, "unit_gaussian", config.random_scale))
     return State(problem, tuple(balanced), tuple(random))
 
 

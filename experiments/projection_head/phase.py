@@ -107,7 +107,7 @@ def simulate(state: State, config: Config) -> Result:
     shape = (len(config.signals), len(config.noise_stds))
 
     def gain(params: deep_linear.Params, problem: augmentation_pairs.Problem) -> Float[Array, ""]:
-        variances = problem.signals**2 * model.energies(params, problem.basis)
+        variances = problem.signals[None] ** 2 * model.energies(params, problem.basis)
         before, behind = variances[:, 0] / jnp.sum(variances, axis=1)
         return before - behind
 
@@ -126,7 +126,7 @@ def _probe_error(map_: Array, problem: augmentation_pairs.Problem, key: PRNGKeyA
     read = read / jnp.linalg.norm(read)
     z = jax.random.normal(key, (config.num_probes, config.num_shots, len(problem.signals)), read.dtype)
     x, y = z @ read.T, z[..., 0]
-    gram = x @ jnp.swapaxes(x, 1, 2) + config.ridge * jnp.eye(config.num_shots, dtype=read.dtype)
+    gram = x @ jnp.swapaxes(x, 1, 2) + config.ridge * jnp.eye(config.num_shots, dtype=read.dtype)[None]
     coefficients = jnp.linalg.solve(gram, y[..., None])[..., 0]
     found = jnp.einsum("pn,pnh->ph", coefficients, x) @ read  # of each feature
     target = jnp.zeros(len(problem.signals), read.dtype).at[0].set(1)

@@ -28,13 +28,14 @@ from ...tasks import augmentation_pairs
 from ...theory.linear_networks import contrastive
 from . import _training
 
+WEIGHT_DECAYS = (0.0, 0.02, 0.1, 0.2, 0.4, 0.55, 0.8, 1.1, 1.6)
+
 
 @dataclass(frozen=True)
 class Config:
     signals: _training.Signals = (2.0, 1.0, 0.5)  # standard deviation of each feature (phi)
     noise_stds: _training.Noises = (0.3**0.5, 0.2**0.5, 0.05**0.5)  # standard deviation of the augmentation along each (sigma)
-    weight_decays: Annotated[tuple[NonNegative, ...], MinLen(1), Distinct] = (0.0, 0.02, 0.1, 0.2, 0.4, 0.55, 0.8, 1.1, 1.6)
-    # ^ factor of the squared norms of both layers (lambda)
+    weight_decays: Annotated[tuple[NonNegative, ...], MinLen(1), Distinct] = WEIGHT_DECAYS  # of the squared norms (lambda)
     scales: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = (0.3, 0.8)  # of each layer at the start: b(0) = scale^2
     width: Count = 6  # hidden units, and outputs of the head
     random_scale: Positive = 0.3  # standard deviation of random weights
@@ -67,10 +68,10 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     key_problem, key_random = jax.random.split(key)
     problem = augmentation_pairs.draw(key_problem, config.signals, config.noise_stds)
     sizes = len(config.signals), (config.width,), config.width
-    aligned = [deep_linear.init(key, deep_linear.Config(*sizes, "aligned", scale)) for scale in config.scales]
+    aligned = [_training.start(key, *sizes, "aligned", scale) for scale in config.scales]
     left = jnp.eye(config.width, dtype=problem.basis.dtype)
     starts = [deep_linear.rotated(params, left, problem.basis) for params in aligned]
-    starts.append(deep_linear.init(key_random, deep_linear.Config(*sizes, "unit_gaussian", config.random_scale)))
+    starts.append(_training.start(key_random, *sizes, "unit_gaussian", config.random_scale))
     count = len(config.weight_decays)
     return State(problem, jax.tree.map(lambda *w: jnp.repeat(jnp.stack(w)[:, None], count, axis=1), *starts))
 

@@ -16,7 +16,6 @@ Source: Xue et al., arXiv 2403.11391, whose claim it is; the formulas are derive
 Cost: 30 s
 """
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, Positive, Precision, Tolerance, check
-from ...models.linear import contrastive as model
+from ...models.linear import contrastive as network
 from ...models.linear import deep_linear
 from ...tasks import augmentation_pairs
 from ...theory.linear_networks import contrastive
@@ -71,8 +70,10 @@ def labels(config: Config) -> dict[str, tuple]:
 
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_problem, key_balanced, key_random = jax.random.split(key, 3)
-    balanced = dataclasses.replace(config.model, scheme="balanced", scale=config.balanced_scale)
-    params = deep_linear.init(key_balanced, balanced), deep_linear.init(key_random, config.model)
+    model = config.model
+    sizes = model.dim, model.widths, model.num_outputs
+    balanced = _training.start(key_balanced, *sizes, "balanced", config.balanced_scale)
+    params = balanced, deep_linear.init(key_random, model)
     return State(augmentation_pairs.draw(key_problem, config.signals, config.noise_stds), params)
 
 
@@ -86,8 +87,8 @@ def num_steps(config: Config) -> int:
 
 
 def simulate(state: State, config: Config) -> Result:
-    energies = jnp.stack([model.energies(params, state.problem.basis) for params in state.params])
-    mixing = jnp.stack([model.mixing(params, state.problem.basis) for params in state.params])
+    energies = jnp.stack([network.energies(params, state.problem.basis) for params in state.params])
+    mixing = jnp.stack([network.mixing(params, state.problem.basis) for params in state.params])
     return Result(energies[:, 0], energies[:, 1], mixing[:, 0], mixing[:, 1])
 
 

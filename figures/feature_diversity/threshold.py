@@ -9,7 +9,7 @@ from .. import _style
 def draw(result, config):
     simulated = result["simulation"]
     scales, decays = (simulated[axis].values for axis in ("init_scale", "weight_decay"))
-    figure, panels = _style.panels(columns=2, height=2.8, sharey=True)
+    figure, (*panels, shares) = _style.panels(columns=3, height=2.8)
     for panel, field, title in zip(
         panels, ("escaped", "random_escaped"), ("from rank one", "from random weights, no verdict"), strict=True
     ):
@@ -25,5 +25,9 @@ def draw(result, config):
     _style.compare(panels[0], scales, result, "threshold", shade=_style.ALONE)
     _style.rival(panels[1], *_style.along(result, "threshold", scales), color=_style.ALONE)
     panels[0].set_ylabel("weight decay $\\lambda$")
+    for index, scale in enumerate(scales[:6].tolist()):
+        _style.compare(shares, decays, result, "escaped", index, f"$a_0$ = {scale:.3g}", {"init_scale": scale})
+    shares.set(xscale="log", xlabel="weight decay $\\lambda$", ylabel="share that leaves the plateau", title="from rank one")
+    shares.legend()
     _style.legend(panels[0], simulated.sizes["seed"], "$|b|\\, a_0^{L-2}$", above=True, point="networks", ncols=5)
     return figure

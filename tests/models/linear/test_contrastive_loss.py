@@ -29,7 +29,7 @@ def assert_mean_over_pairs(loss_fn):
     positive, negative = np.sum(x * plus, axis=1), np.sum(x[1:] * plus[:-1], axis=1)
     error = 5 * (2 * positive.std() + np.square(negative).std()) / np.sqrt(len(x))
     np.testing.assert_allclose(
-        loss_fn(PARAMS, PROBLEM.clean, PROBLEM.view), np.mean(negative**2) - 2 * positive.mean(), atol=error
+        loss_fn(params, problem.clean, problem.view), np.mean(negative**2) - 2 * positive.mean(), atol=error
     )
 
 
