@@ -20,9 +20,9 @@ $$
 q_i = \frac{\phi_i}{\phi_i^2 + \sigma_i^2}
 $$
 
-if $\phi_i^2/(\phi_i^2 + \sigma_i^2)$ is among the $p$ largest, and by 0 otherwise. From a balanced start, $W_{l+1}^\top
-W_{l+1} = W_l W_l^\top$, the layers up to layer $l$ multiply it by $q_i^{l/k}$. On the way, with two layers, $S_i = \phi_i^2 +
-\sigma_i^2$ and $b_i$ the strength of feature $i$ in $W_2 W_1$,
+if $\phi_i^2/(\phi_i^2 + \sigma_i^2)$ is among the $p$ largest, and by 0 otherwise. From a balanced start, where
+$W_{l+1}^\top W_{l+1} = W_l W_l^\top$, the layers up to layer $l$ multiply it by $q_i^{l/k}$ in the end. On the way, with two
+layers, $S_i = \phi_i^2 + \sigma_i^2$ and the strength $b_i$ of feature $i$ in $W_2 W_1$ (indices left out),
 
 $$
 \frac{db}{dt} = 8\, b^2 (\phi^2 - S^2 b^2), \qquad
@@ -39,9 +39,9 @@ in sums over all features or over the others alone. A penalty $\lambda (\|W_1\|^
 and the roots of $4 S^2 b^3 - 4 \phi^2 b + 2 \lambda = 0$. The larger positive root is stable, the smaller one is the barrier
 above which a mode has to start to get there. They exist for $\lambda \leq 4 \phi^3/(3 \sqrt 3\, S)$.
 
-Regime. Population loss and gradient flow. `optimal_gram` is the minimum from any start. `layer_weights` is exact for balanced
-starts, and the limit of small random ones. Time courses and weight decay are for two layers and starts that are diagonal in
-the features.
+Regime. Population loss and gradient flow. `optimal_gram` is the global minimum, where gradient descent ends from almost every
+start. `layer_weights` is exact for balanced starts, and the limit of small random ones. Time courses and weight decay are for
+two layers and starts that are diagonal in the features.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|

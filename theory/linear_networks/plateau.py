@@ -30,7 +30,8 @@ $$
 $$
 
 Regime. $a_0 \to 0$, gradient flow, a start of rank one along $\hat b$. The loss is halved a time of order $1/|b|$ before $t^*$.
-A random start reaches rank one by itself; its plateau is longer or shorter by a factor of order 1 that depends on the draw.
+A random start reaches rank one by itself; its plateau is longer or shorter, and its threshold lower or higher, by a factor of
+order 1 that depends on the draw.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
@@ -49,8 +50,8 @@ Source. D. Liu et al., "Trap of feature diversity in the learning of MLPs", arXi
 features, observed. All formulas are derived here. The paper counts L2 regularisation among the operations that help ReLU
 networks (recalled); in this model weight decay lengthens the plateau.
 
-Finite size. Relative $O(a_0^{L-2})$ in the time for $L \geq 3$, an additive $O(1/|b|)$ for $L = 2$. For finite samples $b$ is
-their mean of $y x$.
+Finite size. Relative $O(a_0^{L-2})$ in the time for $L \geq 3$, an additive $O(1/|b|)$ for $L = 2$; relative $O(a_0^L)$ in the
+weight decay at the threshold. For finite samples $b$ is their mean of $y x$.
 
 Example. Halving the start of four layers makes the plateau four times as long:
 
