@@ -10,7 +10,7 @@ $$
 $$
 
 Source: after Liu et al., arXiv 2112.00980, whose networks and data are others
-Cost: 60 s
+Cost: 30 s
 """
 
 from dataclasses import dataclass, field

@@ -28,6 +28,7 @@ def draw(result, config):
     for index, scale in enumerate(scales[:6].tolist()):
         _style.compare(shares, decays, result, "escaped", index, f"$a_0$ = {scale:.3g}", {"init_scale": scale})
     shares.set(xscale="log", xlabel="weight decay $\\lambda$", ylabel="share that leaves the plateau", title="from rank one")
-    shares.legend()
+    shares.set_xlim(np.min(decays) / 8, 1.2 * np.max(decays))  # room for the legend
+    shares.legend(loc="center left")
     _style.legend(panels[0], simulated.sizes["seed"], "$|b|\\, a_0^{L-2}$", above=True, point="networks", ncols=5)
     return figure

@@ -27,7 +27,8 @@ def draw(result, config):
         for index, field in enumerate(("mixing_before", "mixing_behind")):
             _style.compare(panel, x, result, field, index, None, cell)
         panel.set(xticks=x, xticklabels=[TITLES[start] for start in starts], xlim=(-0.5, len(starts) - 0.5))
-        panel.set_ylim(-0.005, 1.3 * panel.get_ylim()[1])
+        high = panel.get_ylim()[1]
+        panel.set_ylim(-0.1 * high, 1.2 * high)
     panels[-1, 0].set_ylabel("mixing of features")
     _style.legend(panels[0, 0], simulated.sizes["seed"], "optimum", above=True, point="networks", ncols=5)
     return figure
