@@ -20,8 +20,9 @@ def draw(result, config):
             mean_and_error = [values.sel(cell).values for values in statistics(result, field)]
             label = {"cosine": f"{name}, all pairs", "cosine_between": f"{name}, pairs of two classes"}.get(field)
             _style.measured(panel, steps, mean_and_error, index, label, filled)
-            if panel is right and index == 0:
-                _style.compare(right, steps, result, "chance", at=cell, label="chance", shade=_style.ALONE, linewidth=0.8)
+            if panel is right:
+                label = "chance" if index == 0 else None
+                _style.compare(right, steps, result, "chance", index, label, cell, _style.ALONE, linewidth=0.8)
     for panel in panels:
         panel.set(xscale="symlog", xlabel="updates")
         panel.set_xlim(-0.3, 1.5 * steps[-1])
