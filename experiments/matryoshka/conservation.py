@@ -33,7 +33,7 @@ class Config:
     model: nested.Config = field(default_factory=lambda: _population.model(3, (3,), "all", scale=0.3))
     time: Positive = 5.0  # step size times updates; the loss has no factor 1/2
     num_steps: Annotated[tuple[Count, ...], MinLen(2), Distinct] = (5000, 10000, 20000)  # updates in that time, a run each
-    dtype: Precision = "float64"
+    dtype: Precision = "float64"  # the loss is compared to 1e-6 and better
 
     def __post_init__(self):
         check(self)
@@ -59,7 +59,7 @@ def simulate(state: nested.Params, config: Config) -> Result:
     covariance, weights = _population.covariance(config.spectrum), np.ones(config.model.width)
 
     def run(number: Array) -> tuple[Array, Array, Array]:
-        rate = jnp.asarray(config.time, covariance.dtype) / number
+        rate = jnp.asarray(config.time, covariance.dtype) / number.astype(covariance.dtype)
 
         def step(_, carry: tuple[nested.Params, Array]) -> tuple[nested.Params, Array]:
             params, squares = carry
@@ -72,7 +72,7 @@ def simulate(state: nested.Params, config: Config) -> Result:
         end, squares = jax.lax.fori_loop(0, number, step, start)
         change = nested.balance_matrices(end) - before
         drift = jnp.diagonal(change, axis1=1, axis2=2)
-        off = change * (1 - jnp.eye(change.shape[-1]))
+        off = change * (1 - jnp.eye(change.shape[-1]))[None]
         return tuple(jnp.max(jnp.abs(values)) for values in (drift, drift - squares, off))
 
     drift, unexplained, other = jax.lax.map(run, jnp.asarray(config.num_steps))

@@ -37,7 +37,7 @@ class Config:
     learning_rate: Positive = 2.5e-4  # step size on the nested loss, which has no factor 1/2
     num_steps: Count = 24000  # updates
     num_records: Count = 60  # recorded times, spaced as their squares
-    dtype: Precision = "float64"
+    dtype: Precision = "float64"  # curves of many small steps
 
     def __post_init__(self):
         check(self)
@@ -87,8 +87,8 @@ def predict(state: nested.Params, config: Config, steps: np.ndarray) -> Result:
     width, spectrum = config.model.width, jnp.asarray(config.spectrum, initial.dtype)
     counts = theory.term_counts(config.sizes, width)
     time = config.learning_rate * jnp.asarray(steps, initial.dtype)
-    u = theory.nested_strength(time[:, None], spectrum[:width], initial, counts, config.model.shared)
-    learned = jnp.sum(counts * spectrum[:width] * (1 - u) ** 2, axis=1)
+    u = theory.nested_strength(time[:, None], spectrum[None, :width], initial[None], counts[None], config.model.shared)
+    learned = (1 - u) ** 2 @ (counts * spectrum[:width])
     left = jnp.sum(spectrum) * len(config.sizes) - jnp.sum(counts * spectrum[:width])
     return Result(u, learned + left)
 
@@ -99,15 +99,15 @@ def predict_plain(state: nested.Params, config: Config, steps: np.ndarray) -> Re
     initial = observe(state, config).strength
     time = config.learning_rate * jnp.asarray(steps, initial.dtype)
     spectrum = jnp.asarray(config.spectrum, initial.dtype)
-    u = theory.nested_strength(time[:, None], spectrum[: config.model.width], initial, once)
-    left = jnp.sum(spectrum) - jnp.sum(once * spectrum[: config.model.width] * (1 - (1 - u) ** 2), axis=1)
+    u = theory.nested_strength(time[:, None], spectrum[None, : config.model.width], initial[None], once[None])
+    left = jnp.sum(spectrum) - (1 - (1 - u) ** 2) @ (once * spectrum[: config.model.width])
     return Result(u, left)
 
 
 def _read(config: Config) -> Float[Array, "size mode"]:
     """1 where a trained size reads a coordinate."""
     width = config.model.width
-    return jnp.tri(width) * jnp.asarray(nested.weights_at(config.sizes, width), float)[:, None]
+    return jnp.tri(width, dtype=float) * jnp.asarray(nested.weights_at(config.sizes, width), float)[:, None]
 
 
 _LAG = (

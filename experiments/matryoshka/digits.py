@@ -21,12 +21,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, Positive, Precision, Tolerance, check
 from ...models.fully_connected import deep
 from ...models.linear import nested
+from ...solvers import classify
 from ...tasks import images
 from ...theory.linear_networks import nested as theory
 from . import _population
@@ -36,6 +36,10 @@ def _model() -> nested.Config:
     return _population.model(8, dim=64, scale=0.01)
 
 
+def _training() -> classify.Training:
+    return classify.Training(learning_rate=5e-3, weight_decay=0.0, batch_size=64, num_steps=3000)
+
+
 @dataclass(frozen=True)
 class Config:
     data: str = "digits_8x8"  # or mnist_5k, with the dimensions of the models changed
@@ -43,10 +47,8 @@ class Config:
     hidden: Count = 32  # ReLU units of the nonlinear encoder
     sizes: _population.Sizes = (1, 2, 4, 8)  # trained prefix sizes (M)
     learning_rate: Positive = 0.1  # step size of the linear network on the nested loss, which has no factor 1/2
-    relu_rate: Positive = 2e-3  # of Adam, for the nonlinear networks
-    batch_size: Count = 64  # images a step of the nonlinear networks, drawn with replacement
-    num_steps: Count = 3000  # updates of all networks
-    dtype: Precision = "float64"
+    training: classify.Training = field(default_factory=_training)  # of the nonlinear networks; the number of steps is for all
+    dtype: Precision = "float64"  # the loss is compared to 1e-6 and better
 
     def __post_init__(self):
         check(self)
@@ -65,9 +67,7 @@ class Network(NamedTuple):
 
 class State(NamedTuple):
     linear: nested.Params
-    relu: Network  # nested, then one network for each of the sizes, on a leading axis
-    optimiser: optax.OptState
-    key: PRNGKeyArray  # of the next batch
+    relu: classify.State  # a nested network, then one network for each of the sizes, on a leading axis
 
 
 class Result(NamedTuple):
@@ -81,7 +81,7 @@ def labels(config: Config) -> dict[str, tuple]:
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:
-    key_linear, key_relu, key_batch = jax.random.split(key, 3)
+    key_linear, key_relu, key_train = jax.random.split(key, 3)
 
     def network(key: PRNGKeyArray) -> Network:
         key_encoder, key_decoders = jax.random.split(key)
@@ -90,33 +90,31 @@ def init(key: PRNGKeyArray, config: Config) -> State:
         return Network(deep.init(key_encoder, _encoder(config)), decoders)
 
     relu = jax.vmap(network)(jax.random.split(key_relu, 1 + len(config.sizes)))
-    return State(nested.init(key_linear, config.model), relu, _optimiser(config).init(relu), key_batch)
+    return State(nested.init(key_linear, config.model), classify.start(key_train, relu))
 
 
 def step(state: State, config: Config) -> State:
-    key, key_batch = jax.random.split(state.key)
     weights, moments = _weights(config), _moments(config)
     rate = jnp.asarray(config.learning_rate, state.linear.decoders.dtype)
     linear = nested.descend(state.linear, rate, weights[0], moments.covariance)
     data = images.load(config.data)
-    index = jax.random.randint(key_batch, (config.batch_size,), 0, len(data.pixels))
-    x = images.take(data, index)[0] - moments.mean[None]
 
-    def loss(relu: Network) -> Float[Array, ""]:
+    def loss(relu: Network, key: PRNGKeyArray) -> Float[Array, ""]:
+        index = jax.random.randint(key, (config.training.batch_size,), 0, len(data.pixels))
+        x = images.take(data, index)[0] - moments.mean[None]
         return jnp.sum(weights * jax.vmap(lambda one: _errors(one, x, config))(relu))
 
-    updates, optimiser = _optimiser(config).update(jax.grad(loss)(state.relu), state.optimiser)
-    return State(linear, optax.apply_updates(state.relu, updates), optimiser, key)
+    return State(linear, classify.step(state.relu, loss, config.training))
 
 
 def num_steps(config: Config) -> int:
-    return config.num_steps
+    return config.training.num_steps
 
 
 def simulate(state: State, config: Config) -> Result:
     data, moments, place = images.load(config.data), _moments(config), np.array(config.sizes) - 1
     x = images.take(data, jnp.arange(len(data.pixels)))[0] - moments.mean[None]
-    relu = jax.lax.map(lambda one: _errors(one, x, config), state.relu)[:, place]
+    relu = jax.lax.map(lambda one: _errors(one, x, config), state.relu.params)[:, place]
     return Result(nested.errors(state.linear, moments.covariance)[0, place], relu[0], jnp.diagonal(relu[1:]))
 
 
@@ -150,9 +148,9 @@ def _encoder(config: Config) -> deep.Config:
 def _errors(network: Network, x: Float[Array, "image pixel"], config: Config) -> Float[Array, "size"]:
     """Mean squared error of each prefix size on these images, from E x z^T and E z z^T."""
     z = jax.vmap(lambda one: deep.apply(network.encoder, one, _encoder(config)))(x)
-    decoders = network.decoders * jnp.tri(z.shape[1])[:, None]
+    decoders = network.decoders * jnp.tri(z.shape[1], dtype=z.dtype)[:, None]
     known, gram = x.T @ z / len(x), z.T @ z / len(x)
-    return jnp.sum((decoders @ gram - 2 * known) * decoders, axis=(1, 2)) + jnp.sum(x**2) / len(x)
+    return jnp.sum((decoders @ gram - 2 * known[None]) * decoders, axis=(1, 2)) + jnp.sum(x**2) / len(x)
 
 
 def _weights(config: Config) -> Float[Array, "network size"]:
@@ -162,11 +160,7 @@ def _weights(config: Config) -> Float[Array, "network size"]:
     return jnp.asarray(np.stack([nested.weights_at(row, width) for row in rows]))
 
 
-def _optimiser(config: Config) -> optax.GradientTransformation:
-    return optax.adam(config.relu_rate)
-
-
 _END = "gradient descent has not quite converged: eigenvalues are as near as 0.06 to one another"
 TOLERANCE = {"error": Tolerance(1e-4, reason=_END)}
-QUICK = {"hidden": 4, "model.encoder.num_outputs": 2, "sizes": (1, 2), "batch_size": 8, "num_steps": 3}
+QUICK = {"hidden": 4, "model.encoder.num_outputs": 2, "sizes": (1, 2), "training.batch_size": 8, "training.num_steps": 3}
 SEEDS = 8

@@ -11,7 +11,7 @@ def draw(result, config):
     for index, layer in enumerate(exits):
         name = f"layer {layer}, width {config.model.widths[index]}"
         _style.compare(curves, size + 0.1 * (index - (len(exits) - 1) / 2), result, "error", index, name, {"exit": layer})
-    curves.set(xlabel="prefix size $m$", ylabel="error", ylim=(0, 1.35 * float(result["prediction"]["error"].max())))
+    curves.set(xlabel="prefix size $m$", ylabel="error", ylim=(0, None))
     curves.xaxis.set_ticks(size)
     mean = statistics(result, "error")[0].values
     image = grid.imshow(mean, cmap="Blues", vmin=0, interpolation="nearest", aspect="auto")
@@ -24,5 +24,5 @@ def draw(result, config):
     grid.xaxis.set_ticks(range(len(size)), size)
     grid.yaxis.set_ticks(range(len(exits)), exits)
     figure.colorbar(image, ax=grid, label="error")
-    _style.legend(curves, simulated.sizes["seed"], "each cell alone", point="networks", ncols=2)
+    _style.legend(curves, simulated.sizes["seed"], "each cell alone", above=True, point="networks", ncols=3)
     return figure

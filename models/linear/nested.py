@@ -49,8 +49,9 @@ from ...documented import documented
 from .._example import one_example
 from . import deep_linear
 
-Rows = Float[Array, "row dim"]
-Covariance = Float[Array, "dim dim"]
+Matrix = Array | np.ndarray
+Rows = Float[Matrix, "row dim"]
+Covariance = Float[Matrix, "dim dim"]
 
 
 def _encoder() -> deep_linear.Config:
@@ -120,7 +121,7 @@ def representations(params: Params) -> Float[Array, "exit coordinate dim"]:
 
 def _cut(params: Params) -> Float[Array, "exit size output coordinate"]:
     """The decoders of all sizes, 0 in the columns that they do not read."""
-    return params.decoders * _prefixes(params.decoders)[:, None]
+    return params.decoders * _prefixes(params.decoders)[None, :, None]
 
 
 def _prefixes(like: Float[Array, "... coordinate"]) -> Float[Array, "size coordinate"]:
@@ -145,8 +146,8 @@ def weights_at(sizes: tuple[int, ...], width: int) -> Float[np.ndarray, "size"]:
 def errors(
     params: Params,
     covariance: Covariance,
-    cross: Float[Array, "*size output dim"] | None = None,
-    square: Float[Array, "*size"] | None = None,
+    cross: Float[Matrix, "*size output dim"] | None = None,
+    square: Float[Matrix | float, "*size"] | None = None,
 ) -> Float[Array, "exit size"]:
     """E |y - V (z_n)_{:m}|^2 of every exit and prefix size, by the network's own decoders.
 
@@ -156,29 +157,32 @@ def errors(
     covariance = jnp.asarray(covariance)
     if cross is None or square is None:
         cross, square = covariance, jnp.trace(covariance)
+    cross, square = jnp.asarray(cross), jnp.asarray(square)
     # through z, of which there are fewer than inputs: E y z^T and E z z^T
     rows, decoders = representations(params)[:, None], _cut(params)
     turned = jnp.swapaxes(rows, 2, 3)
-    return jnp.sum((decoders @ (rows @ covariance @ turned) - 2 * (cross @ turned)) * decoders, axis=(2, 3)) + square
+    found = jnp.sum((decoders @ (rows @ covariance @ turned) - 2 * (cross @ turned)) * decoders, axis=(2, 3))
+    return found + jnp.broadcast_to(square, found.shape)
 
 
 def nested_loss(
     params: Params,
-    weights: Float[Array | np.ndarray, "*#exit size"],
+    weights: Float[Matrix, "*#exit size"],
     covariance: Covariance,
-    cross: Float[Array, "*size output dim"] | None = None,
-    square: Float[Array, "*size"] | None = None,
+    cross: Float[Matrix, "*size output dim"] | None = None,
+    square: Float[Matrix | float, "*size"] | None = None,
 ) -> Float[Array, ""]:
     """L, the sum over exits and sizes of weights times `errors`; `weights_at` makes weights from a set of sizes."""
-    return jnp.sum(weights * errors(params, covariance, cross, square))
+    found = errors(params, covariance, cross, square)
+    return jnp.sum(jnp.broadcast_to(weights, found.shape) * found)
 
 
 def descend(
     params: Params,
     learning_rate: float | Array,
-    weights: Float[Array | np.ndarray, "*#exit size"],
+    weights: Float[Matrix, "*#exit size"],
     covariance: Covariance,
-    *target: Float[Array, "..."],
+    *target: Float[Matrix, "..."],
 ) -> Params:
     """One step of gradient descent on `nested_loss`, whose further arguments are `target`."""
     gradient = jax.grad(nested_loss)(params, weights, covariance, *target)
@@ -223,24 +227,24 @@ def balance_matrices(params: Params) -> Float[Array, "layer unit unit"]:
 
 
 def optimal_decoders(
-    rows: Rows, covariance: Covariance, cross: Float[Array, "output dim"] | None = None
+    rows: Rows, covariance: Covariance, cross: Float[Matrix, "output dim"] | None = None
 ) -> Float[Array, "size output row"]:
     """The decoders of least error of every prefix of z = rows x, of least norm where they are not unique."""
-    covariance = jnp.asarray(covariance)
+    rows, covariance = jnp.asarray(rows), jnp.asarray(covariance)
     keep = _prefixes(rows.T)
     seen = rows @ covariance @ rows.T
-    inverses = jnp.linalg.pinv(keep[:, :, None] * seen * keep[:, None, :], hermitian=True)
-    return (covariance if cross is None else cross) @ rows.T @ inverses
+    inverses = jnp.linalg.pinv(keep[:, :, None] * seen[None] * keep[:, None, :], hermitian=True)
+    return (covariance if cross is None else jnp.asarray(cross)) @ rows.T @ inverses
 
 
 def optimal_errors(
     rows: Rows,
     covariance: Covariance,
-    cross: Float[Array, "output dim"] | None = None,
-    square: Float[Array, ""] | None = None,
+    cross: Float[Matrix, "output dim"] | None = None,
+    square: Float[Matrix | float, ""] | None = None,
 ) -> Float[Array, "size"]:
     """E |y - V z_{:m}|^2 of every prefix of z = rows x, with the best decoder of each; without a target, y = x."""
-    best = Params((rows,), optimal_decoders(rows, covariance, cross)[None])
+    best = Params((jnp.asarray(rows),), optimal_decoders(rows, covariance, cross)[None])
     return errors(best, covariance, cross, square)[0]
 
 
@@ -260,16 +264,16 @@ def gram_schmidt(rows: Rows) -> Rows:
     >>> gram_schmidt(jnp.array([[2.0, 0.0], [3.0, -1.0]])).tolist()
     [[1.0, 0.0], [0.0, -1.0]]
     """
-    q, r = jnp.linalg.qr(rows.T)
-    return (q * jnp.where(jnp.diagonal(r) < 0, -1, 1)).T
+    q, r = jnp.linalg.qr(jnp.asarray(rows).T)
+    return (q * jnp.where(jnp.diagonal(r) < 0, -1, 1)[None]).T
 
 
-def axis_alignment(rows: Rows, axes: Float[Array, "dim axis"]) -> Float[Array, "row axis"]:
+def axis_alignment(rows: Rows, axes: Float[Matrix, "dim axis"]) -> Float[Array, "row axis"]:
     """|cos| of every row after Gram-Schmidt with every axis, the axes being orthonormal columns."""
     return jnp.abs(gram_schmidt(rows) @ axes)
 
 
-def subspace_distance(rows: Rows, others: Rows) -> Float[Array, ""]:
+def subspace_distance(rows: Rows, others: Float[Matrix, "_ _"]) -> Float[Array, ""]:
     """The root of the sum over principal angles of sin^2, of the spans of rows and of as many others (chordal distance).
 
     >>> float(subspace_distance(jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 3.0]])))

@@ -208,7 +208,8 @@ def _block(sizes: np.ndarray, size: np.ndarray, most: int) -> tuple[np.ndarray, 
     if np.max(size, initial=0) > sizes.max():
         raise ValueError(f"size must be at most {sizes.max()}, the largest of sizes, got {np.max(size)}")
     ends = np.unique([0, *sizes])
-    return ends[np.searchsorted(ends, size, side="right") - 1], ends[np.searchsorted(ends, size)]
+    low, high = np.searchsorted(ends, size, side="right") - 1, np.searchsorted(ends, size)
+    return np.asarray(ends[low]), np.asarray(ends[high])
 
 
 def _mean_ratio(numerators: Float[Array, "mode"], log_a: Float[Array, "mode"]) -> Float[Array, ""]:
