@@ -116,7 +116,7 @@ _LAG = (
 )
 TOLERANCE = {
     "strength": Tolerance(0, 0.01, reason=_LAG),
-    "loss": Tolerance(0, 0.1, reason=f"{_LAG}, times 2 K lambda (1 - u) <= 16, in part"),
+    "loss": Tolerance(0, 0.2, reason=f"{_LAG}; the loss moves by 2 K lambda u (1 - u)^2, at most 4.8, times the lag"),
 }
 QUICK = {"spectrum": (4.0, 1.0, 0.25), "model.encoder.dim": 3, "model.encoder.num_outputs": 2, "model.num_outputs": 3}
 QUICK |= {"sizes": (1, 2), "num_steps": 40, "num_records": 4}

@@ -1,8 +1,8 @@
 r"""On real digits a nested linear autoencoder is at every prefix size as good as the principal components of the pixels.
 
 The loss of a linear autoencoder depends on the images by their covariance alone, so that the prediction is exact for real data.
-Beside it, without verdict, is an encoder with a hidden layer of ReLU units and linear decoders, trained on minibatches with
-nesting and for each size alone. The theory does not reach it; the difference of the two is its price of nesting.
+Beside it, without verdict, is what the paper trains: an encoder with ReLU units and a softmax classifier for each prefix size,
+trained with nesting and for each size alone. Of its accuracy on test images no closed form is known.
 
 $$
 \frac{1}{n} \sum_x |x - V_m z_{:m}|^2 = \sum_{i > m} \lambda_i
@@ -10,8 +10,7 @@ $$
 
 with the eigenvalues $\lambda_i$ of the covariance of the images.
 
-Source: derived here (linear); the question for nonlinear encoders is that of Kusupati et al., arXiv 2205.13147, who train
-classifiers on other data
+Source: derived here (linear); Kusupati et al., arXiv 2205.13147, for the nested classifiers, which they train on other data
 Cost: 40 s
 """
 
@@ -21,7 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ...contract import Count, Positive, Precision, Tolerance, check
 from ...models.fully_connected import deep
@@ -44,10 +43,13 @@ def _training() -> classify.Training:
 class Config:
     data: str = "digits_8x8"  # or mnist_5k, with the dimensions of the models changed
     model: nested.Config = field(default_factory=_model)  # the linear network
-    hidden: Count = 32  # ReLU units of the nonlinear encoder
+    hidden: Count = 32  # ReLU units of the classifiers' encoder
+    num_samples: Count = 1400  # training images of the classifiers; the others test
     sizes: _population.Sizes = (1, 2, 4, 8)  # trained prefix sizes (M)
-    learning_rate: Positive = 0.1  # step size of the linear network on the nested loss, which has no factor 1/2
-    training: classify.Training = field(default_factory=_training)  # of the nonlinear networks; the number of steps is for all
+    learning_rate: Positive = 0.25  # step size of the linear network on the nested loss, which has no factor 1/2
+    training: classify.Training = field(
+        default_factory=_training
+    )  # of the classifiers; its number of steps is the linear network's too
     dtype: Precision = "float64"  # the loss is compared to 1e-6 and better
 
     def __post_init__(self):
@@ -59,21 +61,22 @@ class Config:
 
 
 class Network(NamedTuple):
-    """An encoder with ReLU units, and a decoder for each prefix size."""
+    """An encoder with ReLU units, and a linear classifier for each prefix size."""
 
     encoder: deep.Params
-    decoders: Float[Array, "size output coordinate"]
+    heads: Float[Array, "size class coordinate"]
 
 
 class State(NamedTuple):
     linear: nested.Params
-    relu: classify.State  # a nested network, then one network for each of the sizes, on a leading axis
+    classifiers: classify.State  # a nested network, then one network for each of the sizes, on a leading axis
+    split: images.Split
 
 
 class Result(NamedTuple):
     error: Float[Array, "trained"]  # mean squared error of each trained size, linear network
-    relu_error: Float[Array, "trained"] | None = None  # of the nested nonlinear network
-    alone_error: Float[Array, "trained"] | None = None  # of a nonlinear network for each size alone
+    accuracy: Float[Array, "trained"] | None = None  # share of test images classified right by each size, nested network
+    alone_accuracy: Float[Array, "trained"] | None = None  # of a network for each size alone
 
 
 def labels(config: Config) -> dict[str, tuple]:
@@ -81,30 +84,33 @@ def labels(config: Config) -> dict[str, tuple]:
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:
-    key_linear, key_relu, key_train = jax.random.split(key, 3)
+    key_linear, key_networks, key_train, key_split = jax.random.split(key, 4)
+    data, width = images.load(config.data), config.model.width
 
     def network(key: PRNGKeyArray) -> Network:
-        key_encoder, key_decoders = jax.random.split(key)
-        width = config.model.width
-        decoders = jax.random.normal(key_decoders, (width, config.model.num_outputs, width)) / np.sqrt(width)
-        return Network(deep.init(key_encoder, _encoder(config)), decoders)
+        key_encoder, key_heads = jax.random.split(key)
+        heads = jax.random.normal(key_heads, (width, data.num_classes, width)) / np.sqrt(width)
+        return Network(deep.init(key_encoder, _encoder(config)), heads)
 
-    relu = jax.vmap(network)(jax.random.split(key_relu, 1 + len(config.sizes)))
-    return State(nested.init(key_linear, config.model), classify.start(key_train, relu))
+    networks = jax.vmap(network)(jax.random.split(key_networks, 1 + len(config.sizes)))
+    split = images.split(key_split, data, config.num_samples)
+    return State(nested.init(key_linear, config.model), classify.start(key_train, networks), split)
 
 
 def step(state: State, config: Config) -> State:
     weights, moments = _weights(config), _moments(config)
     rate = jnp.asarray(config.learning_rate, state.linear.decoders.dtype)
     linear = nested.descend(state.linear, rate, weights[0], moments.covariance)
-    data = images.load(config.data)
 
-    def loss(relu: Network, key: PRNGKeyArray) -> Float[Array, ""]:
-        index = jax.random.randint(key, (config.training.batch_size,), 0, len(data.pixels))
-        x = images.take(data, index)[0] - moments.mean[None]
-        return jnp.sum(weights * jax.vmap(lambda one: _errors(one, x, config))(relu))
+    def loss(networks: Network, key: PRNGKeyArray) -> Float[Array, ""]:
+        """The sum over networks and sizes of weights times cross-entropies, of one batch."""
+        index = jax.random.choice(key, state.split.train, (config.training.batch_size,))
+        x, labels = _examples(index, config)
+        logits = jax.vmap(lambda one: _logits(one, x, config))(networks)
+        entropy = jax.vmap(jax.vmap(lambda of_size: classify.cross_entropy(of_size, labels)))(logits)
+        return jnp.sum(weights * entropy)
 
-    return State(linear, classify.step(state.relu, loss, config.training))
+    return state._replace(linear=linear, classifiers=classify.step(state.classifiers, loss, config.training))
 
 
 def num_steps(config: Config) -> int:
@@ -112,10 +118,11 @@ def num_steps(config: Config) -> int:
 
 
 def simulate(state: State, config: Config) -> Result:
-    data, moments, place = images.load(config.data), _moments(config), np.array(config.sizes) - 1
-    x = images.take(data, jnp.arange(len(data.pixels)))[0] - moments.mean[None]
-    relu = jax.lax.map(lambda one: _errors(one, x, config), state.relu.params)[:, place]
-    return Result(nested.errors(state.linear, moments.covariance)[0, place], relu[0], jnp.diagonal(relu[1:]))
+    error, place = nested.errors(state.linear, _moments(config).covariance)[0], np.array(config.sizes) - 1
+    x, labels = _examples(state.split.test, config)
+    logits = jax.vmap(lambda one: _logits(one, x, config))(state.classifiers.params)
+    accuracy = jax.vmap(jax.vmap(lambda of_size: images.accuracy(of_size, labels)))(logits)[:, place]
+    return Result(error[place], accuracy[0], jnp.diagonal(accuracy[1:]))
 
 
 def predict(config: Config) -> Result:
@@ -145,22 +152,35 @@ def _encoder(config: Config) -> deep.Config:
     return deep.Config(dim, (config.hidden,), width, activation="relu", weight_variance=2.0)
 
 
-def _errors(network: Network, x: Float[Array, "image pixel"], config: Config) -> Float[Array, "size"]:
-    """Mean squared error of each prefix size on these images, from E x z^T and E z z^T."""
+def _examples(index: Int[Array, "example"], config: Config) -> tuple[Float[Array, "example pixel"], Int[Array, "example"]]:
+    """Images less the mean image, and their labels."""
+    x, labels = images.take(images.load(config.data), index)
+    return x - _moments(config).mean[None], labels
+
+
+def _logits(network: Network, x: Float[Array, "example pixel"], config: Config) -> Float[Array, "size example class"]:
+    """Of each prefix size."""
     z = jax.vmap(lambda one: deep.apply(network.encoder, one, _encoder(config)))(x)
-    decoders = network.decoders * jnp.tri(z.shape[1], dtype=z.dtype)[:, None]
-    known, gram = x.T @ z / len(x), z.T @ z / len(x)
-    return jnp.sum((decoders @ gram - 2 * known[None]) * decoders, axis=(1, 2)) + jnp.sum(x**2) / len(x)
+    heads = network.heads * jnp.tri(z.shape[1], dtype=z.dtype)[:, None]
+    return jnp.einsum("mci,ni->mnc", heads, z)
 
 
 def _weights(config: Config) -> Float[Array, "network size"]:
-    """Of the terms of each nonlinear network."""
+    """Of the terms of each classifier; the first are the linear network's."""
     width = config.model.width
     rows = [config.sizes, *((size,) for size in config.sizes)]
     return jnp.asarray(np.stack([nested.weights_at(row, width) for row in rows]))
 
 
-_END = "gradient descent has not quite converged: eigenvalues are as near as 0.06 to one another"
-TOLERANCE = {"error": Tolerance(1e-4, reason=_END)}
-QUICK = {"hidden": 4, "model.encoder.num_outputs": 2, "sizes": (1, 2), "training.batch_size": 8, "training.num_steps": 3}
+TOLERANCE = {
+    "error": Tolerance(1e-5, reason="gradient descent has converged: what is left of modes whose variances are 8 % apart")
+}
+QUICK = {
+    "hidden": 4,
+    "num_samples": 1700,
+    "model.encoder.num_outputs": 2,
+    "sizes": (1, 2),
+    "training.batch_size": 8,
+    "training.num_steps": 3,
+}
 SEEDS = 8

@@ -31,7 +31,7 @@ class Config:
     spectrum: _population.Spectrum = _population.SPECTRUM  # variances of the inputs (lambda)
     model: nested.Config = field(default_factory=lambda: _population.model(4, (4, 4, 2), "all"))  # widths of the layers (d_n)
     learning_rate: Positive = 0.01  # step size on the nested loss, which has no factor 1/2
-    num_steps: Count = 15000  # updates
+    num_steps: Count = 70000  # updates
     dtype: Precision = "float64"  # the loss is compared to 1e-6 and better
 
     def __post_init__(self):

@@ -17,6 +17,7 @@ def draw(result, config):
         _style.measured(absolute, rate, statistics(result, field), index, name, filled=bool(index))
     _style.compare(unexplained, rate, result, "unexplained")
     relative.set(yscale="log", ylabel="drift, over that of the smallest step")
+    _style.log_ticks(relative.yaxis, np.unique(result["prediction"]["relative_drift"].values))
     absolute.set(yscale="log", ylabel="largest change in a given time")
     low, high = absolute.get_ylim()
     absolute.set_ylim(low, high * (high / low) ** 0.3)

@@ -17,7 +17,8 @@ def draw(result, config):
             random = [values.sel(at) for values in statistics(result, "random_gain")]
             _style.measured(gain, [n + 0.12 for n in layers], random, index)
     for place, (gain, scale) in enumerate(panels.T, start=1):
-        gain.set(title=f"coordinate {place}, in {config.width + 1 - place} prefixes")
+        contained = config.width + 1 - place
+        gain.set(title=f"coordinate {place}, in {contained} prefix{'es' if contained > 1 else ''}")
         scale.set(xlabel="layer $n$")
         scale.xaxis.set_ticks(range(1, max(config.depths) + 1))
     panels[0, 0].set_ylabel("gain $w_n$ of the layer")

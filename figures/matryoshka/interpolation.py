@@ -7,7 +7,7 @@ NAMES = {"projected": "orthonormal decoding", "optimal": "optimal decoders"}
 
 def draw(result, config):
     size = result["simulation"]["size"].values
-    figure, axes = _style.panels(height=2.8)
+    figure, axes = _style.panels(height=3.0)
     for index, (field, name) in enumerate(NAMES.items()):
         _style.compare(axes, size, result, field, index, name)
     for trained in config.sizes:
@@ -15,5 +15,5 @@ def draw(result, config):
     axes.set(xlabel="prefix size $m$ (grey: trained)", ylabel="error, mean over starts", ylim=(0, None))
     axes.xaxis.set_ticks(size)
     point = f"{config.num_networks} networks each"
-    _style.legend(axes, result["simulation"].sizes["seed"], point=point)
+    _style.legend(axes, result["simulation"].sizes["seed"], above=True, point=point, ncols=2)
     return figure

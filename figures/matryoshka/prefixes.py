@@ -19,6 +19,8 @@ def draw(result, config):
     ):
         _style.measured(error, size, statistics(result, field), index, name)
     error.set(xlabel="prefix size $m$", ylabel="error", ylim=(0, None))
+    for panel in (error, axes):
+        panel.xaxis.set_ticks(size)
     row = 1 + np.arange(simulated.sizes["row"])
     for index, head in enumerate(("separate", "shared")):
         own = [np.diagonal(values.sel(head=head).values) for values in statistics(result, "alignment")]
@@ -28,7 +30,7 @@ def draw(result, config):
         own = [np.diagonal(values.values) for values in statistics(result, field)]
         _style.measured(axes, row, own, index)
     _style.compare(axes, simulated["few"].values, result, "few_distance", 5, f"distance of subspaces, nested at {_few(config)}")
-    axes.set(xlabel="row $i$, or size $m$", ylabel="$|\\cos|$ with axis $i$, or distance", ylim=(-0.06, 1.45))
+    axes.set(xlabel="row $i$, or size $m$", ylabel="$|\\cos|$ with axis, or distance", ylim=(-0.06, 1.45))
     axes.legend(loc="upper center")
     alignment = statistics(result, "alignment")[0]
     maps = [
@@ -39,7 +41,7 @@ def draw(result, config):
     maps += [(statistics(result, "plain_alignment")[0], "rows, not nested")]
     for panel, (values, title) in zip(panels.ravel()[2:], maps, strict=True):
         image = panel.imshow(values.values, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-        panel.set(title=title, xlabel="principal axis", ylabel="row $i$")
+        panel.set(title=title, xlabel="principal axis", ylabel=title.split()[0].removesuffix("s") + " $i$")
         for axis, number in ((panel.xaxis, values.shape[1]), (panel.yaxis, values.shape[0])):
             axis.set_ticks(range(number), range(1, number + 1))
     figure.colorbar(image, ax=panels[1, 2], label="mean $|\\cos|$")
