@@ -11,7 +11,7 @@ by projection on the first $m$ rows after Gram-Schmidt. With optimal decoders, f
 $\lambda_{a+1}$ and $\lambda_{a+2}$ becomes the geometric one.
 
 Source: derived here; Kusupati et al., arXiv 2205.13147, report that accuracy between trained sizes interpolates
-Cost: 20 s
+Cost: 15 s
 """
 
 from dataclasses import dataclass, field
