@@ -73,7 +73,8 @@ def simulate(state: nested.Params, config: Config) -> Result:
         change = nested.balance_matrices(end) - before
         drift = jnp.diagonal(change, axis1=1, axis2=2)
         off = change * (1 - jnp.eye(change.shape[-1]))[None]
-        return tuple(jnp.max(jnp.abs(values)) for values in (drift, drift - squares, off))
+        largest = [jnp.max(jnp.abs(values)) for values in (drift, drift - squares, off)]
+        return largest[0], largest[1], largest[2]
 
     drift, unexplained, other = jax.lax.map(run, jnp.asarray(config.num_steps))
     return Result(drift / drift[-1], unexplained, drift, other)

@@ -5,7 +5,7 @@ it. The first coordinate belongs to both. Trained networks pay the difference to
 
 $$
 \text{price} = \frac{A + B - |A\, e^{2 i \varphi} + B|}{2}, \qquad
-\theta = \tfrac{1}{2} \arg (A\, e^{2 i \varphi} + B)
+\theta = \tfrac{1}{2} \operatorname{arg} (A\, e^{2 i \varphi} + B)
 $$
 
 with the strengths $A$ and $B$ of the tasks, the angle $\varphi$ between them, and the angle $\theta$ of the first row of the

@@ -85,7 +85,7 @@ def steps(config: Config) -> np.ndarray:
 def predict(state: nested.Params, config: Config, steps: np.ndarray) -> Result:
     initial = observe(state, config).strength
     width, spectrum = config.model.width, jnp.asarray(config.spectrum, initial.dtype)
-    counts = theory.term_counts(config.sizes, width)
+    counts = theory.term_counts(np.array(config.sizes), width)
     time = config.learning_rate * jnp.asarray(steps, initial.dtype)
     u = theory.nested_strength(time[:, None], spectrum[None, :width], initial[None], counts[None], config.model.shared)
     learned = (1 - u) ** 2 @ (counts * spectrum[:width])
@@ -95,7 +95,7 @@ def predict(state: nested.Params, config: Config, steps: np.ndarray) -> Result:
 
 def predict_plain(state: nested.Params, config: Config, steps: np.ndarray) -> Result:
     """Without nesting: one decoder, for all coordinates."""
-    once = jnp.where(theory.term_counts(config.sizes, config.model.width) > 0, 1.0, 0.0)
+    once = jnp.where(theory.term_counts(np.array(config.sizes), config.model.width) > 0, 1.0, 0.0)
     initial = observe(state, config).strength
     time = config.learning_rate * jnp.asarray(steps, initial.dtype)
     spectrum = jnp.asarray(config.spectrum, initial.dtype)

@@ -128,7 +128,7 @@ def simulate(state: State, config: Config) -> Result:
 
 def predict(config: Config) -> Result:
     eigenvalues = jnp.linalg.eigvalsh(_moments(config).covariance)
-    return Result(theory.prefix_errors(jnp.maximum(eigenvalues, 0), config.sizes))
+    return Result(theory.prefix_errors(jnp.maximum(eigenvalues, 0), np.array(config.sizes)))
 
 
 class _Moments(NamedTuple):

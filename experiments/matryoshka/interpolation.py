@@ -87,9 +87,9 @@ def simulate(state: nested.Params, config: Config) -> Result:
 
 
 def predict(config: Config) -> Result:
-    sizes = np.arange(config.model.width + 1)
-    optimal = [theory.optimal_interpolated_error(config.spectrum, config.sizes, int(size)) for size in sizes]
-    return Result(theory.interpolated_error(config.spectrum, config.sizes, sizes), jnp.stack(optimal))
+    sizes, trained = np.arange(config.model.width + 1), np.array(config.sizes)
+    optimal = [theory.optimal_interpolated_error(config.spectrum, trained, int(size)) for size in sizes]
+    return Result(theory.interpolated_error(config.spectrum, trained, sizes), jnp.stack(optimal))
 
 
 def _weights(config: Config) -> Float[np.ndarray, "size"]:

@@ -107,7 +107,7 @@ def simulate(state: State, config: Config) -> Result:
 
 def predict(config: Config) -> Result:
     sizes, dim = _sizes(config), len(config.spectrum)
-    error = theory.prefix_errors(config.spectrum, sizes)
+    error = theory.prefix_errors(config.spectrum, np.array(sizes))
     return Result(
         error=jnp.stack([error] * 3),
         alignment=jnp.stack([jnp.eye(len(sizes), dim)] * 2),

@@ -69,7 +69,7 @@ def simulate(state: nested.Params, config: Config) -> Result:
 
 def predict(config: Config) -> Result:
     sizes = np.arange(1, config.model.width + 1)
-    return Result(theory.cell_optimum(config.spectrum, config.model.widths, sizes))
+    return Result(theory.cell_optimum(config.spectrum, np.array(config.model.widths), sizes))
 
 
 _END = "gradient descent has converged: what is left of the slowest mode after these updates"

@@ -41,7 +41,7 @@ $$
 \frac{A + B - | A e^{2 i \varphi} + B |}{2}
 $$
 
-and the first row stands at the angle $\frac{1}{2} \arg (A e^{2 i \varphi} + B)$ from the plane.
+and the first row stands at the angle $\frac{1}{2} \operatorname{arg} (A e^{2 i \varphi} + B)$ from the plane.
 
 Regime. Exact: linear encoder and decoders, the population's loss, gradient flow from the aligned start that is named. The law
 between trained sizes holds for rotations that are uniform in their block; trained networks approach it from small random
@@ -185,7 +185,7 @@ def optimal_interpolated_error(
 
     Raises ValueError where `interpolated_error` does, and for a size that is not next to an end of its block.
 
-    >>> round(float(optimal_interpolated_error([4.0, 1.0], [2], 1)), 6)  # the geometric mean
+    >>> round(float(optimal_interpolated_error([4.0, 1.0], [2], 1)), 4)  # the geometric mean
     2.0
     """
     low, high = (int(end) for end in _block(sizes, np.asarray(size), len(eigenvalues)))

@@ -60,6 +60,7 @@ def assert_reduced_rank(errors_fn):
 def test_a_regression_is_at_best_a_truncation_of_its_fit():
     """Through the cross-covariance with whitened inputs, which here leave one direction out."""
 
+    @jax.jit
     def errors(covariance, cross, square):
         found = nested.regression_spectrum(covariance, cross)
         return nested.prefix_errors(found, (0, 1, 2, 3), square - np.sum(found))
@@ -312,7 +313,6 @@ CALLS = [
     ),
     Call(nested.term_counts, {"sizes": (1, 2, 4), "num_coordinates": 5}),
     Call(nested.nested_strength, {"time": np.array([0.3, 2.0]), **SPEED}, scaling={"time": 1, "eigenvalue": -1}),
-    Call(nested.nested_strength, {"time": 0.3, **SPEED, "shared": True}, label="shared", scaling={"time": 1, "count": -1}),
     Call(nested.nested_half_time, SPEED, scaling={"eigenvalue": 1}, degree=-1),
     Call(
         nested.two_task_price,
