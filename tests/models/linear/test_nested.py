@@ -1,7 +1,6 @@
 """The nested network against samples, its conservation laws against its gradients, and measurements against scipy."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.linalg import subspace_angles
@@ -29,12 +28,15 @@ def samples():
 
 # ----------------------------------------------------------------------------------------------------------------- the loss
 
+errors = jax.jit(nested.errors)
+outputs_of = jax.jit(jax.vmap(nested.apply, (None, 0)))
+
 
 @pytest.mark.parametrize(("shared", "exits"), [(False, "all"), (True, "last")])
 def test_errors_are_the_means_over_samples(shared, exits):
     """Of the outputs of `apply`, for the inputs and for a target; where exits are narrow, further sizes read zeros."""
     params, (x, y) = network(shared, exits), samples()
-    outputs = np.asarray(jax.vmap(lambda one: nested.apply(params, one))(x))
+    outputs = np.asarray(outputs_of(params, x))
     covariance, cross, square = x.T @ x / 30, y.T @ x / 30, np.sum(y**2) / 30
 
     def assert_means(errors_fn):
@@ -42,11 +44,9 @@ def test_errors_are_the_means_over_samples(shared, exits):
             truth = np.mean(np.sum((target[:, None, None] - outputs) ** 2, axis=3), axis=0)
             np.testing.assert_allclose(errors_fn(params, covariance, *arguments), truth, rtol=1e-10)
 
-    assert_means(nested.errors)
-    rejected(assert_means, lambda *given: nested.errors(*given) / 2)
-    rejected(
-        assert_means, lambda params, *given: nested.errors(params._replace(decoders=params.decoders[..., ::-1, :]), *given)
-    )
+    assert_means(errors)
+    rejected(assert_means, lambda *given: errors(*given) / 2)
+    rejected(assert_means, lambda params, *given: errors(params._replace(decoders=params.decoders[..., ::-1, :]), *given))
     if exits == "all":
         assert not nested.representations(params)[1, 2].any()  # the second layer has two units
 
@@ -55,25 +55,27 @@ def test_each_size_may_have_a_target_of_its_own():
     params, (x, y) = network(), samples()
     targets = np.stack([x, y, y[:, ::-1]])
     cross, square = np.einsum("mno,nd->mod", targets, x) / 30, np.sum(targets**2, axis=(1, 2)) / 30
-    outputs = np.asarray(jax.vmap(lambda one: nested.apply(params, one))(x))  # sample exit size output
+    outputs = np.asarray(outputs_of(params, x))  # sample exit size output
     truth = np.mean(np.sum((np.moveaxis(targets, 0, 1)[:, None] - outputs) ** 2, axis=3), axis=0)
-    found = nested.errors(params, x.T @ x / 30, cross, square)
+    covariance = x.T @ x / 30
+    found = errors(params, covariance, cross, square)
     np.testing.assert_allclose(found, truth, rtol=1e-10)
-    np.testing.assert_allclose(
-        nested.nested_loss(params, WEIGHTS, x.T @ x / 30, cross, square), np.sum(WEIGHTS * truth), rtol=1e-10
-    )
-    after = nested.descend(params, 1e-6, WEIGHTS[0], x.T @ x / 30)
-    gradient = jax.grad(nested.nested_loss)(params, WEIGHTS[0], x.T @ x / 30)
-    np.testing.assert_allclose((params.decoders - after.decoders) / 1e-6, gradient.decoders, rtol=1e-6, atol=1e-8)
+
+    @jax.jit
+    def loss_and_step(params):
+        target = WEIGHTS, covariance, cross, square
+        return jax.value_and_grad(nested.nested_loss)(params, *target), nested.descend(params, 0.25, *target)
+
+    (loss, gradient), after = loss_and_step(params)
+    np.testing.assert_allclose(loss, np.sum(WEIGHTS * truth), rtol=1e-10)
+    np.testing.assert_allclose((params.decoders - after.decoders) / 0.25, gradient.decoders, rtol=1e-9, atol=1e-11)
 
 
 def test_starts():
     """Entries of the decoders have the deviation of the encoder's scheme; the aligned start is diagonal."""
-    wide = deep_linear.Config(dim=4, widths=(), num_outputs=40, scale=0.5, scheme="unit_gaussian")
     for scheme, deviation in (("unit_gaussian", 0.5), ("gaussian", 0.5 / np.sqrt(40))):
         encoder = deep_linear.Config(dim=4, widths=(), num_outputs=40, scale=0.5, scheme=scheme)
         assert abs(np.std(np.asarray(network(encoder=encoder).decoders)) / deviation - 1) < 0.05  # of 6400 entries
-    assert network(encoder=wide).decoders.shape == (1, 40, 4, 40)
     aligned = network(encoder=deep_linear.Config(dim=4, widths=(3,), num_outputs=2, scale=0.5, scheme="aligned"))
     np.testing.assert_array_equal(aligned.decoders, np.broadcast_to(0.5 * np.eye(4, 3), (2, 3, 4, 3)))
     assert nested.Config(ENCODER, 4, "all").widths == (3, 2, 3)
@@ -147,14 +149,13 @@ def test_few_trained_sizes_conserve_whole_blocks():
 
 
 def test_optimal_decoders_are_least_squares():
-    params, (x, y) = network(), samples()
-    rows = np.asarray(nested.representations(params)[0])
+    (x, y), rows, optimal = samples(), np.random.default_rng(2).standard_normal((3, 4)), jax.jit(nested.optimal_errors)
     for target, arguments in ((x, ()), (y, (y.T @ x / 30, np.sum(y**2) / 30))):
         truth = [np.linalg.lstsq(x @ rows[:m].T, target, rcond=None)[1].sum() / 30 for m in (1, 2, 3)]
-        np.testing.assert_allclose(nested.optimal_errors(rows, x.T @ x / 30, *arguments), truth, rtol=1e-9)
-    dead = np.concatenate([rows[:1], rows[:1], rows[1:2]])  # a repeated row adds nothing
-    found = nested.optimal_errors(dead, x.T @ x / 30)
-    np.testing.assert_allclose(found[1:], nested.optimal_errors(rows[:2], x.T @ x / 30)[jnp.array([0, 1])], rtol=1e-9)
+        np.testing.assert_allclose(optimal(rows, x.T @ x / 30, *arguments), truth, rtol=1e-9)
+    repeated = optimal(rows[[0, 0, 1]], x.T @ x / 30)  # a repeated row adds nothing
+    alive = optimal(rows, x.T @ x / 30)
+    np.testing.assert_allclose(repeated, [alive[0], alive[0], alive[1]], rtol=1e-9)
 
 
 def test_projections_and_axes():
