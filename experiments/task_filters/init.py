@@ -35,7 +35,7 @@ class Config:
     dim: Annotated[int, Ge(2)] = 6  # coordinates of the hidden state, of variance 1 each
     strengths: Annotated[tuple[Positive, ...], MinLen(1)] = (4.0, 2.0)  # singular values of the teacher's output map (s)
     scales: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = (1e-3, 0.1, 0.3, 1.0, 2.0)  # of the filter (epsilon)
-    head_scale: Positive = 0.03  # root of the standard deviation of the entries of C F at the start
+    head_scale: Positive = 1e-3  # standard deviation of the entries of the head at the start
     learning_rate: Positive = 0.004  # step size (eta); a second filter has a quarter of it and four times as many updates
     num_steps: Count = 2500  # updates
     dtype: Precision = "float64"  # drifts are small
@@ -70,11 +70,15 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     key_filter, key_left, key_right = jax.random.split(key, 3)
     outputs, dim = len(config.strengths), config.dim
 
+    key_head, key_turn = jax.random.split(key_filter)
+    head = config.head_scale * jax.random.normal(key_head, (outputs, dim))
+    turn = jnp.linalg.qr(jax.random.normal(key_turn, (dim, dim)))[0]
+    squares, vectors = jnp.linalg.eigh(head.T @ head)
+
     def one(scale: Array) -> deep_linear.Params:
-        model = deep_linear.Config(
-            dim=dim, widths=(dim,), num_outputs=outputs, scheme="lambda_balanced", scale=config.head_scale, imbalance=-(scale**2)
-        )
-        return deep_linear.init(key_filter, model)
+        """F = (scale^2 + C^T C)^(1/2) times a random rotation."""
+        sizes = jnp.sqrt(scale**2 + jnp.maximum(squares, 0))
+        return deep_linear.Params(((vectors * sizes[None]) @ vectors.T @ turn, head))
 
     start = jax.vmap(one)(jnp.asarray(config.scales, float))
     left = jnp.linalg.qr(jax.random.normal(key_left, (outputs, outputs)))[0]

@@ -65,7 +65,7 @@ def _over_students(function):
 
 def _weights(config: Config) -> Float[Array, "weight"]:
     """alpha, from the largest down."""
-    return config.num_weights / (config.most * (jnp.arange(config.num_weights) + 0.5))
+    return config.num_weights / (config.most * (jnp.arange(config.num_weights, dtype=float) + 0.5))
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:

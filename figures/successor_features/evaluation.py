@@ -11,6 +11,6 @@ def draw(result, config):
     for index, kind in kinds[1:] + kinds[:1]:  # learned features lie on the singular vectors: they are drawn over them
         look = {"linewidth": 2.4, "alpha": 0.35} if kind == "learned" else {}
         _style.compare(axes, number, result, "error", index, kind, {"kind": kind}, **look)
-    axes.set(yscale="log", xlabel="features $k$", ylabel="squared error of values, sum over states")
+    axes.set(yscale="log", xlabel="features $k$", ylabel="squared error of values")
     _style.legend(axes, simulated.sizes["seed"], "predicted", above=True, point="random rewards", ncols=2)
     return figure

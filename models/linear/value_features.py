@@ -20,17 +20,14 @@ $\Xi^{1/2} (I - \gamma P)\, \Xi^{-1/2}$ as generator.
 
 Source: J. Farebrother et al., arXiv 2304.12567 (number recalled); C. Le Lan et al., ICML 2023 (abstract read); written here.
 
-Example. One feature learns the value of the only task:
+Example. A feature in proportion to the values of the only task predicts them, and stays:
 
->>> import jax
 >>> import jax.numpy as jnp
 >>> from closedform.models.linear import value_features
->>> params = value_features.init(jax.random.key(0), value_features.Config(num_states=2, num_features=1))
->>> value = jnp.array([[3.0, 4.0]])
->>> for _ in range(200):
-...     params = value_features.orthonormal(value_features.monte_carlo_step(params, value, 0.01))
->>> float(abs(params.features.T @ value[0])[0].round(3))
-5.0
+>>> params = value_features.Params(jnp.array([[0.5], [1.0]]))
+>>> after = value_features.monte_carlo_step(params, jnp.array([[3.0, 6.0]]), 0.1)
+>>> after.features.round(4).tolist()
+[[0.5], [1.0]]
 """
 
 from dataclasses import dataclass

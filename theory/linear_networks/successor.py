@@ -178,9 +178,6 @@ def optimal_features(
     The span is unique where s_k > s_(k+1), a feature where its singular value is single. Of a feature and its negative the one is
     returned whose first entry within 0.1 % of the largest modulus is positive, in the coordinates diag(xi)^(1/2) Phi. There is no
     derivative where singular values repeat. Raises ValueError for more features than states.
-
-    >>> optimal_features([[2.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]], 1).tolist()
-    [[1.0], [0.0]]
     """
     _require_features(num_features, len(successor))
     _, vectors = _modes(successor, moment, weights)
@@ -225,9 +222,6 @@ def evaluation_error(
     """L(Phi) = tr (1 - Pi) M, the mean squared error of values under any features, by the best head of every task.
 
     Features may be linearly dependent.
-
-    >>> float(evaluation_error([[1.0], [1.0]], [[2.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]]))
-    4.0
     """
     rest = _complement(features, weights)
     return jnp.sum((rest @ _value_moment(successor, moment, weights)) * rest)

@@ -354,7 +354,8 @@ CALLS = [
     Call(successor.singular_values, PROBLEM, draw=with_moment, scaling={"successor": 1}, degree=1, **HANGS),
     Call(
         successor.policy_evaluation_error,
-        {"singular_values": np.array([3.0, 1.0]), "num_features": np.array([0, 1, 2])},
+        {"singular_values": np.array([3.0, 1.0]), "num_features": [0, 1, 2]},
+        edges={"singular_values": [[0.0, 2.0], [0.0, 0.0]]},  # where two are equal and not 0 the errors have a kink
         scaling={"singular_values": 1},
         degree=2,
     ),

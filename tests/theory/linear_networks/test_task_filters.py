@@ -192,6 +192,7 @@ CALLS = [
         draw=positive,
         edges={"teacher": [], "filters": []},
         directions={"covariance": symmetric},
+        rounding=300.0,  # what is left are the weakest strengths, with the rounding of the strongest
         differentiable=False,  # errors jump where two strengths are equal, and directions have no derivative there
     ),
     Call(
@@ -200,11 +201,11 @@ CALLS = [
             "coefficient": 2.0,
             "variances": np.array([9.0, 4.0]),
             "num_features": 1,
-            "leak": np.array([1.0, 0.2]),
+            "leak": np.array([1.0, 0.5]),
             "gain": 1.5,
             "task_variance": 1.0,
         },
-        edges={"task_variance": [0.5], "gain": [0.5]},
+        edges={"task_variance": [0.5], "gain": [0.5], "variances": [[0.0, 9.0], []]},  # where two are equal there is a kink
         draw=lambda rng: {"leak": rng.uniform(0.4, 2, 2), "gain": rng.uniform(0.5, 2), "coefficient": rng.standard_normal()},
         scaling={"coefficient": 1},
         degree=2,
