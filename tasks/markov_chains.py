@@ -7,11 +7,11 @@ r"""Markov chains on a few states, walks on grids with walls, and random rewards
 | `lazy_cycle` | stays with a probability of its own, otherwise to the next state round a ring |
 | `walk` | on the free cells of a map, in one of four directions; where a wall forbids it, it stays |
 
-Walks are symmetric, so that their stationary distribution is uniform; the other two have a direction. A chain is its matrix of transition
-probabilities, one state a row. An auxiliary task is a reward for each state, its cumulant.
+Walks are symmetric, so that their stationary distribution is uniform; the other two have a direction. A chain is its matrix
+of transition probabilities, one state a row. An auxiliary task is a reward for each state, its cumulant.
 
-Source: textbook; the map `FOUR_ROOMS` of 104 cells is that of R. Sutton, D. Precup and S. Singh, "Between MDPs and semi-MDPs", 1999
-(recalled).
+Source: textbook; the map `FOUR_ROOMS` of 104 cells is that of R. Sutton, D. Precup and S. Singh, "Between MDPs and
+semi-MDPs", 1999 (recalled).
 
 Example. A reward of 1 in the second state of a chain, and the next expected reward from each state:
 

@@ -35,7 +35,7 @@ def world(P: np.ndarray, discount: float | Array) -> World:
 
 
 def distance(basis: Float[Array, "state feature"], other: Float[Array, "state feature"]) -> Float[Array, ""]:
-    """The sum of sin^2 of the angles between two subspaces, of orthonormal bases; written here: the simulated side uses no theory."""
+    """The sum of sin^2 of the angles between the spans of two orthonormal bases, written here once more: without theory."""
     return jnp.sum((basis - other @ (other.T @ basis)) ** 2)
 
 

@@ -1,9 +1,9 @@
 r"""Monte-Carlo features approach the singular vectors of the successor matrix, temporal differences an invariant subspace of P.
 
-Features of a reversible chain and of one with a direction are trained from the same start, on tasks that are isotropic. On the reversible
-chain the two subspaces are one. On a ring whose states are left with unlike probabilities they are far apart. Monte-Carlo
-features follow a closed form from any start; temporal differences follow their flow, integrated, whose last phase decays at the
-slowest rate of the invariant subspace.
+Features of a reversible chain and of one with a direction are trained from the same start, on tasks that are isotropic. On
+the reversible chain the two subspaces are one. On a ring whose states are left with unlike probabilities they are far apart.
+Monte-Carlo features follow a closed form from any start; temporal differences follow their flow, integrated, whose last
+phase decays at the slowest rate of the invariant subspace.
 
 $$
 \begin{align*}
@@ -136,16 +136,11 @@ def predict(state: State, config: Config, steps: np.ndarray) -> Result:
 
 def _worlds(config: Config) -> _chains.World:
     """Of all chains, on a leading axis."""
-    found = [
-        _chains.world(_chains.transition(chain, config.model.num_states), config.discount) for chain in CHAINS.values()
-    ]
+    found = [_chains.world(_chains.transition(chain, config.model.num_states), config.discount) for chain in CHAINS.values()]
     return jax.tree.map(lambda *parts: jnp.stack(parts), *found)
 
 
-_LAG = (
-    "steps are finite: a tangent that decays at the rate r lags by r^2 times the step size times the time over 2, twice that in the "
-    "distance"
-)
+_LAG = "steps are finite: a tangent of rate r lags by r^2 times step size times time over 2, twice that in the distance"
 TOLERANCE = {
     "monte_carlo": Tolerance(0.02, 1e-6, reason=_LAG),
     "temporal": Tolerance(0.02, 1e-6, reason=_LAG),

@@ -1,8 +1,8 @@
-r"""The error of policy evaluation is what the features leave out of the successor matrix, a sum of squared singular values at best.
+r"""The error of policy evaluation is what features leave out of the successor matrix: squared singular values at best.
 
-Values of random rewards are fitted with $k$ features: learned ones by gradient descent on random tasks, singular vectors of the successor
-matrix, eigenvectors of the Laplacian of the symmetrised chain, and features drawn at random. On a chain with a direction the
-Laplacian is not the best choice.
+Values of random rewards are fitted with $k$ features: learned ones by gradient descent on random tasks, singular vectors of
+the successor matrix, eigenvectors of the Laplacian of the symmetrised chain, and features drawn at random. On a chain with a
+direction the Laplacian is not the best choice.
 
 $$
 \mathbb{E}_r\, |(1 - \Pi)\, \Psi r|^2 = \operatorname{tr}\, (1 - \Pi)\, \Psi \Psi^\top \ge \sum_{i > k} s_i^2, \qquad

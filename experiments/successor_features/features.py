@@ -1,15 +1,16 @@
 r"""In a world of four rooms, descent on random tasks learns the leading singular vectors of the successor matrix.
 
-The first feature is constant, the next ones tell the rooms apart. Features learn from fresh Gaussian tasks in every update, each with the best
-head, and stay orthonormal. What is left at the end is the noise of the tasks, in proportion to the step size.
+The first feature is constant, the next ones tell the rooms apart. Features learn from fresh Gaussian tasks in every update,
+each with the best head, and stay orthonormal. What is left at the end is the noise of the tasks, in proportion to the step
+size.
 
 $$
 \mathbb{E}\, d = \frac{\eta}{B} \sum_{i \le k < j} \frac{s_i^2 s_j^2}{(s_i^2 - s_j^2)(1 - \eta (s_i^2 - s_j^2))}, \qquad
 \text{captured}_i \to s_i^2 = \frac{1}{(1 - \gamma \mu_i)^2}
 $$
 
-with the distance $d$ of subspaces, the sum of $\sin^2$ of their angles, the step size $\eta$, $B$ tasks a step, eigenvalues $\mu_i$ of the
-symmetric walk, and the variance of values that learned features capture, in their principal directions.
+with the distance $d$ of subspaces, the sum of $\sin^2$ of their angles, the step size $\eta$, $B$ tasks a step, eigenvalues
+$\mu_i$ of the symmetric walk, and the variance of values that learned features capture, in their principal directions.
 
 Source: Farebrother et al., arXiv 2304.12567 (number recalled), for the tasks; the noise is derived here
 Cost: 30 s
@@ -109,8 +110,12 @@ def _signed(features: Float[Array, "state feature"]) -> Float[Array, "state feat
 
 
 TOLERANCE = {
-    "distance": Tolerance(0.1, reason="first order in the step size over the number of tasks; heads fluctuate with the tasks too"),
-    "captured": Tolerance(0.01, reason="a feature that is off by the angles whose squares are the distance captures less by that much"),
+    "distance": Tolerance(
+        0.1, reason="first order in the step size over the number of tasks; heads fluctuate with the tasks too"
+    ),
+    "captured": Tolerance(
+        0.01, reason="a feature that is off by the angles whose squares are the distance captures less by that much"
+    ),
 }
 QUICK = {"world": "corridor", "num_features": 1, "batch_size": 4, "num_steps": 5}
 SEEDS = 8

@@ -1,14 +1,15 @@
 r"""Features from T sampled tasks are off the best ones by an angle whose mean square falls as 1/T, with a computable constant.
 
-Tasks are Gaussian rewards, or indicators of random sets in which each state is with probability $p$. The best features of the
-first $T$ tasks are held against the best ones of all tasks of that kind. Indicators need about as many tasks as Gaussian rewards do.
+Tasks are Gaussian rewards, or indicators of random sets in which each state is with probability $p$. The best features of
+the first $T$ tasks are held against the best ones of all tasks of that kind. Indicators need about as many tasks as Gaussian
+rewards do.
 
 $$
 \mathbb{E}\, d = \frac{C}{T} + O(T^{-2}), \qquad C = \sum_{i \le k < j} \frac{\operatorname{Var}(a_i a_j)}{(s_i^2 - s_j^2)^2}
 $$
 
-with the distance $d = k - |U^\top V|_F^2$, the parts $a_i$ of the value of a task along singular direction $i$, and the singular values
-$s_i$ of values; for Gaussian rewards the variance is $s_i^2 s_j^2$.
+with the distance $d = k - |U^\top V|_F^2$, the parts $a_i$ of the value of a task along singular direction $i$, and the
+singular values $s_i$ of values; for Gaussian rewards the variance is $s_i^2 s_j^2$.
 
 Source: Farebrother et al., arXiv 2304.12567 (number recalled), for the tasks; the constant is derived here
 Cost: 5 s
@@ -78,7 +79,8 @@ def predict(config: Config) -> Result:
     psi = theory.successor(P, config.discount)
     laws = [theory.Cumulants(*map(jnp.asarray, (0.0, 1.0, 0.0, 0.0))), *map(theory.indicator_cumulants, config.probabilities)]
     constants = jax.lax.map(
-        lambda law: theory.sampling_constant(psi, law, config.num_features), jax.tree.map(lambda *parts: jnp.stack(parts), *laws)
+        lambda law: theory.sampling_constant(psi, law, config.num_features),
+        jax.tree.map(lambda *parts: jnp.stack(parts), *laws),
     )
     return Result(constants[:, None] / jnp.asarray(config.num_tasks, constants.dtype)[None])
 

@@ -1,4 +1,4 @@
-"""A linear student of one hidden layer that learns the output of a teacher and its filtered hidden state, over the population."""
+"""A linear student of one hidden layer that learns a teacher's output and filtered hidden state, over the population."""
 
 from typing import NamedTuple
 

@@ -1,12 +1,13 @@
 r"""The scale of the start decides what a trained filter filters: from the identity it fits the task and passes everything else.
 
 A filter $F$ and its head $C$ are trained on the output of a linear teacher, from starts of several scales $\epsilon$ with
-$F F^\top - C^\top C = \epsilon^2 I$. Gradient flow conserves that matrix, so that the singular values at the end have a closed form: the
-task directions have nearly $\sqrt{s_i}$ from a small start, and every other direction keeps $\epsilon$. Gradient descent breaks the
-law in proportion to its step size.
+$F F^\top - C^\top C = \epsilon^2 I$. Gradient flow conserves that matrix, so that the singular values at the end have a
+closed form: the task directions have nearly $\sqrt{s_i}$ from a small start, and every other direction keeps $\epsilon$.
+Gradient descent breaks the law in proportion to its step size.
 
 $$
-f_i = \sqrt{\frac{\epsilon^2 + \sqrt{\epsilon^4 + 4 s_i^2}}{2}}, \qquad \| D(t) - D(0) \| \propto \eta, \quad D = F F^\top - C^\top C
+f_i = \sqrt{\frac{\epsilon^2 + \sqrt{\epsilon^4 + 4 s_i^2}}{2}}, \qquad
+\| D(t) - D(0) \| \propto \eta, \quad D = F F^\top - C^\top C
 $$
 
 with the singular values $s_i$ of the teacher, 0 for directions that the task does not use, and the step size $\eta$.

@@ -1,7 +1,8 @@
 r"""A filter that leaks a share e of the nuisance moves the critical weight of distillation, to infinity below a finite leak.
 
-Students are trained for every leak at many weights $\alpha$ of distillation, evenly spaced in $1/\alpha$. The share of weights at which the
-task is lost measures $1/\alpha_*$, a straight line in the square of the leak that ends at $e^2 = 1/L_k$: any smaller leak is small enough.
+Students are trained for every leak at many weights $\alpha$ of distillation, evenly spaced in $1/\alpha$. The share of
+weights at which the task is lost measures $1/\alpha_*$, a straight line in the square of the leak that ends at
+$e^2 = 1/L_k$: any smaller leak is small enough.
 
 $$
 \frac{1}{\alpha_*} = \frac{\max(0,\; e^2 L_k - 1)}{b^2}

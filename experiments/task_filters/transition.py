@@ -1,11 +1,12 @@
 r"""A student that is too small drops the task at a critical weight of distillation, at once.
 
-A linear teacher has one task direction and louder nuisances. Its student has $k$ hidden units, from which it reads both the output and
-the teacher's hidden state, and is trained by gradient descent on the loss over the population. As the weight $\alpha$ of distillation rises,
-the best student trades the task for the $k$-th nuisance.
+A linear teacher has one task direction and louder nuisances. Its student has $k$ hidden units, from which it reads both the
+output and the teacher's hidden state, and is trained by gradient descent on the loss over the population. As the weight
+$\alpha$ of distillation rises, the best student trades the task for the $k$-th nuisance.
 
 $$
-\frac{\mathbb{E} |y - \hat y|^2}{\mathbb{E} |y|^2} = \begin{cases} 0 & \alpha < \alpha_* \\ 1 & \alpha > \alpha_* \end{cases}, \qquad
+\frac{\mathbb{E} |y - \hat y|^2}{\mathbb{E} |y|^2} = \begin{cases} 0 & \alpha < \alpha_* \\ 1 & \alpha > \alpha_*
+\end{cases}, \qquad
 \alpha_* = \frac{b^2}{L_k - 1}
 $$
 
@@ -18,7 +19,6 @@ Cost: 30 s
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray

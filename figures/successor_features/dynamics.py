@@ -1,4 +1,4 @@
-"""Distances of learned features from the singular and the invariant subspace against time: closed form and flow over descent."""
+"""Distances of learned features from the singular and the invariant subspace against time: theory over descent."""
 
 import numpy as np
 

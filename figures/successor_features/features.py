@@ -1,4 +1,4 @@
-"""The leading singular vectors of four rooms as maps beside learned features, what these capture, and the noise that is left."""
+"""Leading singular vectors of four rooms as maps beside learned features, what these capture, and the noise that is left."""
 
 import numpy as np
 

@@ -4,9 +4,9 @@ $$
 \hat V_t(s) = \sum_k \Phi_{sk} w_{tk}
 $$
 
-Every task has a linear head $w_t$, which is solved exactly whenever features change; features take one step of gradient descent on
-the mean squared error of all tasks (`monte_carlo_step`), or one semi-gradient step on the temporal-difference error
-(`temporal_difference_step`).
+Every task has a linear head $w_t$, which is solved exactly whenever features change; features take one step of gradient
+descent on the mean squared error of all tasks (`monte_carlo_step`), or one semi-gradient step on the temporal-difference
+error (`temporal_difference_step`).
 
 | paper | name here | shape | meaning |
 |---|---|---|---|

@@ -7,8 +7,6 @@ import pytest
 from closedform.experiments.successor_features import _chains, dynamics, evaluation, features, tasks
 from closedform.models.linear import value_features
 from closedform.sweeps import agrees, compare, find, run, sweep
-from closedform.tasks import markov_chains
-from closedform.theory.linear_networks import successor
 from zoo.checks import changed
 
 
@@ -91,9 +89,3 @@ def test_features(tmp_path):
     overlap = (maps.sel(source="learned") * maps.sel(source="singular vectors")).sum("state")
     assert float(overlap.sel(learning_rate=1e-4).min()) > 0.9
     np.testing.assert_allclose(maps.sel(source="learned").isel(feature=0).std("state"), 0, atol=0.01)  # constant
-
-
-def test_the_first_feature_of_four_rooms_is_constant():
-    psi = np.linalg.inv(np.eye(104) - 0.95 * markov_chains.walk(markov_chains.free_cells()))
-    first = np.asarray(successor.optimal_features(psi, np.eye(104), 1))
-    np.testing.assert_allclose(first, 104**-0.5, rtol=1e-9)

@@ -37,7 +37,9 @@ def test_the_task_is_dropped_between_weights_on_both_sides_of_the_critical_one()
     assert found[0] < 1e-20
     assert_dropped(theory.task_drop_alpha)
     rejected(assert_dropped, lambda b, L, k, e: theory.task_drop_alpha(b, L, k, e, task_variance=2.0))
-    rejected(assert_dropped, lambda b, L, k, e: theory.task_drop_alpha(b, L, k, e**2))  # the power of the leak for its amplitude
+    rejected(
+        assert_dropped, lambda b, L, k, e: theory.task_drop_alpha(b, L, k, e**2)
+    )  # the power of the leak for its amplitude
     rejected(assert_dropped, lambda b, L, k, e: theory.task_drop_alpha(b, L, k))
 
 
@@ -86,7 +88,7 @@ def test_leak(tmp_path):
 
 @pytest.mark.slow
 def test_init(tmp_path):
-    """Gains within 0.2 %, a ratio of drifts of 4 between step sizes; from the identity the task is fitted and nothing filtered."""
+    """Gains within 0.2 %, drifts in the ratio 4 of step sizes; from the identity the task is fitted and nothing filtered."""
     experiment = find("task_filters/init")
     result = run(experiment, experiment.default_config(), results=tmp_path, progress=False)
     assert agrees(compare(experiment, result))

@@ -50,7 +50,9 @@ def test_moments_are_the_samples():
 def test_the_error_is_what_the_modes_beyond_the_rank_explain():
     left = np.linalg.svd(X @ np.linalg.lstsq(X, Y)[0])[1]
     for rank in range(5):
-        np.testing.assert_allclose(error(reduced_rank.fit(X, Y, rank)), error(np.linalg.lstsq(X, Y)[0]) + np.sum(left[rank:] ** 2))
+        np.testing.assert_allclose(
+            error(reduced_rank.fit(X, Y, rank)), error(np.linalg.lstsq(X, Y)[0]) + np.sum(left[rank:] ** 2)
+        )
 
 
 def test_features_that_repeat_have_the_map_of_least_norm():
@@ -64,9 +66,9 @@ def test_features_that_repeat_have_the_map_of_least_norm():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"^y must have the shape .* with sample = 40 as in x, got \(3, 4\)"):
         reduced_rank.fit(X, Y[:3], 1)
-    with pytest.raises(ValueError, match="^rank must be at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"^rank must be at least 0, got -1"):
         reduced_rank.fit(X, Y, -1)
-    with pytest.raises(ValueError, match="^covariance must be symmetric"):
+    with pytest.raises(ValueError, match=r"^covariance must be symmetric"):
         reduced_rank.from_moments([[1.0, 1.0], [0.0, 1.0]], [[1.0, 0.0]], 1)
-    with pytest.raises(ValueError, match="^x must be finite"):
+    with pytest.raises(ValueError, match=r"^x must be finite"):
         reduced_rank.fit(X * np.nan, Y, 1)

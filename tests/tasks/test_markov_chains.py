@@ -76,7 +76,7 @@ def test_random_rewards():
 
 
 def test_what_makes_no_chain_is_refused():
-    with pytest.raises(ValueError, match="^there must be at least 1 state, got 0$"):
+    with pytest.raises(ValueError, match=r"^there must be at least 1 state, got 0$"):
         markov_chains.reset_chain(0)
     with pytest.raises(ValueError, match=r"^reset must be from 0 to 1, got 1\.5$"):
         markov_chains.reset_chain(3, 1.5)
@@ -86,5 +86,5 @@ def test_what_makes_no_chain_is_refused():
         markov_chains.lazy_cycle((0.5, float("nan")))
     with pytest.raises(ValueError, match=r"^rows must be of one length, got lengths \[2, 1\]$"):
         markov_chains.free_cells(("##", "#"))
-    with pytest.raises(ValueError, match="^there must be at least 1 state, got 0$"):
+    with pytest.raises(ValueError, match=r"^there must be at least 1 state, got 0$"):
         markov_chains.walk(np.zeros((2, 2), bool))

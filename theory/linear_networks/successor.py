@@ -1,7 +1,7 @@
 r"""Features that predict the values of random auxiliary tasks: the best ones, how they are learned, and what they are worth.
 
-An auxiliary task is a random reward for each state, its cumulant. Features are linear in nothing but their own table: a state has
-a row of $\Phi$, and every task has a linear head of its own.
+An auxiliary task is a random reward for each state, its cumulant. Features are linear in nothing but their own table: a
+state has a row of $\Phi$, and every task has a linear head of its own.
 
 Formula. With the successor matrix $\Psi$, tasks of second moment $G$ and state weights $\Xi = \operatorname{diag}(\xi)$,
 
@@ -21,19 +21,19 @@ $$
 X_{ji}(t) = X_{ji}(0)\, e^{-2 (s_i^2 - s_j^2)\, t/c^2}
 $$
 
-With the empirical moment of $T$ independent tasks in place of $G$, the distance $\sum \sin^2$ of the $k$ principal angles from the
-subspace of $G$ is on average
+With the empirical moment of $T$ independent tasks in place of $G$, the distance $\sum \sin^2$ of the $k$ principal angles
+from the subspace of $G$ is on average
 
 $$
 \mathbb{E}\, d = \frac{C}{T} + O(T^{-2}), \qquad
 C = \sum_{i \le k < j} \frac{\operatorname{Var}(a_i a_j)}{(s_i^2 - s_j^2)^2}, \qquad a_i = u_i^\top \Xi^{1/2} \Psi g
 $$
 
-and $\operatorname{Var}(a_i a_j) = s_i^2 s_j^2$ if $g$ is Gaussian of mean 0. Stochastic gradient descent on $B$ fresh tasks a step,
-with the step size $\eta$, orthonormal features and small angles, ends at
+and $\operatorname{Var}(a_i a_j) = s_i^2 s_j^2$ if $g$ is Gaussian of mean 0. Stochastic gradient descent on $B$ fresh tasks a
+step, with the step size $\eta$, orthonormal features and small angles, ends at
 
 $$
-\mathbb{E}\, d = \sum_{i \le k < j} \frac{\eta}{B}\, \frac{\operatorname{Var}(a_i a_j)}{(s_i^2 - s_j^2)(1 - \eta (s_i^2 - s_j^2))}
+\mathbb{E}\, d = \frac{\eta}{B} \sum_{i \le k < j} \frac{\operatorname{Var}(a_i a_j)}{(s_i^2 - s_j^2)(1 - \eta (s_i^2 - s_j^2))}
 $$
 
 Regime. `optimal_features`, the errors and the flow are exact. `sampling_constant` is the first order in $1/T$: it needs
@@ -41,7 +41,7 @@ $C/T \ll 1$. `descent_distance` is the first order in $\eta/B$.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
-| $P$, $\gamma$ | `transition`, `discount` | `state state`, `()` | transition probabilities under the policy, one state a row; discount |
+| $P$, $\gamma$ | `transition`, `discount` | `state state`, `()` | transition probabilities, one state a row; discount |
 | $\Psi$ | `successor` | `state state` | discounted expected visits |
 | $G$ | `moment` | `state state` | $\mathbb{E}\, g g^\top$ over tasks |
 | $\xi$ | `weights` | `state` | weights of states in the loss; 1 each if None |
@@ -51,10 +51,10 @@ $C/T \ll 1$. `descent_distance` is the first order in $\eta/B$.
 | $\eta$ | `learning_rate` | `()` | step size |
 | $c^2$ | | | squared length of each feature, in the weights |
 
-Factors. The loss has no $\frac{1}{2}$: with it all rates halve. Features twice as long learn at a quarter of the rate. Weights need
-not sum to 1; without weights the loss is a sum over states, and for a symmetric $P$ and $G = I$ the features are eigenvectors of
-$P$ (proto-value functions) and $s_i = 1/(1 - \gamma \mu_i)$. With weights the flow is that of the table divided by $\xi$, state by
-state: each state then learns at one speed, however often it is visited.
+Factors. The loss has no $\frac{1}{2}$: with it all rates halve. Features twice as long learn at a quarter of the rate.
+Weights need not sum to 1; without weights the loss is a sum over states, and for a symmetric $P$ and $G = I$ the features
+are eigenvectors of $P$ (proto-value functions) and $s_i = 1/(1 - \gamma \mu_i)$. With weights the flow is that of the table
+divided by $\xi$, state by state: each state then learns at one speed, however often it is visited.
 
 Source. J. Farebrother et al., "Proto-Value Networks: Scaling Representation Learning with Auxiliary Tasks", arXiv 2304.12567
 (number recalled): the tasks. The optimum is the theorem of Eckart and Young. The flow, $C$ and the noise of descent are derived
@@ -175,9 +175,9 @@ def optimal_features(
 ) -> Float[Array, "state feature"]:
     """The features of least loss, by falling singular value; orthonormal in the weights, Phi^T diag(xi) Phi = I.
 
-    The span is unique where s_k > s_(k+1), a feature where its singular value is single. Of a feature and its negative the one is
-    returned whose first entry within 0.1 % of the largest modulus is positive, in the coordinates diag(xi)^(1/2) Phi. There is no
-    derivative where singular values repeat. Raises ValueError for more features than states.
+    The span is unique where s_k > s_(k+1), a feature where its singular value is single. Of a feature and its negative the
+    one is returned whose first entry within 0.1 % of the largest modulus is positive, in the coordinates diag(xi)^(1/2) Phi.
+    There is no derivative where singular values repeat. Raises ValueError for more features than states.
     """
     _require_features(num_features, len(successor))
     _, vectors = _modes(successor, moment, weights)
@@ -190,7 +190,7 @@ def optimal_features(
 
 @takes(successor=FINITE, moment=FINITE, weights=WEIGHTS)
 def singular_values(successor: Matrix, moment: Matrix, weights: Weights = None) -> Float[Array, "state"]:
-    """s of diag(xi)^(1/2) Psi G^(1/2), falling. Raises ValueError for a moment that is not symmetric and positive semi-definite.
+    """s of diag(xi)^(1/2) Psi G^(1/2), falling. Raises ValueError for a moment that is no such matrix.
 
     >>> singular_values([[2.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]).tolist()
     [2.0, 1.0]
@@ -272,7 +272,9 @@ def monte_carlo_flow(
     if known(gram):
         error = jnp.max(jnp.abs(gram - square * jnp.eye(count, dtype=gram.dtype)))
         if not (square > 0 and error <= float(jnp.finfo(gram.dtype).eps) ** 0.5 * square):
-            raise ValueError("features must be orthogonal and equally long in the weights, for their flow to have a closed form")
+            raise ValueError(
+                "features must be orthogonal and equally long in the weights, for their flow to have a closed form"
+            )
     squares, vectors = _modes(successor, moment, weights)
     start = vectors.T @ scaled
     tangents = jnp.linalg.solve(start[:count].T, start[count:].T).T  # X(0), by direction outside and direction inside
@@ -290,12 +292,11 @@ ENTRY = each(Cumulants, FINITE, at_least(0, finite=True), FINITE, FINITE)
 
 
 @takes(successor=FINITE, cumulants=ENTRY, weights=WEIGHTS, num_features=at_least(1))
-def sampling_constant(
-    successor: Matrix, cumulants: Cumulants, num_features: int, weights: Weights = None
-) -> Float[Array, ""]:
+def sampling_constant(successor: Matrix, cumulants: Cumulants, num_features: int, weights: Weights = None) -> Float[Array, ""]:
     """C, with E d = C/T for the best features of T sampled tasks; infinite where s_k = s_(k+1).
 
-    The mean of the cumulants counts: the second moment of the tasks is about 0. Raises ValueError for more features than states.
+    The mean of the cumulants counts: the second moment of the tasks is about 0. Raises ValueError for more features than
+    states.
     """
     _require_features(num_features, len(successor))
     gaps, variances = _noise(successor, cumulants, num_features, weights)

@@ -1,7 +1,7 @@
-r"""Layer-wise distillation that drops the task: where a small student stops learning it, and what a filter of the teacher changes.
+r"""Layer-wise distillation that drops the task: where a small student stops learning it, and what a filter changes.
 
-A teacher has a hidden state $h$ of covariance $\Sigma$ and the output $y = B h$. A student has $k$ numbers, any linear map of $h$, from
-which it reads both its output $\hat y$ and an estimate $\hat s$ of the filtered state $F h$ of the teacher.
+A teacher has a hidden state $h$ of covariance $\Sigma$ and the output $y = B h$. A student has $k$ numbers, any linear map
+of $h$, from which it reads both its output $\hat y$ and an estimate $\hat s$ of the filtered state $F h$ of the teacher.
 
 Formula. The loss is least squares on a stacked target, of rank $k$:
 
@@ -14,25 +14,25 @@ Z = \begin{pmatrix} B \\ \sqrt\alpha\, F \end{pmatrix}, \qquad Z \Sigma Z^\top =
 $$
 
 Let $h$ have one task direction, of variance $v$ and with $y = b\, h_{\text{task}}$, and nuisances of variances
-$L_1 \ge L_2 \ge \dots$, all uncorrelated. A filter that passes the task with gain $f$ and each nuisance with gain $e f$ gives the
-task the strength $v (b^2 + \alpha f^2)$ and nuisance $i$ the strength $\alpha f^2 e^2 L_i$. The student keeps the $k$ strongest: the relative
-task error jumps from 0 to 1 at
+$L_1 \ge L_2 \ge \dots$, all uncorrelated. A filter that passes the task with gain $f$ and each nuisance with gain $e f$
+gives the task the strength $v (b^2 + \alpha f^2)$ and nuisance $i$ the strength $\alpha f^2 e^2 L_i$. The student keeps the
+$k$ strongest: the relative task error jumps from 0 to 1 at
 
 $$
 \alpha_* = \frac{v\, b^2}{f^2 (e^2 L_k - v)}
 $$
 
-and nowhere if $e^2 L_k \le v$ or if there are fewer than $k$ nuisances. A filter is trained first, with a head of its own, on the loss
-$\mathbb{E} |y - C F h|^2$. Gradient flow conserves $F F^\top - C^\top C$. From a square $F$ and a $C$ with
+and nowhere if $e^2 L_k \le v$ or if there are fewer than $k$ nuisances. A filter is trained first, with a head of its own,
+on the loss $\mathbb{E} |y - C F h|^2$. Gradient flow conserves $F F^\top - C^\top C$. From a square $F$ and a $C$ with
 $F F^\top - C^\top C = \epsilon^2 I$, in particular $F = \epsilon I$ and a vanishing $C$, it ends with the singular values
 
 $$
 f_i = \sqrt{\frac{\epsilon^2 + \sqrt{\epsilon^4 + 4 s_i^2}}{2}}
 $$
 
-where $s_i$ are the singular values of $B$, and 0 for every direction that the task does not use. A small start gives $\sqrt{s_i}$ and
-$\epsilon$, a projection onto the task up to gains; the identity gives 1 for every other direction: such a filter fits the task and
-filters nothing.
+where $s_i$ are the singular values of $B$, and 0 for every direction that the task does not use. A small start gives
+$\sqrt{s_i}$ and $\epsilon$, a projection onto the task up to gains; the identity gives 1 for every other direction: such a
+filter fits the task and filters nothing.
 
 Regime. Exact minima of the loss over the population, and the end of gradient flow if it fits $y$ exactly. Between several
 samples and features the leading directions are not those of the population.
@@ -49,17 +49,17 @@ samples and features the leading directions are not those of the population.
 | $e$, $f$ | `leak`, `gain` | any | gain of nuisances over that of the task, and gain of the task |
 | $s_i$, $\epsilon$ | `singular_values`, `init_scale` | any | of the teacher's output map; scale of the filter at the start |
 
-Factors. Both errors are sums over coordinates, without $\frac{1}{2}$; a mean over the coordinates of the state divides $\alpha$ by
-their number. A filter is known only up to $F \to G F$, $C \to C G^{-1}$, and the alignment loss is not: leaks are relative to the gain of the
-task.
+Factors. Both errors are sums over coordinates, without $\frac{1}{2}$; a mean over the coordinates of the state divides
+$\alpha$ by their number. A filter is known only up to $F \to G F$, $C \to C G^{-1}$, and the alignment loss is not: leaks
+are relative to the gain of the task.
 
-Source. C. Liang et al., "Less is More: Task-aware Layer-wise Distillation for Language Model Compression", arXiv 2210.01351 (abstract
-read): the two stages. All formulas are derived here.
+Source. C. Liang et al., "Less is More: Task-aware Layer-wise Distillation for Language Model Compression", arXiv 2210.01351
+(abstract read): the two stages. All formulas are derived here.
 
 Finite size. None: rounding.
 
-Example. A nuisance of variance 9 costs a student of one number the task from $\alpha = 1/2$ on; a filter that halves it moves that to 3.2,
-and one that leaves a third of it keeps the task at any weight:
+Example. A nuisance of variance 9 costs a student of one number the task from $\alpha = 1/2$ on; a filter that halves it
+moves that to 3.2, and one that leaves less than a third of it keeps the task at any weight:
 
 >>> from closedform.theory.linear_networks import task_filters
 >>> [round(float(a), 3) for a in task_filters.task_drop_alpha(2.0, [9.0, 4.0, 2.0], 1, leak=[1.0, 0.5, 0.3])]
@@ -110,7 +110,8 @@ def optimum(
     require_not_empty(teacher=teacher, filters=filters)
     outputs = len(teacher)
     Z = jnp.concatenate(
-        [jnp.broadcast_to(teacher, (*alpha.shape, *teacher.shape)), jnp.einsum("...,sd->...sd", jnp.sqrt(alpha), filters)], axis=-2
+        [jnp.broadcast_to(teacher, (*alpha.shape, *teacher.shape)), jnp.einsum("...,sd->...sd", jnp.sqrt(alpha), filters)],
+        axis=-2,
     )
     target = Z @ covariance @ jnp.swapaxes(Z, -1, -2)
     strengths, directions = jnp.linalg.eigh((target + jnp.swapaxes(target, -1, -2)) / 2)

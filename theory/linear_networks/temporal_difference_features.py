@@ -1,10 +1,12 @@
 r"""Features learned by temporal differences: the subspaces at which they may end, and how fast they get there.
 
-The value of every task is predicted by a linear head on shared features. The head solves its temporal-difference equation, and the
-features follow the semi-gradient: the derivative of the squared error in the prediction, not in the bootstrapped target.
+The value of every task is predicted by a linear head on shared features. The head solves its temporal-difference equation,
+and the features follow the semi-gradient: the derivative of the squared error in the prediction, not in the bootstrapped
+target.
 
-Formula. In the coordinates $\tilde\Phi = \Xi^{1/2} \Phi$, $\tilde L = \Xi^{1/2} (I - \gamma P)\, \Xi^{-1/2}$, for tasks that are
-isotropic in the weights, $\mathbb{E}\, g g^\top = \Xi^{-1}$, and $\tilde\Phi^\top \tilde\Phi = I$ (which the flow keeps),
+Formula. In the coordinates $\tilde\Phi = \Xi^{1/2} \Phi$, $\tilde L = \Xi^{1/2} (I - \gamma P)\, \Xi^{-1/2}$, for tasks that
+are isotropic in the weights, $\mathbb{E}\, g g^\top = \Xi^{-1}$, and $\tilde\Phi^\top \tilde\Phi = I$ (which the flow
+keeps),
 
 $$
 \begin{align*}
@@ -21,14 +23,14 @@ $$
 \frac{dX}{dt} = -2\, (L_{22} X - X L_{11})\, (L_{11}^\top L_{11})^{-1}
 $$
 
-If $L_{11}$ is normal (one feature; a reversible chain) the rates are $2\, (l_b - l_a)/|l_a|^2$ over the eigenvalues $l = 1 - \gamma \mu$
-inside ($a$) and outside ($b$): the subspace is stable if and only if it belongs to the largest real parts of $\mu$. If $L_{11}$
-is not normal that need not be: there are chains of five states on which the three largest real parts are unstable, by a little
-(found here). `rates` decides.
+If $L_{11}$ is normal (one feature; a reversible chain) the rates are $2\, (l_b - l_a)/|l_a|^2$ over the eigenvalues
+$l = 1 - \gamma \mu$ inside ($a$) and outside ($b$): the subspace is stable if and only if it belongs to the largest real
+parts of $\mu$. If $L_{11}$ is not normal that need not be: there are chains of five states on which the three largest real
+parts are unstable, by a little (found here). `rates` decides.
 
-Monte-Carlo features (`successor`) order the singular values of $\Psi$ instead. For a reversible chain weighted by its stationary
-distribution both subspaces are those of the largest eigenvalues; for a normal $\tilde P$ Monte Carlo orders its eigenvalues by
-$1/|1 - \gamma \mu|$, temporal differences by $\operatorname{Re} \mu$.
+Monte-Carlo features (`successor`) order the singular values of $\Psi$ instead. For a reversible chain weighted by its
+stationary distribution both subspaces are those of the largest eigenvalues; for a normal $\tilde P$ Monte Carlo orders its
+eigenvalues by $1/|1 - \gamma \mu|$, temporal differences by $\operatorname{Re} \mu$.
 
 Regime. None: exact for any chain for which $A$ is invertible on the way. It is on-policy, that is for the stationary
 distribution as weights: then the symmetric part of $\tilde L$ is positive definite. Off-policy features can diverge.
@@ -41,14 +43,14 @@ distribution as weights: then the symmetric part of $\tilde L$ is positive defin
 | $k$ | `num_features` | | number of features |
 | $\mu$ | | | eigenvalues of $P$ |
 
-Factors. The semi-gradient is that of the squared error without $\frac{1}{2}$, divided by the weight of the state as in `successor`.
-Tasks with the identity as second moment are isotropic for weights that are all 1 alone.
+Factors. The semi-gradient is that of the squared error without $\frac{1}{2}$, divided by the weight of the state as in
+`successor`. Tasks with the identity as second moment are isotropic for weights that are all 1 alone.
 
 Source. Derived here. C. Le Lan et al., "Bootstrapped Representations in Reinforcement Learning", ICML 2023 (abstract read; that
 invariant subspaces are fixed points and the largest real parts stable is recalled, and holds here with the restriction above).
 
-Finite size. None for the subspace and its rates: rounding. `flow` integrates by the classical Runge-Kutta method: its error falls as
-the fourth power of the step.
+Finite size. None for the subspace and its rates: rounding. `flow` integrates by the classical Runge-Kutta method: its error
+falls as the fourth power of the step.
 
 Example. Two states that are left with unlike probabilities: the constant feature is stable, and the other eigenvector is not.
 
@@ -73,9 +75,9 @@ NEWTON_STEPS = 40  # of the matrix sign: more than 20 halve or double an eigenva
 def leading_subspace(transition: Matrix, num_features: int, weights: Weights = None) -> Float[Array, "state feature"]:
     """A basis of the invariant subspace of P that belongs to the k largest real parts; orthonormal in the weights.
 
-    Right singular vectors of the spectral projection by the sign of the matrix P - c, with c between the real parts k and k + 1:
-    P may be defective on either side. Raises ValueError for a k that would part a conjugate pair, or equal real parts, and for
-    more features than states.
+    Right singular vectors of the spectral projection by the sign of the matrix P - c, with c between the real parts k and k
+    + 1: P may be defective on either side. Raises ValueError for a k that would part a conjugate pair, or equal real parts,
+    and for more features than states.
 
     >>> basis = leading_subspace([[0.5, 0.5], [0.25, 0.75]], 1)  # the constant, of length 1
     >>> [round(abs(float(entry)), 4) for entry in basis[:, 0]]
@@ -111,7 +113,7 @@ def leading_subspace(transition: Matrix, num_features: int, weights: Weights = N
 def rates(
     transition: Matrix, discount: Real[ArrayLike, ""], features: Real[ArrayLike, "state feature"], weights: Weights = None
 ) -> Float[Array, "rate"]:
-    """Real parts, rising, of the rates at which the angles to an invariant subspace decay; the subspace is stable if all are > 0.
+    """Real parts, rising, of the rates at which angles to an invariant subspace decay; it is stable if all are above 0.
 
     One rate for each pair of a direction inside and one outside: k (N - k). `features` span the subspace; that it is invariant
     under P is not checked. For features orthonormal in the weights; of squared length c^2 they are rates times c^2.
@@ -150,8 +152,8 @@ def flow(
 ) -> Float[Array, "*time state feature"]:
     """The features at each time, from `features` at 0, by `num_steps` equal steps of the classical Runge-Kutta method.
 
-    The method is stable for steps below about 2.8 over the largest rate, which for a reversible chain is at most 4/(1 - gamma)^2. The features
-    need not be orthonormal: whatever Phi^T diag(xi) Phi is, the flow keeps it.
+    The method is stable for steps below about 2.8 over the largest rate, which for a reversible chain is at most 4/(1 -
+    gamma)^2. The features need not be orthonormal: whatever Phi^T diag(xi) Phi is, the flow keeps it.
     """
     require_stochastic(transition)
     L, roots = _generator(transition, discount, weights)

@@ -77,5 +77,5 @@ def test_features_of_the_start_are_orthonormal_and_keep_their_span():
 
 
 def test_more_features_than_states_are_refused():
-    with pytest.raises(ValueError, match="^num_features must be at most num_states = 2, got 3$"):
+    with pytest.raises(ValueError, match=r"^num_features must be at most num_states = 2, got 3$"):
         value_features.Config(2, 3)

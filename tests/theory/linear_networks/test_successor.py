@@ -96,7 +96,9 @@ def assert_best(features_fn):
     np.testing.assert_allclose(np.trace(rest @ (root * PSI) @ G @ (root * PSI).T), np.sum(s[4:] ** 2), rtol=1e-8)
     np.testing.assert_allclose(evaluation_error(phi, PSI, G, WEIGHTS), np.sum(s[4:] ** 2), rtol=1e-8)
     np.testing.assert_allclose(singular_values(PSI, G, WEIGHTS), s, rtol=1e-7)
-    np.testing.assert_allclose(successor.policy_evaluation_error(s, [0, 4, 12, 99]), [*(np.sum(s[k:] ** 2) for k in (0, 4)), 0, 0])
+    np.testing.assert_allclose(
+        successor.policy_evaluation_error(s, [0, 4, 12, 99]), [*(np.sum(s[k:] ** 2) for k in (0, 4)), 0, 0]
+    )
 
 
 def test_the_loss_of_the_best_features_is_the_rest_of_the_singular_values():
@@ -119,7 +121,7 @@ def test_a_symmetric_walk_has_proto_value_functions_for_every_probability():
 
 
 def test_a_directed_chain_has_not():
-    """The best subspace of indicators is 7e-4 off the plain singular subspace, and the one of sampled tasks of both kinds is 1e-3 off."""
+    """The best subspace of indicators is 7e-4 off the plain singular subspace, and both are far from the Laplacian's."""
     G = np.asarray(successor.indicator_moment(0.3, 12))
     exact, plain = (np.asarray(optimal_features(PSI, moment, 4)) for moment in (G, np.eye(12)))
     np.testing.assert_allclose(between(exact, plain), 7.34e-4, rtol=1e-3)
@@ -157,7 +159,7 @@ MOMENT = np.asarray(successor.indicator_moment(0.4, 5))
 
 @functools.cache
 def descended():
-    """Projections on the way of small steps of -diag(1/xi) dL/dPhi, with dL/dPhi by complex steps of the loss, from 2 (orthonormal)."""
+    """Projections on the way of small steps of -diag(1/xi) dL/dPhi, from features of length 2; numpy."""
     root = np.sqrt(XI)[:, None]
     start = 2 * np.linalg.qr(np.random.default_rng(3).standard_normal((5, 2)))[0] / root
     phi, found = start.copy(), []
@@ -257,7 +259,7 @@ def test_gaussian_constant_depends_on_singular_values_alone():
 
 
 def test_noise_of_descent():
-    """Tangents of one direction inside and one outside, iterated with Gaussian noise of the variance of M: x <- (1 - 2 eta gap) x + n."""
+    """Variances of tangents x <- (1 - 2 eta gap) x + 2 eta n, iterated; n has the variance of an entry of the moment."""
     eta, batch = 0.02, 50.0
     s2 = np.linalg.svd(SMALL, compute_uv=False) ** 2
     total = 0.0
@@ -278,17 +280,26 @@ def test_noise_of_descent():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: successor.successor([[0.5, 0.4], [0.5, 0.5]], 0.9), r"transition must have rows that sum to 1, got the sum 0.9\d* in row 0"),
+        (
+            lambda: successor.successor([[0.5, 0.4], [0.5, 0.5]], 0.9),
+            r"transition must have rows that sum to 1, got the sum 0.9\d* in row 0",
+        ),
         (lambda: successor.successor([[1.5, -0.5], [0.5, 0.5]], 0.9), "transition must be at least 0 and finite"),
         (lambda: successor.successor(np.eye(2), 1.0), "discount must be at least 0 and below 1, got 1.0"),
         (lambda: successor.successor(np.zeros((0, 0)), 0.5), r"transition must not be empty, got shape \(0, 0\)"),
         (lambda: successor.optimal_features(SMALL, MOMENT, 6), "num_features must be at most the 5 states, got 6"),
         (lambda: successor.optimal_features(SMALL, MOMENT, 0), "num_features must be at least 1, got 0"),
-        (lambda: successor.optimal_features(SMALL, np.eye(4), 2), r"moment must have the shape \(state, state\) with state = 5"),
+        (
+            lambda: successor.optimal_features(SMALL, np.eye(4), 2),
+            r"moment must have the shape \(state, state\) with state = 5",
+        ),
         (lambda: successor.singular_values(SMALL, -np.eye(5)), "moment must be positive semi-definite"),
         (lambda: successor.singular_values(SMALL, MOMENT, np.zeros(5)), "weights must be above 0 and finite"),
         (lambda: successor.singular_values(SMALL * np.nan, MOMENT), "successor must be finite"),
-        (lambda: successor.monte_carlo_flow(1.0, SMALL, MOMENT, np.ones((5, 2))), "features must be orthogonal and equally long"),
+        (
+            lambda: successor.monte_carlo_flow(1.0, SMALL, MOMENT, np.ones((5, 2))),
+            "features must be orthogonal and equally long",
+        ),
         (lambda: successor.policy_evaluation_error([1.0], [-1]), "num_features must be at least 0"),
     ],
 )
@@ -355,7 +366,9 @@ CALLS = [
     Call(
         successor.policy_evaluation_error,
         {"singular_values": np.array([3.0, 1.0]), "num_features": [0, 1, 2]},
-        edges={"singular_values": [[0.0, 2.0], [0.0, 0.0]]},  # where two are equal and not 0 the errors have a kink
+        edges={
+            "singular_values": [np.array([0.0, 2.0]), np.array([0.0, 0.0])]
+        },  # where two are equal and not 0 the errors have a kink
         scaling={"singular_values": 1},
         degree=2,
     ),
@@ -383,7 +396,10 @@ CALLS = [
         successor.sampling_constant,
         {**TASKS, "num_features": 1},
         edges={"successor": [], "weights": [], **{f"cumulants.{part}": [] for part in successor.Cumulants._fields}},
-        draw=lambda rng: problem(rng) | dict(zip((f"cumulants.{p}" for p in successor.Cumulants._fields), (0.2, 0.16, 0.1, 0.01), strict=True)),
+        draw=lambda rng: (
+            problem(rng)
+            | dict(zip((f"cumulants.{p}" for p in successor.Cumulants._fields), (0.2, 0.16, 0.1, 0.01), strict=True))
+        ),
         differentiable=False,  # directions of repeated singular values have no derivative
     ),
     Call(

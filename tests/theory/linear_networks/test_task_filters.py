@@ -1,4 +1,4 @@
-"""The best student against a search over all of its states, the jump against the errors on both sides, gains against descent."""
+"""The best student against a search over its states, the jump against errors on both sides, gains against descent."""
 
 import functools
 
@@ -22,7 +22,7 @@ COVARIANCE = (lambda A: A @ A.T / 6)(RNG.standard_normal((4, 6)))
 
 @functools.cache
 def searched():
-    """Loss, task error and alignment error of the best state u = A h of two numbers, by quasi-Newton descent on A; alpha = 0.7."""
+    """Loss, task error and alignment error of the best state u = A h of two numbers, by descent on A; alpha = 0.7."""
 
     def errors(A):
         seen = A @ COVARIANCE @ A.T
@@ -38,7 +38,8 @@ def searched():
         return task + 0.7 * aligned
 
     found = min(
-        (optimize.minimize(loss, np.random.default_rng(seed).standard_normal(8), tol=1e-7) for seed in range(3)), key=lambda one: one.fun
+        (optimize.minimize(loss, np.random.default_rng(seed).standard_normal(8), tol=1e-7) for seed in range(3)),
+        key=lambda one: one.fun,
     )
     return found.fun, *errors(found.x.reshape(2, 4))
 
@@ -77,7 +78,13 @@ def test_ends_of_capacity():
 def assert_jumps(alpha_fn):
     """The relative task error of the best student is 0 just below and 1 just above, for every k, leak, gain and variance."""
     variances, b = [4.0, 9.0, 2.0], 2.0
-    for k, leak, gain, v in ((1, 1.0, 1.0, 1.0), (2, 1.0, 1.0, 1.0), (3, 1.0, 1.0, 1.0), (1, 0.5, 1.0, 1.0), (2, 0.8, 3.0, 0.5)):
+    for k, leak, gain, v in (
+        (1, 1.0, 1.0, 1.0),
+        (2, 1.0, 1.0, 1.0),
+        (3, 1.0, 1.0, 1.0),
+        (1, 0.5, 1.0, 1.0),
+        (2, 0.8, 3.0, 0.5),
+    ):
         critical = float(alpha_fn(b, variances, k, leak, gain, v))
         filters, covariance = gain * np.diag([leak, leak, leak, 1.0]), np.diag([*variances, v])
         teacher = np.array([[0.0, 0.0, 0.0, b]])
@@ -139,7 +146,7 @@ def test_gains_are_where_descent_ends():
 
 
 def test_acceptance_of_the_starts():
-    """From 1e-3: sqrt of the singular values, and 1e-3; from the identity the others keep 1, so that the leak is 1 over the gain."""
+    """From 1e-3: roots of the singular values, and 1e-3; from the identity others keep 1, and the leak is 1 over the gain."""
     s = np.array([1.9517**2, 1.4841**2, 0, 0, 0, 0])
     np.testing.assert_allclose(task_filters.filter_gains(s, 1e-3), [1.9517, 1.4841, *[1e-3] * 4], rtol=1e-6)
     identity = np.asarray(task_filters.filter_gains(s, 1.0))
@@ -153,7 +160,10 @@ def test_acceptance_of_the_starts():
     ("call", "message"),
     [
         (lambda: task_filters.optimum(0.0, B, F, COVARIANCE, 1), "alpha must be above 0 and finite, got 0.0"),
-        (lambda: task_filters.optimum(1.0, B, F[:, :3], COVARIANCE, 1), r"filters must have the shape \(state, dim\) with dim = 4"),
+        (
+            lambda: task_filters.optimum(1.0, B, F[:, :3], COVARIANCE, 1),
+            r"filters must have the shape \(state, dim\) with dim = 4",
+        ),
         (lambda: task_filters.optimum(1.0, B, F, -COVARIANCE, 1), "covariance must be positive semi-definite"),
         (lambda: task_filters.optimum(1.0, B * np.nan, F, COVARIANCE, 1), "teacher must be finite"),
         (lambda: task_filters.task_drop_alpha(2.0, [9.0], 0), "num_features must be at least 1, got 0"),
@@ -205,7 +215,11 @@ CALLS = [
             "gain": 1.5,
             "task_variance": 1.0,
         },
-        edges={"task_variance": [0.5], "gain": [0.5], "variances": [[0.0, 9.0], []]},  # where two are equal there is a kink
+        edges={
+            "task_variance": [0.5],
+            "gain": [0.5],
+            "variances": [np.array([0.0, 9.0])],
+        },  # where two are equal there is a kink
         draw=lambda rng: {"leak": rng.uniform(0.4, 2, 2), "gain": rng.uniform(0.5, 2), "coefficient": rng.standard_normal()},
         scaling={"coefficient": 1},
         degree=2,

@@ -1,4 +1,4 @@
-"""Invariant subspaces against scipy's ordered Schur form, rates against a Jacobian of the flow, the flow against small steps."""
+"""Invariant subspaces against scipy's ordered Schur form, rates against a Jacobian, the flow against small steps."""
 
 import functools
 
@@ -46,9 +46,7 @@ CHAINS = {  # of eight states; three features part no pair
 }
 K = 3
 # the three largest real parts are 1, 0 and -0.2151, the others belong to the pair -0.2424 +- 0.7259 i
-UNSTABLE = np.array(
-    [[0, 0.4, 0, 0.1, 0.5], [0, 0, 1, 0, 0], [0, 0, 0.2, 0.8, 0], [0.3, 0.6, 0, 0.1, 0], [0, 0, 0.4, 0.6, 0]]
-)
+UNSTABLE = np.array([[0, 0.4, 0, 0.1, 0.5], [0, 0, 1, 0, 0], [0, 0, 0.2, 0.8, 0], [0.3, 0.6, 0, 0.1, 0], [0, 0, 0.4, 0.6, 0]])
 subspace_distance = jax.jit(successor.subspace_distance)
 optimal_features = jax.jit(successor.optimal_features, static_argnums=2)
 leading_subspace = jax.jit(td.leading_subspace, static_argnums=1)
@@ -96,7 +94,7 @@ def test_a_defective_matrix():
 
 
 def test_both_kinds_of_features_agree_on_reversible_chains_alone():
-    """Distance below 1e-10 on a symmetric walk and on shift-invariant cycles; 0.30 where stay probabilities depend on the state."""
+    """Distance below 1e-10 on a symmetric walk and a shift-invariant cycle; 0.30 where stays depend on the state."""
 
     def apart(P):
         weights = stationary(P)
@@ -167,7 +165,7 @@ def test_one_feature_is_stable_for_the_largest_real_part_of_any_chain():
 
 
 def test_the_largest_real_parts_need_not_be_stable():
-    """Five states, on-policy, discount 0.9: the recalled statement fails for three features; by the formula and by the linearised flow."""
+    """Five states, on-policy, discount 0.9: the recalled statement fails for three features, by formula and Jacobian."""
     weights = stationary(UNSTABLE)
     phi = leading_subspace(UNSTABLE, 3, weights)
     slowest = float(rates(UNSTABLE, 0.9, phi, weights)[0])
@@ -180,7 +178,7 @@ def test_the_largest_real_parts_need_not_be_stable():
 
 @functools.cache
 def stepped():
-    """Features and projections after small steps of the mean semi-gradient of all unit tasks; a start that is not orthonormal."""
+    """Features and projections after small steps of the mean semi-gradient, from a start that is not orthonormal."""
     P, weights = RANDOM, stationary(RANDOM)
     L = np.eye(8) - 0.7 * scaled(P, weights)
     phi = np.random.default_rng(1).standard_normal((8, 2))
@@ -231,7 +229,10 @@ def test_the_error_of_the_integration_falls_with_the_fourth_power_of_the_step():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: td.leading_subspace(lazy_cycle(np.full(5, 0.3)), 2), "num_features must not part eigenvalues of one real part, got 2"),
+        (
+            lambda: td.leading_subspace(lazy_cycle(np.full(5, 0.3)), 2),
+            "num_features must not part eigenvalues of one real part, got 2",
+        ),
         (lambda: td.leading_subspace(RANDOM, 9), "num_features must be at most the 8 states, got 9"),
         (lambda: td.leading_subspace(2 * RANDOM, 1), "transition must have rows that sum to 1"),
         (lambda: td.rates(RANDOM, 1.0, np.ones((8, 1))), "discount must be at least 0 and below 1"),
