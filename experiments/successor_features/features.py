@@ -13,7 +13,7 @@ with the distance $d$ of subspaces, the sum of $\sin^2$ of their angles, the ste
 $\mu_i$ of the symmetric walk, and the variance of values that learned features capture, in their principal directions.
 
 Source: Farebrother et al., arXiv 2304.12567 (number recalled), for the tasks; the noise is derived here
-Cost: 30 s
+Cost: 15 s
 """
 
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ with the distance $d = k - |U^\top V|_F^2$, the parts $a_i$ of the value of a ta
 singular values $s_i$ of values; for Gaussian rewards the variance is $s_i^2 s_j^2$.
 
 Source: Farebrother et al., arXiv 2304.12567 (number recalled), for the tasks; the constant is derived here
-Cost: 5 s
+Cost: 8 s
 """
 
 from dataclasses import dataclass

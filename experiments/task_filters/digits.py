@@ -14,7 +14,7 @@ $$
 with $C$ classes: all columns of the student's head are drawn alike.
 
 Source: Liang et al., arXiv 2210.01351 (abstract read), whose two stages these are; network and runs are ours
-Cost: 60 s
+Cost: 45 s
 """
 
 from dataclasses import dataclass

@@ -37,8 +37,8 @@ class Config:
     strengths: Annotated[tuple[Positive, ...], MinLen(1)] = (4.0, 2.0)  # singular values of the teacher's output map (s)
     scales: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = (1e-3, 0.1, 0.3, 1.0, 2.0)  # of the filter (epsilon)
     head_scale: Positive = 1e-3  # standard deviation of the entries of the head at the start
-    learning_rate: Positive = 0.004  # step size (eta); a second filter has a quarter of it and four times as many updates
-    num_steps: Count = 2500  # updates
+    learning_rate: Positive = 0.002  # step size (eta); a second filter has a quarter of it and four times as many updates
+    num_steps: Count = 5000  # updates
     dtype: Precision = "float64"  # drifts are small
 
     def __post_init__(self):

@@ -11,7 +11,7 @@ $$
 with the variance $L_k$ of the $k$-th nuisance, a task direction of variance 1 and its coefficient $b$ in the output.
 
 Source: derived here, for the two losses of Liang et al., arXiv 2210.01351 (abstract read)
-Cost: 25 s
+Cost: 15 s
 """
 
 from dataclasses import dataclass

@@ -28,5 +28,7 @@ def draw(result, config):
     _style.measured(left, stds, teacher, 5, "teacher", filled=True)
     left.set(xscale="log", ylim=(0, 1.02), xlabel="standard deviation of the noise", ylabel="test accuracy")
     right.set(xscale="log", yscale="log", xlabel="standard deviation of the noise", ylabel="power of noise in the target")
+    for panel in (left, right):
+        _style.log_ticks(panel.xaxis, stds)
     _style.legend(left, simulated.sizes["seed"], "before training: chance", above=True, point="networks", ncols=3)
     return figure

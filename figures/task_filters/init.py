@@ -1,8 +1,6 @@
 """Singular values of the trained filter against the scale of its start, and how descent breaks the conservation law."""
 
-import numpy as np
-
-from ...sweeps import prediction, statistics
+from ...sweeps import statistics
 from .. import _style
 
 
@@ -18,7 +16,6 @@ def draw(result, config):
     _style.compare(right, scales, result, "drift_ratio", 4, "drift at $\\eta$ over drift at $\\eta/4$")
     _style.measured(right, scales, statistics(result, "drift"), 5, "drift $|D(t) - D(0)|$ at $\\eta$", filled=True)
     right.set(xscale="log", yscale="log", xlabel="scale of the start $\\epsilon$", ylabel="drift, and ratio of drifts")
-    right.set_ylim(top=20 * float(np.max(prediction(result, "drift_ratio"))))
-    right.legend(loc="upper left")
+    right.legend(loc="center left")
     _style.legend(left, simulated.sizes["seed"], "gradient flow", above=True, point="descent", ncols=6)
     return figure
