@@ -1,0 +1,72 @@
+"""What the experiments with linear networks share: features along orthogonal directions, the loss, descent, shares."""
+
+from typing import Annotated, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from annotated_types import Ge
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ...models.linear import deep_linear
+
+Depth = Annotated[int, Ge(2)]  # layers of weights
+PLACES = ("first hidden layer", "last hidden layer")
+
+
+class Task(NamedTuple):
+    """Targets y_i = t_i f_i with the features f_i = v_i . x, of variance p_i; in all other directions the variance is 1."""
+
+    covariance: Float[Array, "dim dim"]
+    vectors: Float[Array, "dim feature"]  # v_i, one a column
+    cross: Float[Array, "feature dim"]  # E y x^T
+    variances: Float[Array, "feature"]  # p_i
+
+
+def rotation(key: PRNGKeyArray, dim: int) -> Float[Array, "dim dim"]:
+    """Uniform on rotations and reflections."""
+    q, r = jnp.linalg.qr(jax.random.normal(key, (dim, dim)))
+    return q * jnp.where(jnp.diagonal(r) < 0, -1, 1)[None]
+
+
+def task(basis: Float[Array, "dim dim"], targets: Float[Array, "feature"], variances: Float[Array, "feature"]) -> Task:
+    """With the first columns of the basis as the directions of the features."""
+    vectors = basis[:, : len(targets)]
+    spread = jnp.ones(len(basis), basis.dtype).at[: len(targets)].set(variances)
+    return Task((basis * spread[None]) @ basis.T, vectors, (targets * variances)[:, None] * vectors.T, variances)
+
+
+def network(dim: int, width: int, num_outputs: int, depth: int, scheme: str, scale: float | Array) -> deep_linear.Config:
+    return deep_linear.Config(dim, (width,) * (depth - 1), num_outputs, scheme, scale)  # type: ignore[arg-type]
+
+
+def descend(params: deep_linear.Params, task: Task, rate: float | Array) -> deep_linear.Params:
+    """One update on the whole distribution."""
+    gradient = jax.grad(deep_linear.population_loss)(params, task.covariance, task.cross)
+    return jax.tree.map(lambda p, g: p - jnp.asarray(rate, p.dtype) * g, params, gradient)
+
+
+def losses(params: deep_linear.Params, task: Task) -> Float[Array, "feature"]:
+    """Half of the mean squared error of each output."""
+    W = deep_linear.product(params)
+    square = jnp.sum(task.cross @ task.vectors * jnp.eye(len(W), dtype=W.dtype), axis=1) ** 2 / task.variances  # E y_i^2
+    return (jnp.sum((W @ task.covariance - 2 * task.cross) * W, axis=1) + square) / 2
+
+
+def strengths(params: deep_linear.Params, task: Task) -> Float[Array, "feature"]:
+    """u_i, the factor of each feature in its own output."""
+    return jnp.diagonal(deep_linear.product(params) @ task.vectors)
+
+
+def shares(params: deep_linear.Params, task: Task) -> Float[Array, "place feature"]:
+    """Of each feature in the variance that all features explain, in the first and in the last hidden layer.
+
+    Directions of the input that are no feature stay in the first layer as they were drawn, and are left out.
+    """
+    hidden = deep_linear.products(params)[:-1]
+    return jnp.stack([_explained(hidden[0], task), _explained(hidden[-1], task)])
+
+
+def _explained(hidden: Float[Array, "unit dim"], task: Task) -> Float[Array, "feature"]:
+    covariances = hidden @ task.covariance @ task.vectors  # of every unit and every feature
+    explained = jnp.sum(covariances**2, axis=0) / task.variances
+    return explained / jnp.sum(explained)
