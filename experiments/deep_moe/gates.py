@@ -13,7 +13,7 @@ which is tested at the start, with the first expert of each layer in the place o
 
 Source: after Eigen, Ranzato and Sutskever, arXiv 1312.4314, who find "where" in the first and "what" in the second layer for
 jittered digits (abstract read; the balance by running totals is recalled); the law and the runs are ours
-Cost: TODO s
+Cost: 16 s
 """
 
 from dataclasses import dataclass, field

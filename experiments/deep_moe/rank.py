@@ -11,7 +11,7 @@ $$
 $N_1 N_2$ experts of full rank in one layer would have no risk.
 
 Source: derived here (theorem of Eckart and Young); the architecture is of Eigen, Ranzato and Sutskever, arXiv 1312.4314
-Cost: TODO s
+Cost: 18 s
 """
 
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ order. Its start is not small: from a small one nearly all units align with $x_1
 then not be learned.
 
 Source: derived here (linear network); that order leaves a bias is of Lampinen, Chan and Hermann, arXiv 2405.05847 (abstract
-read) Cost: TODO s
+read) Cost: 10 s
 """
 
 from dataclasses import dataclass, field

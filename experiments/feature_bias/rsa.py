@@ -13,7 +13,7 @@ trained on $x_2 x_3$, which holds $x_2$ and $x_3$ as well, and $(0.3204, 0.2265,
 
 Source: derived here; that representational similarity misleads is of Lampinen, Chan and Hermann, arXiv 2405.05847 (abstract
 read)
-Cost: TODO s
+Cost: 12 s
 """
 
 from dataclasses import dataclass, field

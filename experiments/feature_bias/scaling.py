@@ -1,4 +1,4 @@
-r"""After training, a linear network holds two features in the ratio of their targets to the power $2 l/L$, later layers more.
+r"""A trained linear network holds two features in the ratio of a power of their targets, which is higher in later layers.
 
 Two features of equal variance, with the targets $t_1$ and $t_2 = 1$, learned by $L$ layers from small Gaussian weights. Their
 shares of the explained variance at layer $l$ have the ratio
@@ -11,7 +11,7 @@ and equal targets have equal shares. Complexity and learning order do not enter:
 compared with.
 
 Source: derived here; the question is of Lampinen, Chan and Hermann, arXiv 2405.05847
-Cost: TODO s
+Cost: 14 s
 """
 
 from dataclasses import dataclass

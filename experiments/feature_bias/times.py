@@ -1,4 +1,4 @@
-r"""From a smaller start a ReLU network learns later, a hard feature by the factor $\sqrt 2$ more than an easy one.
+r"""A smaller start delays the learning of a ReLU network, and that of a hard feature more than that of an easy one.
 
 While outputs are small every unit grows by itself, the fastest at the rate $\gamma$ of the feature that it serves:
 $\frac{1}{2}$ for $x_1$ and $\frac{\sqrt 2}{4}$ for $x_2 x_3$. A feature is learned when half of its target is reached. Networks
@@ -12,7 +12,7 @@ for steps of size $\eta$. The times themselves have a part that does not depend 
 
 Source: derived here; learning order as a cause of biased representations is a subject of Lampinen, Chan and Hermann, arXiv
 2405.05847 (abstract read)
-Cost: TODO s
+Cost: 9 s
 """
 
 from dataclasses import dataclass, field

@@ -18,9 +18,9 @@ Example. A unit for the first feature and one, half as strong, for the second:
 >>> import jax.numpy as jnp
 >>> from closedform.models.fully_connected import representation
 >>> f = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
->>> h = f * jnp.array([1.0, 0.5]) + 3
->>> representation.feature_share(h, f).tolist()
-[0.800000011920929, 0.20000000298023224]
+>>> h = f @ jnp.diag(jnp.array([1.0, 0.5])) + 3
+>>> [round(float(share), 6) for share in representation.feature_share(h, f)]
+[0.8, 0.2]
 """
 
 import jax.numpy as jnp

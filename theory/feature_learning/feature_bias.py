@@ -39,7 +39,7 @@ above that it is a lower bound. `dissimilarity_correlation` is exact for a kerne
 a balanced linear network and for the six units above; products of bits need not be independent as a whole, since uncorrelated
 products of two inputs' features are enough.
 
-| symbol | name here | shape | meaning |
+| paper symbol | name here | shape | meaning |
 |---|---|---|---|
 | $t_1$, $t_2$ | `easy_scale`, `hard_scale` | any | factors of the two targets |
 | $V$, $P$ | `variance`, `path_norm` | any | of the hidden units, summed; sum of $\|a_j\| \|w_j\|$ |

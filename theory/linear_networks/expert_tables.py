@@ -36,7 +36,7 @@ with the singular values $\sigma$ of that matrix, which are $\sqrt{N_1 N_2}$ tim
 Regime. None: exact for every table and every width, with one-hot or invertible gates that the factors drive. Factors that
 depend on one another have no such matrix. With an activation between the layers the risk is another.
 
-| symbol | name here | shape | meaning |
+| paper symbol | name here | shape | meaning |
 |---|---|---|---|
 | $T_{ab}$ | `table` | `first second output dim` | the map for each pair of values |
 | $p_a$, $q_b$ | `first_weights`, `second_weights` | `first`, `second` | probabilities up to a common factor; equal if left out
