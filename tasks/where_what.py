@@ -20,6 +20,8 @@ Example. A table of spectrum (2, 1) has the mean square 5 over the pairs:
 ((2, 3, 2, 2), 5.0)
 """
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,11 +46,11 @@ def product_table(
     key: PRNGKeyArray, num_where: int, num_what: int, num_outputs: int, dim: int, rank: int, noise_std: float | Array = 0.0
 ) -> Table:
     """T_ab = B_b A_a/sqrt(rank) + noise: without noise the matrix of all maps has that rank, if it fits."""
-    keys = jax.random.split(key, 3)
-    A = jax.random.normal(keys[0], (num_where, rank, dim))
-    B = jax.random.normal(keys[1], (num_what, num_outputs, rank))
-    noise = jax.random.normal(keys[2], (num_where, num_what, num_outputs, dim))
-    return jnp.einsum("boh,ahd->abod", B, A) / jnp.sqrt(jnp.asarray(rank, A.dtype)) + noise_std * noise
+    shapes = (num_where, rank, dim), (num_what, num_outputs, rank), (num_where, num_what, num_outputs, dim)
+    sizes = [math.prod(shape) for shape in shapes]
+    numbers = jnp.split(jax.random.normal(key, (sum(sizes),)), list(itertools.accumulate(sizes[:-1])))
+    A, B, noise = (part.reshape(shape) for part, shape in zip(numbers, shapes, strict=True))
+    return jnp.einsum("boh,ahd->abod", B, A) / math.sqrt(rank) + noise_std * noise
 
 
 def spectrum_table(
@@ -58,10 +60,8 @@ def spectrum_table(
     rows, columns = num_what * num_outputs, num_where * dim
     if len(spectrum) > min(rows, columns):
         raise ValueError(f"spectrum must have at most {min(rows, columns)} values, got {len(spectrum)}")
-    keys = jax.random.split(key)
-    left, right = (
-        jnp.linalg.qr(jax.random.normal(key, (size, len(spectrum))))[0] for key, size in zip(keys, (rows, columns), strict=True)
-    )
+    gaussian = jax.random.normal(key, (rows + columns, len(spectrum)))
+    left, right = (jnp.linalg.qr(part)[0] for part in (gaussian[:rows], gaussian[rows:]))
     return from_matrix((left * jnp.asarray(spectrum, left.dtype)[None]) @ right.T, num_where, num_what)
 
 
@@ -79,10 +79,11 @@ def from_matrix(matrix: Float[Array, "row column"], num_where: int, num_what: in
 
 def sample(key: PRNGKeyArray, num_samples: int, table: Table) -> Sample:
     """Inputs, factors and targets."""
-    key_x, key_where, key_what = jax.random.split(key, 3)
-    x = jax.random.normal(key_x, (num_samples, table.shape[3]), table.dtype)
-    where = jax.random.randint(key_where, (num_samples,), 0, table.shape[0])
-    what = jax.random.randint(key_what, (num_samples,), 0, table.shape[1])
+    key_x, key_pair = jax.random.split(key)
+    num_where, num_what, _, dim = table.shape
+    x = jax.random.normal(key_x, (num_samples, dim), table.dtype)
+    pair = jax.random.randint(key_pair, (num_samples,), 0, num_where * num_what)
+    where, what = pair // num_what, pair % num_what
     return Sample(x, where, what, jnp.einsum("nod,nd->no", table[where, what], x))
 
 

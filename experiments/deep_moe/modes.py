@@ -41,7 +41,7 @@ class Config:
     learning_rate: Positive = 0.005  # step size on the risk
     num_steps: Count = 5000  # updates
     num_records: Count = 50  # times of a record, evenly spaced
-    dtype: Precision = "float64"
+    dtype: Precision = "float64"  # as the curve
 
     def __post_init__(self):
         check(self)

@@ -72,9 +72,9 @@ def init(key: PRNGKeyArray, config: Config) -> State:
     sizes = config.num_where, config.num_what, config.num_outputs, config.dim
     table = where_what.product_table(key_table, *sizes, config.rank, config.noise_std)
     model = deep_moe.Config(
-        config.dim, max(config.widths), config.num_outputs, config.num_where, config.num_what, "identity", config.init_scale
+        config.dim, max(config.widths), config.num_outputs, config.num_where, config.num_what, "identity", init_scale=1.0
     )
-    drawn = deep_moe.init(key_model, model)
+    drawn = jax.tree.map(lambda p: jnp.asarray(config.init_scale, p.dtype) * p, deep_moe.init(key_model, model))
     there = (jnp.arange(max(config.widths))[None] < jnp.asarray(config.widths)[:, None]).astype(drawn.first.dtype)
 
     def narrowed(mask: Float[Array, "unit"]) -> deep_moe.Params:

@@ -1,6 +1,6 @@
 """What the experiments with linear networks share: features along orthogonal directions, the loss, descent, shares."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,8 +35,13 @@ def task(basis: Float[Array, "dim dim"], targets: Float[Array, "feature"], varia
     return Task((basis * spread[None]) @ basis.T, vectors, (targets * variances)[:, None] * vectors.T, variances)
 
 
-def network(dim: int, width: int, num_outputs: int, depth: int, scheme: str, scale: float | Array) -> deep_linear.Config:
-    return deep_linear.Config(dim, (width,) * (depth - 1), num_outputs, scheme, scale)  # type: ignore[arg-type]
+def start(
+    key: PRNGKeyArray, sizes: tuple[int, ...], scheme: Literal["gaussian", "aligned"], scale: float | Array
+) -> deep_linear.Params:
+    """Weights of the scheme, for layers of these sizes from the input to the output."""
+    dim, *widths, num_outputs = sizes
+    unit = deep_linear.init(key, deep_linear.Config(dim, tuple(widths), num_outputs, scheme, 1.0))
+    return jax.tree.map(lambda w: jnp.asarray(scale, w.dtype) * w, unit)  # both schemes are proportional to their scale
 
 
 def descend(params: deep_linear.Params, task: Task, rate: float | Array) -> deep_linear.Params:

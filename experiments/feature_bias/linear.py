@@ -71,8 +71,10 @@ def labels(config: Config) -> dict[str, tuple]:
 def init(key: PRNGKeyArray, config: Config) -> State:
     basis = _linear.rotation(key, config.dim)
     outputs = len(config.targets)
-    model = _linear.network(config.dim, config.width, outputs, config.depth, "aligned", config.init_scale)
-    start = deep_linear.rotated(deep_linear.init(key, model), jnp.eye(outputs, dtype=basis.dtype), basis)
+    sizes = config.dim, *(config.width,) * (config.depth - 1), outputs
+    start = deep_linear.rotated(
+        _linear.start(key, sizes, "aligned", config.init_scale), jnp.eye(outputs, dtype=basis.dtype), basis
+    )
     return State(
         start, _linear.task(basis, jnp.asarray(config.targets, basis.dtype), jnp.asarray(config.variances, basis.dtype))
     )

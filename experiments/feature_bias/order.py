@@ -12,7 +12,8 @@ order. Its start is not small: from a small one nearly all units align with $x_1
 then not be learned.
 
 Source: derived here (linear network); that order leaves a bias is of Lampinen, Chan and Hermann, arXiv 2405.05847 (abstract
-read) Cost: 10 s
+read)
+Cost: 10 s
 """
 
 from dataclasses import dataclass, field
@@ -68,8 +69,8 @@ def labels(config: Config) -> dict[str, tuple]:
 
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_relu, key_linear = jax.random.split(key)
-    linear = _linear.network(config.model.dim, config.linear_width, 2, 2, "gaussian", config.linear_scale)
-    starts = balanced_relu.init(key_relu, config.model), deep_linear.init(key_linear, linear)
+    linear = _linear.start(key_linear, (config.model.dim, config.linear_width, 2), "gaussian", config.linear_scale)
+    starts = balanced_relu.init(key_relu, config.model), linear
     relu, linear = jax.tree.map(lambda p: jnp.repeat(p[None], len(ORDERS), axis=0), starts)
     return State(relu, linear, jnp.zeros((), int))
 

@@ -34,10 +34,9 @@ Degrees = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1), Distinct]
 class Config:
     degrees: Degrees = (1, 2, 4)  # of the hard feature; the first must be 1, the control
     width: Count = 96  # units of every hidden layer
-    hidden_layers: Count = 2
+    hidden_layers: Count = 2  # of that width
     learning_rate: Positive = 0.05  # step size on half of the squared error
     num_steps: Count = 3500  # updates on all inputs
-    weight_variance: Positive = 1.0  # of the weights at the start, times the inputs of the layer
 
     def __post_init__(self):
         check(self)
@@ -97,7 +96,7 @@ def predict(config: Config) -> Result:
 
 def _model(config: Config) -> deep.Config:
     widths = (config.width,) * config.hidden_layers
-    return deep.Config(1 + max(config.degrees), widths, 2, "relu", weight_variance=config.weight_variance)
+    return deep.Config(1 + max(config.degrees), widths, 2, "relu")
 
 
 def _inputs(config: Config) -> Float[Array, "input bit"]:

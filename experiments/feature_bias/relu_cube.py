@@ -36,9 +36,7 @@ class Config:
     larger_scales: tuple[Positive, ...] = (0.03, 0.3, 1.0)  # norms of w_j and a_j at the start of the networks beside it
     easy_scale: Positive = 1.0  # of the target x_1 (t_1)
     hard_scale: Positive = 1.0  # of the target x_2 x_3 (t_2)
-    learning_rate: Positive = (
-        0.05  # step size on half of the squared error; less for a large start, by the inverse of its kernel
-    )
+    learning_rate: Positive = 0.05  # step size on half of the squared error; 1/(width scale^2) at most
     num_steps: Count = 6000  # updates
 
     def __post_init__(self):

@@ -57,15 +57,9 @@ class Params(NamedTuple):
 
 def init(key: PRNGKeyArray, config: Config) -> Params:
     """w_j and a_j independent, uniform on the spheres of radius init_scale."""
-    key_w, key_a = jax.random.split(key)
-    w = _directions(key_w, config.dim, config.width)
-    a = _directions(key_a, config.num_outputs, config.width)
-    return Params(config.init_scale * w, config.init_scale * a)
-
-
-def _directions(key: PRNGKeyArray, dim: int, number: int) -> Float[Array, "dim number"]:
-    gaussian = jax.random.normal(key, (dim, number))
-    return gaussian / jnp.linalg.norm(gaussian, axis=0, keepdims=True)
+    gaussian = jax.random.normal(key, (config.dim + config.num_outputs, config.width))
+    w, a = gaussian[: config.dim], gaussian[config.dim :]
+    return Params(*(config.init_scale / jnp.linalg.norm(part, axis=0, keepdims=True) * part for part in (w, a)))
 
 
 @one_example

@@ -32,6 +32,8 @@ Example. If all experts of a layer are equal, its gate has no say:
 True
 """
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -77,12 +79,13 @@ class Gates(NamedTuple):
 
 def init(key: PRNGKeyArray, config: Config) -> Params:
     """Independent Gaussian weights."""
-    keys = jax.random.split(key, 4)
     first, second, dim, width = config.num_first, config.num_second, config.dim, config.width
     shapes = (first, width, dim), (second, config.num_outputs, width), (first, dim), (second, width)
     scales = config.init_scale, config.init_scale, config.gate_scale, config.gate_scale
-    drawn = [jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)]
-    return Params(*(jnp.asarray(scale, leaf.dtype) * leaf for scale, leaf in zip(scales, drawn, strict=True)))
+    sizes = [math.prod(shape) for shape in shapes]
+    numbers = jnp.split(jax.random.normal(key, (sum(sizes),)), list(itertools.accumulate(sizes[:-1])))
+    parts = zip(scales, numbers, shapes, strict=True)
+    return Params(*(jnp.asarray(scale, part.dtype) * part.reshape(shape) for scale, part, shape in parts))
 
 
 @one_example

@@ -50,7 +50,7 @@ def test_descent_finds_the_best_experts():
     # the risk of samples, within four standard errors
     narrow = jax.tree.map(lambda p: p[0, 0], params)
     drawn = where_what.sample(jax.random.key(4, impl="threefry2x32"), 4000, table)
-    maps = deep_moe.maps(narrow, np.eye(2), np.eye(2))[drawn.where, drawn.what]
+    maps = deep_moe.maps(narrow, jnp.eye(2), jnp.eye(2))[drawn.where, drawn.what]
     off = np.sum(np.asarray(jnp.einsum("nod,nd->no", maps, drawn.x) - drawn.y) ** 2, axis=1)
     assert abs(off.mean() - best(1)) < 4 * off.std() / np.sqrt(len(off))
 
