@@ -1,4 +1,4 @@
-r"""A linear network forgets the order in which it learned two features; a ReLU network keeps a trace of it.
+r"""A linear network forgets the order in which it learned two features; a ReLU network of small start does not.
 
 Both networks learn two features at once, or one first and then both, to convergence in either phase. The linear network learns
 two bits, of equal scale, and its shares end at
@@ -7,9 +7,9 @@ $$
 \text{share}_1 = \text{share}_2 = \frac{1}{2}
 $$
 
-for every order. The ReLU network learns $x_1$ and $x_2 x_3$; of its shares nothing is predicted, but that they depend on the
-order. Its start is not small: from a small one nearly all units align with $x_1$ if that is learned first, and $x_2 x_3$ may
-then not be learned.
+for every order. The ReLU network learns $x_1$ and $x_2 x_3$, and nothing is predicted of it. From a small start $x_2 x_3$
+first leaves smaller shares of both; $x_1$ first aligns all units with $x_1$, and $x_2 x_3$ is then not learned. From a larger
+start hardly anything is left of the order.
 
 Source: derived here (linear network); that order leaves a bias is of Lampinen, Chan and Hermann, arXiv 2405.05847 (abstract
 read)

@@ -9,8 +9,8 @@ R = \mathbb{E}\, \|y - B_b A_a x\|^2 = \|M - B A\|_F^2, \qquad M_{ba} = \sqrt{q_
 $$
 
 with the blocks $\sqrt{q_b}\, B_b$ in a column as $B$ and $\sqrt{p_a}\, A_a$ in a row as $A$. So $N_1 + N_2$ experts represent
-$N_1 N_2$ maps without error if and only if the rank of $M$ is at most $h$, and with its singular values $\sigma_1 \ge \sigma_2
-\ge \dots$
+$N_1 N_2$ maps without error if and only if the rank of $M$ is at most $h$, and with its singular values
+$\sigma_1 \ge \sigma_2 \ge \dots$
 
 $$
 \min R = \sum_{r > h} \sigma_r^2
@@ -33,17 +33,15 @@ $$
 
 with the singular values $\sigma$ of that matrix, which are $\sqrt{N_1 N_2}$ times those of $M$.
 
-Regime. None: exact for every table and every width, with one-hot or invertible gates that the factors drive. Factors that
-depend on one another have no such matrix. With an activation between the layers the risk is another.
+Regime. None: exact for every table and every width, with one-hot or invertible gates that the factors drive. Where
+$a$ and $b$ depend on one another there is no such matrix. With an activation between the layers the risk is another.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
 | $T_{ab}$ | `table` | `first second output dim` | the map for each pair of values |
-| $p_a$, $q_b$ | `first_weights`, `second_weights` | `first`, `second` | probabilities up to a common factor; equal if left out
-|
+| $p_a$, $q_b$ | `first_weights`, `second_weights` | `first`, `second` | up to a factor; equal if left out |
 | $h$ | `width` | static | hidden units |
-| $\sigma$, $s$, $s_0$ | `singular_value`, `initial` | any | of the matrix of all $T_{ab}$ without probabilities; mode strength
-now, at the start |
+| $\sigma$, $s$, $s_0$ | `singular_value`, `initial` | any | of the matrix of all $T_{ab}$; mode strength, at the start |
 | $t$ | `time` | any | learning rate times updates |
 | $N$, $p$ | `num_experts`, `share` | static, any | of `gate_information`: values of a factor, posterior of the right one |
 
