@@ -137,6 +137,6 @@ TOLERANCE = {
     "cosine": Tolerance(0, 0.003, reason=_LAG),
     "first_cosine": Tolerance(0, 0.003, reason=_LAG),
 }
-QUICK = {"depth": 3, "targets": (0.5, 0.8), "dim": 3, "num_steps": 100, "num_records": 4, "num_test": 8}
+QUICK = {"depth": 2, "targets": (0.5, 0.8), "dim": 3, "num_steps": 100, "num_records": 4, "num_test": 8}
 SEEDS = 8
 GRID = {"depth": (2, 3, 4, 5, 6)}

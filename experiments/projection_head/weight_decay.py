@@ -29,15 +29,14 @@ from ...tasks import augmentation_pairs
 from ...theory.linear_networks import contrastive
 from . import _training
 
+NOISE_STDS = tuple(map(math.sqrt, (0.3, 0.2, 0.05)))
 WEIGHT_DECAYS = (0.0, 0.02, 0.1, 0.2, 0.4, 0.55, 0.8, 1.1, 1.6)
 
 
 @dataclass(frozen=True)
 class Config:
     signals: _training.Signals = (2.0, 1.0, 0.5)  # standard deviation of each feature (phi)
-    noise_stds: _training.Noises = tuple(
-        map(math.sqrt, (0.3, 0.2, 0.05))
-    )  # standard deviation of the augmentation along each (sigma)
+    noise_stds: _training.Noises = NOISE_STDS  # standard deviation of the augmentation along each (sigma)
     weight_decays: Annotated[tuple[NonNegative, ...], MinLen(1), Distinct] = WEIGHT_DECAYS  # of the squared norms (lambda)
     scales: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = (0.3, 0.8)  # of each layer at the start: b(0) = scale^2
     width: Count = 6  # hidden units, and outputs of the head
