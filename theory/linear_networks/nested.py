@@ -9,10 +9,11 @@ $$
 
 Every term is at its own bound, since $z_i \propto e_i \cdot x$ attains all of them: nesting has no price. In a minimum the
 first $m \in M$ rows of $W$ span $e_1, \dots, e_m$; for $M = \{1, \dots, k\}$ Gram-Schmidt of the rows gives
-$\pm e_1, \dots, \pm e_k$. With a target $y$, $\lambda_i$ is replaced by the squared singular value $s_i^2$ of
-$\mathbb{E}[y x^\top] \Sigma_x^{-1/2}$, and each term has $\mathbb{E} |y|^2 - \sum_i s_i^2$ in addition. With an exit after
-every layer the error of exit $n$ and size $m$ is $\sum_{i > r} \lambda_i$, where $r$ is the least of $m$ and the widths up to
-$n$.
+$\pm e_1, \dots, \pm e_k$. One decoder that is cut to its first $m$ columns reaches the same optimum, with its columns
+parallel to $e_1, \dots, e_k$ if $M = \{1, \dots, k\}$. With a target $y$, $\lambda_i$ is replaced by the squared singular
+value $s_i^2$ of $\mathbb{E}[y x^\top] \Sigma_x^{-1/2}$, and each term has $\mathbb{E} |y|^2 - \sum_i s_i^2$ in addition.
+With an exit after every layer the error of exit $n$ and size $m$ is $\sum_{i > r} \lambda_i$, where $r$ is the least of $m$
+and the widths up to $n$.
 
 A size $m$ between two neighbours $a < m < b$ of $M$ (or of 0) depends on the basis of the block. Over random rotations its
 mean error is on the straight line from $a$ to $b$ for orthonormal decoding, or for whitened $z$; for optimal decoders of
