@@ -41,7 +41,7 @@ def draw(result, config):
     maps += [(statistics(result, "plain_alignment")[0], "rows, not nested")]
     for panel, (values, title) in zip(panels.ravel()[2:], maps, strict=True):
         panel.imshow(values.values, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-        panel.set(title=title, xlabel="principal axis", ylabel=title.split()[0].removesuffix("s") + " $i$")
+        panel.set(title=title, xlabel="principal axis", ylabel=title.split()[0].strip(",").removesuffix("s") + " $i$")
         for axis, number in ((panel.xaxis, values.shape[1]), (panel.yaxis, values.shape[0])):
             axis.set_ticks(range(number), range(1, number + 1))
     figure.colorbar(panels[1, 2].images[0], ax=panels[1, 2], label="mean $|\\cos|$")
