@@ -212,7 +212,7 @@ def test_features_end_at_the_largest_real_parts_of_five_chains():
     for P in CHAINS.values():
         weights = stationary(P)
         start = np.linalg.qr(np.random.default_rng(2).standard_normal((8, K)))[0] / np.sqrt(weights)[:, None]
-        end = flow(60.0, P, 0.7, start, weights, 12000)
+        end = flow(120.0, P, 0.7, start, weights, 24000)
         best = leading_subspace(P, K, weights)
         assert rates(P, 0.7, best, weights)[0] > 0
         assert subspace_distance(end, best, weights) < 1e-12
