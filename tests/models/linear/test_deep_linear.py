@@ -34,6 +34,13 @@ def test_matrices_are_those_of_the_network():
     np.testing.assert_allclose(deep_linear.apply(params, basis[0]), deep_linear.product(params)[:, 0], rtol=1e-5)
 
 
+@pytest.mark.parametrize("inner", [1, 8, 9])
+def test_products_written_out_are_products(inner):
+    rng = np.random.default_rng(inner)
+    a, b = jnp.asarray(rng.normal(size=(3, inner))), jnp.asarray(rng.normal(size=(inner, 2)))
+    np.testing.assert_allclose(deep_linear.matmul(a, b), np.asarray(a) @ np.asarray(b), rtol=1e-12)
+
+
 @pytest.mark.parametrize("widths", [(5, 4), (1,), (), (2, 2, 2)])
 def test_balanced_starts_are_balanced(widths):
     def assert_balanced(config):
