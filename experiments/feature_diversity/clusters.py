@@ -10,7 +10,7 @@ $$
 $$
 
 Source: after Liu et al., arXiv 2112.00980, whose networks and data are others
-Cost: 30 s
+Cost: 15 s
 """
 
 from dataclasses import dataclass, field

@@ -13,7 +13,7 @@ with strengths $u_i$ of the modes in closed form, the second moments $v_i$ of th
 with $x_1 > 0$.
 
 Source: Liu et al., arXiv 2112.00980, for the observation, on MLPs; the closed forms are derived here
-Cost: 35 s
+Cost: 20 s
 """
 
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ t^* = \frac{a_0^{2 - L}}{(L - 2)\, |b|}, \qquad b = \mathbb{E}\, y x
 $$
 
 Source: derived here; the plateau is the first phase of Liu et al., arXiv 2112.00980
-Cost: 15 s
+Cost: 10 s
 """
 
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ $$
 
 Source: derived here; that learning may never start is from Liu et al., arXiv 2112.00980, who count L2 regularisation among the
 operations that help ReLU networks (recalled); in this model it delays the end of the plateau
-Cost: 25 s
+Cost: 15 s
 """
 
 from dataclasses import dataclass

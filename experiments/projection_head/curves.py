@@ -10,7 +10,7 @@ $$
 $$
 
 Source: derived here, for the model of Xue et al., arXiv 2403.11391
-Cost: 15 s
+Cost: 10 s
 """
 
 from dataclasses import dataclass, field

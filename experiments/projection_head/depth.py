@@ -9,7 +9,7 @@ $$
 $$
 
 Source: derived here, for the model of Xue et al., arXiv 2403.11391, whose claim on two layers it extends
-Cost: 25 s
+Cost: 15 s
 """
 
 from dataclasses import dataclass

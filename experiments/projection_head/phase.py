@@ -13,7 +13,7 @@ $$
 with sums over the other features.
 
 Source: Xue et al., arXiv 2403.11391, for the three cases, as its reviewers name them; the boundary is derived here
-Cost: 25 s
+Cost: 15 s
 """
 
 from dataclasses import dataclass, field

@@ -10,7 +10,7 @@ $$
 
 Source: derived here; that weight decay takes the advantage from the layer before the head is from Xue et al., arXiv 2403.11391,
 as its reviewers report it
-Cost: 25 s
+Cost: 15 s
 """
 
 import math
