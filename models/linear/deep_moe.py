@@ -13,7 +13,7 @@ what a gate tells about a factor of the data.
 | $N_1$, $N_2$ | `num_first`, `num_second` | | experts of each layer |
 | $A_i$ | `first[i]` | (width, dim) | experts of the first layer |
 | $B_j$ | `second[j]` | (output, width) | experts of the second layer |
-| $C_1$, $C_2$ | `gate_first`, `gate_second` | (first, dim), (second, width) | logits of the gates |
+| $C_1$, $C_2$ | `gate_first`, `gate_second` | (first, dim), (second, width) | logits of the gates, before the softmax |
 
 Experts of a layer that are all equal give the gate of that layer no gradient, whatever the gate: the symmetry must be broken
 by the experts.
