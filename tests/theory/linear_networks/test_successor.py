@@ -194,10 +194,14 @@ def test_ends_of_the_flow():
     best = optimal_features(SMALL, MOMENT, 2, XI)
     assert subspace_distance(flow(np.inf, SMALL, MOMENT, start, XI), best, XI) < 1e-24
     assert subspace_distance(flow(0.0, SMALL, MOMENT, start, XI), start, XI) < 1e-24
-    s = np.asarray(singular_values(SMALL, MOMENT, XI))
-    late = subspace_distance(flow(np.array([40.0, 41.0]), SMALL, MOMENT, start, XI), best, XI)
-    # the slowest angle decays at 2 (s_2^2 - s_3^2) by c^2 = 4, its square twice as fast
-    np.testing.assert_allclose(np.log(late[0] / late[1]), 4 * (s[1] ** 2 - s[2] ** 2) / 4, rtol=1e-3)
+    # late the distance is the sum of squared tangents, each of which decays at 2 (s_i^2 - s_j^2)/c^2 with c^2 = 4; numpy
+    root = np.sqrt(XI)[:, None]
+    squares, vectors = np.linalg.eigh(root * (SMALL @ MOMENT @ SMALL.T) * root.T)
+    parts = vectors[:, ::-1].T @ (root * start)
+    tangents, gaps = parts[2:] @ np.linalg.inv(parts[:2]), squares[::-1][None, :2] - squares[::-1][2:, None]
+    expected = [np.sum((tangents * np.exp(-2 * gaps * t / 4)) ** 2) for t in (20.0, 30.0)]
+    late = subspace_distance(flow(np.array([20.0, 30.0]), SMALL, MOMENT, start, XI), best, XI)
+    np.testing.assert_allclose(late, expected, rtol=1e-5)
 
 
 def test_subspaces():
