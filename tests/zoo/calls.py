@@ -318,6 +318,7 @@ def problems(call: Call, num_random: int = 8, *, thorough: bool = False, seed: i
     double = (slopes if call.differentiable else _Values)(call, jnp.float64)
     answer = double.answer(cases, [direction for direction, _ in moves])
     found += _kinds(call, typical, call.function) if thorough else _conversions(call, typical)
+    found += _constants(call)
     found += _no_nan(cases, answer.out)
     if thorough:
         found += _like_eager(call, cases, answer) + _pointwise(call, answer)
@@ -326,6 +327,20 @@ def problems(call: Call, num_random: int = 8, *, thorough: bool = False, seed: i
     if call.differentiable:
         found += _slopes(call, cases, moves, double, answer)
     return found
+
+
+def _constants(call: Call) -> list[str]:
+    """As a part of a program whose constants its arguments are: checks of known values must not trace."""
+
+    def as_jax(leaf: Any) -> Any:
+        return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+    arguments = {name: jax.tree.map(as_jax, value) for name, value in call.arguments.items()}
+    try:
+        jax.eval_shape(lambda: call.function(**arguments))
+    except jax.errors.JAXTypeError as error:
+        return [f"with known arguments inside a program: {type(error).__name__}"]
+    return []
 
 
 def _static(call: Call) -> list[str]:

@@ -65,8 +65,8 @@ def interactions(table: Real[ArrayLike, "3"], dim: int) -> Float[Array, "pair di
     >>> interactions(jnp.array([0, 1, 0]), 2).tolist()  # XOR
     [[[1.0, -1.0], [-1.0, 1.0]]]
     """
-    if known(table) and table[0] != 0:
-        raise ValueError(f"table[0], the value at x = 0, must be 0 without biases, got {table[0]}")
+    if known(table) and np.asarray(table)[0] != 0:
+        raise ValueError(f"table[0], the value at x = 0, must be 0 without biases, got {np.asarray(table)[0]}")
     pairs = np.array(list(itertools.combinations(range(dim), 2)), int).reshape(-1, 2)
     ends = np.zeros((len(pairs), dim))
     ends[np.arange(len(pairs))[:, None], pairs] = 1

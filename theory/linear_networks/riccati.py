@@ -124,10 +124,8 @@ def two_layer_flow(
     of the identity, to a root of rounding of the squares of the weights. (Traced weights are not held against this: their mean
     imbalance counts as lambda.)
     """
-    width = len(w1)
-    lopsided = (jnp.sum(w2**2) - jnp.sum(w1**2)) / max(width, 1)
-    _require_multiple(w1, w2, lopsided)
-    F = _generator(cross, lopsided)
+    _require_multiple(w1, w2)
+    F = _generator(cross, (jnp.sum(w2**2) - jnp.sum(w1**2)) / max(len(w1), 1))
     return _blocks(_factored.flow_root(time.ravel(), F, jnp.concatenate([w1.T, w2])), time.shape, w1.shape[1])
 
 
@@ -178,16 +176,19 @@ def _blocks(root: Float[Array, "time sum rank"], shape: tuple[int, ...], dim: in
 
 def _require_symmetric(generator: Float[Array, "dim dim"]) -> None:
     if known(generator):
-        allowed = float(jnp.finfo(generator.dtype).eps) ** 0.5 * jnp.max(jnp.abs(generator), initial=0)
-        if jnp.max(jnp.abs(generator - generator.T), initial=0) > allowed:
+        values = np.asarray(generator)
+        allowed = float(np.finfo(values.dtype).eps) ** 0.5 * np.max(np.abs(values), initial=0)
+        if np.max(np.abs(values - values.T), initial=0) > allowed:
             raise ValueError("generator must be symmetric")
 
 
-def _require_multiple(w1: Float[Array, "width dim"], w2: Float[Array, "output width"], lopsided: Float[Array, ""]) -> None:
-    if known(w1, w2):
-        rest = np.asarray(w2.T @ w2 - w1 @ w1.T) - float(lopsided) * np.eye(len(w1))
-        size = max(np.max(np.abs(np.asarray(w.T @ w)), initial=0) for w in (w1, w2))
-        if np.max(np.abs(rest), initial=0) > float(jnp.finfo(w1.dtype).eps) ** 0.5 * size:
+def _require_multiple(w1: Float[Array, "width dim"], w2: Float[Array, "output width"]) -> None:
+    if known(w1, w2):  # by numpy: inside a program whose constants they are, jnp would trace
+        first, second = np.asarray(w1), np.asarray(w2)
+        found = second.T @ second - first @ first.T
+        rest = found - np.trace(found) / max(len(found), 1) * np.eye(len(found))
+        size = max(np.max(np.abs(w.T @ w), initial=0) for w in (first, second))
+        if np.max(np.abs(rest), initial=0) > float(np.finfo(first.dtype).eps) ** 0.5 * size:
             raise ValueError(
                 f"w2 must have W_2^T W_2 - W_1 W_1^T = lambda I with w1, got entries up to {np.max(np.abs(rest)):.2g} off; "
                 "small_start.small_start_flow takes small weights of any imbalance"

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from .arguments import known
@@ -53,11 +54,12 @@ def diagonal_form(matrix: Float[Array, "n n"], name: str = "gram") -> tuple[Floa
 
 def require_kernel(matrix: Float[Array, "n n"], name: str = "gram") -> None:
     """Raises ValueError for a known matrix that is not symmetric, or has an eigenvalue below -sqrt(eps) times the largest."""
-    if known(matrix):
-        allowed = float(jnp.finfo(matrix.dtype).eps) ** 0.5
-        if jnp.max(jnp.abs(matrix - matrix.T), initial=0) > allowed * jnp.max(jnp.abs(matrix), initial=0):
+    if known(matrix):  # by numpy: inside a program whose constant it is, jnp would trace
+        allowed, values = float(jnp.finfo(matrix.dtype).eps) ** 0.5, np.asarray(matrix)
+        if np.max(np.abs(values - values.T), initial=0) > allowed * np.max(np.abs(values), initial=0):
             raise ValueError(f"{name} must be symmetric")
-        least, largest = jnp.linalg.eigvalsh(matrix)[jnp.array([0, -1])]
+        eigenvalues = np.linalg.eigvalsh(values)
+        least, largest = np.min(eigenvalues, initial=np.inf), np.max(eigenvalues, initial=-np.inf)
         if least < -allowed * abs(largest):
             raise ValueError(f"{name} must be positive semi-definite, got the eigenvalue {float(least)}")
 

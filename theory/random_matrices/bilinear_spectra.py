@@ -145,7 +145,7 @@ def bulk_masses(bins: Real[ArrayLike, "edge"], ratio: Number) -> Float[Array, "b
     [0.174, 0.2061]
     """
     edges = jnp.asarray(bins)
-    if known(edges) and np.any(np.asarray(edges[1:]) < np.asarray(edges[:-1])):
+    if known(edges) and np.any(np.diff(np.asarray(edges)) < 0):
         raise ValueError("bins must be rising edges")
     return jnp.diff(bulk_cdf(edges, ratio))
 

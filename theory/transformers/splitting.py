@@ -47,6 +47,7 @@ Example. Drift and kick of an oscillator with position and velocity $(x, v)$: th
 $(x, -v)/2$.
 
 >>> import jax.numpy as jnp
+import numpy as np
 >>> from closedform.theory.transformers import splitting
 >>> drift, kick = lambda s: jnp.array([s[1], 0.0]), lambda s: jnp.array([0.0, -s[0]])
 >>> steps = splitting.sequential, splitting.lie_trotter, splitting.macaron, splitting.strang
@@ -325,7 +326,8 @@ def observed_order(num_steps: Real[ArrayLike, "n"], errors: Real[ArrayLike, "*ba
     (2.0, 2.0)
     """
     counts = jnp.asarray(num_steps)
-    if len(counts) < 2 or (known(counts) and bool(counts[-1] == counts[-2])):
+    last = np.asarray(counts)[-2:] if known(counts) else None
+    if len(counts) < 2 or (last is not None and last[0] == last[1]):
         shown = " ".join(str(counts).split())
         raise ValueError(f"num_steps must be 2 or more numbers, the last two of them different, got {shown}")
     x, y = jnp.log(counts), jnp.log(errors)
