@@ -47,7 +47,6 @@ Example. Drift and kick of an oscillator with position and velocity $(x, v)$: th
 $(x, -v)/2$.
 
 >>> import jax.numpy as jnp
-import numpy as np
 >>> from closedform.theory.transformers import splitting
 >>> drift, kick = lambda s: jnp.array([s[1], 0.0]), lambda s: jnp.array([0.0, -s[0]])
 >>> steps = splitting.sequential, splitting.lie_trotter, splitting.macaron, splitting.strang
@@ -65,6 +64,7 @@ from typing import Any, NamedTuple, TypeAlias
 import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree, Real
 
