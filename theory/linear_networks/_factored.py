@@ -16,6 +16,8 @@ from jaxtyping import Array, Float, Int
 
 from ..numerics import exact
 
+_WRITTEN_OUT = 8  # terms of a sum, or steps of an elimination
+
 
 class Start(NamedTuple):
     """F and A in the eigenvectors of F."""
@@ -35,34 +37,50 @@ def start(generator: Float[Array, "dim dim"], factor: Float[Array, "dim width"])
 
 
 def half(
-    at: Start, now: Float[Array, ""], log_m: Float[Array, "dim"], j: Float[Array, "dim"], h: Float[Array, "dim"] | None
-) -> Float[Array, "dim rank"]:
-    """T, with P = T T^T in the eigenvectors of F; log_m falls from row to row, j is J/(1 + M^2).
+    at: Start,
+    now: Float[Array, "time"],
+    log_m: Float[Array, "dim time"],
+    j: Float[Array, "dim time"],
+    h: Float[Array, "dim time"] | None,
+) -> Float[Array, "dim rank time"]:
+    """T, with P = T T^T in the eigenvectors of F, at all times; log_m falls from row to row, j is J/(1 + M^2).
 
-    h is the integral of 2 J over 1 + M^2, of which only derivatives ask: without derivatives it is None.
+    h is the integral of 2 J over 1 + M^2, of which only derivatives ask: without derivatives it is None. Times are the last
+    axis, along which every operation is one loop.
     """
-    # c L, row by row and over the c of the row at which the column begins, c = sqrt(1 + M^2)
-    log_c = jax.nn.softplus(2 * log_m) / 2
-    column = log_c[at.first]
-    exponent = log_c[:, None] - column[None, :]
+    # c L, row by row and over the c of the row at which the column begins, c = sqrt(1 + M^2). Logarithms are written without
+    # differences of large numbers, whose rounding depends on what the compiler fuses.
+    column = log_m[at.first]
+    growth = (at.values[:, None] - at.values[at.first][None, :])[:, :, None] * now[None, None]
+    above = growth + (jax.nn.softplus(-2 * log_m)[:, None] - jax.nn.softplus(-2 * column)[None]) / 2
+    below = (jax.nn.softplus(2 * log_m)[:, None] - jax.nn.softplus(2 * column)[None]) / 2
+    exponent = jnp.where((log_m > 0)[:, None], above, below)
     # (not a minimum, which has half of the slope at the beginning of a column, where the exponent is 0)
-    G = at.L * jnp.exp(jnp.where(exponent > 0, 0, exponent))
+    G = at.L[:, :, None] * jnp.exp(jnp.where(exponent > 0, 0, exponent))
     if h is not None:
-        G = G + at.lost * jnp.exp(jnp.minimum(exponent, exact.log(float(jnp.finfo(log_m.dtype).max)) / 4))
-    E = jnp.exp(log_m - log_c)[:, None] * G
+        limit = exact.log(float(jnp.finfo(log_m.dtype).max)) / 4
+        G = G + at.lost[:, :, None] * jnp.exp(jnp.minimum(exponent, limit))
+    E = jnp.exp(-jax.nn.softplus(-2 * log_m) / 2)[:, None] * G
     if h is not None:
-        E = E + now * (at.mixing @ E)
-    N = G.T @ (j[:, None] * G)
+        E = E + now[None, None] * jnp.einsum("ij,jkt->ikt", at.mixing, E)
+    N = sum_of_products(j[:, None] * G, G)
     if h is not None:
-        N = N + G.T @ (at.mixing * (2 * now * j - h)[None, :]) @ G
+        N = N + sum_of_products(jnp.einsum("ij,jt,jkt->ikt", at.mixing, 2 * now[None] * j - h, G), G)
     empty = jnp.all(at.L == 0, axis=0)
-    N = N + jnp.diag(jnp.where(empty, 1, jnp.exp(-2 * column)))
-    size = jnp.sqrt(jnp.diag(N))
-    return _over_root(E / size[None, :], N / (size[:, None] * size[None, :]))
+    N = (
+        N
+        + jnp.eye(len(column), dtype=N.dtype)[:, :, None]
+        * jnp.where(empty[:, None], 1, jnp.exp(-jax.nn.softplus(2 * column)))[None]
+    )
+    size = jnp.sqrt(jnp.diagonal(N).T)
+    return _over_root(E / size[None], N / (size[:, None] * size[None]))
 
 
-def growth_integrals(t: Float[Array, ""], values: Float[Array, "dim"]) -> tuple[Float[Array, "dim"], Float[Array, "dim"]]:
+def growth_integrals(
+    t: Float[Array, "time"], values: Float[Array, "dim"]
+) -> tuple[Float[Array, "dim time"], Float[Array, "dim time"]]:
     """j = tanh(f t)/(2 f), t/2 at f = 0, and h, the integral of 2 J over 1 + M^2, for M = exp(f t)."""
+    t, values = jnp.broadcast_arrays(t[None, :], values[:, None])
     small = jnp.abs(values * t) < 1e-3
     x, safe = jnp.where(small, values * t, 0), jnp.where(small, 1, values)
     square = x**2
@@ -72,10 +90,18 @@ def growth_integrals(t: Float[Array, ""], values: Float[Array, "dim"]) -> tuple[
     return j, jnp.where(small, series, (j - t * jax.nn.sigmoid(-2 * values * t)) / safe)
 
 
+def sum_of_products(left: Float[Array, "n row time"], right: Float[Array, "n column time"]) -> Float[Array, "row column time"]:
+    """sum_n left_n right_n^T at every time; a short sum is written out, since a batch of small products is slow."""
+    if not 1 <= len(left) <= 2 * _WRITTEN_OUT:
+        return jnp.einsum("nit,njt->ijt", left, right)
+    terms = (a[:, None] * b[None] for a, b in zip(left, right, strict=True))
+    return sum(terms, jnp.zeros((), left.dtype))
+
+
 @jax.custom_jvp
 def flow_root(
     times: Float[Array, "time"], generator: Float[Array, "dim dim"], factor: Float[Array, "dim width"]
-) -> Float[Array, "time dim rank"]:
+) -> Float[Array, "dim rank time"]:
     """R(t), with P(t) = R R^T from P(0) = A A^T; an infinite time gives the limit."""
     return _flow_root(times, generator, factor, derivatives=False)
 
@@ -86,17 +112,16 @@ def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 
 @partial(jax.jit, static_argnames="derivatives")  # one program, where it is called by itself
-def _flow_root(times: Array, generator: Array, factor: Array, derivatives: bool) -> Float[Array, "time dim rank"]:
+def _flow_root(times: Array, generator: Array, factor: Array, derivatives: bool) -> Float[Array, "dim rank time"]:
     unit, root_unit = units(generator, factor)
     at = start(generator / unit, factor / root_unit)
     # A time at which exp(-2 |f| t) is 0 for every f above rounding of the greatest, and no square of it overflows.
     longest = float(jnp.finfo(times.dtype).max) ** 0.4 / (1 + jax.lax.stop_gradient(jnp.max(jnp.abs(at.values), initial=0)))
 
-    def root(now: Float[Array, ""]) -> Float[Array, "dim rank"]:
-        j, h = growth_integrals(now, at.values)
-        return half(at, now, at.values * now, j, h if derivatives else None)
-
-    return root_unit * (at.basis @ jax.vmap(root)(jnp.minimum(times * unit, longest)))
+    now = jnp.minimum(times * unit, longest)
+    j, h = growth_integrals(now, at.values)
+    root = half(at, now, at.values[:, None] * now[None], j, h if derivatives else None)
+    return root_unit * (at.basis @ root.reshape(len(root), -1)).reshape(root.shape)
 
 
 def units(generator: Float[Array, "dim dim"], factor: Float[Array, "dim width"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -107,23 +132,32 @@ def units(generator: Float[Array, "dim dim"], factor: Float[Array, "dim width"])
     return jnp.ldexp(jnp.ones_like(size), 6 * power), jnp.ldexp(jnp.ones_like(size), 3 * power)
 
 
-def _over_root(E: Float[Array, "dim rank"], N: Float[Array, "rank rank"]) -> Float[Array, "dim rank"]:
+def _over_root(E: Float[Array, "dim rank time"], N: Float[Array, "rank rank time"]) -> Float[Array, "dim rank time"]:
     """E C^-T with N = C C^T, of unit diagonal and positive definite; a pivot below rounding counts as rounding.
 
-    Written out because a batch of small matrices goes through LAPACK one by one, and here all at once.
+    Written out because a batch of small matrices goes through LAPACK one by one, and here all at once; of a small rank step by
+    step, which leaves out what is done.
     """
-    eps = float(jnp.finfo(N.dtype).eps)
-    index = jnp.arange(len(N))
+    eps, rank = float(jnp.finfo(N.dtype).eps), len(N)
+    index = jnp.arange(rank)
+    if 1 <= rank <= _WRITTEN_OUT and E.shape[-1] > 1:
+        columns = []
+        for _ in range(rank):
+            root = jnp.sqrt(jnp.maximum(N[0, 0], eps))
+            done, column = E[:, 0] / root[None], N[1:, 0] / root[None]
+            columns.append(done)
+            E, N = E[:, 1:] - done[:, None] * column[None], N[1:, 1:] - column[:, None] * column[None]
+        return jnp.stack(columns, axis=1)
 
     def eliminate(k: Int[Array, ""], state: tuple[Array, Array]) -> tuple[Array, Array]:
         E, N = state
         root = jnp.sqrt(jnp.maximum(N[k, k], eps))
-        column = jnp.where(index > k, N[:, k] / root, 0)
-        done = E[:, k] / root
-        E = jnp.where(index[None, :] == k, done[:, None], E - done[:, None] * column[None, :])
-        return E, N - column[:, None] * column[None, :]
+        column = jnp.where((index > k)[:, None], N[:, k] / root[None], 0)
+        done = E[:, k] / root[None]
+        E = jnp.where((index == k)[None, :, None], done[:, None], E - done[:, None] * column[None])
+        return E, N - column[:, None] * column[None]
 
-    return jax.lax.fori_loop(0, len(N), eliminate, (E, N))[0]
+    return jax.lax.fori_loop(0, rank, eliminate, (E, N))[0]
 
 
 @jax.custom_jvp

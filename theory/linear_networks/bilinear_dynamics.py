@@ -229,26 +229,30 @@ def riccati_flow(
     # dQ/d(8 t) = (Q*/2) Q + Q (Q*/2) - Q^2, and the trace term shifts all growth alike
     half_target, start = jnp.asarray(target) / 2, jnp.asarray(a0)
     times = 8 * jnp.asarray(time).ravel()
+
+    def squared(roots: Float[Array, "dim rank time"]) -> Float[Array, "*time dim dim"]:
+        columns = jnp.swapaxes(roots, 0, 1)
+        return jnp.moveaxis(_factored.sum_of_products(columns, columns), -1, 0).reshape(*jnp.shape(time), *half_target.shape)
+
     if not trace:
-        roots = _factored.flow_root(times, half_target, start)
-        return (roots @ jnp.swapaxes(roots, -1, -2)).reshape(*jnp.shape(time), *half_target.shape)
+        return squared(_factored.flow_root(times, half_target, start))
     unit, root_unit = _factored.units(half_target, start)
     at, dim = _factored.start(half_target / unit, start / root_unit), len(half_target)
 
-    def root(now: Real[ArrayLike, ""], state: Float[Array, "state"]) -> Float[Array, "dim rank"]:
-        return _factored.half(at, now, at.values * now - state[0], state[1 : 1 + dim], state[1 + dim :])
+    def root(now: Float[Array, "time"], states: Float[Array, "state time"]) -> Float[Array, "dim rank time"]:
+        log_m = at.values[:, None] * now[None] - states[:1]
+        return _factored.half(at, now, log_m, states[1 : 1 + dim], states[1 + dim :])
 
     def velocity(now: Real[ArrayLike, ""], state: Float[Array, "state"], args: object) -> Float[Array, "state"]:
         # j = J/(1 + M^2) stays of order 1/q* where J grows without bound; h is the integral of 2 J, over 1 + M^2
         j, h = state[1 : 1 + dim], state[1 + dim :]
-        shift = (jnp.sum(root(now, state) ** 2) - 2 * jnp.sum(at.values)) / 4
+        shift = (jnp.sum(root(jnp.asarray(now)[None], state[:, None]) ** 2) - 2 * jnp.sum(at.values)) / 4
         share, rate = jax.nn.sigmoid(2 * (at.values * now - state[0])), 2 * (at.values - shift)
         return jnp.concatenate([shift[None], share * (1 - rate * j), 2 * j - share * rate * h])
 
     scaled = times * unit
     states = _integrate(velocity, scaled, jnp.zeros(1 + 2 * dim, scaled.dtype), 1 + dim)
-    roots = at.basis @ jax.vmap(root)(scaled, states)
-    return unit * (roots @ jnp.swapaxes(roots, -1, -2)).reshape(*jnp.shape(time), dim, dim)
+    return unit * squared(jnp.einsum("ij,jkt->ikt", at.basis, root(scaled, states.T)))
 
 
 @takes(w=FINITE, v=FINITE, p=FINITE)

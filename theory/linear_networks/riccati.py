@@ -107,8 +107,8 @@ def riccati_flow(
     1.0
     """
     _require_symmetric(generator)
-    root = _factored.flow_root(time.ravel(), generator, factor)
-    return (root @ jnp.swapaxes(root, -1, -2)).reshape(*time.shape, *generator.shape)
+    root = jnp.swapaxes(_factored.flow_root(time.ravel(), generator, factor), 0, 1)
+    return jnp.moveaxis(_factored.sum_of_products(root, root), -1, 0).reshape(*time.shape, *generator.shape)
 
 
 @takes(time=at_least(0), cross=FINITE, w1=FINITE, w2=FINITE)
@@ -167,10 +167,10 @@ def _generator(cross: Float[Array, "output dim"], lopsided: Float[Array, ""]) ->
     return jnp.diag(diagonal).at[dim:, :dim].set(cross).at[:dim, dim:].set(cross.T)
 
 
-def _blocks(root: Float[Array, "time sum rank"], shape: tuple[int, ...], dim: int) -> TwoLayer:
-    first, second = root[:, :dim], root[:, dim:]
+def _blocks(root: Float[Array, "sum rank time"], shape: tuple[int, ...], dim: int) -> TwoLayer:
+    first, second = (jnp.swapaxes(part, 0, 1) for part in (root[:dim], root[dim:]))
     pairs = ((second, first), (first, first), (second, second))
-    blocks = (left @ jnp.swapaxes(right, -1, -2) for left, right in pairs)
+    blocks = (jnp.moveaxis(_factored.sum_of_products(*pair), -1, 0) for pair in pairs)
     return TwoLayer(*(block.reshape(*shape, *block.shape[1:]) for block in blocks))
 
 

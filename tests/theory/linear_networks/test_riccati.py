@@ -184,9 +184,12 @@ def test_no_times_and_single_precision():
     assert riccati.riccati_flow(0.5, F, A).shape == (3, 3)
     end = riccati.riccati_flow(np.inf, F, A)
     with jax.enable_x64(False):
-        single = riccati.riccati_flow([200.0, np.inf], np.float32(F), np.float32(A))
-    assert single.dtype == jnp.float32
-    np.testing.assert_allclose(single, [end, end], rtol=0, atol=1e-4)
+        # by loops over times and rank, and written out
+        times = [200.0, 1e10, np.inf]
+        single = [riccati.riccati_flow(times, np.float32(F), np.float32(A))]
+        single += [riccati.riccati_flow(times[-1:], np.float32(F), np.float32(A))]
+    assert {one.dtype for one in single} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(np.concatenate(single), [end] * 4, rtol=0, atol=1e-4)
     # a mode of that strength at that time: w_2^2 - w_1^2 = 0.08 and w_1 w_2 = 0.03
     time = scalar_time(0.5, 1.0, 0.03, 0.08)
     np.testing.assert_allclose(riccati.two_layer_flow(time, [[1.0]], [[0.1]], [[0.3]]).product, [[0.5]], rtol=1e-12)
