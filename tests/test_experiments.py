@@ -1,7 +1,8 @@
 """What every experiment and its figure promise, checked for each one found by its path. Nothing here names a paper.
 
 Every experiment is traced: its fields, axes, sizes and ranges are seen without compiling, and its figure is drawn from numbers
-that mean nothing. Compiled and run are the cheapest of each paper and those just worked at; all others with `--slow`.
+that mean nothing. Compiled and run are those just worked at and the cheapest of each paper that the last commits touched, of
+all papers where they touched the engine; all others with `--slow`.
 
 That a run does not depend on its grouping is a matter of the engine: it traces the functions of an experiment for one run, with
 no argument but that run's key, state and floats, and loops over the runs of a block around it (`sweeps/programs.py`). What a
@@ -26,7 +27,7 @@ from closedform.sweeps.contract import config, groups, tracing
 from closedform.sweeps.contract.request import Request
 from closedform.sweeps.engine.placeholder import placeholder
 from closedform.sweeps.results.report import film, save_figure, stored_config
-from zoo.history import ROOT, changed_experiments
+from zoo.history import ROOT, changed_experiments, changed_papers
 from zoo.labels import collisions
 from zoo.slices import fields_that_use_theory
 
@@ -38,7 +39,7 @@ def text(name):
     return (ROOT / "experiments" / f"{name}.py").read_text(encoding="utf-8")
 
 
-PAPERS = sorted({name.split("/")[0] for name in names()})
+PAPERS = changed_papers(sorted({name.split("/")[0] for name in names()}), least=3)
 TOUCHED = changed_experiments(commits=3, most=2)
 
 

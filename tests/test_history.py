@@ -28,3 +28,17 @@ def test_an_untouched_file_has_the_first_case_of_each_test(monkeypatch, touched,
     path = Path(TESTS / "theory" / "linear_networks" / "test_modes.py")
     items = [SimpleNamespace(path=path, name=name, originalname=name.partition("[")[0]) for name in ("one[a]", "one[b]", "two")]
     assert [item.name for item in history.first_cases(items)] == kept
+
+
+@pytest.mark.parametrize(
+    ("touched", "kept"),
+    [
+        ([], ["a"]),
+        (["figures/c/name.py"], ["a", "c"]),
+        (["experiments/b/name.py"], ["a", "b"]),
+        (["sweeps/api.py"], ["a", "b", "c"]),
+    ],
+)
+def test_papers_that_were_touched_are_compiled_and_all_after_the_engine(monkeypatch, touched, kept):
+    monkeypatch.setattr(history, "changed", lambda commits: {history.ROOT / name: 0 for name in touched})
+    assert history.changed_papers(["a", "b", "c"], least=1) == kept

@@ -23,6 +23,14 @@ def changed_experiments(commits, most):
     return set(sorted(touched, key=lambda name: (newest[name], name))[:most])
 
 
+def changed_papers(papers, least):
+    """Papers that the last commits touched, and the first few; all of them where the newest touched the engine."""
+    if any(path.is_relative_to(ROOT / "sweeps") for path in changed(10)):
+        return papers
+    touched = {path.parent.name for path in changed(30) if path.parent.parent in (ROOT / "experiments", ROOT / "figures")}
+    return [paper for place, paper in enumerate(papers) if place < least or paper in touched]
+
+
 def recent(things):
     """Parameters from `(value, name, file, group)`: slow if the last commits left the file alone, but the first of a group."""
     ages, seen, found = changed(30), set(), []

@@ -78,7 +78,7 @@ def test_the_product_of_a_balanced_start_is_a_gaussian_matrix():
     def entries(key):
         return deep_linear.product(deep_linear.init(key, config)) / 0.5**3
 
-    # one after the other: with jaxlib before 0.11.1, two batches of decompositions in a program can wait for one another for ever
+    # one after the other: with jaxlib before 0.11.1, two batches of decompositions can wait for one another for ever
     found = np.asarray(jax.lax.map(entries, jax.random.split(key(), 8000))).reshape(8000, 6)
     np.testing.assert_allclose(found.T @ found / 8000, np.eye(6), atol=5 * (2 / 8000) ** 0.5)
     np.testing.assert_allclose(np.mean(found**4, axis=0), 3, atol=5 * (96 / 8000) ** 0.5)
