@@ -25,7 +25,7 @@ from ...contract import Count, Positive, Precision, Tolerance, check
 from ...models.linear import contrastive as model
 from ...models.linear import deep_linear
 from ...tasks import augmentation_pairs
-from ...theory.linear_networks import contrastive
+from ...theory.linear_networks import contrastive, contrastive_modes
 from . import _training
 
 
@@ -87,7 +87,7 @@ def steps(config: Config) -> np.ndarray:
 def predict(config: Config, steps: np.ndarray) -> Result:
     time = config.learning_rate * jnp.asarray(steps, float)[:, None]
     signals, noise_stds = (jnp.asarray(values, float)[None] for values in (config.signals, config.noise_stds))
-    b = contrastive.mode_strength(time, signals, noise_stds, config.model.scale**2)
+    b = contrastive_modes.mode_strength(time, signals, noise_stds, config.model.scale**2)
     return Result(b, contrastive.layer_weights(b, 1, 2))
 
 

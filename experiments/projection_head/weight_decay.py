@@ -26,7 +26,7 @@ from ...contract import Count, Distinct, NonNegative, Positive, Precision, Toler
 from ...models.linear import contrastive as model
 from ...models.linear import deep_linear
 from ...tasks import augmentation_pairs
-from ...theory.linear_networks import contrastive
+from ...theory.linear_networks import contrastive_modes
 from . import _training
 
 NOISE_STDS = tuple(map(math.sqrt, (0.3, 0.2, 0.05)))
@@ -100,7 +100,7 @@ def predict(config: Config) -> Result:
     start = jnp.asarray(config.scales, float)[:, None, None] ** 2
     decay = jnp.asarray(config.weight_decays, float)[None, :, None]
     signals, noise_stds = (jnp.asarray(values, float)[None, None] for values in (config.signals, config.noise_stds))
-    return Result(contrastive.decayed_strength(start, signals, noise_stds, decay))
+    return Result(contrastive_modes.decayed_strength(start, signals, noise_stds, decay))
 
 
 TOLERANCE = {"strength": Tolerance(1e-6, 1e-6, reason="exact where gradient descent rests: what is left after the last update")}

@@ -1,4 +1,4 @@
-r"""Linear contrastive learning: the features that an encoder and its projection head end with, and how each is learned.
+r"""Linear contrastive learning: the features that an encoder and its projection head end with.
 
 A linear network of $k$ layers, $f(x) = W_k \cdots W_1 x = B x$, sees two views $x, x^+$ of a sample, clean signal plus
 independent noise. It is trained on the spectral contrastive loss, in which $x^-$ is a view of another sample.
@@ -21,13 +21,7 @@ q_i = \frac{\phi_i}{\phi_i^2 + \sigma_i^2}
 $$
 
 if $\phi_i^2/(\phi_i^2 + \sigma_i^2)$ is among the $p$ largest, and by 0 otherwise. From a balanced start, where
-$W_{l+1}^\top W_{l+1} = W_l W_l^\top$, the layers up to layer $l$ multiply it by $q_i^{l/k}$ in the end. On the way, with two
-layers, $S_i = \phi_i^2 + \sigma_i^2$ and the strength $b_i$ of feature $i$ in $W_2 W_1$ (indices left out),
-
-$$
-\frac{db}{dt} = 8\, b^2 (\phi^2 - S^2 b^2), \qquad
-8\, \phi^2 t = \left[ -\frac{1}{b} + \frac{S}{\phi} \operatorname{artanh} \frac{S b}{\phi} \right]_{b(0)}^{b(t)}
-$$
+$W_{l+1}^\top W_{l+1} = W_l W_l^\top$, the layers up to layer $l$ multiply it by $q_i^{l/k}$ in the end.
 
 Feature $k$ has a larger share of the variance before the head than behind it if and only if
 
@@ -35,13 +29,11 @@ $$
 q_k < \frac{\sum_i \phi_i^2 q_i^2}{\sum_i \phi_i^2 q_i}
 $$
 
-in sums over all features or over the others alone. A penalty $\lambda (\|W_1\|^2 + \|W_2\|^2)$ leaves the strengths $b = 0$
-and the roots of $4 S^2 b^3 - 4 \phi^2 b + 2 \lambda = 0$. The larger positive root is stable, the smaller one is the barrier
-above which a mode has to start to get there. They exist for $\lambda \leq 4 \phi^3/(3 \sqrt 3\, S)$.
+in sums over all features or over the others alone.
 
 Regime. Population loss and gradient flow. `optimal_gram` is the global minimum, where gradient descent ends from almost every
-start. `layer_weights` is exact for balanced starts, and the limit of small random ones. Time courses and weight decay are for
-two layers and starts that are diagonal in the features.
+start. `layer_weights` is exact for balanced starts, and the limit of small random ones. How a feature is learned, and what
+weight decay does to it, is in `contrastive_modes`.
 
 | paper symbol | name here | shape | meaning |
 |---|---|---|---|
@@ -51,11 +43,8 @@ two layers and starts that are diagonal in the features.
 | $p$ | `rank` | | outputs of the head |
 | $q_i$ | `weights` | feature | weight of feature $i$ behind the head |
 | $l$, $k$ | `layer`, `depth` | | layer, from 0 (the input) to `depth`; layers, the head among them |
-| $b$, $b(0)$ | `initial` is $b(0)$ | any | strength of a feature in $W_2 W_1$ |
-| $\lambda$ | `weight_decay` | any | factor of the squared norms of both layers |
 
-Factors. Neither term of the loss has a factor 1/2, nor has the penalty; time is learning rate times steps. Half the loss
-doubles the times and the critical weight decay is half as large.
+Factors. Neither term of the loss has a factor 1/2; the optimum is the same for half the loss.
 
 Source. Y. Xue et al., "Investigating the benefits of projection head for representation learning", arXiv 2403.11391: the
 model, and the statement that a head makes weights more unequal. All formulas are derived here and checked against gradient
@@ -72,30 +61,19 @@ Example. Augmentation that drowns the second feature costs it half of its weight
 [[1.0, 0.5], [1.0, 0.7071]]
 """
 
-import math
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
-from ...documented import documented
 from ..numerics.arguments import FINITE, ArrayLike, above, at_least, known, takes
-from ..numerics.exponentials import bounded
 from ..numerics.symmetric import require_kernel
+from .contrastive_modes import end_strength
 
 Numbers = Real[ArrayLike, "*#shape"]
 Features = Real[ArrayLike, "feature"]
 SIZE = at_least(0, finite=True)
-
-
-@documented
-class Roots(NamedTuple):
-    """Strengths at which gradient flow with weight decay rests, apart from 0."""
-
-    stable: Float[Array, "*shape"]  # where a mode from above the barrier ends; 0 where there is no such rest
-    barrier: Float[Array, "*shape"]  # from below it a mode ends at 0; infinite where every mode does
 
 
 # ---------------------------------------------------------------------------------------------------------- where it ends
@@ -155,7 +133,7 @@ def feature_weights(signals: Features, noise_stds: Features, rank: int) -> Float
     >>> feature_weights([2, 0.5, 1], [2, 0, 1], 1).tolist()  # the weak feature that augmentation leaves alone
     [0.0, 2.0, 0.0]
     """
-    weights = _end(signals, noise_stds)
+    weights = end_strength(signals, noise_stds)
     if rank >= len(signals):
         return weights
     there = signals > 0
@@ -242,178 +220,3 @@ def critical_noise(signal: Numbers, others: Numbers) -> Float[Array, "*#shape"]:
     square = signal * (1 / others - signal)
     some = square > 0
     return jnp.where(some, jnp.sqrt(jnp.where(some, square, 1)), 0)
-
-
-# ----------------------------------------------------------------------------------------------------- how it is learned
-
-
-@takes(time=at_least(0), signal=SIZE, noise_std=SIZE, initial=SIZE)
-def mode_strength(time: Numbers, signal: Numbers, noise_std: Numbers, initial: Numbers) -> Float[Array, "*#shape"]:
-    """b(t) from b(0), two layers; it ends at phi/(phi^2 + sigma^2), from above or below. A start of 0 stays there.
-
-    Without signal the strength decays as (b(0)^-3 + 24 sigma^4 t)^(-1/3).
-
-    >>> [round(float(mode_strength(time, 1, 1, 0.1)), 4) for time in (0, 1, jnp.inf)]
-    [0.1, 0.3209, 0.5]
-    """
-    t, phi, sigma, b0 = jnp.broadcast_arrays(bounded(time), signal, noise_std, initial)
-    moves = (phi > 0) & (b0 > 0)
-    end, rate = _end_and_rate(jnp.where(moves, phi, 1), sigma)
-    u0 = jnp.where(moves, b0, 1) / end
-    elapsed = rate * t
-    rises, falls = u0 < 1, u0 > 1
-    low, high = jnp.where(rises, u0, 0.5), jnp.where(falls, u0, 2)
-    risen = jnp.tanh(_rising(_antiderivative_below(low) + elapsed))
-    fallen = 1 / jnp.tanh(_falling(_antiderivative_above(high) + elapsed))
-    learned = end * jnp.where(rises, risen, jnp.where(falls, fallen, 1))
-    return jnp.where(moves, learned, b0 * (1 + 24 * sigma**4 * b0**3 * t) ** (-1 / 3))
-
-
-@takes(strength=SIZE, signal=above(0, finite=True), noise_std=SIZE, initial=above(0, finite=True))
-def mode_time(strength: Numbers, signal: Numbers, noise_std: Numbers, initial: Numbers) -> Float[Array, "*#shape"]:
-    """t at which the strength b(t) is reached from b(0), two layers; negative where the flow comes from there.
-
-    Infinite at the end phi/(phi^2 + sigma^2), minus infinite at 0. Infinite also for a strength beyond the end,
-    which the flow from b(0) does not meet.
-
-    >>> round(float(mode_time(0.3209, 1, 1, 0.1)), 3)
-    1.0
-    """
-    b, phi, sigma, b0 = jnp.broadcast_arrays(strength, signal, noise_std, initial)
-    end, rate = _end_and_rate(phi, sigma)
-    u, u0 = b / end, b0 / end
-
-    def elapsed(u: Array) -> Array:
-        inside = (u > 0) & (u != 1)
-        low, high = jnp.where(inside & (u < 1), u, 0.5), jnp.where(inside & (u > 1), u, 2)
-        reached = jnp.where(u < 1, _antiderivative_below(low), _antiderivative_above(high))
-        return jnp.where(inside, reached, jnp.where(u > 0, jnp.inf, -jnp.inf))
-
-    rests = (u == 1) & (u0 == 1)  # at the end from the start on
-    apart = jnp.where(rests, 0, elapsed(jnp.where(rests, 0.5, u)) - elapsed(jnp.where(u0 == 1, 0.5, u0)))
-    met = ((u - 1) * (u0 - 1) > 0) | ((u == 1) & (u0 != 1)) | rests
-    return jnp.where(met, apart / rate, jnp.inf)
-
-
-@takes(signal=SIZE, initial=SIZE)
-def switch_time(signal: Numbers, initial: Numbers) -> Float[Array, "*#shape"]:
-    """1/(8 phi^2 b(0)), at which a small start takes off: leading order of `mode_time`. Infinite without start or signal.
-
-    >>> float(switch_time(1, 0.125))
-    1.0
-    """
-    return 1 / (8 * signal**2 * initial)
-
-
-def _end_and_rate(signal: Array, noise_std: Array) -> tuple[Array, Array]:
-    """phi/S, and the factor of time in d(u)/d(rate t) = u^2 (1 - u^2), u = S b/phi: 8 phi^3/S."""
-    end = _end(signal, noise_std)
-    return end, 8 * signal**2 * end
-
-
-def _antiderivative_below(u: Array) -> Array:
-    """Of 1/(u^2 (1 - u^2)) for 0 < u < 1: w - coth w with u = tanh w."""
-    return jnp.arctanh(u) - 1 / u
-
-
-def _antiderivative_above(u: Array) -> Array:
-    """Of 1/(u^2 (1 - u^2)) for u > 1: w - tanh w with u = coth w."""
-    return _less_tanh(jnp.arctanh(1 / u))
-
-
-def _less_tanh(w: Array) -> Array:
-    """w - tanh w without cancellation: Lambert's continued fraction tanh w = w/(1 + w^2/(3 + w^2/(5 + ..)))."""
-    square = jnp.minimum(w, 1) ** 2
-    below = jnp.full_like(w, 21.0)  # by 1/(3 5 .. 21)^2 the next term is below rounding up to w = 1
-    for odd in range(19, 1, -2):
-        below = odd + square / below
-    return jnp.where(w < 1, jnp.minimum(w, 1) * square / (below + square), w - jnp.tanh(w))
-
-
-@jax.custom_jvp
-def _rising(g: Array) -> Array:
-    """w > 0 with w - coth w = g. The function rises and is concave, so that Newton's steps rise from a start below the root."""
-    w = jnp.where(g < 1, 2 / (jnp.hypot(g, 2) - jnp.minimum(g, 1)), 0)  # coth w > 1/w
-    w = jnp.maximum(w, g + 1)  # coth w > 1
-
-    def newton(_, w: Array) -> Array:
-        slope = jnp.tanh(w)  # 1/coth w, whose square is the inverse of the slope
-        return w - ((w - g) * slope - 1) * slope
-
-    return jax.lax.fori_loop(0, 6, newton, w)
-
-
-@_rising.defjvp
-def _(primals: tuple, tangents: tuple) -> tuple:
-    w = _rising(*primals)
-    return w, jnp.tanh(w) ** 2 * tangents[0]
-
-
-@jax.custom_jvp
-def _falling(g: Array) -> Array:
-    """w > 0 with w - tanh w = g >= 0. The function rises and is convex, so that Newton's steps fall from above the root."""
-    # tanh w < 1, and tanh w < w/(1 + w^2/(3 + w^2/5)), from which w^3 < g (3 + 1.2 w^2)
-    w = jnp.minimum(g + 1, 1.2 * g + jnp.cbrt(3 * g))
-
-    def newton(_, w: Array) -> Array:
-        slope = jnp.tanh(w) ** 2
-        return w - (_less_tanh(w) - g) / jnp.where(slope > 0, slope, 1)
-
-    return jax.lax.fori_loop(0, 6, newton, w)
-
-
-@_falling.defjvp
-def _(primals: tuple, tangents: tuple) -> tuple:
-    w = _falling(*primals)
-    slope = jnp.tanh(w) ** 2
-    return w, tangents[0] / jnp.where(slope > 0, slope, 1)
-
-
-# ------------------------------------------------------------------------------------------------------- weight decay
-
-
-@takes(signal=SIZE, noise_std=SIZE)
-def critical_weight_decay(signal: Numbers, noise_std: Numbers) -> Float[Array, "*#shape"]:
-    """4 phi^3/(3 sqrt 3 (phi^2 + sigma^2)), two layers: with a larger weight decay the feature is lost from any start.
-
-    >>> round(float(critical_weight_decay(1, 0)), 4)
-    0.7698
-    """
-    return 4 / (3 * math.sqrt(3)) * signal**2 * _end(signal, noise_std)
-
-
-@takes(signal=SIZE, noise_std=SIZE, weight_decay=SIZE)
-def decay_roots(signal: Numbers, noise_std: Numbers, weight_decay: Numbers) -> Roots:
-    """The positive roots of 4 S^2 b^3 - 4 phi^2 b + 2 lambda = 0, two layers, from sines of a third of an angle.
-
-    >>> [round(float(root), 4) for root in decay_roots(2, 0.3**0.5, 0.3)]
-    [0.4451, 0.0377]
-    >>> [float(root) for root in decay_roots(1, 0, 1)]  # beyond the critical weight decay
-    [0.0, inf]
-    """
-    phi, sigma, decay = jnp.broadcast_arrays(signal, noise_std, weight_decay)
-    critical = critical_weight_decay(phi, sigma)
-    exist = (phi > 0) & (decay <= critical)
-    share = jnp.where(exist, decay / jnp.where(exist, critical, 1), 0)
-    angle = jnp.arcsin(share) / 3  # of the sine of three times the angle
-    scale = 2 / math.sqrt(3) * _end(phi, sigma)
-    return Roots(jnp.where(exist, scale * jnp.cos(math.pi / 6 + angle), 0), jnp.where(exist, scale * jnp.sin(angle), jnp.inf))
-
-
-@takes(initial=SIZE, signal=SIZE, noise_std=SIZE, weight_decay=SIZE)
-def decayed_strength(initial: Numbers, signal: Numbers, noise_std: Numbers, weight_decay: Numbers) -> Float[Array, "*#shape"]:
-    """b after infinite time with weight decay: the stable root from above the barrier, the barrier on it, else 0.
-
-    >>> [round(float(decayed_strength(initial, 1, 0.2**0.5, 0.3)), 4) for initial in (0.1, 0.2)]
-    [0.0, 0.7447]
-    """
-    stable, barrier = decay_roots(signal, noise_std, weight_decay)
-    start, stable, barrier = jnp.broadcast_arrays(initial, stable, barrier)
-    return jnp.where(start > barrier, stable, jnp.where(start == barrier, start, 0))
-
-
-def _end(signal: Array, noise_std: Array) -> Array:
-    """phi/(phi^2 + sigma^2), and 0 without signal."""
-    there = signal > 0
-    phi = jnp.where(there, signal, 1)
-    return jnp.where(there, 1 / (phi * (1 + (noise_std / phi) ** 2)), 0)
