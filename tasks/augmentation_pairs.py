@@ -60,8 +60,7 @@ def draw(key: PRNGKeyArray, signals: Sequence | Array, noise_stds: Sequence | Ar
     if len(signals) != len(noise_stds) or len(signals) == 0:
         raise ValueError(f"noise_stds must have the length of signals, at least 1, got {len(noise_stds)} and {len(signals)}")
     phi, sigma = jnp.asarray(signals, float), jnp.asarray(noise_stds, float)
-    basis, triangle = jnp.linalg.qr(jax.random.normal(key, (len(signals), len(signals))))
-    return Problem(phi, sigma, basis * jnp.where(jnp.diagonal(triangle) < 0, -1, 1)[None])
+    return Problem(phi, sigma, jax.random.orthogonal(key, len(signals)))
 
 
 def sample(

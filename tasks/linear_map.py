@@ -67,7 +67,8 @@ def bases(key: PRNGKeyArray, num_modes: int, num_outputs: int, dim: int) -> Base
     """Random singular vectors, uniform on the orthonormal frames."""
     if not 1 <= num_modes <= min(num_outputs, dim):
         raise ValueError(f"num_modes must be from 1 to min(num_outputs, dim) = {min(num_outputs, dim)}, got {num_modes}")
-    return Bases(*(_frame(one, size, num_modes) for one, size in zip(jax.random.split(key), (num_outputs, dim), strict=True)))
+    key_left, key_right = jax.random.split(key)
+    return Bases(*(jax.random.orthogonal(one, n, m=num_modes) for one, n in ((key_left, num_outputs), (key_right, dim))))
 
 
 def whitened(key: PRNGKeyArray, singular_values: Real[ArrayLike, "mode"], num_outputs: int, dim: int) -> Task:
@@ -98,9 +99,3 @@ def sample(
     x = x if covariance_root is None else x @ covariance_root.T
     noise = jax.random.normal(key_noise, (num_samples, matrix.shape[0]), matrix.dtype)
     return x, x @ matrix.T + noise_std * noise
-
-
-def _frame(key: PRNGKeyArray, size: int, columns: int) -> Float[Array, "size column"]:
-    """By the QR factors of a Gaussian matrix, with the signs that make them unique."""
-    q, r = jnp.linalg.qr(jax.random.normal(key, (size, columns)))
-    return q * jnp.where(jnp.diagonal(r) < 0, -1, 1)[None, :]

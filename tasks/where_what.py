@@ -60,8 +60,8 @@ def spectrum_table(
     rows, columns = num_what * num_outputs, num_where * dim
     if len(spectrum) > min(rows, columns):
         raise ValueError(f"spectrum must have at most {min(rows, columns)} values, got {len(spectrum)}")
-    gaussian = jax.random.normal(key, (rows + columns, len(spectrum)))
-    left, right = (jnp.linalg.qr(part)[0] for part in (gaussian[:rows], gaussian[rows:]))
+    keys = jax.random.split(key)
+    left, right = (jax.random.orthogonal(one, size, m=len(spectrum)) for one, size in zip(keys, (rows, columns), strict=True))
     return from_matrix((left * jnp.asarray(spectrum, left.dtype)[None]) @ right.T, num_where, num_what)
 
 

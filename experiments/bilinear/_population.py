@@ -27,9 +27,8 @@ class Target(NamedTuple):
 
 def draw(key: PRNGKeyArray, values: tuple[float, ...]) -> Target:
     """A target with these eigenvalues in a random basis, uniform on the rotations and reflections."""
-    gaussian = jax.random.normal(key, (len(values), len(values)))
-    basis, triangle = jnp.linalg.qr(gaussian)
-    return Target(jnp.asarray(values, basis.dtype), basis * jnp.sign(jnp.diagonal(triangle))[None])
+    basis = jax.random.orthogonal(key, len(values))
+    return Target(jnp.asarray(values, basis.dtype), basis)
 
 
 def form(params: bilinear.Params) -> Float[Array, "row row"]:

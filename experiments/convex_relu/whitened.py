@@ -64,7 +64,7 @@ class Result(NamedTuple):
 def init(key: PRNGKeyArray, config: Config) -> State:
     """Rows of a random rotation, normal targets, and a network at its start."""
     key_x, key_y, key_start = jax.random.split(key, 3)
-    x = jnp.linalg.qr(jax.random.normal(key_x, (config.dim, config.num_samples)))[0].T
+    x = jax.random.orthogonal(key_x, config.dim, m=config.num_samples).T
     start = _descent.start(key_start, config.dim, config.width, config.init_scale)
     network = descent.begin(start)
     return State(x, jax.random.normal(key_y, (config.num_samples,)), network)

@@ -90,7 +90,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 
     def one(key: PRNGKeyArray, matrix: Float[Array, "unit unit"], best: Float[Array, ""]) -> Result:
         key_basis, key_offset, key_start = jax.random.split(key, 3)
-        basis = jnp.linalg.qr(jax.random.normal(key_basis, matrix.shape))[0]
+        basis = jax.random.orthogonal(key_basis, len(matrix))
         params = deep_equilibrium.Params(
             basis @ matrix @ basis.T, jnp.zeros_like(matrix), jax.random.normal(key_offset, (WIDTH,))
         )

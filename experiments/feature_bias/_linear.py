@@ -22,12 +22,6 @@ class Task(NamedTuple):
     variances: Float[Array, "feature"]  # p_i
 
 
-def rotation(key: PRNGKeyArray, dim: int) -> Float[Array, "dim dim"]:
-    """Uniform on rotations and reflections."""
-    q, r = jnp.linalg.qr(jax.random.normal(key, (dim, dim)))
-    return q * jnp.where(jnp.diagonal(r) < 0, -1, 1)[None]
-
-
 def task(basis: Float[Array, "dim dim"], targets: Float[Array, "feature"], variances: Float[Array, "feature"]) -> Task:
     """With the first columns of the basis as the directions of the features."""
     vectors = basis[:, : len(targets)]

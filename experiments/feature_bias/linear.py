@@ -69,7 +69,7 @@ def labels(config: Config) -> dict[str, tuple]:
 
 
 def init(key: PRNGKeyArray, config: Config) -> State:
-    basis = _linear.rotation(key, config.dim)
+    basis = jax.random.orthogonal(key, config.dim)
     outputs = len(config.targets)
     sizes = config.dim, *(config.width,) * (config.depth - 1), outputs
     start = deep_linear.rotated(

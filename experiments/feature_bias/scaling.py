@@ -60,7 +60,7 @@ def labels(config: Config) -> dict[str, tuple]:
 
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_basis, key_model = jax.random.split(key)
-    basis = _linear.rotation(key_basis, config.dim)
+    basis = jax.random.orthogonal(key_basis, config.dim)
     sizes = config.dim, *(config.width,) * (config.depth - 1), 2
     start = _linear.start(key_model, sizes, "gaussian", config.init_scale)
     return State(start, _linear.task(basis, _targets(config), jnp.ones(2)))

@@ -66,8 +66,8 @@ class Result(NamedTuple):
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_basis, key_left, key_inputs = jax.random.split(key, 3)
     modes = len(config.targets)
-    basis = jnp.linalg.qr(jax.random.normal(key_basis, (config.dim, config.dim)))[0]
-    left = jnp.linalg.qr(jax.random.normal(key_left, (modes, modes)))[0]
+    basis = jax.random.orthogonal(key_basis, config.dim)
+    left = jax.random.orthogonal(key_left, modes)
     unit = deep_linear.init(key, deep_linear.Config(config.dim, (modes,) * (config.depth - 1), modes, "aligned", 1.0))
     params = jax.tree.map(lambda w: config.init_scale * w, unit)
     inputs = jax.random.normal(key_inputs, (config.num_test, config.dim)) + config.mean * basis[:, 0][None]

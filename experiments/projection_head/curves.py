@@ -64,7 +64,7 @@ class Result(NamedTuple):
 def init(key: PRNGKeyArray, config: Config) -> State:
     key_problem, key_random, key_left = jax.random.split(key, 3)
     problem = augmentation_pairs.draw(key_problem, config.signals, config.noise_stds)
-    left = jnp.linalg.qr(jax.random.normal(key_left, (config.model.num_outputs,) * 2))[0]
+    left = jax.random.orthogonal(key_left, config.model.num_outputs)
     aligned = deep_linear.rotated(deep_linear.init(key, config.model), left, problem.basis)
     sizes = config.model.dim, config.model.widths, config.model.num_outputs
     return State(problem, aligned, _training.start(key_random, *sizes, "unit_gaussian", config.random_scale))

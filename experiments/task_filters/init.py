@@ -73,7 +73,7 @@ def init(key: PRNGKeyArray, config: Config) -> State:
 
     key_head, key_turn = jax.random.split(key_filter)
     head = config.head_scale * jax.random.normal(key_head, (outputs, dim))
-    turn = jnp.linalg.qr(jax.random.normal(key_turn, (dim, dim)))[0]
+    turn = jax.random.orthogonal(key_turn, dim)
     squares, vectors = jnp.linalg.eigh(head.T @ head)
 
     def one(scale: Array) -> deep_linear.Params:
@@ -82,8 +82,8 @@ def init(key: PRNGKeyArray, config: Config) -> State:
         return deep_linear.Params(((vectors * sizes[None]) @ vectors.T @ turn, head))
 
     start = jax.vmap(one)(jnp.asarray(config.scales, float))
-    left = jnp.linalg.qr(jax.random.normal(key_left, (outputs, outputs)))[0]
-    right = jnp.linalg.qr(jax.random.normal(key_right, (dim, outputs)))[0]
+    left = jax.random.orthogonal(key_left, outputs)
+    right = jax.random.orthogonal(key_right, dim, m=outputs)
     return State(start, start, start, (left * jnp.asarray(config.strengths, float)[None]) @ right.T)
 
 

@@ -89,7 +89,7 @@ def labels(config: Config) -> dict[str, tuple]:
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
     n, dim = config.num_tokens, config.dim
-    rotation = jnp.linalg.qr(jax.random.normal(key, (dim, dim)))[0]
+    rotation = jax.random.orthogonal(key, dim)
     start = sphere_attention.equiangular(n, dim) @ rotation
     gamma, hitting, spread = _measure.stacked(
         _measure.stacked(_flow(start, beta, softmax, config) for beta in config.betas) for softmax in _flows.FLOWS.values()

@@ -122,7 +122,7 @@ def _balanced(key: PRNGKeyArray, config: Config) -> Params:
     strengths = jnp.pad(strengths, (0, rank - len(strengths))) * config.scale**depth
     # columns beyond the size of a layer are 0: no mode of that number passes through it
     bases = [
-        jnp.pad(_orthonormal(key, size, min(size, rank)), ((0, 0), (0, max(rank - size, 0))))
+        jnp.pad(jax.random.orthogonal(key, size, m=min(size, rank)), ((0, 0), (0, max(rank - size, 0))))
         for key, size in zip(keys, sizes, strict=True)
     ]
     if config.scheme == "lambda_balanced":
@@ -134,12 +134,6 @@ def _balanced(key: PRNGKeyArray, config: Config) -> Params:
         singular = [strengths ** (1 / depth)] * depth
     pairs = zip(singular, bases, bases[1:], strict=False)
     return Params(tuple((after * values[None, :]) @ before.T for values, before, after in pairs))
-
-
-def _orthonormal(key: PRNGKeyArray, size: int, columns: int) -> Float[Array, "size columns"]:
-    """Uniformly distributed orthonormal columns: Gram-Schmidt of Gaussian ones, whose signs are unique."""
-    q, r = jnp.linalg.qr(jax.random.normal(key, (size, columns)))
-    return q * jnp.where(jnp.diagonal(r) < 0, -1, 1)[None, :]
 
 
 @one_example

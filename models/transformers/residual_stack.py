@@ -95,7 +95,7 @@ def init(key: PRNGKeyArray, config: Config) -> Params:
     key_weight, key_basis = jax.random.split(key)
     dim, scale = config.dim, config.init_scale
     if config.kind == "commuting":
-        basis = jnp.linalg.qr(jax.random.normal(key_basis, (dim, dim)))[0]
+        basis = jax.random.orthogonal(key_basis, dim)
         values = scale * _over_depth(key_weight, (dim,), config)
         weight = jnp.einsum("ij,lj,kj->lik", basis, values, basis)
     else:
