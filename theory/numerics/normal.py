@@ -4,11 +4,12 @@
 checked: they take float arrays of one dtype, and check nothing.
 """
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import erf
+from jax.scipy.special import erf, log_ndtr
 from jaxtyping import Array, Float, Real
 
 from .arguments import ArrayLike, at_least, takes
@@ -84,6 +85,18 @@ def signed_mass(x: Floats) -> Floats:
     0.682689
     """
     return erf(x / math.sqrt(2))
+
+
+def inverse_mills(x: Floats) -> Floats:
+    """phi(x)/Phi(x); below -6 by its continued fraction, of which eight terms leave 1e-17.
+
+    >>> round(float(inverse_mills(jnp.array(0.0))), 6)  # sqrt(2/pi)
+    0.797885
+    """
+    far = jnp.maximum(-x, 6)
+    fraction = functools.reduce(lambda rest, k: far + k / rest, range(8, 0, -1), far)
+    near = jnp.maximum(x, -6)
+    return jnp.where(x < -6, fraction, jnp.exp(-(near**2) / 2 - math.log(2 * math.pi) / 2 - log_ndtr(near)))
 
 
 @jax.custom_jvp
