@@ -1,0 +1,275 @@
+r"""Learning labels with a convex loss and a ridge: overlap, norm, response, errors and training loss, exactly.
+
+Formula. $w = \arg\min_w \sum_i \ell(y_i z_i) + \frac{\lambda}{2} \lvert w \rvert^2$ with $z_i = \langle w, x_i \rangle/\sqrt{d}$
+on $n = \alpha d$ samples with labels of a teacher (`label_channels`). With $\omega \sim N(0, q)$, the proximal point $p$ of the
+loss at $(\omega, V)$ (`losses`), $f = -\ell'(p)$, and $Z$, $D$ of the teacher,
+
+$$
+\begin{align*}
+\hat m &= 2 \alpha\, \mathbb{E} D f, \qquad \hat q = 2 \alpha\, \mathbb{E} Z f^2, \qquad
+    \hat V = -2 \alpha\, \mathbb{E} Z \partial_\omega f = \frac{m}{q} \hat m - \frac{2 \alpha}{q} \mathbb{E} Z \omega f \\
+V &= \frac{1}{\lambda + \hat V}, \qquad m = \rho\, \hat m V, \qquad q = (\rho\, \hat m^2 + \hat q) V^2
+\end{align*}
+$$
+
+where $m = \langle \theta, w \rangle/d$, $q = \lvert w \rvert^2/d$ and $V = \operatorname{tr} H^{-1}/d$ with the Hessian $H$ of the
+training energy. With $\kappa = m/\sqrt{\rho q - m^2} = \sqrt{\rho/\hat q}\, \hat m$ the error on clean labels is
+$\operatorname{arccot}(\kappa)/\pi$. The training loss is $2 \mathbb{E} Z \ell(p)$: margins $y_i z_i$ of training samples have the
+law of $p$, and margins of a sample left out have the law of $\omega$.
+
+Regime. $n$ and $d \to \infty$ at a fixed ratio $\alpha$, inputs $N(0, I)$ (universality: other independent entries do as well),
+convex losses. The equations are theorems then (convex Gaussian min-max; recalled).
+
+| paper symbol | name here | shape | meaning |
+|---|---|---|---|
+| $\alpha$ | `ratio` | `()` | samples over dimensions, n/d |
+| $\lambda$ | `ridge` | `()` | of a *sum* over samples, not divided by n |
+| $m$, $q$, $V$ | `Solution.overlap`, `.norm`, `.response` | `()` | order parameters |
+| $\hat m$, $\hat q$, $\hat V$ | `Solution.overlap_hat`, .. | `()` | conjugates, with the factor $\alpha$ |
+| $\mathbb{E} \ell(p)$ | `Solution.training_loss` | `()` | mean loss of a training sample |
+
+Factors. The ridge multiplies $\frac{1}{2} \lvert w \rvert^2$ and the loss is summed. In scikit-learn, with features $x/\sqrt{d}$ and no
+intercept, C is $1/\lambda$ for LogisticRegression and for the hinge, $1/(2 \lambda)$ for its squared hinge.
+
+Source. G. Aubin, F. Krzakala, Y. Lu, L. Zdeborova, arXiv 2006.06560 (abstract read); P. Sur, E. Candes, arXiv 1803.06964
+(recalled). Derived here: the form of $\hat V$ without a derivative of $f$, which holds at kinks too, and the unknowns
+$(\operatorname{arsinh} \kappa, \ln q, \ln V)$.
+
+Finite size. One data set scatters by $k/\sqrt{d}$ and the mean is off by $b/d$: for the logistic loss at
+$(\alpha, \lambda) = (2, 0.1)$, $k = 0.5, 0.9, 0.13$ and $b = 0.1, -0.35, -0.11$ for $m$, $q$ and the error. At ridge 0 an
+optimum exists only above the separability threshold; below it, and where no solution is found, the results are infinite and
+the errors 1/2.
+
+Example. Logistic regression on two samples a dimension with the labels of a sign teacher:
+
+>>> from closedform.theory.high_dimension import convex_learning, losses
+>>> from closedform.theory.high_dimension.label_channels import Labels
+>>> solution = convex_learning.solve(2.0, 0.1, losses.LOGISTIC, Labels())
+>>> round(float(solution.error), 4), round(float(solution.overlap), 3), round(float(solution.norm), 3)
+(0.1797, 1.72, 4.146)
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Real
+
+from ...documented import documented
+from ..numerics.arguments import ArrayLike, above, at_least, each, takes
+from . import label_channels
+from ._fixed_point import fixed_point
+from .label_channels import LABELS, PROBIT, Labels, Link, Order
+from .losses import Loss
+
+Number = Real[ArrayLike, ""]
+POSITIVE, NOT_NEGATIVE = above(0, finite=True), at_least(0, finite=True)
+
+
+@documented
+class Solution(NamedTuple):
+    """The optimum in the limit of high dimension."""
+
+    overlap: Float[Array, ""]  # m = theta.w/d
+    norm: Float[Array, ""]  # q = |w|^2/d, or the variance of the output where inputs have a covariance
+    response: Float[Array, ""]  # V = tr H^-1/d
+    overlap_hat: Float[Array, ""]  # of m, with the factor alpha
+    norm_hat: Float[Array, ""]  # of q
+    response_hat: Float[Array, ""]  # of V
+    error: Float[Array, ""]  # P(sign z is not sign u) on a fresh input: against labels without noise
+    label_error: Float[Array, ""]  # P(sign z is not y) on a fresh sample: against labels as they are drawn
+    training_loss: Float[Array, ""]  # mean of l over the training samples
+    weight_norm: Float[Array, ""]  # |w|^2/d
+    energy: Float[Array, ""]  # alpha training_loss + ridge/2 |w|^2/d, the minimum of the training energy over d
+
+    @property
+    def order(self) -> Order:
+        """Overlap, norm and response."""
+        return Order(self.overlap, self.norm, self.response)
+
+
+class Hats(NamedTuple):
+    """Conjugates, with the factor alpha, and what else the same integrals give."""
+
+    overlap: Array
+    norm: Array
+    response: Array
+    training_loss: Array
+    label_error: Array
+
+
+@takes(ratio=POSITIVE, ridge=NOT_NEGATIVE, teacher=LABELS)
+def solve(ratio: Number, ridge: Number, loss: Loss, teacher: Labels, link: Link = PROBIT) -> Solution:
+    """The optimum at n/d = ratio. Differentiable to any order; vmap any number. `loss` and `link` are static.
+
+    At ridge 0 it is the maximum-likelihood limit, which exists above the separability threshold.
+
+    >>> from closedform.theory.high_dimension import losses
+    >>> random = solve(2.0, 0.1, losses.HINGE, Labels(flips=0.5))  # labels that are drawn without the input
+    >>> float(random.overlap), float(random.error)
+    (0.0, 0.5)
+    """
+    require_margin(loss)
+
+    def students(hats: Hats) -> tuple[Array, Order, Array]:
+        return _isotropic(hats, ridge, teacher.norm_squared)
+
+    return solve_with(students, ratio, ridge, loss, teacher, link)
+
+
+@takes(order=each(Order, None, NOT_NEGATIVE, POSITIVE), ratio=POSITIVE, ridge=NOT_NEGATIVE, teacher=LABELS)
+def step(order: Order, ratio: Number, ridge: Number, loss: Loss, teacher: Labels, link: Link = PROBIT) -> Order:
+    """One step of the undamped map: what one iteration of approximate message passing makes of the order parameters.
+
+    From Order(0, 0, 1/ridge), t steps predict iteration t of message passing for this loss from w = 0; the fixed point is
+    `solve`. Raises ValueError for an overlap that no student of the norm has.
+
+    >>> from closedform.theory.high_dimension import losses
+    >>> first = step(Order(0.0, 0.0, 1.0), 2.0, 1.0, losses.SQUARE, Labels())
+    >>> round(float(first.response), 6)  # 1/(ridge + ratio/(1 + V))
+    0.5
+    """
+    require_margin(loss)
+    label_channels.require_order(order, teacher.norm_squared)
+    # from w = 0 on: at this norm f is constant to rounding
+    norm = jnp.maximum(order.norm, jnp.finfo(ratio.dtype).eps ** 0.75)
+    cotangent = label_channels.cotangent(order, teacher.norm_squared)
+    hats = conjugates(cotangent, norm, order.response, ratio, loss, teacher, link)
+    return _isotropic(hats, ridge, teacher.norm_squared)[1]
+
+
+@takes(threshold=label_channels.FINITE, order=label_channels.ORDER, teacher=LABELS)
+def training_margins(
+    threshold: Real[ArrayLike, "*threshold"], order: Order, loss: Loss, teacher: Labels, link: Link = PROBIT
+) -> Float[Array, "*threshold"]:
+    """The fraction of training samples with a margin y z strictly below a threshold, at the order parameters of the optimum.
+
+    A loss with kinks has atoms: at a kink the fraction jumps by the fraction of the samples that lie exactly there.
+
+    >>> from closedform.theory.high_dimension import losses
+    >>> solution = solve(2.0, 0.1, losses.HINGE, Labels())
+    >>> inside, up_to = training_margins([1.0, 1.001], solution.order, losses.HINGE, Labels())
+    >>> round(float(inside), 4), round(float(up_to - inside), 3)
+    (0.0439, 0.4)
+    """
+    require_margin(loss)
+
+    def below(s: Array) -> Array:
+        slope = jax.grad(loss.value)(s)
+        edge = s + order.response * jnp.where(jnp.isfinite(slope), slope, 0)
+        return _fraction(lambda omega: loss.prox(omega, jnp.full_like(omega, order.response)) < s, edge, order, loss, teacher, link)
+
+    return jax.vmap(below)(threshold.ravel()).reshape(threshold.shape)
+
+
+@takes(threshold=label_channels.FINITE, order=label_channels.ORDER, teacher=LABELS)
+def fresh_margins(
+    threshold: Real[ArrayLike, "*threshold"], order: Order, teacher: Labels, link: Link = PROBIT
+) -> Float[Array, "*threshold"]:
+    """The fraction of fresh samples, or of samples left out, with a margin y z below a threshold. At 0: the label error.
+
+    >>> from closedform.theory.high_dimension import losses
+    >>> solution = solve(2.0, 0.1, losses.LOGISTIC, Labels())
+    >>> bool(abs(fresh_margins(0.0, solution.order, Labels()) - solution.label_error) < 1e-5)
+    True
+    """
+
+    def below(s: Array) -> Array:
+        return _fraction(lambda omega: omega < s, s, order, None, teacher, link)
+
+    return jax.vmap(below)(threshold.ravel()).reshape(threshold.shape)
+
+
+def _fraction(
+    holds_fn: Callable[[Array], Array], edge: Array, order: Order, loss: Loss | None, teacher: Labels, link: Link
+) -> Array:
+    label_channels.require_order(order, teacher.norm_squared)
+    view = label_channels.angle(label_channels.cotangent(order, teacher.norm_squared), teacher)
+    deviation = jnp.sqrt(order.norm)
+    breaks = [s + order.response * slope for s, slope in ((0.0, 0.0), *(loss.breaks if loss else ()))]
+    edges = [edge / deviation, *(b / deviation for b in breaks), *label_channels.step_edges(view, link)]
+    xi, weights = label_channels.nodes(edges, deviation)
+    twice, _ = label_channels.both_labels(xi, view, teacher, link)
+    return jnp.sum(jnp.where(holds_fn(deviation * xi), weights * twice, 0))
+
+
+# ------------------------------------------------------------------------------------------------- for other students
+
+Students = Callable[[Hats], tuple[Array, Order, Array]]  # cotangent, order parameters, |w|^2/d
+
+
+def require_margin(loss: Loss) -> None:
+    """Raises ValueError for what is no loss of a margin."""
+    if not isinstance(loss, Loss) or loss.of != "margin":
+        raise ValueError(f"loss must be a Loss of a margin (losses.LOGISTIC, margin_loss(..)), got {_named(loss)}")
+
+
+def _named(loss: object) -> str:
+    return f"a loss of a {loss.of}" if isinstance(loss, Loss) else f"{loss!r}"[:60]
+
+
+def conjugates(
+    cotangent: Array, norm: Array, response: Array, ratio: Array, loss: Loss, teacher: Labels, link: Link
+) -> Hats:
+    """The integrals over a student's output, for any students."""
+    view, deviation = label_channels.angle(cotangent, teacher), jnp.sqrt(norm)
+    breaks = [(s + response * slope) / deviation for s, slope in loss.breaks]
+    # where an integral is split has no effect on it: no derivative of the edges is needed
+    edges = jax.lax.stop_gradient([*breaks, *label_channels.step_edges(view, link)])
+    xi, weights = label_channels.nodes(edges, norm)
+    omega, V = deviation * xi, jnp.full_like(xi, response)
+    slope = loss.envelope_slope(omega, V)
+    Z, D = label_channels.both_labels(xi, view, teacher, link)
+    overlap = -ratio * jnp.sum(weights * D * slope)
+    # Stein's identity in place of the derivative of f, which is none at kinks
+    falling = ratio * jnp.sum(weights * Z * xi * slope)
+    return Hats(
+        overlap,
+        ratio * jnp.sum(weights * Z * slope**2),
+        (view.slope * overlap + falling) / deviation,
+        jnp.sum(weights * Z * loss.value(omega - V * slope)),
+        jnp.sum(weights * Z * (xi < 0)),
+    )
+
+
+def solve_with(
+    students: Students, ratio: Array, ridge: Array, loss: Loss, teacher: Labels, link: Link
+) -> Solution:
+    """The fixed point of `conjugates` and of what these make of the students."""
+    tiny = jnp.finfo(ratio.dtype).tiny
+
+    def conjugates_at(x: Array) -> Hats:
+        return conjugates(jnp.sinh(x[0]), jnp.exp(x[1]), jnp.exp(x[2]), ratio, loss, teacher, link)
+
+    def update(x: Array) -> Array:
+        cotangent, order, _ = students(conjugates_at(x))
+        logs = jnp.log(jnp.maximum(jnp.stack([order.norm, order.response]), tiny))
+        return jnp.concatenate([jnp.arcsinh(cotangent)[None], logs])
+
+    # labels with noise: a response of the order of 1/ratio. Without noise and at a small ridge: near the largest margin, whose
+    # error falls as 1/(2 ratio) and whose norm grows as ratio^2
+    one, squares = jnp.ones_like(ratio), 1 + ratio**2
+    noisy = jnp.stack([one, 0 * one, -jnp.log(ridge + ratio / 4)])
+    least = jnp.finfo(ratio.dtype).eps
+    separable = jnp.stack([jnp.arcsinh(2 * ratio / jnp.pi), jnp.log(squares), -jnp.log((ridge + least) * squares)])
+    x, reached = fixed_point(update, noisy, separable)
+    hats = conjugates_at(x)
+    cotangent, order, weight_norm = students(hats)
+    values = Solution(
+        *order, hats.overlap, hats.norm, hats.response,
+        jnp.arctan2(jnp.ones_like(cotangent), cotangent) / jnp.pi, hats.label_error, hats.training_loss, weight_norm,
+        ratio * hats.training_loss + ridge / 2 * weight_norm,
+    )  # fmt: skip
+    nothing = Solution(*(jnp.full_like(ratio, jnp.inf) for _ in values))._replace(
+        error=jnp.full_like(ratio, 0.5), label_error=jnp.full_like(ratio, 0.5)
+    )
+    return jax.tree.map(lambda value, none: jnp.where(reached, value, none), values, nothing)
+
+
+def _isotropic(hats: Hats, ridge: Array, norm_squared: Array) -> tuple[Array, Order, Array]:
+    tiny = jnp.finfo(ridge.dtype).tiny
+    V = 1 / jnp.maximum(ridge + hats.response, tiny)
+    cotangent = hats.overlap * jnp.sqrt(norm_squared / jnp.maximum(hats.norm, tiny))
+    norm = (norm_squared * hats.overlap**2 + hats.norm) * V**2
+    return cotangent, Order(norm_squared * hats.overlap * V, norm, V), norm
