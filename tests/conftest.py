@@ -18,6 +18,8 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+# two processes share two cores: OpenBLAS's threads, one a core in each, would wait for one another by spinning
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Most of the time of the tests is compiling. XLA's older emitters, which jaxlib 0.10 to 0.12 still have, take two thirds of it.
 # (Without optimisations it would be less still, but then the older emitters miscompile: exp at long times.) With --slow all is

@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import jax
@@ -103,7 +104,7 @@ def execute(queue: Queue, settings: Settings) -> None:
             if results is not None:
                 queue.finished(batch, results, time.monotonic() - began)
 
-    with ThreadPoolExecutor(threads, thread_name_prefix=_THREADS) as pool:
+    with _one_blas_thread(), ThreadPoolExecutor(threads, thread_name_prefix=_THREADS) as pool:
         futures = {pool.submit(environment()(worker)) for _ in range(threads)}
         try:
             while futures:
@@ -116,6 +117,18 @@ def execute(queue: Queue, settings: Settings) -> None:
                 moment = time.monotonic()
                 queue.waiting([f"{what} ({moment - since:.0f} s)" for what, since in list(doing.values())])
             raise
+
+
+def _one_blas_thread() -> AbstractContextManager:
+    """The LAPACK that jax calls on CPUs is OpenBLAS, with a thread for every core, which wait for one another by spinning.
+
+    Where each core has a block of its own already, a Newton step with 200 unknowns then takes 50 times as long, and its last
+    bits depend on the number of cores.
+    """
+    import scipy.linalg  # noqa: F401 (its OpenBLAS is the one)
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "blas")
 
 
 def still_running() -> bool:
