@@ -158,7 +158,9 @@ def training_margins(
     def below(s: Array) -> Array:
         slope = jax.grad(loss.value)(s)
         edge = s + order.response * jnp.where(jnp.isfinite(slope), slope, 0)
-        return _fraction(lambda omega: loss.prox(omega, jnp.full_like(omega, order.response)) < s, edge, order, loss, teacher, link)
+        return _fraction(
+            lambda omega: loss.prox(omega, jnp.full_like(omega, order.response)) < s, edge, order, loss, teacher, link
+        )
 
     return jax.vmap(below)(threshold.ravel()).reshape(threshold.shape)
 
@@ -209,9 +211,7 @@ def _named(loss: object) -> str:
     return f"a loss of a {loss.of}" if isinstance(loss, Loss) else f"{loss!r}"[:60]
 
 
-def conjugates(
-    cotangent: Array, norm: Array, response: Array, ratio: Array, loss: Loss, teacher: Labels, link: Link
-) -> Hats:
+def conjugates(cotangent: Array, norm: Array, response: Array, ratio: Array, loss: Loss, teacher: Labels, link: Link) -> Hats:
     """The integrals over a student's output, for any students."""
     view, deviation = label_channels.angle(cotangent, teacher), jnp.sqrt(norm)
     breaks = [(s + response * slope) / deviation for s, slope in loss.breaks]
@@ -233,9 +233,7 @@ def conjugates(
     )
 
 
-def solve_with(
-    students: Students, ratio: Array, ridge: Array, loss: Loss, teacher: Labels, link: Link
-) -> Solution:
+def solve_with(students: Students, ratio: Array, ridge: Array, loss: Loss, teacher: Labels, link: Link) -> Solution:
     """The fixed point of `conjugates` and of what these make of the students."""
     tiny = jnp.finfo(ratio.dtype).tiny
 

@@ -194,9 +194,7 @@ def _excess(s: Floats, rate: Floats) -> Floats:
 
 # where tangents of phi/Phi touch it: between 0 and 6 dense enough that four steps reach 1e-14 for V up to 1e8
 _KNOTS = (-20.0, -8.0, -4.5, -3.0, -2.0, -1.25, -0.5, *(0.375 * k for k in range(17)))
-_KNOT_RATES = tuple(
-    math.exp(-(s**2) / 2) / math.sqrt(2 * math.pi) / (math.erfc(-s / math.sqrt(2)) / 2) for s in _KNOTS
-)
+_KNOT_RATES = tuple(math.exp(-(s**2) / 2) / math.sqrt(2 * math.pi) / (math.erfc(-s / math.sqrt(2)) / 2) for s in _KNOTS)
 
 
 def _of_function(value_fn: Callable[[Floats], Floats], kinks: tuple[float, ...], of: Literal["margin", "residual"]) -> Loss:
@@ -249,9 +247,7 @@ def _of_function(value_fn: Callable[[Floats], Floats], kinks: tuple[float, ...],
 _BEND = (-12.0, -4.0, 0.0, 4.0, 12.0)
 
 SQUARE = Loss(lambda s: (1 - s) ** 2 / 2, lambda omega, V: (omega - 1) / (1 + V))
-LOGISTIC = Loss(
-    lambda s: jax.nn.softplus(-s), _logistic_slope, tuple((s, -1 / (1 + math.exp(s))) for s in _BEND)
-)
+LOGISTIC = Loss(lambda s: jax.nn.softplus(-s), _logistic_slope, tuple((s, -1 / (1 + math.exp(s))) for s in _BEND))
 HINGE = Loss(
     lambda s: jnp.maximum(1 - s, 0),
     lambda omega, V: -jnp.clip((1 - omega) / V, 0, 1),
