@@ -61,7 +61,7 @@ from ..numerics.arguments import ArrayLike, above, at_least, each, takes
 from . import label_channels
 from ._fixed_point import fixed_point
 from .label_channels import LABELS, PROBIT, Labels, Link, Order
-from .losses import Loss
+from .losses import Loss, compiled
 
 Number = Real[ArrayLike, ""]
 POSITIVE, NOT_NEGATIVE = above(0, finite=True), at_least(0, finite=True)
@@ -111,7 +111,11 @@ def solve(ratio: Number, ridge: Number, loss: Loss, teacher: Labels, link: Link 
     (0.0, 0.5)
     """
     require_margin(loss)
+    return _solve(ratio, ridge, teacher, loss=loss, link=link)
 
+
+@compiled
+def _solve(ratio: Array, ridge: Array, teacher: Labels, *, loss: Loss, link: Link) -> Solution:
     def students(hats: Hats) -> tuple[Array, Order, Array]:
         return _isotropic(hats, ridge, teacher.norm_squared)
 
@@ -229,7 +233,7 @@ def conjugates(cotangent: Array, norm: Array, response: Array, ratio: Array, los
         ratio * jnp.sum(weights * Z * slope**2),
         (view.slope * overlap + falling) / deviation,
         jnp.sum(weights * Z * loss.value(omega - V * slope)),
-        jnp.sum(weights * Z * (xi < 0)),
+        jnp.sum(jnp.where(xi < 0, weights * Z, 0)),
     )
 
 

@@ -52,7 +52,7 @@ from ..numerics.arguments import ArrayLike, above, at_least, known, require_not_
 from . import label_channels
 from ._fixed_point import fixed_point
 from .label_channels import NUMBERS, Numbers
-from .losses import Loss
+from .losses import Loss, compiled
 
 Number = Real[ArrayLike, ""]
 
@@ -84,6 +84,11 @@ def solve(ratio: Number, ridge: Number, loss: Loss, teacher: Numbers) -> Regress
     require_not_empty(**{"teacher.weights": teacher.weights})
     if known(teacher.weights) and abs(float(jnp.sum(teacher.weights)) - 1) > 1e-5:
         raise ValueError(f"teacher.weights must sum to 1, got {float(jnp.sum(teacher.weights)):g}")
+    return _solve(ratio, ridge, teacher, loss=loss)
+
+
+@compiled
+def _solve(ratio: Array, ridge: Array, teacher: Numbers, *, loss: Loss) -> RegressionSolution:
     rho, tiny = teacher.norm_squared, jnp.finfo(ratio.dtype).tiny
     least = rho * jnp.finfo(ratio.dtype).eps ** 2
 
@@ -112,7 +117,9 @@ def solve(ratio: Number, ridge: Number, loss: Loss, teacher: Numbers) -> Regress
     def update(x: Array) -> Array:
         return jnp.log(jnp.stack(students(*conjugates(x)[:2])))
 
-    starts = [jnp.log(jnp.stack([rho, 1 / (ridge + curvature)])) for curvature in (ratio / 4, least / rho)]
+    # where nothing is unknown the risk vanishes, and where samples are few and the ridge small the response is large
+    guesses = (rho, ratio / 4), (rho, least / rho), (least, ratio / 4)
+    starts = [jnp.log(jnp.stack([risk, 1 / (ridge + curvature)])) for risk, curvature in guesses]
     x, reached = fixed_point(update, *starts)
     norm_hat, response_hat, training_loss = conjugates(x)
     risk, V = students(norm_hat, response_hat)

@@ -53,7 +53,7 @@ from jaxtyping import Array, Float, Real
 from ..numerics.arguments import ArrayLike, above, at_least, known, require_not_empty, takes
 from .convex_learning import Hats, Solution, require_margin, solve_with
 from .label_channels import LABELS, PROBIT, Labels, Link, Order
-from .losses import Loss
+from .losses import Loss, compiled
 
 Number = Real[ArrayLike, ""]
 Modes = Real[ArrayLike, "mode"]
@@ -72,6 +72,13 @@ def solve(
     require_margin(loss)
     require_not_empty(eigenvalues=eigenvalues)
     _require_explained(eigenvalues, power, teacher.norm_squared)
+    return _solve(ratio, ridge, eigenvalues, power, teacher, loss=loss, link=link)
+
+
+@compiled
+def _solve(
+    ratio: Array, ridge: Array, eigenvalues: Array, power: Array, teacher: Labels, *, loss: Loss, link: Link
+) -> Solution:
     tiny = jnp.finfo(ratio.dtype).tiny
 
     def students(hats: Hats) -> tuple[Array, Order, Array]:

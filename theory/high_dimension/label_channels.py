@@ -89,7 +89,7 @@ class Order(NamedTuple):
 class Link(NamedTuple):
     """P(+) of a field that is normal, and its slope in the mean."""
 
-    average: Callable[[Floats, Floats], tuple[Floats, Floats]]  # of mean and variance
+    average: Callable[[Array, Array], tuple[Array, Array]]  # of means and one variance
     variance: float  # about that of the noise of the link
 
 
@@ -98,17 +98,17 @@ NUMBERS = each(Numbers, above(0, finite=True), at_least(0, finite=True), at_leas
 ORDER = each(Order, FINITE, above(0, finite=True), above(0, finite=True))
 
 
-def _probit(mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
+def _probit(mean: Floats, variance: Float[Array, ""]) -> tuple[Floats, Floats]:
     deviation = jnp.sqrt(variance)
     return cdf(mean / deviation), pdf(mean / deviation) / deviation
 
 
-def _logit(mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
+def _logit(mean: Floats, variance: Float[Array, ""]) -> tuple[Floats, Floats]:
     """By the trapezoidal rule, whose error falls as e^(-2 pi^2/(step deviation)): the poles of sigma lie at +-i pi."""
     nodes, step = _TRAPEZOID
     points = jnp.asarray(nodes, mean.dtype)
     weights = step * pdf(points)
-    rates = jax.nn.sigmoid(mean[..., None] + jnp.sqrt(variance) * points)
+    rates = jax.nn.sigmoid(mean[..., None] + (jnp.sqrt(variance) * points).reshape((1,) * mean.ndim + (-1,)))
     return rates @ weights, (rates * (1 - rates)) @ weights
 
 

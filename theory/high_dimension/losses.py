@@ -45,9 +45,11 @@ Example. The proximal point of the hinge stays at its kink while $1 - V < \omega
 [0.5, 1.0, 2.0]
 """
 
+import functools
+import inspect
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -56,10 +58,11 @@ from jax.scipy.special import log_ndtr
 from jaxtyping import Array, Float, Real
 
 from ...documented import documented
-from ..numerics.arguments import ArrayLike, above, takes
+from ..numerics.arguments import ArrayLike, above, known, takes
 from ..numerics.normal import inverse_mills
 
 Floats = Float[Array, "*shape"]
+F = TypeVar("F", bound=Callable[..., Any])
 Breaks = tuple[tuple[float | Array, float | Array], ...]
 
 
@@ -99,28 +102,49 @@ def residual_loss(value_fn: Callable[[Floats], Floats], kinks: tuple[float, ...]
     return _of_function(value_fn, kinks, "residual")
 
 
+def huber(delta: Real[ArrayLike, ""]) -> Loss:
+    """r^2/2 for |r| <= delta, delta |r| - delta^2/2 beyond. `delta` may be traced.
+
+    >>> float(huber(1.0).value(jnp.array(3.0)))
+    2.5
+    """
+    number = _delta(delta)
+    return _fixed_huber(float(number)) if known(number) else _huber(number)
+
+
 @takes(delta=above(0, finite=True))
 def _delta(delta: Real[ArrayLike, ""]) -> Float[Array, ""]:
     return delta
 
 
-def huber(delta: Real[ArrayLike, ""]) -> Loss:
-    """r^2/2 for |r| <= delta, delta |r| - delta^2/2 beyond.
-
-    >>> float(huber(1.0).value(jnp.array(3.0)))
-    2.5
-    """
-    bend = _delta(delta)
+def _huber(delta: float | Array) -> Loss:
+    def bend(r: Floats) -> Array:
+        return jnp.asarray(delta, r.dtype)
 
     def value(r: Floats) -> Floats:
-        size, d = jnp.abs(r), bend.astype(r.dtype)
-        return jnp.where(size <= d, r**2 / 2, d * (size - d / 2))
+        inside = jnp.clip(r, -bend(r), bend(r))
+        return inside * (r - inside / 2)
 
     def envelope_slope(r: Floats, V: Floats) -> Floats:
-        d = bend.astype(r.dtype)
-        return jnp.clip(r / (1 + V), -d, d)
+        return jnp.clip(r / (1 + V), -bend(r), bend(r))
 
-    return Loss(value, envelope_slope, ((-bend, -bend), (bend, bend)), "residual")
+    return Loss(value, envelope_slope, ((-delta, -delta), (delta, delta)), "residual")
+
+
+_fixed_huber = functools.cache(_huber)  # one loss for one number: it is compiled once
+
+
+def compiled(function: F) -> F:
+    """Compiled once for a loss, where the loss has no traced numbers: else as it is, in the program that traces them."""
+    static = [name for name in ("loss", "link") if name in inspect.signature(function).parameters]
+    program = jax.jit(function, static_argnames=static, inline=True)
+
+    @functools.wraps(function)
+    def run(*args: Any, loss: Loss, **named: Any) -> Any:
+        fixed = not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(loss.breaks))
+        return (program if fixed else function)(*args, loss=loss, **named)
+
+    return run  # pyright: ignore[reportReturnType]
 
 
 # ------------------------------------------------------------------------------------------------------ slopes of envelopes
