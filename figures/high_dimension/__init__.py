@@ -1,0 +1,1 @@
+"""Figures of learning in high dimension."""
