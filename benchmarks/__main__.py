@@ -19,7 +19,16 @@ import tyro
 
 from . import goals
 
-TABLE = ("xor_sweep", "bilinear", "convex_relu", "kernel_ridge", "ode_transformer", "deep_equilibrium", "deep_linear")
+TABLE = (
+    "xor_sweep",
+    "bilinear",
+    "convex_relu",
+    "kernel_ridge",
+    "ode_transformer",
+    "deep_equilibrium",
+    "deep_linear",
+    "convex_learning",
+)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 r"""Noisy labels have a best ridge, close to the best possible error; the confidence of a logistic model is right at another.
 
-The teacher is $P(y = + | u) = \Phi(u/\tau)$. The error against the ridge has a minimum, which for the logistic and the squared
-hinge loss is within 0.001 of the Bayes-optimal error. The student says $\sigma(z)$, and the true probability at an output $z$ is
+The teacher is $P(y = + | u) = \Phi(u/\tau)$. The error against the ridge has a minimum, which for the logistic and the
+squared hinge loss is within 0.001 of the Bayes-optimal error. The student says $\sigma(z)$; the true probability at an output
+$z$ is
 
 $$
 P(+ | z) = \Phi\left( \frac{(m/q)\, z}{\sqrt{\tau^2 + \rho - m^2/q}} \right)
@@ -9,8 +10,8 @@ $$
 
 below $\sigma(z)$ at a small ridge (over-confidence) and above it at a large one.
 
-Source: G. Aubin et al., arXiv 2006.06560 (abstract read); Y. Bai et al., arXiv 2102.07856 and L. Clarte et al., arXiv 2202.03295
-(calibration; recalled); derived here again
+Source: B. Aubin et al., arXiv 2006.06560 (abstract read); Y. Bai et al., arXiv 2102.07856 and L. Clarte et al., arXiv
+2202.03295 (calibration; both recalled); derived here again
 Cost: 60 s
 """
 

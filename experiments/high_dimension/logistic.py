@@ -9,8 +9,8 @@ $$
 on $n = \alpha d$ samples of a teacher's sign. As $d \to \infty$ they are the fixed point of three equations; the error is
 $\arccos(m/\sqrt{\rho q})/\pi$. A small ridge learns as fast in the error, with weights ten times as large.
 
-Source: G. Aubin et al., arXiv 2006.06560 (abstract read); P. Sur, E. Candes, arXiv 1803.06964 (recalled); derived here again
-Cost: 30 s
+Source: B. Aubin et al., arXiv 2006.06560 (abstract read); P. Sur, E. Candes, arXiv 1803.06964 (recalled); derived here again
+Cost: 20 s
 """
 
 from dataclasses import dataclass

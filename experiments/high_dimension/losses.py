@@ -10,7 +10,7 @@ kink: samples there are the only ones with curvature, so that $V = (1 - \text{nu
 
 Source: C. Thrampoulidis, E. Abbasi, B. Hassibi, arXiv 1601.06233 and B. Loureiro et al., arXiv 2102.08127 (recalled); derived
 here again
-Cost: 50 s
+Cost: 35 s
 """
 
 from dataclasses import dataclass

@@ -20,14 +20,14 @@ def draw(result, config):
     panels["norm"].set_yscale("log")
     for index, level in enumerate(config.confidences):
         look = len(names) + index
-        _style.compare(
-            panels["calibration"], config.ridges, result, "calibration", look, f"{level:g}", {"confidence": level}
-        )
+        _style.compare(panels["calibration"], config.ridges, result, "calibration", look, f"{level:g}", {"confidence": level})
         panels["calibration"].axhline(level, color=_style.colour(look), linewidth=0.6, linestyle=":", zorder=1)
     panels["calibration"].set(ylabel="true $P(+)$ at that confidence")
     for panel in axes.ravel():
         panel.set(xscale="log", xlabel="ridge  $\\lambda$")
         _style.log_ticks(panel.xaxis, config.ridges)
     _style.legend(panels["error"], result["simulation"].sizes["seed"], above=True, point="optimum", ncols=2)
-    panels["calibration"].legend(*panels["calibration"].get_legend_handles_labels(), loc="lower right", ncols=3, title="confidence")
+    panels["calibration"].legend(
+        *panels["calibration"].get_legend_handles_labels(), loc="lower right", ncols=3, title="confidence"
+    )
     return figure

@@ -193,6 +193,25 @@ def test_deep_linear_network(tmp_path):
     np.testing.assert_allclose(*both, atol=0.02)  # the lag of steps at s = 4, t = 4
 
 
+@pytest.mark.slow("docs/guide/your_own_loss.md", *imported("your_own_loss"))
+def test_your_own_loss(tmp_path):
+    """The curve of a loss in twenty lines: it falls, and fits lie on it."""
+    pieces = programs("your_own_loss")
+    assert len([line for line in pieces[0].splitlines() if line.strip()]) <= 20
+    (tmp_path / "curve.py").write_text("\n".join(pieces))
+    printed = call(sys.executable, "curve.py", folder=tmp_path).stdout
+    rows = {
+        (kind, float(ratio)): (float(error), float(norm))
+        for kind, ratio, error, norm in re.findall(r"(\w+)  n/d = (\d\.\d)   error (\d\.\d+)   \|w\|\^2/d (\d+\.\d+)", printed)
+    }
+    assert len(rows) == 6
+    errors = [rows["predicted", ratio][0] for ratio in (0.5, 1.0, 2.0, 4.0)]
+    assert errors == sorted(errors, reverse=True)
+    for ratio in (1.0, 4.0):  # ten data sets: the standard error of either is 1 to 1.5 %
+        np.testing.assert_allclose(rows["simulated", ratio], rows["predicted", ratio], rtol=0.05)
+        assert rows["simulated", ratio] != rows["predicted", ratio]
+
+
 @pytest.mark.slow("docs/guide/from_paper_to_verdict.md", *imported("from_paper_to_verdict"))
 def test_from_paper_to_verdict(tmp_path):
     """Its programs, as one: the orders that the page goes on to speak of, and measured constants at the predicted ones."""

@@ -1,6 +1,6 @@
 r"""Learning labels with a convex loss and a ridge: overlap, norm, response, errors and training loss, exactly.
 
-Formula. $w = \arg\min_w \sum_i \ell(y_i z_i) + \frac{\lambda}{2} \lvert w \rvert^2$ with $z_i = \langle w, x_i \rangle/\sqrt{d}$
+Formula. $w = \arg\min_w \sum_i \ell(y_i z_i) + \frac{\lambda}{2} \lvert w \rvert^2$, $z_i = \langle w, x_i \rangle/\sqrt{d}$,
 on $n = \alpha d$ samples with labels of a teacher (`label_channels`). With $\omega \sim N(0, q)$, the proximal point $p$ of the
 loss at $(\omega, V)$ (`losses`), $f = -\ell'(p)$, and $Z$, $D$ of the teacher,
 
@@ -12,10 +12,10 @@ V &= \frac{1}{\lambda + \hat V}, \qquad m = \rho\, \hat m V, \qquad q = (\rho\, 
 \end{align*}
 $$
 
-where $m = \langle \theta, w \rangle/d$, $q = \lvert w \rvert^2/d$ and $V = \operatorname{tr} H^{-1}/d$ with the Hessian $H$ of the
-training energy. With $\kappa = m/\sqrt{\rho q - m^2} = \sqrt{\rho/\hat q}\, \hat m$ the error on clean labels is
-$\operatorname{arccot}(\kappa)/\pi$. The training loss is $2 \mathbb{E} Z \ell(p)$: margins $y_i z_i$ of training samples have the
-law of $p$, and margins of a sample left out have the law of $\omega$.
+where $m = \langle \theta, w \rangle/d$, $q = \lvert w \rvert^2/d$ and $V = \operatorname{tr} H^{-1}/d$, with the Hessian $H$ of
+the training energy. With $\kappa = m/\sqrt{\rho q - m^2} = \sqrt{\rho/\hat q}\, \hat m$ the error on clean labels is
+$\operatorname{arccot}(\kappa)/\pi$. The training loss is $2 \mathbb{E} Z \ell(p)$: with the label $+$ taken by symmetry,
+training margins $y_i z_i$ have the law of $p$, and margins of samples left out have the law of $\omega$.
 
 Regime. $n$ and $d \to \infty$ at a fixed ratio $\alpha$, inputs $N(0, I)$ (universality: other independent entries do as well),
 convex losses. The equations are theorems then (convex Gaussian min-max; recalled).
@@ -28,10 +28,10 @@ convex losses. The equations are theorems then (convex Gaussian min-max; recalle
 | $\hat m$, $\hat q$, $\hat V$ | `Solution.overlap_hat`, .. | `()` | conjugates, with the factor $\alpha$ |
 | $\mathbb{E} \ell(p)$ | `Solution.training_loss` | `()` | mean loss of a training sample |
 
-Factors. The ridge multiplies $\frac{1}{2} \lvert w \rvert^2$ and the loss is summed. In scikit-learn, with features $x/\sqrt{d}$ and no
-intercept, C is $1/\lambda$ for LogisticRegression and for the hinge, $1/(2 \lambda)$ for its squared hinge.
+Factors. The ridge multiplies $\frac{1}{2} \lvert w \rvert^2$ and the loss is summed. In scikit-learn, with features
+$x/\sqrt{d}$ and no intercept, C is $1/\lambda$ for LogisticRegression and for the hinge, $1/(2 \lambda)$ for its squared hinge.
 
-Source. G. Aubin, F. Krzakala, Y. Lu, L. Zdeborova, arXiv 2006.06560 (abstract read); P. Sur, E. Candes, arXiv 1803.06964
+Source. B. Aubin, F. Krzakala, Y. Lu, L. Zdeborova, arXiv 2006.06560 (abstract read); P. Sur, E. Candes, arXiv 1803.06964
 (recalled). Derived here: the form of $\hat V$ without a derivative of $f$, which holds at kinks too, and the unknowns
 $(\operatorname{arsinh} \kappa, \ln q, \ln V)$.
 

@@ -1,15 +1,16 @@
-r"""Learning numbers with a convex loss of the residual and a ridge: errors of square, Huber, absolute and other losses, exactly.
+r"""Learning numbers with a convex loss of the residual and a ridge: risks of square, Huber and absolute losses, exactly.
 
-Formula. $w = \arg\min_w \sum_i \ell(y_i - z_i) + \frac{\lambda}{2} \lvert w \rvert^2$ with $y = u + \text{noise}$, where the noise
-has the variance $\Delta_k$ with probability $p_k$. With $r \sim N(0, T_k)$, $T_k = E + \Delta_k$ and the slope
+Formula. $w = \arg\min_w \sum_i \ell(y_i - z_i) + \frac{\lambda}{2} \lvert w \rvert^2$ with $y = u + \text{noise}$, where the
+noise has the variance $\Delta_k$ with probability $p_k$. With $r \sim N(0, T_k)$, $T_k = E + \Delta_k$ and the slope
 $g = \ell'(\operatorname{prox}_{V \ell}(r))$ of the envelope,
 
 $$
 \begin{align*}
-\hat q &= \alpha\, \mathbb{E} g^2, \qquad \hat V = \alpha\, \mathbb{E} \partial_r g = \alpha \sum_k p_k \frac{\mathbb{E} r g}{T_k},
-    \qquad V = \frac{1}{\lambda + \hat V} \\
-E &= \frac{1}{d} \lvert w - \theta \rvert^2 = (\rho \lambda^2 + \hat q) V^2, \qquad m = \rho \hat V V = \rho (1 - \lambda V), \qquad
-    q = E - \rho + 2 m
+\hat q &= \alpha\, \mathbb{E} g^2, \qquad
+    \hat V = \alpha\, \mathbb{E} \partial_r g = \alpha \sum_k p_k \frac{\mathbb{E} r g}{T_k}, \qquad
+    V = \frac{1}{\lambda + \hat V} \\
+E &= \frac{1}{d} \lvert w - \theta \rvert^2 = (\rho \lambda^2 + \hat q) V^2, \qquad
+    m = \rho \hat V V = \rho (1 - \lambda V), \qquad q = E - \rho + 2 m
 \end{align*}
 $$
 
@@ -22,13 +23,14 @@ Regime. $n$ and $d \to \infty$ at a fixed ratio $\alpha$, inputs $N(0, I)$, conv
 | $E$ | `RegressionSolution.risk` | `()` | excess squared error: without the noise of a fresh label |
 | $m$, $q$, $V$ | `.overlap`, `.norm`, `.response` | `()` | order parameters |
 
-Factors. The ridge multiplies $\frac{1}{2} \lvert w \rvert^2$ and the loss is summed: for `SQUARED_RESIDUAL`, which has the $\frac{1}{2}$, it is
-the ridge of $(X^\top X + \lambda)^{-1} X^\top y$ with entries of $X$ of variance $1/d$.
+Factors. The ridge multiplies $\frac{1}{2} \lvert w \rvert^2$ and the loss is summed: for `SQUARED_RESIDUAL`, which has the
+$\frac{1}{2}$, it is the ridge of $(X^\top X + \lambda)^{-1} X^\top y$ with entries of $X$ of variance $1/d$.
 
 Source. C. Thrampoulidis, E. Abbasi, B. Hassibi, arXiv 1601.06233 (recalled). Derived here again.
 
-Finite size. The risk of one data set scatters by $O(1/\sqrt{d})$, its mean is off by 2/d (absolute) and 3/d (square), relative. Where
-risk 0 is reached (no noise, ridge 0, more samples than dimensions) a risk of the order of rounding is returned.
+Finite size. The risk of one data set scatters by $O(1/\sqrt{d})$; its mean is off by 2/d (absolute) and 3/d (square), relative,
+at $\alpha = 2$, $\lambda = 1/2$ and the outliers of the example. Where risk 0 is reached (no noise, ridge 0, more samples than
+dimensions) a risk of the order of rounding squared is returned.
 
 Example. A tenth of the labels has a hundred times the noise: the absolute loss does not mind.
 

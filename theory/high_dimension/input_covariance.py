@@ -1,8 +1,9 @@
 r"""Learning labels with a convex loss from inputs of any covariance, or from features of them: one model for both.
 
-Formula. A student sees $b$ of covariance $\Omega$ (eigenvalues $o_k$, $k = 1..d$), $z = \langle w, b \rangle/\sqrt{d}$; the teacher's
-field $u$ has the variance $\rho$ and the covariance $\mathbb{E} b u = g/\sqrt{d}$, $G_k = \langle v_k, g \rangle^2$ on the
-eigenvectors $v_k$ of $\Omega$. With the conjugates of `convex_learning`, $R_k = 1/(\lambda + \hat V o_k)$ and means over $k$,
+Formula. A student sees $b$ of covariance $\Omega$, of eigenvalues $o_k$, $k = 1..d$, and $z = \langle w, b \rangle/\sqrt{d}$.
+The teacher's field $u$ has the variance $\rho$ and the covariance $\mathbb{E} b u = g/\sqrt{d}$; on the eigenvectors $v_k$ of
+$\Omega$ it has $G_k = \langle v_k, g \rangle^2$. With the conjugates of `convex_learning`, $R_k = 1/(\lambda + \hat V o_k)$ and
+means over $k$,
 
 $$
 m = \hat m \overline{G R}, \qquad q = \hat m^2\, \overline{G o R^2} + \hat q\, \overline{o^2 R^2}, \qquad
@@ -10,8 +11,8 @@ V = \overline{o R}, \qquad
 \frac{\lvert w \rvert^2}{d} = \hat m^2\, \overline{G R^2} + \hat q\, \overline{o R^2}
 $$
 
-where $m$ is the covariance of $u$ and $z$ and $q$ the variance of $z$. One covariance: $u = \langle \theta, b \rangle/\sqrt{d}$ has
-$g = \Omega \theta$. Random features $b = \sigma(F a/\sqrt{p})$ of $a \sim N(0, I_p)$, $F$ of $d \times p$ standard normal
+where $m$ is the covariance of $u$ and $z$ and $q$ the variance of $z$. One covariance: $u = \langle \theta, b \rangle/\sqrt{d}$
+has $g = \Omega \theta$. Random features $b = \sigma(F a/\sqrt{p})$ of $a \sim N(0, I_p)$, $F$ of $d \times p$ standard normal
 entries, odd $\sigma$ and $u = \langle \theta, a \rangle/\sqrt{p}$: with $\kappa_1 = \mathbb{E} \xi \sigma(\xi)$,
 $\kappa_*^2 = \mathbb{E} \sigma^2 - \kappa_1^2$ and eigenvalues $s$ of $F F^\top/p$,
 
@@ -30,10 +31,11 @@ Regime. $n$ and $d \to \infty$ at a fixed ratio; Gaussian inputs, or features th
 | $\rho$ | `Labels.norm_squared` | `()` | variance of the teacher's field |
 | $\kappa_1$, $\kappa_*^2$ | `linear`, `nonlinear_variance` | `()` | of the activation |
 
-Factors. $\overline{G/o} \le \rho$: modes explain at most the teacher's variance. Activations that are not odd need their mean subtracted.
+Factors. $\overline{G/o} \le \rho$: modes explain at most the teacher's variance. Activations that are not odd need their mean
+subtracted.
 
-Source. B. Loureiro et al., arXiv 2102.08127 (two-covariance model; recalled); F. Gerace et al., arXiv 2002.09339 and H. Hu, Y. Lu, arXiv
-2009.07669 (random features; recalled). Derived here again.
+Source. B. Loureiro et al., arXiv 2102.08127 (two-covariance model; recalled); F. Gerace et al., arXiv 2002.09339 and H. Hu, Y.
+Lu, arXiv 2009.07669 (random features; recalled). Derived here again.
 
 Finite size. As in `convex_learning`. For random features the eigenvalues of the drawn $F$ give the prediction for that draw.
 

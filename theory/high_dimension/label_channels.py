@@ -20,17 +20,17 @@ Regime. Exact for jointly normal $u$ and $\omega$.
 | $\rho$ | `Labels.norm_squared`, `Numbers.norm_squared` | `()` | $\lvert \theta \rvert^2/d$, the variance of $u$ |
 | $\tau$ | `Labels.noise_std` | `()` | Gaussian noise before the sign; 0: a sign teacher |
 | $\eta$ | `Labels.flips` | `()` | probability of a flip, at most 1/2 |
-| $\Delta_k$, $p_k$ | `Numbers.noise_variances`, `Numbers.weights` | `component` | noise of $y = u + \text{noise}$, a mixture of normals |
-| $m$, $q$, $V$ | `Order.overlap`, `Order.norm`, `Order.response` | `()` | $\theta \cdot w/d$, $\lvert w \rvert^2/d$, $\operatorname{tr} H^{-1}/d$ |
+| $\Delta_k$, $p_k$ | `Numbers.noise_variances`, `.weights` | `component` | noise of numbers, a mixture of normals |
+| $m$, $q$, $V$ | `Order.overlap`, `.norm`, `.response` | `()` | of a student: see `convex_learning` |
 | $\omega$ | `field` | any | student's output |
 
 Factors. Fields carry $1/\sqrt{d}$ and inputs have covariance $I$. Both labels are equally likely.
 
-Source. G. Aubin, F. Krzakala, Y. Lu, L. Zdeborova, arXiv 2006.06560 (abstract read). The forms here are derived here.
+Source. B. Aubin, F. Krzakala, Y. Lu, L. Zdeborova, arXiv 2006.06560 (abstract read). The forms here are derived here.
 
-Finite size. Integrals by 24 nodes a panel; panels end at multiples of 3 deviations up to 9, at the kinks of the loss and around the
-step of $Z$: relative errors below 1e-11 in float64. The logit link averages over $u$ by 72 equal steps: errors below 1e-12 for
-$\rho + \tau^2 \le 5$, 1e-7 at 25.
+Finite size. Integrals have 24 nodes a panel (12 in float32). Panels end at multiples of 3 deviations up to 9, at the kinks of
+the loss and around the step of $Z$: relative errors are below 1e-11 in float64. The logit link averages over $u$ by 72
+equal steps: its errors are below 1e-12 for $\rho + \tau^2 \le 5$ and 1e-7 at 25.
 
 Example. A student that points 45 degrees away from a sign teacher, at an output of one deviation, is right in $\Phi(1)$ of the
 cases:

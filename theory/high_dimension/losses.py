@@ -34,8 +34,8 @@ Factors. The quadratic is $(s - \omega)^2/(2 V)$. scikit-learn's squared hinge h
 
 Source. J. Moreau, 1965 (recalled). The starting points from which Newton's method needs four steps are derived here.
 
-Finite size. None. Logistic and probit points are within 1e-14 (relative to $1 + \lvert p \rvert$) for $V$ up to $10^8$. A loss of
-yours is minimised by bisection, which kinks do not disturb, to rounding of its bracket.
+Finite size. None. Logistic and probit points are within 1e-13 (relative to $1 + \lvert p \rvert$) for $V$ up to $10^7$. A loss
+of yours is minimised by bisection, which kinks do not disturb, to rounding of its bracket.
 
 Example. The proximal point of the hinge stays at its kink while $1 - V < \omega < 1$:
 

@@ -178,7 +178,7 @@ MUTATIONS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_the_mutations_are_those_that_move_the_error_least(mutation):
-    """The oracle's mistakes give the values that were computed for them elsewhere; several move the error by less than 0.006."""
+    """The values of each mistake as they were computed elsewhere; several move the error by less than 0.006."""
     m, q, _ = oracle(2.0, 0.1, mutation)
     error, overlap, norm = MUTATIONS[mutation]
     np.testing.assert_allclose([np.arccos(m / np.sqrt(q)) / np.pi, m], (error, overlap), atol=2e-6)

@@ -30,16 +30,13 @@ def assert_is_the_probability(probability_fn):
     """P(y = + | z) = int du N(u | m z/q, rho - m^2/q) P(+ | u), by scipy."""
     order, teacher = Order(0.9, 0.8, 1.0), Labels(2.0, 0.7, 0.1)
     mean, deviation = 0.9 / 0.8 * 0.6, np.sqrt(2.0 - 0.9**2 / 0.8)
-    for link, noiseless in ((label_channels.PROBIT, lambda u: ndtr(u / 0.7)), (LOGIT, None)):
-        if noiseless is None:  # logistic noise on top of the Gaussian noise
-            width = np.hypot(deviation, 0.7)
-            expected, _ = quad(
-                lambda x: expit(mean + width * x) * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), -12, 12, epsabs=1e-13
-            )
-        else:
-            expected, _ = quad(
-                lambda x: noiseless(mean + deviation * x) * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), -12, 12, epsabs=1e-13
-            )
+    width = np.hypot(deviation, 0.7)  # the logistic noise comes on top of the Gaussian noise
+    sides = {
+        label_channels.PROBIT: lambda x: ndtr((mean + deviation * x) / 0.7),
+        LOGIT: lambda x: expit(mean + width * x),
+    }
+    for link, side in sides.items():
+        expected, _ = quad(lambda x, side=side: side(x) * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), -12, 12, epsabs=1e-13)
         found = probability_fn(0.6, order, teacher, link)
         np.testing.assert_allclose(found, 0.1 + 0.8 * expected, rtol=1e-11)
 
