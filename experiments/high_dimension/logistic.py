@@ -7,7 +7,7 @@ m = \frac{\langle \theta, w \rangle}{d}, \quad q = \frac{\lvert w \rvert^2}{d}, 
 $$
 
 on $n = \alpha d$ samples of a teacher's sign. As $d \to \infty$ they are the fixed point of three equations; the error is
-$\arccos(m/\sqrt{\rho q})/\pi$. A small ridge learns as fast in the error, with weights ten times as large.
+$\arccos(m/\sqrt{\rho q})/\pi$. From ridge 1 to 0.1 the error falls by less than a quarter, and $q$ grows about tenfold.
 
 Source: B. Aubin et al., arXiv 2006.06560 (abstract read); P. Sur, E. Candes, arXiv 1803.06964 (recalled); derived here again
 Cost: 20 s

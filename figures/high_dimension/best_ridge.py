@@ -28,6 +28,10 @@ def draw(result, config):
         _style.log_ticks(panel.xaxis, config.ridges)
     _style.legend(panels["error"], result["simulation"].sizes["seed"], above=True, point="optimum", ncols=2)
     panels["calibration"].legend(
-        *panels["calibration"].get_legend_handles_labels(), loc="lower right", ncols=3, title="confidence"
+        *panels["calibration"].get_legend_handles_labels(),
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=3,
+        title="confidence $\\sigma(z)$",
     )
     return figure

@@ -226,15 +226,24 @@ def conjugates(cotangent: Array, norm: Array, response: Array, ratio: Array, los
     slope = loss.envelope_slope(omega, V)
     Z, D = label_channels.both_labels(xi, view, teacher, link)
     overlap = -ratio * jnp.sum(weights * D * slope)
-    # Stein's identity in place of the derivative of f, which is none at kinks
-    falling = ratio * jnp.sum(weights * Z * xi * slope)
+    stein = (view.slope * overlap + ratio * jnp.sum(weights * Z * xi * slope)) / deviation
     return Hats(
         overlap,
         ratio * jnp.sum(weights * Z * slope**2),
-        (view.slope * overlap + falling) / deviation,
+        mean_bend(stein, ratio * weights * Z, loss, omega, V),
         jnp.sum(weights * Z * loss.value(omega - V * slope)),
         jnp.sum(jnp.where(xi < 0, weights * Z, 0)),
     )
+
+
+def mean_bend(stein: Array, weights: Array, loss: Loss, omega: Array, response: Array) -> Array:
+    """The mean bend of the envelope: its value from the bend itself, its derivatives from Stein's identity.
+
+    Where the norm vanishes the identity is a difference of large numbers; derivatives of the bend miss how kinks move.
+    """
+    at, V, fixed = jax.lax.stop_gradient((omega, response, weights))
+    _, bend = jax.jvp(lambda omega: loss.envelope_slope(omega, V), (at,), (jnp.ones_like(at),))
+    return stein + jax.lax.stop_gradient(jnp.sum(fixed * bend) - stein)
 
 
 def solve_with(students: Students, ratio: Array, ridge: Array, loss: Loss, teacher: Labels, link: Link) -> Solution:

@@ -10,7 +10,7 @@ $$
     \hat V = \alpha\, \mathbb{E} \partial_r g = \alpha \sum_k p_k \frac{\mathbb{E} r g}{T_k}, \qquad
     V = \frac{1}{\lambda + \hat V} \\
 E &= \frac{1}{d} \lvert w - \theta \rvert^2 = (\rho \lambda^2 + \hat q) V^2, \qquad
-    m = \rho \hat V V = \rho (1 - \lambda V), \qquad q = E - \rho + 2 m
+    m = \rho \hat V V, \qquad q = (\rho \hat V^2 + \hat q) V^2 = E - \rho + 2 m
 \end{align*}
 $$
 
@@ -53,6 +53,7 @@ from ...documented import documented
 from ..numerics.arguments import ArrayLike, above, at_least, known, require_not_empty, takes
 from . import label_channels
 from ._fixed_point import fixed_point
+from .convex_learning import mean_bend
 from .label_channels import NUMBERS, Numbers
 from .losses import Loss, compiled
 
@@ -106,7 +107,9 @@ def _solve(ratio: Array, ridge: Array, teacher: Numbers, *, loss: Loss) -> Regre
             r = deviation * xi
             slope = loss.envelope_slope(r, jnp.full_like(r, V))
             value = jnp.sum(weights * loss.value(r - V * slope))
-            return jnp.sum(weights * slope**2), jnp.sum(weights * xi * slope) / deviation, value
+            stein = jnp.sum(weights * xi * slope) / deviation
+            bend = mean_bend(stein, weights, loss, r, jnp.full_like(r, V))
+            return jnp.sum(weights * slope**2), bend, value
 
         parts = jax.vmap(component)(teacher.noise_variances)
         square, slope, value = (jnp.sum(teacher.weights * part) for part in parts)
@@ -126,7 +129,7 @@ def _solve(ratio: Array, ridge: Array, teacher: Numbers, *, loss: Loss) -> Regre
     norm_hat, response_hat, training_loss = conjugates(x)
     risk, V = students(norm_hat, response_hat)
     overlap = rho * response_hat * V
-    norm = risk - rho + 2 * overlap
+    norm = (rho * response_hat**2 + norm_hat) * V**2  # risk - rho + 2 overlap, without the difference
     energy = ratio * training_loss + ridge / 2 * norm
     values = RegressionSolution(risk, overlap, norm, V, training_loss, energy)
     return jax.tree.map(lambda value: jnp.where(reached, value, jnp.inf), values)

@@ -28,7 +28,7 @@ def _legal(order):
 
 CALLS = [
     Call(
-        lambda ratio, ridge, teacher: convex_learning.solve(ratio, ridge, losses.HINGE, teacher),
+        lambda ratio, ridge, teacher: convex_learning.solve(ratio, ridge, losses.SQUARED_HINGE, teacher),
         {"ratio": 2.0, "ridge": 0.3, "teacher": TEACHER},
         of=convex_learning.solve,
         # a wrapped call has no ranges: the cases are the ends of them
@@ -71,6 +71,13 @@ CALLS = [
         rounding=16.0,
     ),
 ]
+
+NOT_NUMERIC = {
+    convex_learning.require_margin: "raises or returns nothing",
+    convex_learning.conjugates: "the integrals of solve, step and other students",
+    convex_learning.mean_bend: "one of them",
+    convex_learning.solve_with: "solve, for other students",
+}
 
 FIELDS = ("overlap", "norm", "response", "error", "training_loss")
 SIGN = (1.0, 0.0, 0.0)

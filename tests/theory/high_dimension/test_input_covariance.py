@@ -18,10 +18,11 @@ CALLS = [
             "ratio": 2.0,
             "ridge": 0.3,
             "eigenvalues": np.array([0.5, 1.5, 1.0]),
-            "power": np.array([0.2, 2.0, 0.5]),
+            "power": np.array([0.0, 1.8, 0.7]),
             "teacher": Labels(1.0, 0.5, 0.1),
         },
         of=input_covariance.solve,
+        edges={"eigenvalues": [np.ones(3), np.array([0.0, 2.0, 3.0])], "power": [np.zeros(3)]},
         cases=[{"teacher.flips": 0.5}, {"ridge": 1e4}, {"ratio": 50.0}],
         draw=lambda rng: {"ratio": 2 * 10 ** rng.uniform(-1, 1), "ridge": 0.3 * 10 ** rng.uniform(-1, 1)},
         differentiable=False,  # the derivative is that of convex_learning's fixed point

@@ -26,6 +26,19 @@ CALLS = [
 ]
 
 
+NOT_NUMERIC = dict.fromkeys(
+    (
+        label_channels.require_order,
+        label_channels.nodes,
+        label_channels.angle,
+        label_channels.step_edges,
+        label_channels.both_labels,
+        label_channels.cotangent,
+    ),
+    "of the integrals in convex_learning, on arrays that were checked there",
+)
+
+
 def assert_is_the_probability(probability_fn):
     """P(y = + | z) = int du N(u | m z/q, rho - m^2/q) P(+ | u), by scipy."""
     order, teacher = Order(0.9, 0.8, 1.0), Labels(2.0, 0.7, 0.1)

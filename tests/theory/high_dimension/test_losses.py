@@ -12,6 +12,7 @@ NOT_NUMERIC = {
     losses.margin_loss: "makes a loss of a function",
     losses.residual_loss: "makes a loss of a function",
     losses.huber: "makes a loss of a number",
+    losses.compiled: "makes a function of a function",
 }
 CALLS = []
 
