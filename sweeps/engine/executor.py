@@ -10,6 +10,7 @@ programs.py).
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -27,6 +28,8 @@ from .provenance import cores
 from .runner import Room, Runner, out_of_memory
 
 if TYPE_CHECKING:
+    from threadpoolctl import threadpool_limits
+
     from .queue import Queue
 
 _THREADS = "closedform"  # what their names begin with
@@ -67,6 +70,8 @@ def execute(queue: Queue, settings: Settings) -> None:
                 )
             return runners[group]
 
+    blas = _OneBlasThread()
+
     def now(what: str) -> None:
         doing[threading.get_ident()] = what, time.monotonic()
 
@@ -87,6 +92,7 @@ def execute(queue: Queue, settings: Settings) -> None:
             if batch.seeds is not None and (error := runner.open()) is not None:
                 queue.refused(batch, error)
                 continue
+            blas.limit()
             now(f"block of {len(batch.cells)} {'predictions' if batch.seeds is None else 'runs'}")
             queue.running()
             try:
@@ -104,7 +110,7 @@ def execute(queue: Queue, settings: Settings) -> None:
             if results is not None:
                 queue.finished(batch, results, time.monotonic() - began)
 
-    with _one_blas_thread(), ThreadPoolExecutor(threads, thread_name_prefix=_THREADS) as pool:
+    with blas, ThreadPoolExecutor(threads, thread_name_prefix=_THREADS) as pool:
         futures = {pool.submit(environment()(worker)) for _ in range(threads)}
         try:
             while futures:
@@ -119,16 +125,28 @@ def execute(queue: Queue, settings: Settings) -> None:
             raise
 
 
-def _one_blas_thread() -> AbstractContextManager:
-    """The LAPACK that jax calls on CPUs is OpenBLAS, with a thread for every core, which wait for one another by spinning.
+class _OneBlasThread(AbstractContextManager):
+    """Of SciPy's OpenBLAS, the LAPACK that jax calls on CPUs: its threads, one a core, wait for one another by spinning.
 
     Where each core has a block of its own already, a Newton step with 200 unknowns then takes 50 times as long, and its last
-    bits depend on the number of cores.
+    bits depend on the number of cores. Programs without LAPACK load no SciPy, whose import takes longer than a small sweep.
     """
-    import scipy.linalg  # noqa: F401 (its OpenBLAS is the one)
-    from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(1, "blas")
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._limits: threadpool_limits | None = None
+
+    def limit(self) -> None:
+        """Once a program that is compiled has loaded the library."""
+        with self._lock:
+            if self._limits is None and "scipy.linalg" in sys.modules:
+                from threadpoolctl import threadpool_limits
+
+                self._limits = threadpool_limits(1, "blas")
+
+    def __exit__(self, *_: object) -> None:
+        if self._limits is not None:
+            self._limits.restore_original_limits()
 
 
 def still_running() -> bool:

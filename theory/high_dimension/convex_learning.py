@@ -219,8 +219,8 @@ def conjugates(cotangent: Array, norm: Array, response: Array, ratio: Array, los
     """The integrals over a student's output, for any students."""
     view, deviation = label_channels.angle(cotangent, teacher), jnp.sqrt(norm)
     breaks = [(s + response * slope) / deviation for s, slope in loss.breaks]
-    # where an integral is split has no effect on it: no derivative of the edges is needed
-    edges = jax.lax.stop_gradient([*breaks, *label_channels.step_edges(view, link)])
+    # where an integral is split has no effect on it; second derivatives need those of the kinks, across which slopes jump
+    edges = [*breaks, *jax.lax.stop_gradient(label_channels.step_edges(view, link))]
     xi, weights = label_channels.nodes(edges, norm)
     omega, V = deviation * xi, jnp.full_like(xi, response)
     slope = loss.envelope_slope(omega, V)

@@ -260,7 +260,7 @@ def _of_function(value_fn: Callable[[Floats], Floats], kinks: tuple[float, ...],
     for kink in kinks:
         step = 1e-6 * max(1.0, abs(kink))
         with jax.ensure_compile_time_eval():
-            sides = slope_at(jnp.asarray(np.array([kink - step, kink + step])))
+            sides = np.asarray(slope_at(jnp.asarray(np.array([kink - step, kink + step]))))
         breaks += [(kink, float(side)) for side in sides]
     return Loss(value_fn, envelope_slope, tuple(breaks), of)
 

@@ -273,6 +273,23 @@ def test_derivatives():
 
 
 @pytest.mark.slow
+def test_second_derivatives_see_kinks_move():
+    """Against differences of first ones; of the hinge by name, and by a function that a traced program makes a loss of."""
+
+    def norm(ridge):
+        return convex_learning.solve(2.0, ridge, losses.HINGE, Labels()).norm
+
+    def of_function(ridge):
+        hinge = losses.margin_loss(lambda s: jnp.maximum(1 - s, 0), kinks=(1.0,))
+        return convex_learning.solve(2.0, ridge, hinge, Labels()).norm
+
+    slope = jax.jit(jax.grad(norm))
+    differences = (slope(0.3 + 1e-4) - slope(0.3 - 1e-4)) / 2e-4
+    for fn in (norm, of_function):
+        np.testing.assert_allclose(jax.jit(jax.grad(jax.grad(fn)))(0.3), differences, rtol=1e-6)
+
+
+@pytest.mark.slow
 def test_step_leads_to_the_optimum():
     """The iterations of message passing for the logistic loss at (3, 0.3), first to fifth."""
     run = jax.jit(lambda order: convex_learning.step(order, 3.0, 0.3, losses.LOGISTIC, Labels()))
