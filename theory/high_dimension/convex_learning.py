@@ -162,9 +162,14 @@ def training_margins(
     def below(s: Array) -> Array:
         slope = jax.grad(loss.value)(s)
         edge = s + order.response * jnp.where(jnp.isfinite(slope), slope, 0)
-        return _fraction(
-            lambda omega: loss.prox(omega, jnp.full_like(omega, order.response)) < s, edge, order, loss, teacher, link
-        )
+
+        def holds(omega: Array) -> Array:
+            V = jnp.full_like(omega, order.response)
+            moved = V * loss.envelope_slope(omega, V)
+            # a point at a kink is there up to rounding
+            return omega - moved < s - 8 * jnp.finfo(s.dtype).eps * (jnp.abs(s) + jnp.abs(omega) + jnp.abs(moved))
+
+        return _fraction(holds, edge, order, loss, teacher, link)
 
     return jax.vmap(below)(threshold.ravel()).reshape(threshold.shape)
 
