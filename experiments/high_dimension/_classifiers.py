@@ -70,7 +70,7 @@ def measure(sample: Sample, ridge: Array, loss: LossName, count: Array | int | N
     """Of the optimum on the first `count` samples: the others become zero inputs, which have no gradient."""
     features, y, teacher = sample.features, sample.y, sample.teacher
     number = jnp.asarray(y.size if count is None else count, features.dtype)
-    kept = jnp.arange(y.size) < number
+    kept = jnp.arange(y.size, dtype=number.dtype) < number
     features = jnp.where(kept[:, None], features, 0)
     weights, response = fit(features, y, ridge, loss)
     dim = teacher.size

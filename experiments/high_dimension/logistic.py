@@ -1,7 +1,7 @@
 r"""Logistic regression in high dimension has an exact learning curve: weights, curvature, error and training loss.
 
 $$
-w = \arg\min_w \sum_{i=1}^{n} \ln\left(1 + e^{-y_i \langle w, x_i \rangle/\sqrt{d}}\right)
+w = \operatorname{argmin}_w \sum_{i=1}^{n} \ln\left(1 + e^{-y_i \langle w, x_i \rangle/\sqrt{d}}\right)
     + \frac{\lambda}{2} \lvert w \rvert^2, \qquad
 m = \frac{\langle \theta, w \rangle}{d}, \quad q = \frac{\lvert w \rvert^2}{d}, \quad V = \frac{\operatorname{tr} H^{-1}}{d}
 $$

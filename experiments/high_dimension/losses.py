@@ -1,7 +1,7 @@
 r"""Four convex losses on the same labels: the error hardly tells them apart, norm and curvature do, and each is exact.
 
 $$
-w = \arg\min_w \sum_i \ell(y_i z_i) + \frac{\lambda}{2} \lvert w \rvert^2, \qquad
+w = \operatorname{argmin}_w \sum_i \ell(y_i z_i) + \frac{\lambda}{2} \lvert w \rvert^2, \qquad
 \ell(s) = \frac{(1 - s)^2}{2}, \quad \ln(1 + e^{-s}), \quad \max(1 - s, 0), \quad \frac{\max(1 - s, 0)^2}{2}
 $$
 

@@ -163,14 +163,16 @@ def nodes(edges: Sequence[Array], like: Array) -> tuple[Float[Array, "node"], Fl
     return points, (width[:, None] * w[None]).reshape(-1) * pdf(points)
 
 
+@documented
 class Angle(NamedTuple):
-    """A teacher seen from a student of cotangent kappa: overlap over norms, and the variance of u given the output."""
+    """The law of the teacher's field given the student's output."""
 
-    slope: Array  # m/sqrt q: the mean of u at an output of one deviation
-    variance: Array  # tau^2 + rho - m^2/q
+    slope: Float[Array, ""]  # m/sqrt q: its mean at an output of one deviation
+    variance: Float[Array, ""]  # tau^2 + rho - m^2/q: its variance, with that of the noise
 
 
 def angle(cotangent: Array, teacher: Labels) -> Angle:
+    """From the cotangent of the angle between teacher and student, without a difference however small the angle."""
     rest = 1 + cotangent**2
     return Angle(cotangent * jnp.sqrt(teacher.norm_squared / rest), teacher.noise_std**2 + teacher.norm_squared / rest)
 

@@ -3,7 +3,7 @@ r"""Convex losses of a margin or of a residual, each with the slope of its Morea
 Formula. The proximal point of a convex loss $\ell$ at $\omega$ is
 
 $$
-p = \arg\min_s \ell(s) + \frac{(s - \omega)^2}{2 V}, \qquad p + V \ell'(p) = \omega
+p = \operatorname{argmin}_s \ell(s) + \frac{(s - \omega)^2}{2 V}, \qquad p + V \ell'(p) = \omega
 $$
 
 and the slope of the Moreau envelope, the minimum above as a function of $\omega$, is $\ell'(p) = (\omega - p)/V$. All equations

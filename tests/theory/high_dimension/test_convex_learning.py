@@ -246,7 +246,7 @@ def test_square_and_small_ridges():
 
 @pytest.mark.slow
 def test_solutions_everywhere():
-    """Four decades of the ratio, ten of the ridge, labels with and without noise: a solution, and the energy rises with the ridge."""
+    """Four decades of the ratio and ten of the ridge: a solution, and the energy rises with the ridge."""
     ratio, ridge = (np.ravel(one) for one in np.meshgrid(10.0 ** np.arange(-2, 2.5), 10.0 ** np.arange(-6, 5.0)))
     for teacher in (SIGN, (1e-2, 0.0, 0.0), (100.0, 0.5, 0.3), (1.0, 2.0, 0.5)):
         for loss in (losses.LOGISTIC, losses.HINGE):
