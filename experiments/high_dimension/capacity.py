@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from annotated_types import Gt, Le, MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Count, Distinct, Positive, Precision, Tolerance, check
+from ...contract import Count, Distinct, Positive, Precision, Static, Tolerance, check
 from ...solvers import support_vectors
 from ...tasks import generalised_linear
 from ...theory.high_dimension import separability
@@ -40,8 +40,8 @@ class Config:
     ratios: Ratios = (1.6, 1.8, 1.9, 2.0, 2.1, 2.2, 2.4)  # samples a dimension, random labels
     flips: Annotated[tuple[Flips, ...], MinLen(1), Distinct] = (0.05, 0.1, 0.2, 0.5)  # of a sign teacher's labels (eta)
     num_taught: Count = 3  # sets a seed, ratio and share of flips
-    lowest: Positive = 0.8  # ratio at which the map of flips begins
-    spacing: Positive = 0.6  # of its ratios
+    lowest: Annotated[Positive, Static] = 0.8  # ratio at which the map of flips begins
+    spacing: Annotated[Positive, Static] = 0.6  # of its ratios
     num_spaced: Count = 10  # ratios of the map
     margin_dim: Count = 200  # inputs, for the largest margin
     margin_ratios: Ratios = (0.25, 0.5, 1.0, 1.5)  # for it; near 2 it vanishes

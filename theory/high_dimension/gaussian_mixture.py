@@ -1,8 +1,8 @@
 r"""Telling two Gaussian clusters apart by a convex loss with a ridge: overlap, norm, intercept and error, exactly.
 
-Formula. Inputs $x = y v/\sqrt d + \sqrt \Delta\, \xi$ with $\lvert v \rvert^2 = d$ and $P(y = 1) = p$, outputs
-$z = \langle w, x \rangle/\sqrt d + b$, and $w, b = \operatorname{argmin} \sum_i \ell(y_i z_i) + \frac{\lambda}{2} \lvert w \rvert^2$ on
-$n = \alpha d$ samples. A margin of a sample that is left out is $\omega = m + y b + \sqrt{\Delta q}\, \xi$. With
+Formula. Inputs $x = y v/\sqrt d + \sqrt \Delta\, \xi$ with $\lvert v \rvert^2 = d$ and $P(y = 1) = p$ have outputs
+$z = \langle w, x \rangle/\sqrt d + b$, and $w, b$ minimise $\sum_i \ell(y_i z_i) + \frac{\lambda}{2} \lvert w \rvert^2$
+over $n = \alpha d$ samples. A margin of a sample that is left out is $\omega = m + y b + \sqrt{\Delta q}\, \xi$. With
 $f = -\ell'(\operatorname{prox})$ at $(\omega, \Delta V)$ (`losses`),
 
 $$
@@ -76,7 +76,7 @@ INSIDE = between(0, 1, low_open=True, high_open=True)
 
 @documented
 class Solution(NamedTuple):
-    """The optimum in the limit of high dimension; infinite, with errors of 1/2, where there is none."""
+    """The optimum in the limit of high dimension; infinite, with an error of 1/2, where none exists or none was found."""
 
     overlap: Float[Array, ""]  # m = v.w/d
     norm: Float[Array, ""]  # q = |w|^2/d
@@ -98,6 +98,9 @@ def solve(
 ) -> Solution:
     """The optimum at n/d = ratio, with or without an intercept. Differentiable; `loss` and `intercept` are static.
 
+    A hinge under a ridge so strong that few or no samples lie at its kink hardly determines the intercept: there no solution
+    with an intercept may be found.
+
     >>> from closedform.theory.high_dimension import losses
     >>> solution = solve(2.0, 1.0, losses.LOGISTIC, 1.0, 0.2, intercept=True)
     >>> round(float(solution.intercept), 5), round(float(solution.error), 5)
@@ -116,8 +119,9 @@ def solve(
         overlap = V * (overlap_hat + rate * order[0]) / (1 + V * rate)
         rest = jnp.maximum(norm_hat, tiny) * V**2  # q - m^2
         new = [jnp.arcsinh(overlap / jnp.sqrt(rest)), jnp.log(overlap**2 + rest), jnp.log(V)]
-        if intercept:  # E f', by which E y f falls with b
-            new.append(x[3] + ratio * noise_variance * unequal / jnp.maximum(response_hat, tiny))
+        if intercept:  # E y f falls with b as E f', which is 0 where a hinge has no sample at its kink: at most 1 a step
+            pull, floor = ratio * noise_variance * unequal, jnp.finfo(ratio.dtype).eps ** 0.5 * ratio * noise_variance
+            new.append(x[3] + pull / (jnp.maximum(response_hat, 0) + jnp.abs(pull) + floor))
         return jnp.stack(new)
 
     one, nought = jnp.ones_like(ratio), jnp.zeros_like(ratio)
