@@ -14,7 +14,6 @@ Source: Cover 1965; Gardner, J. Phys. A 21 (1988) 257; Candes and Sur, arXiv 180
 Cost: 50 s
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -69,10 +68,7 @@ def labels(config: Config) -> dict[str, tuple]:
 
 def simulate(key: PRNGKeyArray, config: Config) -> Result:
     key_random, key_taught, key_margin = jax.random.split(key, 3)
-    numbers = [round(ratio * config.dim) for ratio in config.ratios]
-    random = _share(key_random, config.dim, numbers, [0.5], config.num_sets)
-    spaced = [round(ratio * config.dim) for ratio in _spaced(config)]
-    share = _share(key_taught, config.dim, spaced, config.flips, config.num_taught)
+    random, share = _shares(key_random, key_taught, config)
     # of a curve that falls from 1 to 0, by the trapezoidal rule
     threshold = config.lowest + config.spacing * (jnp.sum(share, axis=1) - (share[:, 0] + share[:, -1]) / 2)
     most = max(round(ratio * config.margin_dim) for ratio in config.margin_ratios)
@@ -85,7 +81,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         return found.margin, jnp.sum(near) / number
 
     counts = jnp.asarray([round(ratio * config.margin_dim) for ratio in config.margin_ratios])
-    return Result(random[0], threshold, *jax.lax.map(largest, counts), share)
+    return Result(random, threshold, *jax.lax.map(largest, counts), share)
 
 
 def predict(config: Config) -> Result:
@@ -109,22 +105,29 @@ def _random_set(key: PRNGKeyArray, dim: int, num_samples: int, flips: Array) -> 
     return generalised_linear.sample_labels(key_samples, num_samples, theta, flips=flips)
 
 
-def _share(
-    key: PRNGKeyArray, dim: int, numbers: list[int], flips: Sequence[float], num_sets: int
-) -> Float[Array, "flip number"]:
-    """Share of separable sets. A set of fewer samples repeats its own: that is no further constraint, and one program."""
-    most, shape = max(numbers), (len(flips), len(numbers), num_sets)
+def _shares(key_random: PRNGKeyArray, key_taught: PRNGKeyArray, config: Config) -> tuple[Array, Array]:
+    """Shares of separable sets: of random labels, and of each share of flips at the spaced ratios.
+
+    A set of fewer samples repeats its own, which is no further constraint: one program serves all.
+    """
+    drawn = (len(config.ratios), config.num_sets), (len(config.flips), config.num_spaced, config.num_taught)
+    sizes = jnp.asarray([round(ratio * config.dim) for ratio in config.ratios])[:, None]
+    spaced = jnp.asarray([round(ratio * config.dim) for ratio in _spaced(config)])[None, :, None]
+    flips = jnp.asarray(config.flips, float)[:, None, None]
+    most = max(round(ratio * config.dim) for ratio in (*config.ratios, *_spaced(config)))
 
     def separable(one: tuple[Array, Array, Array]) -> Array:
         key, number, flip = one
-        x, y = _random_set(key, dim, most, flip)
+        x, y = _random_set(key, config.dim, most, flip)
         index = jnp.arange(most) % number
         return support_vectors.hard_margin(x[index], y[index]).separable
 
-    keys = jax.random.split(key, shape).reshape(-1)
-    number = jnp.broadcast_to(jnp.asarray(numbers)[None, :, None], shape).reshape(-1)
-    flip = jnp.broadcast_to(jnp.asarray(flips, float)[:, None, None], shape).reshape(-1)
-    return jnp.mean(jax.lax.map(separable, (keys, number, flip)).reshape(shape), axis=-1, dtype=flip.dtype)
+    keys = [jax.random.split(key, shape).reshape(-1) for key, shape in zip((key_random, key_taught), drawn, strict=True)]
+    numbers = [jnp.broadcast_to(part, shape).reshape(-1) for part, shape in zip((sizes, spaced), drawn, strict=True)]
+    flipped = [jnp.full(drawn[0], 0.5).reshape(-1), jnp.broadcast_to(flips, drawn[1]).reshape(-1)]
+    found = jax.lax.map(separable, tuple(map(jnp.concatenate, (keys, numbers, flipped)))).astype(float)
+    first = keys[0].size
+    return jnp.mean(found[:first].reshape(drawn[0]), axis=-1), jnp.mean(found[first:].reshape(drawn[1]), axis=-1)
 
 
 TOLERANCE = {

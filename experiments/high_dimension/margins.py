@@ -36,7 +36,7 @@ class Config:
     dim: Count = 200  # inputs (d)
     ratio: Annotated[Positive, Static] = 2.0  # samples a dimension of the losses (alpha)
     ridge: Positive = 0.1  # of the losses (lambda)
-    losses: Annotated[tuple[Name, ...], MinLen(1), Distinct] = ("logistic", "hinge")
+    losses: Annotated[tuple[Name, ...], MinLen(1), Distinct] = ("logistic", "hinge")  # side by side
     thresholds: Annotated[tuple[float, ...], MinLen(1), Distinct] = (
         0.0,
         0.5,

@@ -38,9 +38,9 @@ class Config:
     ratio: Annotated[Positive, Static] = 2.0  # samples a dimension (alpha)
     noise_variance: Positive = 0.5  # of a coordinate around its centre (Delta)
     positive_share: Fraction = 0.5  # probability of the label 1 (p)
-    losses: Annotated[tuple[Name, ...], MinLen(1), Distinct] = ("logistic", "hinge", "square")
+    losses: Annotated[tuple[Name, ...], MinLen(1), Distinct] = ("logistic", "hinge", "square")  # side by side
     ridges: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = (0.1, 0.3, 1.0, 3.0)  # of w, not of the intercept (lambda)
-    dtype: Precision = "float64"
+    dtype: Precision = "float64"  # of the optimum
 
     def __post_init__(self):
         check(self)

@@ -27,5 +27,5 @@ def draw(result, config):
         _style.compare(margin, ratio, result, field, 2 + index, name)
     margin.set(xlabel="samples a dimension  $n/d$", title=f"random labels, d = {config.margin_dim}")
     margin.legend()
-    _style.legend(random, result["simulation"].sizes["seed"], point="linear separation")
+    _style.legend(random, result["simulation"].sizes["seed"], point="labels drawn", loc="lower left")
     return figure

@@ -17,12 +17,13 @@ def draw(result, config):
     figure, panels = _style.panels(columns=3, rows=2, height=2.3)
     margins, *others, spare = panels.ravel()
     for index, loss in enumerate(config.losses):
-        _style.compare(margins, np.array(config.thresholds), result, "below", index, loss, {"loss": loss}, linestyle="")
+        _style.compare(margins, np.array(config.thresholds), result, "below", index, loss, {"loss": loss})
     margins.set(xlabel="threshold", ylabel="share of training margins below", title=f"ratio {config.ratio:g}")
     for axes, (field, name) in zip(others, PANELS, strict=True):
         _style.compare(axes, ratios, result, field, 2)
         axes.set(xlabel="samples a dimension  $n/d$", ylabel=name)
     others[1].set(yscale="log")
     spare.set_axis_off()
-    _style.legend(margins, result["simulation"].sizes["seed"], point="fits", loc="lower right")
+    margins.legend(loc="lower right")
+    _style.legend(others[0], result["simulation"].sizes["seed"], point="fits")
     return figure

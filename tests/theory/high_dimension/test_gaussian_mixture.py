@@ -153,16 +153,18 @@ def assert_thresholds(ratio_fn):
                 / variance
             )
 
-        np.testing.assert_allclose(ratio_fn(np.array([variance])), 1 / optimize.minimize_scalar(mean, (0, 1)).fun, rtol=1e-8)
+        np.testing.assert_allclose(
+            ratio_fn(np.array([variance, 1.0]))[0], 1 / optimize.minimize_scalar(mean, (0, 1)).fun, rtol=1e-8
+        )
 
 
 def test_thresholds():
-    run = gaussian_mixture.separable_ratio
+    run = jax.jit(gaussian_mixture.separable_ratio)
     assert_thresholds(run)
     rejected(assert_thresholds, lambda variance: run(variance**2))
     rejected(assert_thresholds, lambda variance: run(variance) / variance)
     # far apart nothing is left of the clusters' distance: random labels
-    np.testing.assert_allclose(run(1e8), 2, rtol=1e-6)
+    np.testing.assert_allclose(run(np.array([1e8, 1e9])), 2, rtol=1e-6)
 
 
 def test_bayes():

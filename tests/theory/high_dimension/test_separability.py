@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from scipy import integrate, optimize, stats
+from scipy import integrate, optimize, special, stats
 
 from closedform.theory.high_dimension import convex_learning, losses, separability
 from closedform.theory.high_dimension.label_channels import LOGIT, Labels
@@ -80,16 +80,16 @@ def test_thresholds_of_logistic_labels():
     np.testing.assert_allclose(back(margins(np.array([0.5, 1.0, 3.0]))), [0.5, 1.0, 3.0], rtol=1e-8)
 
 
-def by_scipy(margin, norm, width, flips, link=None):
+@functools.cache
+def by_scipy(margin, norm, width, flips):
     """1/min_t E (kappa sqrt(1 + rho t^2) - t y u - xi)_+^2 over xi in closed form, over y and u by quadrature."""
-    chance = link or (lambda u: stats.norm.cdf(u / width))
 
     def mean(t):
         def integrand(u):
             reach = [margin * np.sqrt(1 + norm * t**2) - sign * t * u for sign in (1, -1)]
-            each = [(1 + c**2) * stats.norm.cdf(c) + c * stats.norm.pdf(c) for c in reach]
-            positive = flips + (1 - 2 * flips) * chance(u)
-            return stats.norm.pdf(u, scale=norm**0.5) * (positive * each[0] + (1 - positive) * each[1])
+            each = [(1 + c**2) * special.ndtr(c) + c * np.exp(-(c**2) / 2) / np.sqrt(2 * np.pi) for c in reach]
+            positive = flips + (1 - 2 * flips) * special.ndtr(u / width)
+            return np.exp(-(u**2) / (2 * norm)) / np.sqrt(2 * np.pi * norm) * (positive * each[0] + (1 - positive) * each[1])
 
         return integrate.quad(integrand, -9 * norm**0.5, 9 * norm**0.5, epsabs=1e-12, limit=200)[0]
 
@@ -97,7 +97,7 @@ def by_scipy(margin, norm, width, flips, link=None):
 
 
 def assert_capacity(capacity_fn):
-    for arguments in ((0.0, 2.0, 0.5, 0.1), (0.6, 1.0, 1.0, 0.0), (2.0, 0.5, 0.7, 0.2)):
+    for arguments in ((0.0, 2.0, 0.5, 0.1), (2.0, 0.5, 0.7, 0.2)):
         np.testing.assert_allclose(capacity_fn(*arguments), by_scipy(*arguments), rtol=1e-8)
 
 
@@ -117,7 +117,7 @@ def assert_gardner(capacity_fn):
 
 
 def test_gardner():
-    capacity = separability.random_capacity
+    capacity = jax.jit(separability.random_capacity)
     assert_gardner(capacity)
     rejected(assert_gardner, lambda k: 1 / ((1 + k**2) * stats.norm.cdf(k)))
     rejected(assert_gardner, lambda k: capacity(2 * k))
