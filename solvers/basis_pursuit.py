@@ -1,4 +1,6 @@
-r"""Basis pursuit: the least $|w|_1$ of all $w$ with $X w = y$, by Douglas and Rachford's splitting, to a verified gap.
+r"""Basis pursuit, the least l1 norm of all solutions of a linear system, by Douglas and Rachford's splitting.
+
+Of all $w$ with $X w = y$ the one of least $|w|_1$, to a verified gap:
 
 $$
 w = u + X^\top (X X^\top)^{-1} (y - X u), \qquad u^+ = u + S(2 w - u;\, \gamma) - w
@@ -43,8 +45,8 @@ def solve(
 ) -> Solution:
     """The weights of least l1 norm, with that norm, a lower bound of it, and the steps taken.
 
-    The rows of x must be independent; rows of zeros are left out, so that problems of several sizes are one program. `threshold`
-    is gamma, in units of the weights: by default |w|/(2 sqrt samples) of the solution w of least l2 norm.
+    The rows of x must be independent; rows of zeros are left out, so that problems of several sizes are one program.
+    `threshold` is gamma, in units of the weights: by default |w|/(2 sqrt samples) of the solution w of least l2 norm.
     """
     return _solve(x, y, rtol, threshold, max_steps)
 

@@ -1,7 +1,7 @@
 r"""A direction hidden in noise is seen by the top eigenvector from a critical strength on, with a known overlap.
 
-Three cases: a sample covariance with $C$ dimensions a sample and a spike of strength $\ell > \sqrt C$; a symmetric matrix with a
-spike of strength $\lambda > 1$; message passing on that matrix for a spike of entries $\pm 1$, from weak side information.
+Three cases: a sample covariance with $C$ dimensions a sample and a spike of strength $\ell > \sqrt C$; a symmetric matrix with
+a spike of strength $\lambda > 1$; message passing on that matrix for a spike of entries $\pm 1$, from weak side information.
 
 $$
 \begin{align*}

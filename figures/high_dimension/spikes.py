@@ -1,4 +1,4 @@
-"""Top eigenvalues and overlaps of spiked matrices against the strength; the overlap of message passing against the iteration."""
+"""Top eigenvalues and overlaps of spiked matrices against strengths, and the overlap of message passing against iterations."""
 
 import numpy as np
 

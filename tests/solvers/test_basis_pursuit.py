@@ -38,7 +38,7 @@ def test_rows_of_zeros_are_left_out():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="^y "):
+    with pytest.raises(ValueError, match=r"^y "):
         basis_pursuit.solve(X, Y[:3])
     with pytest.raises(ValueError, match=r"^threshold must be above 0 and finite, got 0\.0$"):
         basis_pursuit.solve(X, Y, threshold=0.0)

@@ -1,7 +1,7 @@
 """Two equations for two positive unknowns: by halving, one within the other, then Newton's method; implicit derivatives.
 
-All functions work entry by entry on arrays of one shape. Compiling is what costs: each equation stands in a program once for the
-halving and once for Newton's method.
+All functions work entry by entry on arrays of one shape. Compiling is what costs: each equation stands in a program once for
+the halving and once for Newton's method.
 """
 
 from collections.abc import Callable

@@ -44,11 +44,11 @@ Factors. The squared error has a factor 1/2 and is summed. With features $x/\sqr
 `alpha` $= \lambda_1/n$; its `ElasticNet` has `alpha` $= (\lambda_1 + \lambda_2)/n$ and
 `l1_ratio` $= \lambda_1/(\lambda_1 + \lambda_2)$.
 
-Source. M. Bayati, A. Montanari, arXiv 1008.2581 (the LASSO), D. Donoho, J. Tanner, arXiv 0807.3590, and D. Donoho, A. Maleki, A.
-Montanari, arXiv 0907.3574 (the threshold); recalled, not re-read. The moments in closed form are derived here.
+Source. M. Bayati, A. Montanari, arXiv 1008.2581 (the LASSO), D. Donoho, J. Tanner, arXiv 0807.3590, and D. Donoho, A. Maleki,
+A. Montanari, arXiv 0907.3574 (the threshold); recalled, not re-read. The moments in closed form are derived here.
 
-Finite size. Means are off by $O(1/d)$, the mean squared error by 2/d of the mean square of $\theta$ at the sizes measured. The threshold has a
-width of order $d^{-1/2}$.
+Finite size. Means are off by $O(1/d)$, the mean squared error by 2/d of the mean square of $\theta$ at the sizes measured.
+The threshold has a width of order $d^{-1/2}$.
 
 Example. Half as many samples as weights, of which one in five is not 0:
 
@@ -141,7 +141,7 @@ def elastic_net(
     return ElasticNet(
         overlap=one.overlap * unit,
         norm=one.norm * unit,
-        response=alpha / one.v_hat - 1,
+        response=one.response,
         mse=one.mse * unit,
         l1_norm=one.l1_norm * size,
         active=one.active,
@@ -172,6 +172,7 @@ _REACH = 60.0  # of the logarithms of the threshold and of the error, in units o
 class _Fit(NamedTuple):
     tau: Floats
     v_hat: Floats
+    response: Floats
     mse: Floats
     overlap: Floats
     norm: Floats
@@ -206,6 +207,7 @@ def _fit(h: Floats, tau_square: Floats, alpha: Floats, eps: Floats, v: Floats, l
     return _Fit(
         tau=tau,
         v_hat=v_hat,
+        response=active / jnp.where(stiff > 0, stiff, 1),
         mse=eps * mse_slab + (1 - eps) * spike,
         overlap=eps * v * power * c,
         norm=eps * c**2 * a_square * _square(k) + (1 - eps) * spike,

@@ -112,7 +112,7 @@ def binary_overlaps(strength: Numbers, side_information: Numbers, num_steps: int
     Without side information all are 0. What the start knows is used once, not in later steps.
 
     >>> [round(float(m), 4) for m in binary_overlaps(0.5, 1.0, 2)]  # below the transition it is forgotten
-    [0.5254, 0.1183, 0.0289]
+    [0.5504, 0.1219, 0.0296]
     """
     power, start = jnp.broadcast_arrays(strength**2, side_information)
 
