@@ -45,7 +45,7 @@ class Config:
     passing_strength: Positive = 1.5  # of its spike
     side_information: Positive = 0.3  # of its start (g_0)
     num_steps: Count = 8  # iterations
-    dtype: Precision = "float64"
+    dtype: Precision = "float64"  # of all matrices
 
     def __post_init__(self):
         check(self)
