@@ -32,13 +32,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from ..documented import documented
 from ..theory.numerics.arguments import FINITE, ArrayLike, above, at_least, takes
 
 Samples = Float[Array, "sample"]
-Number = Float[Array, ""]
+Number = Real[ArrayLike, ""]
 Output = Callable[[Samples, Samples, Number], tuple[Samples, Samples]]  # y, omega, V -> g, -dg/domega
 Input = Callable[[Float[Array, "dim"], Number], tuple[Float[Array, "dim"], Number]]  # h, A -> w, V
 
@@ -65,10 +65,16 @@ def step(state: State, x: Float[Array, "sample dim"], y: Samples, output_fn: Out
     return State(*input_fn(precision * weights + pull @ x / scale, precision), pull)
 
 
+@takes(x=FINITE, y=FINITE, variance=above(0, finite=True), num_steps=at_least(0))
 def run(
-    x: Float[Array, "sample dim"], y: Samples, output_fn: Output, input_fn: Input, variance: Number, num_steps: int
+    x: Real[ArrayLike, "sample dim"],
+    y: Real[ArrayLike, "sample"],
+    output_fn: Output,
+    input_fn: Input,
+    variance: Number,
+    num_steps: int,
 ) -> State:
-    """So many iterations from weights 0."""
+    """So many iterations from weights 0; the variance is that of `init`."""
     start = init(len(y), jnp.zeros(x.shape[1], x.dtype), variance)
     return jax.lax.fori_loop(0, num_steps, lambda _, state: step(state, x, y, output_fn, input_fn), start)
 

@@ -52,7 +52,9 @@ Example. The best error at two samples a dimension, and message passing on its w
 """
 
 import math
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Real
@@ -92,19 +94,7 @@ def overlap(ratio: Numbers, norm_squared: Numbers, noise_std: Numbers) -> Float[
     >>> round(float(overlap(2.0, 1.0, 0.0)), 6)
     0.728298
     """
-    ratio, norm_squared, noise_std = jnp.broadcast_arrays(ratio, norm_squared, noise_std)
-    noise = noise_std**2 / norm_squared
-
-    def log_ratio(log_precision: Floats) -> Floats:
-        """The samples a dimension that this precision takes, rho hat q over the information of one."""
-        return log_precision - jnp.log(_perceptron.label_information(*_shares(jnp.exp(log_precision)), noise))
-
-    # The mean of the Mills ratio lies between its value at 0, 0.80, and its mean over a standard normal, 0.91, and
-    # s^2 = tau^2 + 1/(1 + rho hat q) between its values for hat q = 0 and for tau = 0.
-    least, most = (ratio * c / math.sqrt(2 * math.pi) for c in (1.5, 2.0))
-    least, most = least / (1 + noise), (most / jnp.sqrt(1 + noise)) ** 2 + most / jnp.sqrt(1 + noise)
-    precision = _perceptron.root_of_log(log_ratio, jnp.log(ratio), least, most)
-    return norm_squared * _shares(precision)[0]
+    return _overlap(*jnp.broadcast_arrays(ratio, norm_squared, noise_std))
 
 
 @takes(overlap=AT_LEAST_0, norm_squared=POSITIVE, noise_std=AT_LEAST_0)
@@ -134,6 +124,22 @@ def gibbs_error(overlap: Numbers, norm_squared: Numbers, noise_std: Numbers) -> 
     overlap, norm_squared, noise_std = jnp.broadcast_arrays(overlap, norm_squared, noise_std)
     q, noise = overlap / norm_squared, noise_std**2 / norm_squared
     return jnp.arctan2(square_root((1 - q) * (1 + q) + noise), q) / math.pi
+
+
+@partial(jax.jit, inline=True)
+def _overlap(ratio: Array, norm_squared: Array, noise_std: Array) -> Array:
+    noise = noise_std**2 / norm_squared
+
+    def log_ratio(log_precision: Floats) -> Floats:
+        """ln alpha at which rho hat q is the precision: the precision over the information of one sample a dimension."""
+        return log_precision - jnp.log(_perceptron.label_information(*_shares(jnp.exp(log_precision)), noise))
+
+    # The mean of the Mills ratio lies between its value at 0, 0.80, and its mean over a standard normal, 0.91, and
+    # s^2 = tau^2 + 1/(1 + rho hat q) between its values for hat q = 0 and for tau = 0.
+    least, most = (ratio * c / math.sqrt(2 * math.pi) for c in (1.5, 2.0))
+    least, most = least / (1 + noise), (most / jnp.sqrt(1 + noise)) ** 2 + most / jnp.sqrt(1 + noise)
+    precision = _perceptron.root_of_log(log_ratio, jnp.log(ratio), least, most)
+    return norm_squared * _shares(precision)[0]
 
 
 def _shares(precision: Array) -> tuple[Array, Array]:

@@ -48,6 +48,7 @@ Example. Just below and just above the threshold of message passing:
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -89,9 +90,7 @@ def thresholds() -> Thresholds:
     >>> [round(float(ratio), 4) for ratio in thresholds()]
     [1.2447, 1.4926]
     """
-    top = jnp.full((), _TOP)
-    none = _perceptron.root_of_log(lambda k: -_at(jnp.exp(k)).entropy, jnp.zeros_like(top), top / 4, top)
-    return Thresholds(jnp.exp(_log_ratio(jnp.log(none))), jnp.exp(_log_ratio(jnp.log(top))))
+    return _thresholds()
 
 
 @takes(ratio=above(0, finite=True))
@@ -101,12 +100,7 @@ def uninformed(ratio: Real[ArrayLike, "*shape"]) -> Uninformed:
     >>> [round(float(value), 6) for value in uninformed(1.0)]
     [0.560715, 0.106108]
     """
-    found = jnp.log(ratio) < _log_ratio(jnp.log(jnp.full((), _TOP, ratio.dtype)))
-    below = jnp.where(found, ratio, 1)
-    # hat q is between 0.63 and 0.73 times alpha/s, where s^2 = 1 - q is above 0.1 up to the maximum
-    precision = _perceptron.root_of_log(_log_ratio, jnp.log(below), below / 2, jnp.minimum(3 * below, _TOP))
-    at = _at(precision)
-    return Uninformed(jnp.where(found, at.overlap, 1), jnp.where(found, at.entropy, 0))
+    return _uninformed(ratio)
 
 
 @takes(steps=at_least(0), ratio=above(0, finite=True), noise_std=at_least(0, finite=True))
@@ -128,6 +122,22 @@ def state_evolution(steps: Int[np.ndarray, "step"], ratio: Number, noise_std: Nu
 
 _MOST = 150.0  # of hat q: there 1 - q is 1e-33
 _TOP = 3.259480388244191  # hat q where the ratio is largest, the zero of its derivative: a test finds it in 30 digits
+
+
+@partial(jax.jit, inline=True)
+def _thresholds() -> Thresholds:
+    top = jnp.full((), _TOP)
+    none = _perceptron.root_of_log(lambda k: -_at(jnp.exp(k)).entropy, jnp.zeros_like(top), top / 4, top)
+    return Thresholds(*jnp.exp(_log_ratio(jnp.log(jnp.stack([none, top])))))
+
+
+@partial(jax.jit, inline=True)
+def _uninformed(ratio: Floats) -> Uninformed:
+    found = jnp.log(ratio) < _log_ratio(jnp.log(jnp.full((), _TOP, ratio.dtype)))
+    below = jnp.where(found, ratio, 1)
+    # hat q is between 0.63 and 0.73 times alpha/s, where s^2 = 1 - q is above 0.1 up to the maximum
+    at = _at(_perceptron.root_of_log(_log_ratio, jnp.log(below), below / 2, jnp.minimum(3 * below, _TOP)))
+    return Uninformed(jnp.where(found, at.overlap, 1), jnp.where(found, at.entropy, 0))
 
 
 def _moments(precision: Floats) -> tuple[Floats, Floats]:
