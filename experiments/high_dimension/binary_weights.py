@@ -41,6 +41,7 @@ class Config:
     ratios: Ratios = (0.3, 0.6, 0.9, 1.1, 1.2, 1.3)  # samples over dimensions (alpha), rising; the last two by S = 0
     crossings: Ratios = CROSSINGS  # samples over dimensions, rising, from below to above the threshold
     num_iterations: Count = 60  # of message passing
+    num_records: Count = 12  # iterations that are recorded, evenly spaced in their logarithm, at most
     dtype: Precision = "float64"  # overlaps come close to 1
 
     def __post_init__(self):
@@ -62,7 +63,7 @@ class Result(NamedTuple):
 def labels(config: Config) -> dict[str, tuple]:
     return {
         "ratio": config.ratios,
-        "iteration": tuple(range(1, config.num_iterations + 1)),
+        "iteration": _recorded(config),
         "crossing": config.crossings,
     }
 
@@ -99,7 +100,8 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     zero = ratios[-1] - entropy[-1] * (ratios[-1] - ratios[-2]) / (entropy[-1] - entropy[-2])
     missing = 1 - (recovered[1:] + recovered[:-1]) / 2
     found = crossings[0] + missing @ (crossings[1:] - crossings[:-1])
-    return Result(overlap[:, :few].T, norm[:, :few].T, entropy, zero, found, recovered)
+    at = jnp.asarray(_recorded(config)) - 1
+    return Result(overlap[at, :few].T, norm[at, :few].T, entropy, zero, found, recovered)
 
 
 def bethe_entropy(
@@ -117,9 +119,13 @@ def bethe_entropy(
 
 def predict(config: Config) -> Result:
     ratios = jnp.asarray(_counts(config, config.ratios), float) / config.dim
-    steps = list(range(1, config.num_iterations + 1))
-    overlap = jax.vmap(lambda ratio: binary_weights.state_evolution(steps, ratio, 0.0))(ratios)
+    overlap = jax.vmap(lambda ratio: binary_weights.state_evolution(_recorded(config), ratio, 0.0))(ratios)
     return Result(overlap, overlap, binary_weights.uninformed(ratios).entropy, *binary_weights.thresholds())
+
+
+def _recorded(config: Config) -> tuple[int, ...]:
+    shares = (i / max(config.num_records - 1, 1) for i in range(config.num_records))
+    return tuple(sorted({round(config.num_iterations**share) for share in shares} | {config.num_iterations}))
 
 
 def _counts(config: Config, ratios: tuple[float, ...]) -> list[int]:

@@ -30,7 +30,7 @@ def draw(result, config):
         _style.band(phases, [0, 1], [value, value], *_style.allowance(result, field), index)
         _style.simulation(phases, [place], [np.atleast_1d(part.values) for part in statistics(result, field)], index)
     phases.set(xlabel="share of draws with all weights found", ylabel="samples a dimension $\\alpha$")
-    _style.legend(paths, simulated.sizes["seed"], "theory", above=True, point="message passing", ncols=7)
+    _style.legend(paths, simulated.sizes["seed"], "theory", above=True, point="message passing", ncols=8)
     phases.legend()
     return figure
 
