@@ -79,12 +79,7 @@ def state_evolution(
     >>> [round(float(q), 6) for q in state_evolution([0, 1], 2.0, 1.0, 0.0)]
     [0.0, 0.560099]
     """
-    noise = noise_std**2 / norm_squared
-
-    def update(_, precision: Array) -> Array:
-        return ratio * _perceptron.label_information(*_shares(precision), noise)
-
-    return norm_squared * _shares(recorded(update, jnp.zeros_like(ratio), steps))[0]
+    return _evolved(ratio, norm_squared, noise_std, tuple(map(int, steps)))
 
 
 @takes(ratio=POSITIVE, norm_squared=POSITIVE, noise_std=AT_LEAST_0)
@@ -124,6 +119,17 @@ def gibbs_error(overlap: Numbers, norm_squared: Numbers, noise_std: Numbers) -> 
     overlap, norm_squared, noise_std = jnp.broadcast_arrays(overlap, norm_squared, noise_std)
     q, noise = overlap / norm_squared, noise_std**2 / norm_squared
     return jnp.arctan2(square_root((1 - q) * (1 + q) + noise), q) / math.pi
+
+
+# compiled as one where a caller has no program of its own, here and below
+@partial(jax.jit, static_argnums=3, inline=True)
+def _evolved(ratio: Array, norm_squared: Array, noise_std: Array, steps: tuple[int, ...]) -> Array:
+    noise = noise_std**2 / norm_squared
+
+    def update(_, precision: Array) -> Array:
+        return ratio * _perceptron.label_information(*_shares(precision), noise)
+
+    return norm_squared * _shares(recorded(update, jnp.zeros_like(ratio), np.array(steps, int)))[0]
 
 
 @partial(jax.jit, inline=True)
