@@ -1,4 +1,4 @@
-r"""Classification on random features has an exact error at any number of features: double descent, and what a margin spares.
+r"""Classification on random features has an exact error at any number of features, through the double descent of least squares.
 
 Features $b = \operatorname{erf}(F a/\sqrt{2 p})$ of inputs $a$ behave as Gaussian ones of the same covariances: of $b$ with itself,
 $\Omega$, and with the teacher's field, $g/\sqrt d$. For the drawn $F$ and teacher both are known exactly, so the prediction is
@@ -14,11 +14,11 @@ V = \overline{o R}, \qquad R_k = \frac{1}{\lambda + \hat V o_k}
 $$
 
 with the eigenvalues $o_k$ of $\Omega$ and $G_k = (v_k \cdot g)^2$. For $d, p \to \infty$ they are $o_k = s_k/\pi + 1/3 - 1/\pi$ and
-$G_k = (\rho/\pi)\, (d/p)\, s_k$ with the eigenvalues $s_k$ of $K$. The norm of the weights of least squares peaks where there
+$G_k = (\rho/\pi)\, (d/p)\, s_k$ with the eigenvalues $s_k$ of $K$. With little ridge the error of least squares peaks where there
 are as many features as samples.
 
 Source: F. Gerace et al., arXiv 2002.09339 and H. Hu, Y. Lu, arXiv 2009.07669 (both recalled); derived here again
-Cost: 40 s
+Cost: 30 s
 """
 
 import math
@@ -41,10 +41,11 @@ from ...theory.high_dimension.label_channels import Labels
 
 @dataclass(frozen=True)
 class Config:
-    dim: Count = 200  # inputs (p)
-    num_samples: Count = 300  # training samples (n)
-    num_features: Annotated[tuple[Count, ...], MinLen(1), Distinct] = (50, 100, 200, 300, 400, 500)  # (d), rising
-    ridge: Positive = 0.02  # of a sum over samples (lambda)
+    dim: Count = 150  # inputs (p)
+    num_samples: Count = 225  # training samples (n)
+    num_features: Annotated[tuple[Count, ...], MinLen(1), Distinct] = (45, 75, 150, 225, 300, 450)  # (d), rising
+    logistic_ridge: Positive = 0.02  # of logistic regression, of a sum over samples (lambda)
+    square_ridge: Positive = 3e-4  # of least squares
     norm_squared: Positive = 1.0  # |teacher|^2/p (rho)
     num_test: Count = 2000  # fresh samples, for error, overlap and norm
     dtype: Precision = "float64"  # of the optimum
@@ -96,7 +97,8 @@ def simulate(state: State, config: Config) -> Result:
         loss = Partial(_either, which)
         # features that are left out are columns of zeros, whose weights are 0
         kept = jnp.where(jnp.arange(b.shape[1]) < count, 1 / jnp.sqrt(count), 0)[None, :]
-        w = newton.fit(b * kept, y, config.ridge, loss).weights
+        ridge = jnp.where(which == 0, config.logistic_ridge, config.square_ridge)
+        w = newton.fit(b * kept, y, ridge, loss).weights
         z, z_test = (b * kept) @ w, (b_test * kept) @ w
         error = jnp.mean(jnp.where(z_test * y_test > 0, 0.0, 1.0))
         return jnp.mean(z_test * u_test), jnp.mean(z_test**2), w @ w / count, error, jnp.mean(loss(z, y))
@@ -116,14 +118,15 @@ def predict(state: State, config: Config) -> Result:
     spectra, powers = zip(*(_modes(state, config, count, length // count) for count in config.num_features), strict=True)
     ratios = config.num_samples / jnp.asarray(config.num_features, spectra[0].dtype)
 
-    def solved(loss: losses.Loss) -> tuple[Array, ...]:
+    def solved(loss: losses.Loss, ridge: Array | float) -> tuple[Array, ...]:
         def one(ratio: Array, o: Array, G: Array) -> tuple[Array, ...]:
-            at = input_covariance.solve(ratio, config.ridge, o, G, loss, Labels(config.norm_squared))
+            at = input_covariance.solve(ratio, ridge, o, G, loss, Labels(config.norm_squared))
             return at.overlap, at.norm, at.weight_norm, at.error, at.training_loss
 
         return jax.vmap(one)(ratios, jnp.stack(spectra), jnp.stack(powers))
 
-    return Result(*(jnp.stack(pair) for pair in zip(solved(losses.LOGISTIC), solved(losses.SQUARE), strict=True)))
+    logistic, square = solved(losses.LOGISTIC, config.logistic_ridge), solved(losses.SQUARE, config.square_ridge)
+    return Result(*(jnp.stack(pair) for pair in zip(logistic, square, strict=True)))
 
 
 def _modes(state: State, config: Config, count: int, times: int) -> tuple[Array, Array]:
@@ -137,13 +140,13 @@ def _modes(state: State, config: Config, count: int, times: int) -> tuple[Array,
     return jnp.repeat(eigenvalues, times), jnp.repeat((cross @ vectors) ** 2, times)
 
 
-_SIZE = "the mean is off by order 1/p: measured at p = 50 over 100 seeds, by less than"
+_SIZE = "the mean is off by order 1/p: measured at p = 50 over 150 seeds, by less than"
 TOLERANCE = {
-    "overlap": Tolerance(0.0075, reason=f"{_SIZE} 1.5/p"),
-    "norm": Tolerance(0.01, reason=f"{_SIZE} 2/p"),
-    "weight_norm": Tolerance(0.01, reason=f"{_SIZE} 2/p"),
-    "error": Tolerance(0.0075, reason=f"{_SIZE} 1.5/p"),
-    "training_loss": Tolerance(0.005, reason=f"{_SIZE} 1/p"),
+    "overlap": Tolerance(0.015, reason=f"{_SIZE} 2.2/p"),
+    "norm": Tolerance(0.015, reason=f"{_SIZE} 2/p"),
+    "weight_norm": Tolerance(0.015, reason=f"{_SIZE} 2.2/p"),
+    "error": Tolerance(0.012, reason=f"{_SIZE} 1.8/p"),
+    "training_loss": Tolerance(0.007, 4e-4, reason=f"{_SIZE} 1/p; 0.001 where it is near 0, beyond the peak"),
 }
-QUICK = {"dim": 12, "num_samples": 20, "num_features": (6, 12), "ridge": 0.5, "num_test": 40}
+QUICK = {"dim": 12, "num_samples": 20, "num_features": (6, 12), "logistic_ridge": 0.5, "square_ridge": 0.5, "num_test": 40}
 SEEDS = 32
