@@ -5,18 +5,19 @@ and weights with independent priors,
 
 $$
 \begin{align*}
-\omega &= \frac{X w}{\sqrt d} - V g_\mathrm{old}, & g &= g_\mathrm{out}(y, \omega, V), & A &= -\frac{1}{d} \sum_i
-\frac{\partial g_i}{\partial \omega_i} \\
+\omega &= \frac{X w}{\sqrt d} - V g_\mathrm{old}, & g &= g_\mathrm{out}(y, \omega, V), &
+A &= -\frac{1}{d} \sum_i \frac{\partial g_i}{\partial \omega_i} \\
 h &= A w + \frac{X^\top g}{\sqrt d}, & w &= f_\mathrm{in}(h, A), & V &= \frac{1}{d} \sum_j \frac{\partial w_j}{\partial h_j}
 \end{align*}
 $$
 
-The term $- V g_\mathrm{old}$ (Onsager) takes out of each field what the point itself has put into the weights. Two functions
-make the method:
+The term $- V g_\mathrm{old}$ (Onsager) takes out of the field of each sample what the sample itself has put into the weights.
+Two functions make the method:
 
-- *output*: $g = (\text{estimate of } z - \omega)/V$ for $z \sim N(\omega, V)$ given $y$. `margin_loss`, `logistic`, `hinge`, `squared_hinge`,
-  `square` take the minimiser of $\ell + (z - \omega)^2/(2V)$: with `ridge` the steps end at the optimum of
-  $\sum_i \ell(y_i z_i) + \frac{\lambda}{2} |w|^2$. `sign_posterior` takes the posterior mean of a perceptron.
+- *output*: $g = (\hat z - \omega)/V$ with an estimate $\hat z$ of the output $z \sim N(\omega, V)$ given $y$. `logistic`,
+  `hinge`, `squared_hinge`, `square` and `margin_loss` take the minimiser of $\ell + (z - \omega)^2/(2V)$: with `ridge` the steps
+  end at the optimum of $\sum_i \ell(y_i z_i) + \frac{\lambda}{2} |w|^2$. `sign_posterior` takes the posterior mean of a
+  perceptron.
 - *input*: the weight, and its mean derivative. `ridge` (also the Gaussian prior of variance $1/\lambda$), `binary`.
 
 The law of its state at every step in the limit of large dimensions is known (state evolution): see

@@ -1,8 +1,7 @@
-r"""Approximate message passing follows its state evolution at every iteration, for logistic regression as for the posterior mean.
+r"""Approximate message passing follows its state evolution at every iteration: logistic regression and the posterior mean.
 
-One map of three numbers predicts overlap $m$, norm $q$ and response $V$ after every iteration; its fixed point is the optimum of
-the fit. The posterior mean has $q = m$ and $V = \rho - q$. Without the term that takes out of a field what its own sample has
-put into the weights (Onsager), the iteration ends elsewhere.
+One map predicts overlap $m$, norm $q$ and response $V$ after every iteration; its fixed point is the optimum of the fit. For the posterior mean $q = m$ and $V = \rho - q$. Without Onsager's term, which takes out of the field of a sample
+what the sample itself has put into the weights, the iteration ends elsewhere.
 
 $$
 \begin{align*}
@@ -22,6 +21,7 @@ from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, NonNegative, Positive, Precision, Static, Tolerance, check
@@ -63,9 +63,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
 
     def iterate(output: message_passing.Output, ridge: Array, kept: float = 1.0) -> tuple[Array, Array, Array]:
         def advance(state: message_passing.State, _: None) -> tuple[message_passing.State, tuple[Array, Array, Array]]:
-            state = message_passing.step(
-                state._replace(pull=kept * state.pull), x, y, output, message_passing.ridge(ridge)
-            )
+            state = message_passing.step(state._replace(pull=kept * state.pull), x, y, output, message_passing.ridge(ridge))
             w = state.weights
             return state, (teacher @ w / config.dim, w @ w / config.dim, state.variance)
 
@@ -73,10 +71,11 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         return jax.lax.scan(advance, start, None, length=config.num_iterations)[1]
 
     ridge, prior = jnp.asarray(config.ridge, x.dtype), 1 / jnp.asarray(config.norm_squared, x.dtype)
-    fit = iterate(message_passing.logistic, ridge)
-    mean = iterate(message_passing.sign_posterior(config.noise_std), prior)
-    biased, _, _ = iterate(message_passing.logistic, ridge, kept=0.0)
-    return Result(*(jnp.stack(pair) for pair in zip(fit, mean, strict=True)), biased)
+    posterior = message_passing.sign_posterior(config.noise_std)
+    pairs = zip(iterate(message_passing.logistic, ridge), iterate(posterior, prior), strict=True)
+    biased = iterate(message_passing.logistic, ridge, kept=0.0)[0]
+    overlap, norm, response = (jnp.stack(pair) for pair in pairs)
+    return Result(overlap, norm, response, biased)
 
 
 def predict(config: Config) -> Result:
@@ -89,7 +88,7 @@ def predict(config: Config) -> Result:
 
     start = Order(0 * rho, 0 * rho, 1 / jnp.asarray(config.ridge, float))
     _, fit = jax.lax.scan(advance, start, None, length=config.num_iterations)
-    steps = list(range(1, config.num_iterations + 1))
+    steps = np.arange(1, config.num_iterations + 1)
     q = bayes_optimal.state_evolution(steps, ratio, config.norm_squared, config.noise_std)
     return Result(*(jnp.stack(pair) for pair in zip(fit, (q, q, rho - q), strict=True)))
 

@@ -1,21 +1,21 @@
 r"""Classification on random features has an exact error at any number of features, through the double descent of least squares.
 
-Features $b = \operatorname{erf}(F a/\sqrt{2 p})$ of inputs $a$ behave as Gaussian ones of the same covariances: of $b$ with itself,
-$\Omega$, and with the teacher's field, $g/\sqrt d$. For the drawn $F$ and teacher both are known exactly, so the prediction is
-conditional on them.
+Features $b = \operatorname{erf}(F a/\sqrt{2 p})$ of inputs $a$ behave as Gaussian features with the same covariance $\Omega$
+and the same covariance $g/\sqrt d$ with the teacher's field. Both are known exactly for the drawn $F$ and teacher, and the
+prediction is conditional on these.
 
 $$
 \begin{align*}
-\Omega_{ij} &= \frac{2}{\pi} \arcsin \frac{K_{ij}}{\sqrt{(1 + K_{ii})(1 + K_{jj})}}, \qquad K = \frac{F F^\top}{p}, \qquad
-\frac{g_i}{\sqrt d} = \sqrt{\frac{2}{\pi (1 + K_{ii})}}\, \frac{(F \theta)_i}{p} \\
+\Omega_{ij} &= \frac{2}{\pi} \arcsin \frac{K_{ij}}{\sqrt{(1 + K_{ii})(1 + K_{jj})}}, \qquad K = \frac{F F^\top}{p} \\
+\frac{g_i}{\sqrt d} &= \sqrt{\frac{2}{\pi (1 + K_{ii})}}\, \frac{(F \theta)_i}{p} \\
 m &= \hat m\, \overline{G R}, \qquad q = \hat m^2\, \overline{G o R^2} + \hat q\, \overline{o^2 R^2}, \qquad
 V = \overline{o R}, \qquad R_k = \frac{1}{\lambda + \hat V o_k}
 \end{align*}
 $$
 
-with the eigenvalues $o_k$ of $\Omega$ and $G_k = (v_k \cdot g)^2$. For $d, p \to \infty$ they are $o_k = s_k/\pi + 1/3 - 1/\pi$ and
-$G_k = (\rho/\pi)\, (d/p)\, s_k$ with the eigenvalues $s_k$ of $K$. With little ridge the error of least squares peaks where there
-are as many features as samples.
+with the eigenvalues $o_k$ of $\Omega$ and $G_k = (v_k \cdot g)^2$. For $d, p \to \infty$ they are
+$o_k = s_k/\pi + 1/3 - 1/\pi$ and, in the mean over teachers, $G_k = (\rho/\pi)\, (d/p)\, s_k$ with the eigenvalues $s_k$ of
+$K$. With little ridge the error of least squares peaks where there are as many features as samples.
 
 Source: F. Gerace et al., arXiv 2002.09339 and H. Hu, Y. Lu, arXiv 2009.07669 (both recalled); derived here again
 Cost: 30 s

@@ -20,10 +20,11 @@ def draw(result, config):
     entropy.axhline(0, color="0.8", linewidth=0.6, zorder=0)
     entropy.set(xlabel="samples a dimension $\\alpha$", ylabel="entropy per weight $S$")
     share = statistics(result, "recovered")
-    phases.errorbar(
-        share[0].values, crossings, xerr=np.nan_to_num(share[1].values), gid=_style.UNJUDGED, **_measured("0.35")
-    )
-    places = {"information_threshold": (0.15, 4, "information threshold"), "algorithmic_threshold": (0.5, 5, "algorithmic threshold")}
+    phases.errorbar(share[0].values, crossings, xerr=np.nan_to_num(share[1].values), gid=_style.UNJUDGED, **_measured("0.35"))
+    places = {
+        "information_threshold": (0.15, 4, "information threshold"),
+        "algorithmic_threshold": (0.5, 5, "algorithmic threshold"),
+    }
     for field, (place, index, label) in places.items():
         value = float(prediction(result, field))
         _style.theory(phases, [0, 1], [value, value], index, label)

@@ -54,7 +54,7 @@ def test_message_passing_at_small_size():
 
 
 def test_entropy_of_known_states():
-    """Without samples all weights are possible; where they are found one is left; h and omega at rest by the formula in numpy."""
+    """Without samples all weights are possible; where they are found one is left; anywhere by the formula in numpy."""
     rng = np.random.default_rng(0)
     x, teacher = rng.standard_normal((30, 20)), np.sign(rng.standard_normal(20))
     y = np.sign(x @ teacher)

@@ -14,7 +14,6 @@ Y = np.where(RNG.standard_normal(9) > 0, 1.0, -1.0)
 OMEGA = np.array([-40.0, -6.0, -1.5, -0.2, 0.0, 0.3, 0.9, 4.0, 30.0])
 
 
-
 def on_arrays(output_fn):
     return jax.jit(lambda *given: output_fn(*map(jnp.asarray, given)))
 

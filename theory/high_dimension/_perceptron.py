@@ -1,8 +1,8 @@
-r"""What the two priors of a noisy perceptron share: the information of its labels, sums over a normal law, a root in logarithms.
+r"""What the two priors of a noisy perceptron share: the information of a label, sums over a normal law, a root in logarithms.
 
-Everything is in units in which the teacher has the norm 1, and an overlap $q$ comes with $v = 1 - q$, so that both have their
-digits. With $t \sim N(0, q/s^2)$ and $s^2 = v + \tau^2$ the product $\phi(t)\, \phi(t s/\sqrt q)$ is again Gaussian, of variance
-$q/(1 + \tau^2)$: hence
+Everything is in units in which the teacher has the norm 1, and an overlap $q$ comes with $v = 1 - q$, so that both have
+their digits. With $t \sim N(0, q/s^2)$ and $s^2 = v + \tau^2$ the product $\phi(t)\, \phi(t s/\sqrt q)$ is again Gaussian, of
+variance $q/(1 + \tau^2)$, hence
 
 $$
 \hat q = \frac{2 \alpha}{s^2}\, \mathbb{E} \frac{\phi(t)^2}{\Phi(t)}

@@ -6,7 +6,8 @@ with
 
 $$
 \begin{align*}
-\hat q &= \frac{2 \alpha}{s^2}\, \mathbb{E} \frac{\phi(t)^2}{\Phi(t)}, \qquad t \sim N(0, q/s^2), \qquad s^2 = \tau^2 + \rho - q \\
+\hat q &= \frac{2 \alpha}{s^2}\, \mathbb{E} \frac{\phi(z)^2}{\Phi(z)}, \qquad z \sim N(0, q/s^2), \qquad
+s^2 = \tau^2 + \rho - q \\
 q &= \frac{\rho^2 \hat q}{1 + \rho \hat q}
 \end{align*}
 $$
@@ -37,8 +38,8 @@ without a step in the integrand.
 Factors. Fields carry $1/\sqrt d$. The posterior variance of a weight is $\rho - q$.
 
 Source. M. Opper and D. Haussler, 1991 (Bayes and Gibbs error), S. Rangan, arXiv 1010.5141, J. Barbier et al., arXiv 1708.03395
-(state evolution and its proof): recalled, not re-read. The limits of $\alpha \epsilon$ at large $\alpha$, 0.442 (Bayes) and 0.625
-(Gibbs), are recalled too. Derived here again, the form of $\hat q$ with it.
+(state evolution and its proof): recalled, not re-read. The limits of $\alpha \epsilon$ at large $\alpha$, 0.442 (Bayes) and
+0.625 (Gibbs), are recalled too. Derived here again, the form of $\hat q$ with it.
 
 Finite size. Overlaps of one draw scatter by order $d^{-1/2}$ and are off by order $1/d$ on average.
 

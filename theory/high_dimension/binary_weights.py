@@ -1,11 +1,11 @@
-r"""A perceptron with weights +-1 is learned without error beyond 1.245 samples a dimension, and by message passing beyond 1.493.
+r"""A perceptron with weights +-1 is determined beyond 1.245 samples a dimension; message passing finds it beyond 1.493.
 
 Formula. Labels $y = \operatorname{sign}(\theta \cdot x/\sqrt d + \tau \xi)$ of $n = \alpha d$ inputs $x \sim N(0, I)$, with
 $\theta_i = \pm 1$ at random. The posterior mean $w$ has the overlap $q = \theta \cdot w/d = |w|^2/d$ with
 
 $$
 \begin{align*}
-\hat q &= \frac{2 \alpha}{s^2}\, \mathbb{E} \frac{\phi(t)^2}{\Phi(t)}, \qquad t \sim N(0, q/s^2), \qquad s^2 = \tau^2 + 1 - q \\
+\hat q &= \frac{2 \alpha}{s^2}\, \mathbb{E} \frac{\phi(z)^2}{\Phi(z)}, \qquad z \sim N(0, q/s^2), \qquad s^2 = \tau^2 + 1 - q \\
 q &= \mathbb{E} \tanh h, \qquad h \sim N(\hat q, \hat q)
 \end{align*}
 $$
@@ -15,7 +15,7 @@ a solution at every $\alpha$, and from 0 the iteration ends at another one as lo
 $\hat q$, has a maximum, the algorithmic threshold. There the second solution has the entropy per weight
 
 $$
-S = \mathbb{E} \ln (2 \cosh h) - \frac{\hat q}{2} (1 + q) + 2 \alpha\, \mathbb{E}\, \Phi(t) \ln \Phi(t)
+S = \mathbb{E} \ln (2 \cosh h) - \frac{\hat q}{2} (1 + q) + 2 \alpha\, \mathbb{E}\, \Phi(z) \ln \Phi(z)
 $$
 
 of the weights that agree with all labels, which falls with $\alpha$ and is 0, the entropy of $q = 1$, at the information
@@ -33,8 +33,8 @@ Regime. $n, d \to \infty$ at fixed $\alpha$. Thresholds, overlap and entropy are
 
 Factors. Natural logarithms: at $\alpha = 0$ the entropy is $\ln 2$.
 
-Source. G. Gyorgyi, Phys. Rev. A 41 (1990) 7097 (the threshold 1.245: abstract read); J. Barbier et al., arXiv 1708.03395 (proof,
-message passing: recalled). Derived here again, the algorithmic threshold with it: it is 1.4926.
+Source. G. Gyorgyi, Phys. Rev. A 41 (1990) 7097 (the threshold 1.245: abstract read); J. Barbier et al., arXiv 1708.03395
+(proof, message passing: recalled). Derived here again, and the algorithmic threshold of 1.4926.
 
 Finite size. Near the algorithmic threshold the transition is smeared over a width of order $d^{-1/2}$: at $d = 1000$ some
 draws at $\alpha = 1.45$ are recovered.

@@ -1,5 +1,7 @@
 """Binary weights against Gauss and Hermite's rule, adaptive quadrature and mpmath, and the thresholds by a second route."""
 
+import itertools
+
 import jax
 import mpmath
 import numpy as np
@@ -28,9 +30,7 @@ def labels(q, variance, fn):
         return fn(t) * np.exp(-((t / width) ** 2) / 2) / (width * np.sqrt(2 * np.pi))
 
     ends = [-10 * width, -8, 0, 8, 10 * width] if width > 0.8 else [-10 * width, 0, 10 * width]
-    return sum(
-        integrate.quad(integrand, a, b, epsabs=1e-13, epsrel=1e-11)[0] for a, b in zip(ends, ends[1:], strict=False)
-    )
+    return sum(integrate.quad(integrand, a, b, epsabs=1e-13, epsrel=1e-11)[0] for a, b in itertools.pairwise(ends))
 
 
 def squares(t):
