@@ -15,9 +15,9 @@ The term $- V g_\mathrm{old}$ (Onsager) takes out of the field of each sample wh
 Two functions make the method:
 
 - *output*: $g = (\hat z - \omega)/V$ with an estimate $\hat z$ of the output $z \sim N(\omega, V)$ given $y$. `logistic`,
-  `hinge`, `squared_hinge`, `square` and `margin_loss` take the minimiser of $\ell + (z - \omega)^2/(2V)$: with `ridge` the steps
-  end at the optimum of $\sum_i \ell(y_i z_i) + \frac{\lambda}{2} |w|^2$. `sign_posterior` takes the posterior mean of a
-  perceptron.
+  `hinge`, `squared_hinge`, `square` and `margin_loss` take the minimiser of $\ell + (z - \omega)^2/(2V)$: with `ridge` the
+  steps end at the optimum of $\sum_i \ell(y_i z_i) + \frac{\lambda}{2} |w|^2$. `sign_posterior` takes the posterior mean of
+  a perceptron.
 - *input*: the weight, and its mean derivative. `ridge` (also the Gaussian prior of variance $1/\lambda$), `binary`.
 
 The law of its state at every step in the limit of large dimensions is known (state evolution): see

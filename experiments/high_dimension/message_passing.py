@@ -1,7 +1,8 @@
 r"""Approximate message passing follows its state evolution at every iteration: logistic regression and the posterior mean.
 
-One map predicts overlap $m$, norm $q$ and response $V$ after every iteration; its fixed point is the optimum of the fit. For the posterior mean $q = m$ and $V = \rho - q$. Without Onsager's term, which takes out of the field of a sample
-what the sample itself has put into the weights, the iteration ends elsewhere.
+One map predicts overlap $m$, norm $q$ and response $V$ after every iteration; its fixed point is the optimum of the
+fit. For the posterior mean $q = m$ and $V = \rho - q$. Without Onsager's term, which takes out of the field of a sample what
+the sample itself has put into the weights, the iteration ends elsewhere.
 
 $$
 \begin{align*}

@@ -96,7 +96,7 @@ def simulate(state: State, config: Config) -> Result:
         which, count = setting
         loss = Partial(_either, which)
         # features that are left out are columns of zeros, whose weights are 0
-        kept = jnp.where(jnp.arange(b.shape[1]) < count, 1 / jnp.sqrt(count), 0)[None, :]
+        kept = jnp.where(jnp.arange(b.shape[1], dtype=b.dtype) < count, 1 / jnp.sqrt(count), 0)[None, :]
         ridge = jnp.where(which == 0, config.logistic_ridge, config.square_ridge)
         w = newton.fit(b * kept, y, ridge, loss).weights
         z, z_test = (b * kept) @ w, (b_test * kept) @ w

@@ -39,11 +39,11 @@ Source. G. Gyorgyi, Phys. Rev. A 41 (1990) 7097 (the threshold 1.245: abstract r
 Finite size. Near the algorithmic threshold the transition is smeared over a width of order $d^{-1/2}$: at $d = 1000$ some
 draws at $\alpha = 1.45$ are recovered.
 
-Example. Just below and just above the threshold of message passing:
+Example. Beyond the first threshold the answer is unique, beyond the second it is found:
 
 >>> from closedform.theory.high_dimension import binary_weights
->>> [round(float(q), 4) for q in binary_weights.uninformed([1.3, 1.49, 1.5]).overlap]
-[0.7259, 0.8796, 1.0]
+>>> [round(float(ratio), 4) for ratio in binary_weights.thresholds()]
+[1.2447, 1.4926]
 """
 
 import math
@@ -85,11 +85,7 @@ class Uninformed(NamedTuple):
 
 @takes()
 def thresholds() -> Thresholds:
-    """Where the data determine the weights, and where message passing finds them.
-
-    >>> [round(float(ratio), 4) for ratio in thresholds()]
-    [1.2447, 1.4926]
-    """
+    """Where the data determine the weights, and where message passing finds them; of labels without noise."""
     return _thresholds()
 
 
@@ -104,9 +100,6 @@ def state_evolution(steps: Int[np.ndarray, "step"], ratio: Number, noise_std: Nu
     """The overlap q after so many iterations of message passing from q = 0, in any order.
 
     Overlaps that differ from 1 by less than 1e-33 count as 1.
-
-    >>> [round(float(q), 6) for q in state_evolution([0, 1, 100], 1.6, 0.0)]
-    [0.0, 0.556239, 1.0]
     """
 
     return _evolved(ratio, noise_std, tuple(map(int, steps)))
