@@ -12,8 +12,8 @@ S &= \ln 2 + \frac{1}{d} \sum_j \left( \ln \cosh h_j - h_j w_j \right)
 \end{align*}
 $$
 
-Source: G. Gyorgyi, Phys. Rev. A 41 (1990) 7097 (threshold 1.245: abstract read); J. Barbier et al., arXiv 1708.03395
-(recalled); derived here again, and the threshold of message passing
+Source: G. Gyorgyi, Phys. Rev. A 41 (1990) 7097, doi 10.1103/PhysRevA.41.7097 (threshold 1.245: abstract read); J. Barbier et
+al., arXiv 1708.03395 (recalled); derived here again, and the threshold of message passing
 Cost: 20 s
 """
 

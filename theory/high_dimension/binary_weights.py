@@ -33,8 +33,8 @@ Regime. $n, d \to \infty$ at fixed $\alpha$. Thresholds, overlap and entropy are
 
 Factors. Natural logarithms: at $\alpha = 0$ the entropy is $\ln 2$.
 
-Source. G. Gyorgyi, Phys. Rev. A 41 (1990) 7097 (the threshold 1.245: abstract read); J. Barbier et al., arXiv 1708.03395
-(proof, message passing: recalled). Derived here again, and the algorithmic threshold of 1.4926.
+Source. G. Gyorgyi, Phys. Rev. A 41 (1990) 7097, doi 10.1103/PhysRevA.41.7097 (the threshold 1.245: abstract read); J. Barbier
+et al., arXiv 1708.03395 (proof, message passing: recalled). Derived here again, and the algorithmic threshold of 1.4926.
 
 Finite size. Near the algorithmic threshold the transition is smeared over a width of order $d^{-1/2}$: at $d = 1000$ some
 draws at $\alpha = 1.45$ are recovered.
