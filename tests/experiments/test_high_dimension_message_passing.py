@@ -136,7 +136,7 @@ def test_least_squares_on_features_is_known_twice():
         np.testing.assert_allclose(1 - 2 * slope * at.overlap + at.norm, known.test, rtol=2e-5)
         np.testing.assert_allclose(2 * at.training_loss, known.train, rtol=2e-5)
 
-    places = (np.arange(4000) + 0.5) / 4000
+    places = (np.arange(3000) + 0.5) / 3000  # the atom of 2/3 at three features an input is 2000 of them
     for count in (500.0, 1000.0, 3000.0):
         assert_equal(count)
     rejected(assert_equal, 1000.0, 0.5)
