@@ -47,6 +47,13 @@ def sample(key: PRNGKeyArray, num_samples: int, num_bits: int) -> Float[Array, "
     return jax.random.rademacher(key, (num_samples, num_bits), dtype=jnp.result_type(float))
 
 
+def sample_packed(key: PRNGKeyArray, num_samples: int, num_bits: int) -> Float[Array, "sample bit"]:
+    """Inputs drawn from the cube as by `sample`, 32 signs from each random word: other inputs, in a fraction of the time."""
+    words = jax.random.bits(key, (num_samples, -(-num_bits // 32)), jnp.uint32)
+    bits = (words[:, :, None] >> jnp.arange(32, dtype=jnp.uint32)[None, None]) & 1
+    return (2 * bits.reshape(num_samples, -1)[:, :num_bits].astype(jnp.result_type(float))) - 1
+
+
 def evaluate(subsets: Sequence[Sequence[int]], x: Float[Array, "*batch bit"]) -> Float[Array, "*batch feature"]:
     """The product over each subset of the bits, which are counted from 0. Raises ValueError for a bit that x has not.
 

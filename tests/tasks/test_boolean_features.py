@@ -47,3 +47,17 @@ def test_wrong_subsets(subsets, shown):
         boolean_features.evaluate(subsets, boolean_features.cube(3))
     with pytest.raises(ValueError, match=r"^subsets must be at least one list of bits, got none$"):
         boolean_features.evaluate((), boolean_features.cube(3))
+
+
+def test_packed_signs_are_fair_and_independent():
+    """Means and products of all pairs of 40 bits, two words, within five standard errors; a word used twice is seen."""
+    x = np.asarray(boolean_features.sample_packed(jax.random.key(0, impl="threefry2x32"), 4000, 40))
+    assert set(np.unique(x)) == {-1.0, 1.0}
+
+    def assert_independent(x):
+        off = x.T @ x / len(x) - np.eye(x.shape[1])
+        assert abs(off).max() < 5.5 / len(x) ** 0.5  # the largest of 780 pairs
+        assert abs(x.mean(axis=0)).max() < 5 / len(x) ** 0.5
+
+    assert_independent(x)
+    rejected(assert_independent, np.concatenate([x[:, :32], x[:, :8]], axis=1))
