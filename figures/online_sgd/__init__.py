@@ -1,0 +1,1 @@
+"""Online SGD in high dimension."""
