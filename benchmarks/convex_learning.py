@@ -70,7 +70,8 @@ def _steps(update_fn: Callable[..., tuple[float, float, float]], ridge: float, c
         mapped = update_fn(*order, ridge)
         if max(abs(new / old - 1) for new, old in zip(mapped, order, strict=True)) < config.rtol:
             break
-        order = tuple((new + old) / 2 for new, old in zip(mapped, order, strict=True))
+        m, q, V = ((new + old) / 2 for new, old in zip(mapped, order, strict=True))
+        order = m, q, V
     return order
 
 
@@ -83,7 +84,7 @@ def by_scipy(config: Config) -> Callable[[], np.ndarray]:
         deviation = math.sqrt(1 - m**2 / q)
 
         def at(omega: float) -> tuple[float, float, float, float, float]:
-            p = brentq(lambda s: s - omega - V * expit(-s), omega - 1e-9, omega + V + 1e-9, xtol=1e-13)
+            p: Any = brentq(lambda s: s - omega - V * expit(-s), omega - 1e-9, omega + V + 1e-9, xtol=1e-13)
             f, curvature = expit(-p), expit(p) * expit(-p)
             t = m / q * omega / deviation
             weight = math.exp(-(omega**2) / (2 * q)) / math.sqrt(2 * math.pi * q)
@@ -111,11 +112,11 @@ def by_numpy(config: Config) -> Callable[[], np.ndarray]:
 
     def update(m: float, q: float, V: float, ridge: float) -> tuple[float, float, float]:
         omega, deviation = math.sqrt(q) * xi, math.sqrt(1 - m**2 / q)
-        low, high = omega, omega + V
+        low, high, p = omega, omega + V, omega + V / 2
         for _ in range(50):
-            p = (low + high) / 2
             below = p - V * expit(-p) < omega
             low, high = np.where(below, p, low), np.where(below, high, p)
+            p = (low + high) / 2
         f, curvature, t = expit(-p), expit(p) * expit(-p), m / math.sqrt(q) * xi / deviation
         mh = weight @ (f * np.exp(-(t**2) / 2)) / math.sqrt(2 * math.pi) / deviation
         qh, Vh = weight @ (f**2 * ndtr(t)), weight @ (ndtr(t) * curvature / (1 + V * curvature))

@@ -16,6 +16,7 @@ from ...theory.high_dimension import losses
 LossName = Literal["square", "logistic", "hinge", "squared_hinge", "probit"]
 Losses = Annotated[tuple[LossName, ...], MinLen(1), Distinct]
 Ridges = Annotated[tuple[Positive, ...], MinLen(1), Distinct]
+Number = float | Array
 Ratios = Annotated[tuple[Positive, ...], MinLen(1), Distinct]
 
 SMOOTH: dict[str, newton.Loss] = {
@@ -48,7 +49,7 @@ class Measured(NamedTuple):
     training_loss: Float[Array, ""]  # mean over the samples
 
 
-def draw(key: PRNGKeyArray, dim: int, num_samples: int, norm_squared: Array, noise_std: Array, flips: Array) -> Sample:
+def draw(key: PRNGKeyArray, dim: int, num_samples: int, norm_squared: Number, noise_std: Number, flips: Number) -> Sample:
     """A teacher, and labels of it."""
     key_teacher, key_samples = jax.random.split(key)
     teacher = generalised_linear.teacher(key_teacher, dim, norm_squared)
@@ -56,7 +57,7 @@ def draw(key: PRNGKeyArray, dim: int, num_samples: int, norm_squared: Array, noi
     return Sample(teacher, x / jnp.sqrt(jnp.asarray(dim, x.dtype)), y)
 
 
-def fit(features: Array, y: Array, ridge: Array, loss: LossName) -> tuple[Float[Array, "dim"], Float[Array, ""]]:
+def fit(features: Array, y: Array, ridge: Array, loss: str) -> tuple[Float[Array, "dim"], Float[Array, ""]]:
     """Weights and response of the optimum."""
     if loss == "hinge":
         found = support_vectors.hinge(features, y, ridge)
@@ -66,7 +67,7 @@ def fit(features: Array, y: Array, ridge: Array, loss: LossName) -> tuple[Float[
     return weights, newton.response(features, y, ridge, weights, SMOOTH[loss])
 
 
-def measure(sample: Sample, ridge: Array, loss: LossName, count: Array | int | None = None) -> Measured:
+def measure(sample: Sample, ridge: Array, loss: str, count: Array | int | None = None) -> Measured:
     """Of the optimum on the first `count` samples: the others become zero inputs, which have no gradient."""
     features, y, teacher = sample.features, sample.y, sample.teacher
     number = jnp.asarray(y.size if count is None else count, features.dtype)
@@ -80,6 +81,6 @@ def measure(sample: Sample, ridge: Array, loss: LossName, count: Array | int | N
     return Measured(overlap, norm, response, error, jnp.sum(jnp.where(kept, values, 0)) / number)
 
 
-def value_fn(loss: LossName) -> Callable[[Array, Array], Array]:
+def value_fn(loss: str) -> Callable[[Array, Array], Array]:
     """The loss of outputs and labels."""
     return SMOOTH[loss] if loss != "hinge" else lambda z, y: jax.nn.relu(1 - y * z)

@@ -65,7 +65,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     x = jax.random.normal(key_x, (config.num_test, config.dim), ridges.dtype) / jnp.sqrt(jnp.asarray(config.dim, ridges.dtype))
     noise = config.noise_std * jax.random.normal(key_noise, (config.num_test,), ridges.dtype)
 
-    def measured(loss: _classifiers.LossName) -> _classifiers.Measured:
+    def measured(loss: str) -> _classifiers.Measured:
         return jax.lax.map(lambda ridge: _classifiers.measure(sample, ridge, loss), ridges)
 
     def calibration(ridge: Array) -> Float[Array, "confidence"]:
@@ -96,8 +96,8 @@ def predict(config: Config) -> Result:
     level = jnp.asarray(config.confidences, float)
     z = jnp.log(level) - jnp.log1p(-level)
     calibration = jax.vmap(lambda order: positive_probability(z, order, teacher))(logistic.order)
-    columns = zip(*((one.overlap, one.norm, one.error) for one in found.values()), strict=True)
-    return Result(*map(jnp.stack, columns), calibration)
+    overlap, norm, error = zip(*((one.overlap, one.norm, one.error) for one in found.values()), strict=True)
+    return Result(jnp.stack(overlap), jnp.stack(norm), jnp.stack(error), calibration)
 
 
 _BIAS = "the mean over data sets is off by b/d, b = {} of the prediction: measured at d = 100, 200 and 400"

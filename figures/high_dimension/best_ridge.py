@@ -1,5 +1,7 @@
 """Error, overlap and norm against the ridge for several losses, and the truth of the logistic model's confidence."""
 
+from typing import Any
+
 import numpy as np
 
 from .. import _style
@@ -7,7 +9,7 @@ from .. import _style
 
 def draw(result, config):
     figure, axes = _style.panels(columns=2, rows=2, height=2.3)
-    panels = dict(zip(("error", "overlap", "norm", "calibration"), axes.ravel(), strict=True))
+    panels: dict[str, Any] = dict(zip(("error", "overlap", "norm", "calibration"), axes.ravel(), strict=True))
     names = np.asarray(result["simulation"]["loss"]).tolist()
     for field, name in {
         "error": "error",
