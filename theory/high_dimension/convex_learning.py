@@ -1,8 +1,9 @@
 r"""Learning labels with a convex loss and a ridge: overlap, norm, response, errors and training loss, exactly.
 
 Formula. $w = \operatorname{argmin}_w \sum_i \ell(y_i z_i) + \frac{\lambda}{2} \lvert w \rvert^2$ with
-$z_i = \langle w, x_i \rangle/\sqrt{d}$ on $n = \alpha d$ samples with labels of a teacher (`label_channels`). With $\omega \sim N(0, q)$, the proximal point $p$ of the
-loss at $(\omega, V)$ (`losses`), $f = -\ell'(p)$, and $Z$, $D$ of the teacher,
+$z_i = \langle w, x_i \rangle/\sqrt{d}$ on $n = \alpha d$ samples with labels of a teacher (`label_channels`). With
+$\omega \sim N(0, q)$, the proximal point $p$ of the loss at $(\omega, V)$ (`losses`), $f = -\ell'(p)$, and $Z$, $D$ of
+the teacher,
 
 $$
 \begin{align*}
