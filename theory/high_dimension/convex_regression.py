@@ -1,8 +1,8 @@
 r"""Learning numbers with a convex loss of the residual and a ridge: risks of square, Huber and absolute losses, exactly.
 
 Formula. $w = \operatorname{argmin}_w \sum_i \ell(y_i - z_i) + \frac{\lambda}{2} \lvert w \rvert^2$ with
-$y = u + \text{noise}$, where the noise has the variance $\Delta_k$ with probability $p_k$. With $r \sim N(0, T_k)$, $T_k = E + \Delta_k$ and the slope
-$g = \ell'(\operatorname{prox}_{V \ell}(r))$ of the envelope,
+$y = u + \text{noise}$, where the noise has the variance $\Delta_k$ with probability $p_k$. With $r \sim N(0, T_k)$,
+$T_k = E + \Delta_k$ and the slope $g = \ell'(\operatorname{prox}_{V \ell}(r))$ of the envelope,
 
 $$
 \begin{align*}
