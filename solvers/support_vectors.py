@@ -164,8 +164,8 @@ def _converged(state: _State, scale: float) -> Array:
 
 
 def _moved(state: _State, move: _State, length: Array) -> _State:
-    values = [value + length * change for value, change in zip(state[:5], move[:5], strict=True)]
-    return _State(*values, (1 - length) * state.left, state.steps + 1)
+    w, above, below, excess, shortfall = (value + length * change for value, change in zip(state[:5], move[:5], strict=True))
+    return _State(w, above, below, excess, shortfall, (1 - length) * state.left, state.steps + 1)
 
 
 def _room(value: Array, change: Array) -> Array:

@@ -81,7 +81,8 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
         return found.margin, jnp.sum(near) / number
 
     counts = jnp.asarray([round(ratio * config.margin_dim) for ratio in config.margin_ratios])
-    return Result(random, threshold, *jax.lax.map(largest, counts), share)
+    margin, support = jax.lax.map(largest, counts)
+    return Result(random, threshold, margin, support, share)
 
 
 def predict(config: Config) -> Result:

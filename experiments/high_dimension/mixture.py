@@ -39,7 +39,7 @@ class Config:
     noise_variance: Positive = 0.5  # of a coordinate around its centre (Delta)
     positive_share: Fraction = 0.5  # probability of the label 1 (p)
     losses: Annotated[tuple[Name, ...], MinLen(1), Distinct] = ("logistic", "hinge", "square")  # side by side
-    ridges: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = (0.1, 0.3, 1.0, 3.0)  # of w, not of the intercept (lambda)
+    ridges: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = (0.03, 0.1, 0.3, 1.0)  # of w, not of the intercept (lambda)
     dtype: Precision = "float64"  # of the optimum
 
     def __post_init__(self):
@@ -114,7 +114,9 @@ TOLERANCE = {
     "overlap": Tolerance(0.01, reason=f"{_SIZE} with c = 2"),
     "norm": Tolerance(0.02, reason=f"{_SIZE} with c = 4"),
     "intercept": Tolerance(0.01, 1e-3, reason=f"{_SIZE} with c = 2; absolute for equal clusters, where it is 0"),
-    "error": Tolerance(0.01, reason=f"{_SIZE} with c = 2"),
+    "error": Tolerance(
+        0.04, reason=f"{_SIZE} with c = 8: the intercept scatters by about 1.2/sqrt d, most against a small norm"
+    ),
 }
 QUICK = {"dim": 12, "losses": ("square",), "ridges": (0.3, 3.0)}
 SEEDS = 32

@@ -110,7 +110,7 @@ def solve(
     tiny = jnp.finfo(ratio.dtype).tiny
 
     def update(x: Array) -> Array:
-        order, mean, square, along, unequal, _ = _moments(x, loss, noise_variance, positive_share, intercept)
+        order, (mean, square, along, unequal, _) = _moments(x, loss, noise_variance, positive_share, intercept)
         overlap_hat, norm_hat = ratio * mean, ratio * noise_variance * square
         response_hat = -ratio * jnp.sqrt(noise_variance) * jnp.exp(-x[1] / 2) * along
         V = 1 / jnp.maximum(ridge + response_hat, tiny)
@@ -131,7 +131,7 @@ def solve(
         start = [angle, -2 * jnp.log1p(ridge), -jnp.log(curvature)]
         starts.append(jnp.stack([*start, nought] if intercept else start))
     x, reached = fixed_point(update, *starts)
-    order, _, _, _, _, training_loss = _moments(x, loss, noise_variance, positive_share, intercept)
+    order, (_, _, _, _, training_loss) = _moments(x, loss, noise_variance, positive_share, intercept)
     m, q, V, b = order
     deviation = jnp.sqrt(noise_variance * q)
     error = positive_share * cdf(-(m + b) / deviation) + (1 - positive_share) * cdf(-(m - b) / deviation)
@@ -185,7 +185,7 @@ def separable_ratio(noise_variance: Real[ArrayLike, "*shape"]) -> Float[Array, "
 
 def _moments(
     x: Array, loss: Loss, noise_variance: Array, positive_share: Array, intercept: bool
-) -> tuple[tuple[Array, Array, Array, Array], Array, Array, Array, Array, Array]:
+) -> tuple[tuple[Array, Array, Array, Array], tuple[Array, ...]]:
     """m, q, V, b at (arsinh m/sqrt(q - m^2), ln q, ln V, b), and the means of f, f^2, xi f, y f and l."""
     q, V = jnp.exp(x[1]), jnp.exp(x[2])
     m, b = jnp.sqrt(q) * jnp.tanh(x[0]), x[3] if intercept else jnp.zeros_like(q)
@@ -200,4 +200,4 @@ def _moments(
         value = loss.value(omega + width * f)
         parts = (f, f**2, xi * f, label * f, value)
         total = [sum_ + share * jnp.sum(weights * part) for sum_, part in zip(total, parts, strict=True)]
-    return (m, q, V, b), *total
+    return (m, q, V, b), tuple(total)
