@@ -1,4 +1,4 @@
-r"""Two Gaussian clusters: every convex loss needs a strong ridge, and unequal clusters need an intercept; both are exact.
+r"""A stronger ridge helps every convex loss to tell equal Gaussian clusters apart, but not unequal ones; both are exact.
 
 For $x = y v/\sqrt d + \sqrt \Delta\, \xi$ and outputs $z = w \cdot x/\sqrt d + b$ fitted with a ridge $\lambda$ on $w$ alone,
 the error depends on the overlap $m$ with the centres, the norm $q$ and the intercept,
