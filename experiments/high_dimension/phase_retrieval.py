@@ -11,7 +11,7 @@ Nearer to the threshold finite matrices have larger overlaps, which are drawn an
 
 Source: M. Mondelli, A. Montanari, arXiv 1708.05932; Y. Lu, G. Li, arXiv 1702.06435 (recalled); the equation in this form
 derived here
-Cost: 30 s
+Cost: 10 s
 """
 
 from dataclasses import dataclass

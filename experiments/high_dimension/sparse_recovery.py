@@ -19,7 +19,7 @@ may fail by running into a cycle, which it does the more often the fewer weights
 
 Source: D. Donoho, A. Maleki, A. Montanari, arXiv 0907.3574; F. Krzakala et al., arXiv 1109.4424; D. Donoho, J. Tanner, arXiv
 0807.3590 (recalled); the threshold of message passing derived here
-Cost: 40 s
+Cost: 30 s
 """
 
 from collections.abc import Callable

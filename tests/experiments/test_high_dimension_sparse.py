@@ -1,4 +1,4 @@
-"""The LASSO, sparse recovery, spikes and phase retrieval at small sizes and at those of the figures; mistakes that are refused."""
+"""The LASSO, sparse recovery, spikes and phase retrieval at the sizes of the figures, and mistakes that are refused."""
 
 import pytest
 
