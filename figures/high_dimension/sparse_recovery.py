@@ -23,7 +23,7 @@ def draw(result, config):
         _style.theory(shares, [low, limit, limit, high], [0, 0, 1, 1], index, label)
         _style.theory(thresholds, [index - 0.3, index + 0.3], [limit, limit], index)
         _style.simulation(thresholds, [index], ([mean], [error]), index)
-    shares.set(xlabel="measurements a weight $\\alpha$", ylabel="share of draws found exactly", ylim=(-0.05, 1.05))
+    shares.set(xlabel="measurements a weight $\\alpha$", ylabel="share of draws found", ylim=(-0.05, 1.05))
     thresholds.set(ylabel="threshold of $\\alpha$", xlim=(-0.6, 1.6))
     thresholds.set_xticks([0, 1], ["message passing", "least $\\ell_1$ norm"])
     _style.legend(shares, result["simulation"].sizes["seed"], above=True, point="simulation", ncols=3)
