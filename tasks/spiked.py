@@ -12,7 +12,7 @@ $2/d$ on it.
 | `spike` | (dim,) | $v$, of norm $\sqrt d$ |
 | `strength` | | $\ell$ or $\lambda$ |
 
-Source: textbook (J. Baik, G. Ben Arous, S. Péché, arXiv math/0403022, recalled).
+Source: textbook (J. Baik, G. Ben Arous, S. Péché, 2005, doi 10.1214/009117905000000233, recalled).
 
 Example. A strong spike is the top eigenvector:
 

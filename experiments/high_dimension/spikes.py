@@ -14,7 +14,8 @@ $$
 Weaker spikes are drawn and not judged: their eigenvalue is that of the noise, and the overlap is left with what finite matrices
 have.
 
-Source: J. Baik, G. Ben Arous, S. Péché, arXiv math/0403022; Y. Deshpande, E. Abbe, A. Montanari, arXiv 1507.08685 (recalled)
+Source: J. Baik, G. Ben Arous, S. Péché, 2005, doi 10.1214/009117905000000233; Y. Deshpande, E. Abbe, A. Montanari,
+    arXiv 1507.08685 (both recalled)
 Cost: 20 s
 """
 

@@ -11,7 +11,7 @@ $$
 where the overlaps $Q = J J^\top$ and $R = J B^\top$ follow the equations of `online_sgd.velocity` from those of each draw. The
 error falls to a plateau on which the units are alike, and leaves it when they specialise.
 
-Source: D. Saad, S. Solla, Phys. Rev. E 52 (1995) 4225 (recalled); derived again here
+Source: D. Saad, S. Solla, 1995, doi 10.1103/PhysRevE.52.4225 (recalled); derived again here
 Cost: 50 s
 """
 

@@ -10,7 +10,7 @@ $$
 of `perfect_student`: $\eta \sigma^2 K/(2 \sqrt 3\, \pi)$ for small learning rates, infinite at $\eta_c$ = 4.056, 2.307, 1.621
 for one, two and three units.
 
-Source: D. Saad, S. Solla, Phys. Rev. E 52 (1995) 4225; S. Goldt et al., arXiv 1906.08632 (both recalled); derived here
+Source: D. Saad, S. Solla, 1995, doi 10.1103/PhysRevE.52.4225; S. Goldt et al., arXiv 1906.08632 (both recalled); derived here
 Cost: 20 s
 """
 

@@ -16,7 +16,7 @@ $$
 At one learning rate, $\propto 1/d$, the staircase is learned product by product while the product alone stays unseen; at the
 learning rate $\propto d^{-3/2}$ that its noise allows, the product is found after of the order of $d^2$ steps.
 
-Source: E. Abbe et al., arXiv 2202.08658 and 2302.11055 (leap; recalled); the flow of one unit is derived here
+Source: E. Abbe et al., arXiv 2202.08658, arXiv 2302.11055 (leap; recalled); the flow of one unit is derived here
 Cost: 75 s
 """
 

@@ -11,7 +11,7 @@ $$
 
 and at a finite learning rate the noise of single samples adds a length to the units that no overlap with the teacher has.
 
-Source: D. Saad, S. Solla, Phys. Rev. E 52 (1995) 4225 (recalled); derived again here, at finite learning rates too
+Source: D. Saad, S. Solla, 1995, doi 10.1103/PhysRevE.52.4225 (recalled); derived again here, at finite learning rates too
 Cost: 20 s
 """
 

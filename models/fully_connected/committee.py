@@ -12,7 +12,7 @@ $$
 | $v_k$ | `v[k]` | (num_units,) | second layer, 1 at the start |
 | $g$ | `activation` | | `erf` is $\operatorname{erf}(u/\sqrt 2)$, `relu` |
 
-Source: D. Saad, S. Solla, Phys. Rev. E 52 (1995) 4225 (recalled).
+Source: D. Saad, S. Solla, 1995, doi 10.1103/PhysRevE.52.4225 (recalled).
 
 Example. A student that is its teacher makes no error:
 

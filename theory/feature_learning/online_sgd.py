@@ -54,8 +54,8 @@ known.
 
 Factors. The error has a factor 1/2 and leaves out $\sigma^2/2$. The published time is $\alpha = \tau/\eta$.
 
-Source. D. Saad, S. Solla, Phys. Rev. E 52 (1995) 4225; S. Goldt et al., arXiv 1906.08632 (second layer); recalled, derived
-again and checked here against simulation. Gradient flow for other activations is derived here.
+Source. D. Saad, S. Solla, 1995, doi 10.1103/PhysRevE.52.4225; S. Goldt et al., arXiv 1906.08632 (second layer); recalled,
+derived again and checked here against simulation. Gradient flow for other activations is derived here.
 
 Finite size. Overlaps fluctuate by $O(1/\sqrt d)$. What leaves a symmetric plateau is such a fluctuation: predict from the
 overlaps of each draw.

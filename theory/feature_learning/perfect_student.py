@@ -41,8 +41,8 @@ Regime. $d \to \infty$, then $\sigma \to 0$ at any $\eta < \eta_c$ (`stationary_
 
 Factors. The error has a factor 1/2 and leaves out $\sigma^2/2$.
 
-Source. Derived here from the equations of D. Saad, S. Solla, Phys. Rev. E 52 (1995) 4225 (recalled); the first order in $\eta$
-is that of S. Goldt et al., arXiv 1906.08632 (recalled). Checked here against the eigenvalues of the equations.
+Source. Derived here from the equations of D. Saad, S. Solla, 1995, doi 10.1103/PhysRevE.52.4225 (recalled); the first order in
+$\eta$ is that of S. Goldt et al., arXiv 1906.08632 (recalled). Checked here against the eigenvalues of the equations.
 
 Finite size. Corrections of $O(1/d)$ and $O(\sigma^2)$. For two units or more the floor is reached at the rate 0.098 in $\tau$
 for small $\eta$, and at a rate that vanishes at $\eta_c$.

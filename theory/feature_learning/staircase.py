@@ -29,7 +29,7 @@ order in $\eta$, with $\eta d$ fixed.
 
 Factors. Hermite polynomials are orthonormal. On the cube $|x|^2 = d$ exactly.
 
-Source. E. Abbe et al., arXiv 2202.08658 and 2302.11055 (leap and staircase; recalled). The flow of one unit is derived here.
+Source. E. Abbe et al., arXiv 2202.08658, arXiv 2302.11055 (leap and staircase; recalled). The flow of one unit is derived here.
 
 Finite size. The rest of the field differs from a Gaussian by $\sum_i w_i^4 \sim 1/d$.
 

@@ -43,8 +43,8 @@ Regime. Exact for every covariance, singular ones included.
 
 Factors. The error function is of $u/\sqrt 2$: its slope at 0 is $\sqrt{2/\pi}$.
 
-Source. D. Saad, S. Solla, Phys. Rev. E 52 (1995) 4225 ($I_2$, $I_3$, $I_4$ for the error function, recalled; checked here by
-quadrature). $I_3$ for other activations is derived here by Stein's identity.
+Source. D. Saad, S. Solla, 1995, doi 10.1103/PhysRevE.52.4225 ($I_2$, $I_3$, $I_4$ for the error function, recalled; checked
+here by quadrature). $I_3$ for other activations is derived here by Stein's identity.
 
 Finite size. None. In float32 $I_4$ loses digits at large variances, a tenth of it at 1000.
 

@@ -32,9 +32,9 @@ convex losses. The equations are theorems then (convex Gaussian min-max; recalle
 Factors. The ridge multiplies $\frac{1}{2} \lvert w \rvert^2$ and the loss is summed. In scikit-learn, with features
 $x/\sqrt{d}$ and no intercept, C is $1/\lambda$ for LogisticRegression and for the hinge, $1/(2 \lambda)$ for its squared hinge.
 
-Source. B. Aubin, F. Krzakala, Y. Lu, L. Zdeborova, arXiv 2006.06560 (abstract read); P. Sur, E. Candes, arXiv 1803.06964
-(recalled). Derived here: the form of $\hat V$ without a derivative of $f$, which holds at kinks too, and the unknowns
-$(\operatorname{arsinh} \kappa, \ln q, \ln V)$.
+Source. B. Aubin, F. Krzakala, Y. Lu, L. Zdeborova, arXiv 2006.06560 (abstract read); P. Sur, E. Candes, arXiv 1803.06964,
+F. Salehi, E. Abbasi, B. Hassibi, arXiv 1906.03761 (recalled). Derived here: the form of $\hat V$ without a
+derivative of $f$, which holds at kinks too, and the unknowns $(\operatorname{arsinh} \kappa, \ln q, \ln V)$.
 
 Finite size. One data set scatters by $k/\sqrt{d}$ and the mean is off by $b/d$: for the logistic loss at
 $(\alpha, \lambda) = (2, 0.1)$, $k = 0.5, 0.9, 0.13$ and $b = 0.1, -0.35, -0.11$ for $m$, $q$ and the error. At ridge 0 an

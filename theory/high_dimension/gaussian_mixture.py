@@ -194,7 +194,7 @@ def _moments(
     for label, share in ((1, positive_share), (-1, 1 - positive_share)) if intercept else ((1, jnp.ones_like(q)),):
         centre = m + label * b
         breaks = [(s + width * slope - centre) / deviation for s, slope in loss.breaks]
-        xi, weights = label_channels.nodes(jax.lax.stop_gradient(breaks), q)
+        xi, weights = label_channels.nodes(breaks, q)
         omega = centre + deviation * xi
         f = -loss.envelope_slope(omega, jnp.full_like(omega, width))
         value = loss.value(omega + width * f)

@@ -37,8 +37,8 @@ Regime. $d \to \infty$ at a fixed $C$, a fixed strength and a fixed number of st
 Factors. The ratio is dimension over samples, the inverse of $\alpha = n/d$. The variance of the noise is 1; for another one,
 $\sigma^2$, strengths and eigenvalues of the covariance are in units of it.
 
-Source. J. Baik, G. Ben Arous, S. Péché, arXiv math/0403022 (the transition); Y. Deshpande, E. Abbe, A. Montanari, arXiv
-1507.08685 (message passing); recalled, not re-read.
+Source. J. Baik, G. Ben Arous, S. Péché, 2005, doi 10.1214/009117905000000233 (the transition); Y. Deshpande, E. Abbe,
+A. Montanari, arXiv 1507.08685 (message passing); recalled, not re-read.
 
 Finite size. Above the transition means are off by $O(1/d)$; in a window around it and below, by $O(d^{-2/3})$ and more.
 
