@@ -88,7 +88,7 @@ def simulate(key: PRNGKeyArray, config: Config) -> Result:
     key_errors, key_passing, key_l1 = jax.random.split(key, 3)
     passing = _found(_passed, key_passing, config.passing_dim, config.passing_ratios, config)
     least = _found(_least, key_l1, config.l1_dim, config.l1_ratios, config)
-    thresholds = (_threshold(*one) for one in ((passing, config.passing_ratios), (least, config.l1_ratios)))
+    thresholds = _threshold(passing, config.passing_ratios), _threshold(least, config.l1_ratios)
     return Result(_errors(key_errors, config), *thresholds, passing, least)
 
 
