@@ -24,7 +24,7 @@ from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...contract import Count, Distinct, Fraction, Positive, Precision, Tolerance, check
-from ...theory.high_dimension import convex_learning, losses
+from ...theory.high_dimension import bayes_optimal, convex_learning, losses
 from ...theory.high_dimension.label_channels import Labels, positive_probability
 from . import _classifiers
 
@@ -98,6 +98,15 @@ def predict(config: Config) -> Result:
     calibration = jax.vmap(lambda order: positive_probability(z, order, teacher))(logistic.order)
     overlap, norm, error = zip(*((one.overlap, one.norm, one.error) for one in found.values()), strict=True)
     return Result(jnp.stack(overlap), jnp.stack(norm), jnp.stack(error), calibration)
+
+
+def predict_best(config: Config) -> Result:
+    """The least error of any method: stored and drawn beside the prediction, but not judged."""
+    one = bayes_optimal.overlap(config.num_samples / config.dim, config.norm_squared, config.noise_std)
+    error = bayes_optimal.error(one, config.norm_squared, 0.0)  # against the sign without noise
+    shape = len(config.losses), len(config.ridges)
+    nothing = jnp.full(shape, jnp.nan)
+    return Result(nothing, nothing, jnp.full(shape, error), jnp.full((len(config.ridges), len(config.confidences)), jnp.nan))
 
 
 _BIAS = (

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ...sweeps import prediction
 from .. import _style
 
 
@@ -19,6 +20,8 @@ def draw(result, config):
         for index, loss in enumerate(names):
             _style.compare(panels[field], config.ridges, result, field, index, loss, {"loss": loss})
         panels[field].set(ylabel=name)
+    best = prediction(result, "error", "prediction_best").sel(loss=names[0])
+    _style.rival(panels["error"], config.ridges, best, label="least of any method", color="0.4")
     panels["norm"].set_yscale("log")
     for index, level in enumerate(config.confidences):
         look = len(names) + index
