@@ -118,6 +118,16 @@ def test_wrong_settings(experiment, changes, message):
         experiment.Config(**changes)
 
 
+def test_ridge_regression_of_numbers_on_error_functions():
+    """Recorded errors of random features erf(x/sqrt 2): inputs 1000, a linear teacher of numbers, and label noise."""
+    p, linear, rest = 1000.0, np.pi**-0.5, 1 / 3 - 1 / np.pi
+    spectrum = Spectrum(np.array([linear**2 / p]), np.array([p]), rest)
+    for samples, features, ridge, noise, test in ((1.5, 1.0, 0.1, 0.1, 0.582005457), (2.0, 3.0, 0.01, 0.05, 0.154492648)):
+        found = random_feature_risk.risk(samples * p, features * p, ridge, spectrum, np.ones(1), noise).test
+        np.testing.assert_allclose(found, test, rtol=2e-9)
+        rejected(np.testing.assert_allclose, found - noise, test, 2e-9)  # without the noise of the new label
+
+
 @pytest.mark.slow
 def test_least_squares_on_features_is_known_twice():
     """Labels are a multiple of the field, and noise: the error of ridge regression on random features, by another method."""
