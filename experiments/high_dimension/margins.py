@@ -29,6 +29,7 @@ from ...theory.high_dimension import convex_learning, losses, separability
 from ...theory.high_dimension.label_channels import Labels
 
 Name = Literal["logistic", "hinge"]
+Thresholds = Annotated[tuple[float, ...], MinLen(1), Distinct]
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,7 @@ class Config:
     ratio: Annotated[Positive, Static] = 2.0  # samples a dimension of the losses (alpha)
     ridge: Positive = 0.1  # of the losses (lambda)
     losses: Annotated[tuple[Name, ...], MinLen(1), Distinct] = ("logistic", "hinge")  # side by side
-    thresholds: Annotated[tuple[float, ...], MinLen(1), Distinct] = (
-        0.0,
-        0.5,
-        0.9,
-        1.1,
-        2.0,
-        3.0,
-        4.0,
-    )  # of margins; 1: an atom
+    thresholds: Thresholds = (0.0, 0.5, 0.9, 1.1, 2.0, 3.0, 4.0)  # of margins; at 1 there is an atom
     ratios: Annotated[tuple[Positive, ...], MinLen(1), Distinct] = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # for the largest margin
     dtype: Precision = "float64"  # support vectors are told from others by 1e-3 of a margin
 
