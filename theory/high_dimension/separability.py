@@ -167,7 +167,8 @@ _FAR = 20.0  # logarithm of the largest cotangent that is looked at: an angle of
 def _integrals(cotangent: Array, margin: Array, teacher: Labels, link: Link) -> tuple[Array, Array, Array, Array]:
     """A, B, the share of support vectors and the error on labels."""
     view = label_channels.angle(cotangent, teacher)
-    edges = jax.lax.stop_gradient([margin, *label_channels.step_edges(view, link)])
+    # the share of support vectors depends on where it is cut, and so do second derivatives of the rest
+    edges = [margin, *jax.lax.stop_gradient(label_channels.step_edges(view, link))]
     xi, weights = label_channels.nodes(edges, margin)
     Z, D = label_channels.both_labels(xi, view, teacher, link)
     short = jnp.maximum(margin - xi, 0)

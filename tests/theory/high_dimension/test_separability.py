@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import integrate, optimize, special, stats
@@ -192,14 +193,19 @@ def test_a_small_ridge_gives_the_largest_margin():
 
 @pytest.mark.slow
 def test_derivatives():
-    """Of the margin in ratio, norm, width and flips, by differences."""
+    """Of margin and share of support vectors in ratio, norm, width and flips, by differences."""
     point = np.array([0.8, 2.0, 0.5, 0.1])
 
-    def margin(x):
-        return planes()(*(np.full(7, one) for one in x)).margin[0]
+    def values(x):
+        found = planes()(*(np.full(7, one) for one in x))
+        return np.array([found.margin[0], found.support[0]])
 
-    slopes = jax.jit(jax.jacfwd(lambda x: separability.hard_margin(x[0], Labels(x[1], x[2], x[3])).margin))(point)
-    differences = [(margin(point + h) - margin(point - h)) / 2e-5 for h in 1e-5 * np.eye(4)]
+    def both(x):
+        found = separability.hard_margin(x[0], Labels(x[1], x[2], x[3]))
+        return jnp.stack([found.margin, found.support])
+
+    slopes = np.asarray(jax.jit(jax.jacfwd(both))(point)).T
+    differences = [(values(point + h) - values(point - h)) / 2e-5 for h in 1e-5 * np.eye(4)]
     np.testing.assert_allclose(slopes, differences, rtol=1e-6)
     rejected(np.testing.assert_allclose, slopes[::-1], differences, 1e-6)
 
