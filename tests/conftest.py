@@ -21,11 +21,16 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # two processes share two cores: OpenBLAS's threads, one a core in each, would wait for one another by spinning
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# Most of the time of the tests is compiling. XLA's older emitters, which jaxlib 0.10 to 0.12 still have, take two thirds of it.
-# (Without optimisations it would be less still, but then the older emitters miscompile: exp at long times.) With --slow all is
-# compiled as users compile it.
+# Most of the time of the tests is compiling. Without LLVM's optimisations, with XLA's older emitters (jaxlib 0.10 to 0.12 have
+# them) and in one piece it takes a third of it. Such programs round in another way than users' do, and what holds of a formula
+# holds in both: with --slow all is compiled as users compile it.
+_QUICKLY_COMPILED = [
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+]
 if "PYTEST_XDIST_WORKER" not in os.environ and not any(argument.startswith("--slow") for argument in sys.argv):
-    os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}".strip()
+    os.environ["XLA_FLAGS"] = " ".join([*_QUICKLY_COMPILED, os.environ.get("XLA_FLAGS", "")]).strip()
 
 # Compiled programs are shared by the processes of one run, and kept for no other: not in the user's own cache.
 _cache = None
