@@ -81,7 +81,7 @@ from ..gaussian.relu_moments import arc_cosine, relu_mean, relu_product
 from ..numerics import quadrature
 from ..numerics.arguments import FINITE, ArrayLike, at_least, between, takes
 from ..numerics.normal import standardize
-from .harmonics import product_spectrum, sphere_multiplicity, sphere_quadrature, sphere_spectrum
+from .harmonics import product_spectrum, sphere_multiplicity, sphere_quadrature
 from .spectrum import Groups, Spectrum
 
 Number = Real[ArrayLike, ""]
@@ -252,9 +252,11 @@ class _Blocks(NamedTuple):
 def _blocks(profile_fn: Profile, dim: int, num_degrees: int) -> _Blocks:
     """The blocks of F. F is positive definite: eigenvalues that quadrature makes negative (d = 2, 3) are 0."""
     blocks = product_spectrum(profile_fn, dim, num_degrees, num_degrees, NUM_NODES)
-    tau, weights = sphere_quadrature(dim, NUM_NODES + 1)  # as many as product_spectrum asks for: one program for both
-    mean = sphere_spectrum(lambda t: weights @ jax.vmap(profile_fn, (None, 0))(t, tau), dim, num_degrees, NUM_NODES)
-    tails = (jnp.maximum(tail, 0) for tail in (blocks.tail, mean.tail))
+    tau, weights = sphere_quadrature(dim, NUM_NODES + 1)
+    mean = weights @ jax.vmap(profile_fn, (None, 0))(jnp.asarray(1.0), jnp.asarray(tau))
+    # with the eigenvalues of the blocks: those of the mean's own values, which cancel, would be rounding times their number
+    seen = blocks.multiplicities[:, 0] @ blocks.eigenvalues[:, 0]
+    tails = (jnp.maximum(tail, 0) for tail in (blocks.tail, mean - seen))
     return _Blocks(jnp.maximum(blocks.eigenvalues, 0), blocks.multiplicities, *tails)
 
 

@@ -136,7 +136,9 @@ def _place(x: Array, c: Array, s2: Array) -> tuple[Array, Array, Array, Array]:
     from_a = jnp.where(small < 0.25, shift + r * (2 - r), ratio - ((1 - small) / (1 + r)) ** 2) / (2 * r)
     to_b = (r * (2 + r) - shift) / (2 * r)
     inside = (from_a > 0) & (to_b > 0)
-    return inside, jnp.where(inside, from_a, 1), jnp.where(inside, to_b, 1), (x == jnp.inf) | (jnp.isfinite(x) & (to_b <= 0))
+    # not by to_b <= 0: a compiler may compute to_b twice, with another rounding, and at b neither would hold
+    above = ~inside & ((y > middle) | (x == jnp.inf))
+    return inside, jnp.where(inside, from_a, 1), jnp.where(inside, to_b, 1), above
 
 
 def _remainder(r: Array, sine: Array, cosine: Array, alpha: Array) -> Array:
