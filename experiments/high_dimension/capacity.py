@@ -137,6 +137,7 @@ TOLERANCE = {
     "margin": Tolerance(0.01, reason="finite size: a relative c/d at d = 200 with c = 2"),
     "support": Tolerance(0.01, reason="finite size: a relative c/d at d = 200 with c = 2"),
 }
+CURVE = {"ratios": 41, "flips": 24, "margin_ratios": 24}
 QUICK = {
     "dim": 6,
     "num_sets": 4,

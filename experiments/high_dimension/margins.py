@@ -108,5 +108,6 @@ TOLERANCE = {
     "error": Tolerance(0.005, reason=f"{_SIZE} with c = 1"),
     "support": Tolerance(0.005, reason=f"{_SIZE} with c = 1"),
 }
+CURVE = {"thresholds": 200, "ratios": 24}
 QUICK = {"dim": 12, "losses": ("hinge",), "thresholds": (0.5, 2.0), "ratios": (1.0, 2.0)}
 SEEDS = 32

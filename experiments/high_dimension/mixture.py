@@ -118,6 +118,7 @@ TOLERANCE = {
         0.04, reason=f"{_SIZE} with c = 8: the intercept scatters by about 1.2/sqrt d, most against a small norm"
     ),
 }
+CURVE = {"ridges": 24}
 QUICK = {"dim": 12, "losses": ("square",), "ridges": (0.3, 3.0)}
 SEEDS = 32
 GRID = {"positive_share": (0.5, 0.2)}

@@ -2,23 +2,25 @@
 
 import numpy as np
 
-from ...sweeps import prediction, statistics
+from ...sweeps import statistics
 from .. import _style
 
 
 def draw(result, config):
-    figure, (random, taught, threshold, margin) = _style.panels(columns=4, height=2.6)
+    figure, ((random, taught), (threshold, margin)) = _style.panels(columns=2, rows=2, height=2.6)
     _style.compare(random, np.array(config.ratios), result, "random_share", 0)
     random.axvline(2, color="0.6", linewidth=0.7, zorder=0)
     random.set(xlabel="samples a dimension  $n/d$", ylabel="share separable", title=f"random labels, d = {config.dim}")
     flips = np.array(config.flips)
     ratios = config.lowest + config.spacing * np.arange(config.num_spaced)
     share = np.asarray(statistics(result, "share")[0])
-    image = taught.pcolormesh(np.arange(len(flips)), ratios, share.T, cmap="Blues", vmin=0, vmax=1, shading="nearest")
+    # cells of equal width, the theory between their middles
+    places, order, (fine, known) = np.arange(len(flips)), np.argsort(flips), _style.along(result, "threshold", flips)
+    image = taught.pcolormesh(places, ratios, share[order].T, cmap="Blues", vmin=0, vmax=1, shading="nearest")
     figure.colorbar(image, ax=taught, label="share separable")
-    taught.plot(np.arange(len(flips)), np.asarray(prediction(result, "threshold")), color="#D55E00", label="theory")
+    _style.theory(taught, np.interp(np.log(fine), np.log(flips[order]), places), known, 5, "theory")
     taught.set(xlabel="share of flipped labels", ylabel="samples a dimension  $n/d$", title=f"sign teacher, d = {config.dim}")
-    taught.set_xticks(np.arange(len(flips)), [f"{one:g}" for one in flips])
+    taught.set_xticks(places, [f"{one:g}" for one in flips[order]])
     taught.legend(loc="upper right")
     _style.compare(threshold, flips, result, "threshold", 1)
     threshold.set(xlabel="share of flipped labels", ylabel="threshold  $n/d$")
