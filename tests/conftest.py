@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import functools
 import gc
+import importlib.metadata
 import inspect
 import itertools
 import os
@@ -21,16 +22,14 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # two processes share two cores: OpenBLAS's threads, one a core in each, would wait for one another by spinning
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# Most of the time of the tests is compiling. Without LLVM's optimisations, with XLA's older emitters (jaxlib 0.10 to 0.12 have
-# them) and in one piece it takes a third of it. Such programs round in another way than users' do, and what holds of a formula
-# holds in both: with --slow all is compiled as users compile it.
-_QUICKLY_COMPILED = [
-    "--xla_backend_optimization_level=0",
-    "--xla_cpu_use_fusion_emitters=false",
-    "--xla_cpu_parallel_codegen_split_count=1",
-]
+# Most of the time of the tests is compiling. Without LLVM's optimisations, in one piece, and with the older emitters that jaxlib
+# had until 0.10 (a flag that it does not know ends the process) it takes a third of it. Such programs round in another way than
+# users' do, and what holds of a formula holds in both: with --slow all is compiled as users compile it.
 if "PYTEST_XDIST_WORKER" not in os.environ and not any(argument.startswith("--slow") for argument in sys.argv):
-    os.environ["XLA_FLAGS"] = " ".join([*_QUICKLY_COMPILED, os.environ.get("XLA_FLAGS", "")]).strip()
+    flags = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
+    if importlib.metadata.version("jaxlib").startswith("0.10."):
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")]).strip()
 
 # Compiled programs are shared by the processes of one run, and kept for no other: not in the user's own cache.
 _cache = None
