@@ -22,8 +22,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # two processes share two cores: OpenBLAS's threads, one a core in each, would wait for one another by spinning
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# Most of the time of the tests is compiling. Without LLVM's optimisations, in one piece, and with the older emitters that jaxlib
-# had until 0.10 (a flag that it does not know ends the process) it takes a third of it. Such programs round in another way than
+# Most of the time of the tests is compiling. Without LLVM's optimisations, in one piece, and with the older emitters of jaxlib
+# 0.10 (a flag that it does not know ends the process) it takes a third of it. Such programs round in another way than
 # users' do, and what holds of a formula holds in both: with --slow all is compiled as users compile it.
 if "PYTEST_XDIST_WORKER" not in os.environ and not any(argument.startswith("--slow") for argument in sys.argv):
     flags = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
