@@ -192,9 +192,9 @@ def first_logit_normalised(
     return confidence.normalised_logit(written * _factor(cls**2 + written**2, 6, eps), 12, eps)
 
 
-def _together(num_bits: np.ndarray, *others: Array) -> list[Array]:
+def _together(num_bits: np.ndarray, *others: Array) -> tuple[Array, ...]:
     """Broadcast, the lengths as floats."""
-    return jnp.broadcast_arrays(jnp.asarray(num_bits, others[0].dtype), *others)
+    return tuple(jnp.broadcast_arrays(jnp.asarray(num_bits, others[0].dtype), *others))  # a list until jax 0.10
 
 
 def _first_attention(n: Array, beta: Array, log_length: bool) -> Array:
