@@ -22,6 +22,10 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # two processes share two cores: OpenBLAS's threads, one a core in each, would wait for one another by spinning
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# A shell lets what it starts in the background ignore Ctrl-C, and so would all that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Most of the time of the tests is compiling. Without LLVM's optimisations, in one piece, and with the older emitters of jaxlib
 # 0.10 (a flag that it does not know ends the process) it takes a third of it. Such programs round in another way than
 # users' do, and what holds of a formula holds in both: with --slow all is compiled as users compile it.
