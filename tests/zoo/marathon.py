@@ -39,12 +39,12 @@ class State(NamedTuple):
 
 
 def init(key, config):
-    return State(key, jax.random.uniform(key, (2000,)), jnp.zeros((0, 3)))
+    return State(key, jax.random.uniform(key, (500,)), jnp.zeros((0, 3)))
 
 
 def step(state, config):
     key = jax.random.fold_in(state.key, 1)
-    x = jax.lax.fori_loop(0, 40, lambda _, x: config.rate * x * (1 - x), state.x)
+    x = jax.lax.fori_loop(0, 10, lambda _, x: config.rate * x * (1 - x), state.x)
     return State(key, 0.999 * x + 0.001 * jax.random.uniform(key, x.shape), state.nothing)
 
 
