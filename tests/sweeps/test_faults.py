@@ -81,7 +81,9 @@ def events(log):
 
 def finished(found):
     """The cells of `contents` of which all runs are stored."""
-    return {cell for name, (cells, *_) in found.items() if "partial" not in name and "predictions" not in name for cell in cells}
+    return {
+        cell for name, (cells, *_) in found.items() if "partial" not in name and "predictions" not in name for cell in cells
+    }
 
 
 def went_on(told):
