@@ -112,13 +112,13 @@ def test_kills_at_random_moments_and_inside_checkpoints_lose_nothing(wanted, pro
             while process.is_alive() and not left <= went_on(events(log)[known:]):
                 process.join(0.01)
         process.join(None if how else dice.uniform(0.0, 2.0))
+        process.kill()
+        process.join()
         if process.exitcode == 0:  # done before its time had come: once more from the start
             assert contents(results) == in_peace
             shutil.rmtree(results)
             log.write_text(log.read_text() + json.dumps(["afresh", [], 0, time.monotonic()]) + "\n")
             continue
-        process.kill()
-        process.join()
         assert process.exitcode == -signal.SIGKILL
         kills += 1
         torn += bool(unfinished(results))
