@@ -9,7 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..sweeps import Row, agrees, compare, find_figure, provenance, with_theory
+from ..sweeps import Row, compare, find_figure, provenance, with_theory
 from ..sweeps.contract import config
 from ..sweeps.contract.experiment import About
 from ..sweeps.memory import text as bytes_text
@@ -79,7 +79,7 @@ class Entry(NamedTuple):
 
 def verdict_of(rows: list[Row]) -> str:
     """The badge: green only if every row agrees, red if one does not."""
-    if not agrees(rows):
+    if any(row.verdict == "DISAGREES" for row in rows):
         return "disagrees"
     return "agrees" if rows and all(row.verdict == "agrees" for row in rows) else "no verdict"
 

@@ -1,4 +1,4 @@
-r"""Primal-dual interior point for the gated and the ReLU program: ten to thirty steps to eight digits.
+r"""Primal-dual interior point for the gated and the ReLU program: ten to some thirty steps to eight digits.
 
 Each norm is a second-order cone $(t_b, w_b)$, $\|w_b\| \le t_b$, with $w$ the `weights`, and each pattern a polyhedral cone
 with slacks $a = G w \ge 0$ and multipliers $z \ge 0$. Steps are Mehrotra's predictor-corrector in the scaling of Nesterov and
@@ -59,7 +59,7 @@ def solve(
 
     Steps end where rounding stops the progress, and `Solution.gap` is the gap there. Measured in float64 on six problems
     of 6 to 20 points in two or three dimensions with all their patterns, compiled with and without optimisations: the default
-    is reached from a weight decay of 0.01 on in 10 to 30 steps, where the largest that leaves a network is about 2; at 1e-4 the
+    is reached from a weight decay of 0.01 on in 10 to 31 steps, where the largest that leaves a network is about 2; at 1e-4 the
     gap ends at up to 2e-7 of the objective, at 1e-6 at up to 5e-5.
     The loss is smooth (squared or logistic); for the hinge, see robust.py. Compiled once for all programs of one shape.
     """

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from jax.extend import core
 
 from ..errors import UsageError
@@ -124,7 +125,7 @@ def _parameter(value: Any, known: dict[int, list[str]]) -> list[str]:
 
 def _value(value: Any) -> str:
     """A constant by its bytes, anything else by its text without an address."""
-    if isinstance(value, jax.core.Tracer):  # from jax 0.12 on rules kept for derivatives may hold what was traced around them
+    if isinstance(value, Tracer):  # from jax 0.12 on rules kept for derivatives may hold what was traced around them
         return f"traced {value.aval.str_short()}"
     if isinstance(value, jax.Array) and jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key):
         value = jax.random.key_data(value)

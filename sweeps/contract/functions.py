@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib.util
 import inspect
@@ -44,7 +45,10 @@ def from_file(text: str) -> Any:
     name, function = parts(text)
     path = Path(os.path.expanduser(name)).resolve()
     if path.suffix != ".py" or not path.is_file():
-        raise UsageError(f"experiment: got {text!r}; allowed: the path of a Python file, or of one and a function (file.py:f)")
+        there = [one.name for one in path.parent.glob("*.py")] if path.suffix == ".py" and not path.exists() else None
+        nearest = f"; nearest: {', '.join(near)}" if (near := difflib.get_close_matches(path.name, there or ())) else ""
+        what = f"got {text!r}" if there is None else f"there is no file {name!r}{nearest}"
+        raise UsageError(f"experiment: {what}; allowed: the path of a Python file, or of one and a function (file.py:f)")
     known_as, named = path.stem, sys.modules.get(path.stem)
     taken = known_as in sys.stdlib_module_names or (named is not None and getattr(named, "__file__", None) != str(path))
     if taken or "." in known_as:

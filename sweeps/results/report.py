@@ -230,10 +230,25 @@ def _lost(cells: Mapping[tuple[str, str], tuple[int, ...]]) -> list[str]:
     return [
         plain(" ".join(filter(None, cell)))
         + f": {len(seeds)} diverged seed{'s' if len(seeds) > 1 else ''}, kept apart: "
-        + ", ".join(map(str, seeds))
+        + _ranges(seeds)
         for cell, seeds in cells.items()
         if seeds
     ]
+
+
+_RANGES = 12  # of seeds in a line
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    """Rising numbers in few words.
+
+    >>> _ranges((0, 1, 2, 5, 7, 8))
+    '0-2, 5, 7, 8'
+    """
+    cuts = [0, *(np.flatnonzero(np.diff(seeds) != 1) + 1).tolist(), len(seeds)]
+    runs = [seeds[begin:end] for begin, end in itertools.pairwise(cuts)]
+    texts = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return ", ".join(texts if len(texts) <= _RANGES else [*texts[:_RANGES], f"and {sum(map(len, runs[_RANGES:]))} more"])
 
 
 def stored_config(experiment: Experiment, result: xarray.DataTree) -> Any:
