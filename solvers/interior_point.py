@@ -77,6 +77,7 @@ def _solve(program: Program, rtol: Array, cones: bool, loss: Loss, max_steps: in
         rtol=rtol,
         max_steps=max_steps,
         patience=10,
+        shrinks=0.9,  # a step that is not stopped by rounding makes it several times smaller
     )
     return Solution(state.weights, *bounds, steps)
 

@@ -186,13 +186,14 @@ def run(
     max_steps: int,
     every: int = 1,
     patience: int = 1000,
+    shrinks: float = 1.0,
 ) -> tuple[S, Bounds, Int[Array, ""]]:
     """Step until the verified gap, measured every `every` steps, is at most rtol |objective|.
 
     Returns the state whose objective came nearest to the bound, that objective, the best bound and the steps taken. An infinite
     objective says that the state holds no point of the program yet; the first state must hold one. Ends as well at `max_steps`,
-    after `patience` measurements at which the gap did not shrink, and when the objective is no longer a number; with rtol = 0,
-    where the gap is 0 or no longer shrinks.
+    after `patience` measurements at which the gap did not shrink below `shrinks` times what it was, and when the objective is
+    no number any more; with rtol = 0, where the gap is 0 or no longer shrinks.
     """
     require(at_least(0), rtol=rtol)
 
@@ -207,7 +208,7 @@ def run(
         closer = jnp.abs(seen.objective - bound) < jnp.abs(at.bounds.objective - bound)
         best = jax.tree.map(lambda new, old: jnp.where(closer, new, old), state, at.best)
         bounds = Bounds(jnp.where(closer, seen.objective, at.bounds.objective), bound)
-        shrank = jnp.abs(bounds.objective - bound) < jnp.abs(at.bounds.objective - at.bounds.bound)
+        shrank = jnp.abs(bounds.objective - bound) < shrinks * jnp.abs(at.bounds.objective - at.bounds.bound)
         idle = jnp.where(shrank | jnp.isinf(seen.objective), 0, at.idle + 1)
         idle = jnp.where(jnp.isnan(seen.objective), patience, idle)
         return _Progress(state, best, bounds, at.steps + every, idle)
