@@ -185,13 +185,15 @@ def _plain(value: Any) -> Any:
 
 
 def _stored(plan: Plan, asked: dict[str, Any], failed: Mapping[str, int]) -> Stored:
+    from .agreement import is_stale
     from .loading import load_plan
 
     result = load_plan(plan, say=lambda message: None)
     experiment, state = plan.experiment, "not checked"
     if experiment.name in names():
         experiment = find(experiment.name)
-        state = "current" if result is None or _is_current(experiment, plan, asked) else "stale"
+        now = result is None or (not is_stale(result) and _is_current(experiment, plan, asked))
+        state = "current" if now else "stale"
     if result is not None and (state == "stale" or not experiment.fields):
         experiment = experiment._replace(fields=_fields(result, set(plan.axes)))
     if result is not None:

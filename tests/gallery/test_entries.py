@@ -211,13 +211,14 @@ def test_requests_that_differ_in_seeds_alone_are_shown_once_with_all_seeds(tmp_p
 
 @pytest.mark.slow
 def test_a_large_sweep_with_many_troubles_stays_a_short_page(tmp_path):
-    rates = [0.1 + 0.001 * index for index in range(200)]
+    rates = [index / 1000 for index in range(100, 300)]
     one = stored(tmp_path, over={"rate": rates})
     tree = one.result["simulation"].to_dataset()
     tree["diverged"][:, 0] = True
     one.result["simulation"] = tree
     shown = entries.entry(one._replace(failed={f"cell {index}": 1 for index in range(50)}))
-    assert len(shown.notes) == 2 * 11
+    assert len(shown.notes) == 2 * 11 + 1
+    assert shown.notes[-1].startswith("Not checked: ")  # as of every function of the user's
     assert shown.notes[10] == "200 cells lost seeds; these are the first 10."
     assert shown.num_rows == 400
     assert len(shown.rows) == 60
