@@ -26,10 +26,7 @@ _SEEDS = 8  # at small sizes
 def small_grid(experiment: Experiment) -> dict[str, tuple]:
     """The experiment's grid with two values a field, the smaller one from QUICK where that names the field."""
     quick = experiment.presets["quick"]
-    first = {path: (quick[path],) if path in quick else () for path in experiment.grid}
-    return {
-        path: (first[path] + tuple(v for v in values if v not in first[path]))[:2] for path, values in experiment.grid.items()
-    }
+    return {path: tuple(dict.fromkeys((quick.get(path, values[0]), *values)))[:2] for path, values in experiment.grid.items()}
 
 
 def _sizes(experiment: Experiment, small: bool) -> tuple[Any, Mapping[str, tuple], int]:

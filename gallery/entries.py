@@ -15,7 +15,7 @@ from ..sweeps.contract.experiment import About
 from ..sweeps.memory import text as bytes_text
 from ..sweeps.results.agreement import texts
 from ..sweeps.results.catalogue import Stored
-from ..sweeps.results.report import agreement_line, diverged_lines, film, stored_config, worst_first
+from ..sweeps.results.report import agreement_line, diverged_lines, film, ranges, stored_config, worst_first
 from .modules import document
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Entry(NamedTuple):
 
 
 def verdict_of(rows: list[Row]) -> str:
-    """The badge: green only if every row agrees, red if one does not."""
+    """The badge: green only if every row agrees, red if one disagrees."""
     if any(row.verdict == "DISAGREES" for row in rows):
         return "disagrees"
     return "agrees" if rows and all(row.verdict == "agrees" for row in rows) else "no verdict"
@@ -256,7 +256,7 @@ def _comments(kind: type) -> dict[str, str]:
 def _origin(said: dict[str, Any], asked: dict[str, Any]) -> list[tuple[str, str]]:
     """Provenance, in words."""
     seeds = asked["seeds"]
-    count = f"{len(seeds)} ({_ranges(seeds)}), root seed {asked['root_seed']}"
+    count = f"{len(seeds)} ({ranges(seeds)}), root seed {asked['root_seed']}"
     lines = [("seeds", count)]
     if said:
         git = said["git"]
@@ -276,13 +276,6 @@ def _origin(said: dict[str, Any], asked: dict[str, Any]) -> list[tuple[str, str]
 def _cores(said: dict[str, Any]) -> str:
     count = said.get("cores", 0)
     return f"{count} core{'s' if count > 1 else ''}" if count else ""
-
-
-def _ranges(seeds: list[int]) -> str:
-    """0 to 7, or the numbers themselves where they have gaps."""
-    if seeds == list(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
-    return ", ".join(map(str, seeds[:20])) + (", ..." if len(seeds) > 20 else "")
 
 
 def _time(seconds: float) -> str:

@@ -33,12 +33,17 @@ def unknown(kind: str, given: str, known: Iterable[str], where: str = "") -> Usa
     known = sorted(known)
     if not known:
         return UsageError(f"unknown {kind} {given!r}; there is none")
-    alike = {name: _likeness(given, name) for name in known}
-    nearest = sorted((name for name in known if alike[name] >= 0.5), key=lambda name: (-alike[name], len(name)))[:3]
+    close = nearest(given, known)
     listed = ", ".join(known[:_SHOWN]) + (f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
     few = f"all: {listed}" if len(known) <= _SHOWN else where
-    hint = f"nearest: {', '.join(nearest)}{f' ({few})' if few else ''}" if nearest else f"known: {listed}"
+    hint = f"nearest: {', '.join(close)}{f' ({few})' if few else ''}" if close else f"known: {listed}"
     return UsageError(f"unknown {kind} {given!r}; {hint}")
+
+
+def nearest(given: str, known: Iterable[str]) -> list[str]:
+    """The names most like one that does not exist, whatever the case: three at most."""
+    alike = {name: _likeness(given, name) for name in sorted(known)}
+    return sorted((name for name in alike if alike[name] >= 0.5), key=lambda name: (-alike[name], len(name)))[:3]
 
 
 def _likeness(given: str, name: str) -> float:

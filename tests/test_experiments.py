@@ -158,9 +158,8 @@ def test_presets_and_grid_are_in_range(name, tmp_path):
     for preset in (None, *experiment.presets):
         plan = plan_of(experiment, experiment.default_config(preset), experiment.grid, tmp_path)
         assert len(plan.cells) == np.prod([len(values) for values in experiment.grid.values()], dtype=int)
-    small = plan_of(
-        experiment, experiment.default_config("quick"), small_grid(experiment), tmp_path
-    )  # that the site is made of
+    # what the site is made of
+    small = plan_of(experiment, experiment.default_config("quick"), small_grid(experiment), tmp_path)
     assert len(small.cells) == 2 ** len(experiment.grid)
 
 

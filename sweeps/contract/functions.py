@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib.util
 import inspect
@@ -16,7 +15,7 @@ import jax
 from jaxtyping import Array, Float
 
 from ...contract import Static, Tolerance
-from ..errors import UsageError, shown, unknown
+from ..errors import UsageError, nearest, shown, unknown
 from . import config as config_
 from . import given, sources
 from .config import hashed
@@ -45,9 +44,10 @@ def from_file(text: str) -> Any:
     name, function = parts(text)
     path = Path(os.path.expanduser(name)).resolve()
     if path.suffix != ".py" or not path.is_file():
-        there = [one.name for one in path.parent.glob("*.py")] if path.suffix == ".py" and not path.exists() else None
-        nearest = f"; nearest: {', '.join(near)}" if (near := difflib.get_close_matches(path.name, there or ())) else ""
-        what = f"got {text!r}" if there is None else f"there is no file {name!r}{nearest}"
+        what = f"got {text!r}"
+        if path.suffix == ".py" and not path.exists():
+            near = nearest(path.name, (file.name for file in path.parent.glob("*.py")))
+            what = f"there is no file {name!r}" + (f"; nearest: {', '.join(near)}" if near else "")
         raise UsageError(f"experiment: {what}; allowed: the path of a Python file, or of one and a function (file.py:f)")
     known_as, named = path.stem, sys.modules.get(path.stem)
     taken = known_as in sys.stdlib_module_names or (named is not None and getattr(named, "__file__", None) != str(path))

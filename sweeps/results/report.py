@@ -230,25 +230,26 @@ def _lost(cells: Mapping[tuple[str, str], tuple[int, ...]]) -> list[str]:
     return [
         plain(" ".join(filter(None, cell)))
         + f": {len(seeds)} diverged seed{'s' if len(seeds) > 1 else ''}, kept apart: "
-        + _ranges(seeds)
+        + ranges(seeds)
         for cell, seeds in cells.items()
         if seeds
     ]
 
 
-_RANGES = 12  # of seeds in a line
+_RUNS = 12  # of seeds in a text
 
 
-def _ranges(seeds: Sequence[int]) -> str:
+def ranges(seeds: Sequence[int]) -> str:
     """Rising numbers in few words.
 
-    >>> _ranges((0, 1, 2, 5, 7, 8))
-    '0-2, 5, 7, 8'
+    >>> ranges((0, 1, 2, 5, 7, 8))
+    '0 to 2, 5, 7 to 8'
     """
     cuts = [0, *(np.flatnonzero(np.diff(seeds) != 1) + 1).tolist(), len(seeds)]
     runs = [seeds[begin:end] for begin, end in itertools.pairwise(cuts)]
-    texts = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
-    return ", ".join(texts if len(texts) <= _RANGES else [*texts[:_RANGES], f"and {sum(map(len, runs[_RANGES:]))} more"])
+    texts = [f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs[:_RUNS]]
+    more = sum(map(len, runs[_RUNS:]))
+    return ", ".join([*texts, f"and {more} more"] if more else texts)
 
 
 def stored_config(experiment: Experiment, result: xarray.DataTree) -> Any:
