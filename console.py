@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import errno
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -70,8 +71,21 @@ def _told(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, f"interrupted; finished seeds are kept, the same command goes on from there{why}"
     if ours:
         return FAILED if isinstance(error, errors.EveryCellFailed) else REFUSED, str(error)  # type: ignore[union-attr]
-    said = " ".join(str(error).split("\n")[0].split())
+    said = first_line(error)
     return INTERNAL, f"internal error: {type(error).__name__}{said and ': '}{said}; {kept(error)}"
+
+
+def first_line(error: BaseException) -> str:
+    """The message of an error in one line: its first, and the next where the first ends with a colon and only announces it.
+
+    Places in the source, which jax nests in some messages, are left to the traceback.
+
+    >>> first_line(ValueError("Invalid type:\\n  tensor<-1xf32>\\nand more"))
+    'Invalid type: tensor<-1xf32>'
+    """
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
+    return re.sub(r'"jit.*callsite\(.*\): ', "", said)
 
 
 def _interrupted(error: BaseException | None) -> bool:

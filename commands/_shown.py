@@ -57,9 +57,10 @@ def verdict(results: Sequence[Computed], chosen: Stored) -> int:
             _agreement(rows, chosen.all)
         _print([shown(path) for one in results for path in one.files])
         sys.stdout.flush()
-        for one in results:
-            if one.figure is not None:
-                _draw(one, one.figure)
+    for one in results:
+        if one.figure is not None:  # drawn in silence too: an earlier figure would be that of other numbers
+            drawn = _drawn(one, one.figure)
+            _print([] if chosen.quiet else [shown(path) for path in drawn])
     say(report.agreement_line(rows) if rows or not last else last)
     return code_of(results, rows)
 
@@ -89,7 +90,7 @@ def _agreement(rows: list[Row], every: bool) -> None:
     show(report.agreement_table(listed))
     if len(listed) < len(rows):
         say(f"{len(listed)} rows, the worst relative to their allowance; --all shows the other {len(rows) - len(listed)}")
-    _print(report.diverged_lines(rows))
+    _print([*report.diverged_lines(rows), *report.one_sided_lines(rows)])
 
 
 def _print(lines: Sequence[str]) -> None:
@@ -97,16 +98,15 @@ def _print(lines: Sequence[str]) -> None:
         print(line)
 
 
-def _draw(one: Computed, stem: Path) -> None:
+def _drawn(one: Computed, stem: Path) -> list[Path]:
     from ..figures import _generic
 
     try:
         result = sweeps.with_theory(one.experiment, one.result, on_stderr)
-        drawn = report.save_figure(one.experiment.name, result, stem, _generic.draw)
+        return report.save_figure(one.experiment.name, result, stem, _generic.draw)
     except UsageError:
         raise
     except Exception as error:  # a figure is made for the experiment's own sizes, and may fail at those of a user
-        why = " ".join(str(error).split("\n")[0].split())
-        on_stderr(f"closedform: {one.experiment.name} cannot be drawn: {type(error).__name__}: {why}; {console.kept(error)}")
-        return
-    _print([shown(path) for path in drawn])
+        why = f"{type(error).__name__}: {console.first_line(error)}; {console.kept(error)}"
+        on_stderr(f"closedform: {one.experiment.name} cannot be drawn: {why}")
+        return []

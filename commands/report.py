@@ -43,7 +43,7 @@ def run(words: list[str]) -> int:
             code, why = console.INTERNAL, f"{type(error).__name__}: {error}; {console.kept(error)}"
             on_stderr(f"closedform: {stored.experiment.name} cannot be shown: {why}")
             continue
-        print(f"{plain(entries[-1].name)}: {entries[-1].verdict}")
+        print(plain(" ".join(filter(None, (entries[-1].name, entries[-1].asked)))) + f": {entries[-1].verdict}")
     if not entries and not code:
         raise UsageError(f"no results in {chosen.results}" + (f" of {chosen.experiment}" if chosen.experiment else ""))
     write_bytes(chosen.output, report(entries, shown(chosen.results)).encode())

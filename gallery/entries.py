@@ -15,7 +15,7 @@ from ..sweeps.contract.experiment import About
 from ..sweeps.memory import text as bytes_text
 from ..sweeps.results.agreement import texts
 from ..sweeps.results.catalogue import Stored
-from ..sweeps.results.report import agreement_line, diverged_lines, film, ranges, stored_config, worst_first
+from ..sweeps.results.report import agreement_line, diverged_lines, film, one_sided_lines, ranges, stored_config, worst_first
 from .modules import document
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
     rows = [] if result is None else compare(experiment, result)
     rows = worst_first([row._replace(stale=stored.state == "stale") for row in rows])
     failed = [f"{count} cell{'s' if count > 1 else ''} failed: {why}" for why, count in stored.failed.items()]
-    notes = [*_first(diverged_lines(rows), "cells lost seeds"), *_first(failed, "kinds of failure")]
+    notes = [*_first(diverged_lines(rows), "cells lost seeds"), *_first(failed, "kinds of failure"), *one_sided_lines(rows)]
     if stored.state == "stale":
         notes.append("Stale: computed by an earlier version of the code; --refresh computes it again.")
     if stored.state == "not checked":
@@ -118,12 +118,12 @@ def entry(stored: Stored, small: bool = False, resolution: int = 200) -> Entry:
 
 
 def _asked(stored: Stored) -> str:
-    """Values that are not the experiment's own, and what was swept beside its own grid."""
-    asked, own = stored.asked, config.as_dict(stored.experiment.default_config()) if stored.known else {}
+    """Values that are not the experiment's own (of a user's code all of them), and what was swept beside its own grid."""
+    asked, own = stored.asked, config.as_dict(stored.experiment.default_config()) if stored.known else None
     changed = {
         path: value
         for path, value in asked["config"].items()
-        if path in own and path not in asked["over"] and json.dumps(own[path]) != json.dumps(value)
+        if path not in asked["over"] and (own is None or (path in own and json.dumps(own[path]) != json.dumps(value)))
     }
     parts = [f"{path}={_value(value)}" for path, value in changed.items()]
     parts = [*parts[:_CHANGES], f"{len(parts) - _CHANGES} more"] if len(parts) > _CHANGES else parts

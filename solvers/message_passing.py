@@ -32,11 +32,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import log_ndtr
 from jaxtyping import Array, Float, Real
 
 from ..documented import documented
 from ..theory.numerics.arguments import FINITE, ArrayLike, above, at_least, takes
+from ..theory.numerics.normal import inverse_mills, inverse_mills_excess
 
 Samples = Float[Array, "sample"]
 Number = Real[ArrayLike, ""]
@@ -122,8 +122,9 @@ def sign_posterior(noise_std: Number) -> Output:
 
     def output(y: Samples, omega: Samples, variance: Number) -> tuple[Samples, Samples]:
         spread = jnp.sqrt(variance + noise_std**2)
-        ratio, excess = _mills(y * omega / spread)
-        return y * ratio / spread, ratio * excess / spread**2
+        u = y * omega / spread
+        ratio = inverse_mills(u)
+        return y * ratio / spread, ratio * inverse_mills_excess(u) / spread**2
 
     return output
 
@@ -155,24 +156,6 @@ def _minimiser(slope_fn: Callable[[Samples], Samples], margin: Samples, variance
 
 def _with_derivative(fn: Callable[[Samples], Samples], s: Samples) -> tuple[Samples, Samples]:
     return jax.jvp(fn, (s,), (jnp.ones_like(s),))
-
-
-_FAR, _DEPTH = 5.0, 24  # there the fraction has its digits: each level is off by at most a factor of 3 less
-
-
-def _mills(u: Samples) -> tuple[Samples, Samples]:
-    """phi/Phi, and u + phi/Phi, both positive and with their digits: far to the left by the continued fraction of Laplace.
-
-    It is phi(u)/Phi(u) = x + 1/(x + 2/(x + 3/(x + ...))) with x = -u.
-    """
-    near = jnp.maximum(u, -_FAR)
-    ratio = jnp.exp(-(near**2) / 2 - log_ndtr(near)) / math.sqrt(2 * math.pi)
-    x = jnp.maximum(-u, _FAR)
-    excess = jnp.zeros_like(x)
-    for level in range(_DEPTH, 0, -1):
-        excess = level / (x + excess)
-    left = u < -_FAR
-    return jnp.where(left, x + excess, ratio), jnp.where(left, excess, near + ratio)
 
 
 # --------------------------------------------------------------------------------------------------------------- inputs

@@ -210,13 +210,15 @@ def complete(
     remove_leftovers(plan.home)
     record_broken(plan)
     failed: dict[int, Failure] = {}
-    for _ in range(PASSES):
+    for attempt in range(PASSES):
         stock = take_stock(plan)
         for message in stock.messages:
             say(message)
         failed |= failures(plan, stock, refresh, say)
         shown = stock.versions(plan, refresh)
         missing = [version is None and cell not in failed for cell, version in enumerate(shown)]
+        if progress and not attempt and not failed and not any(missing):
+            say(f"{plan.experiment.name}: all of it is stored, nothing is computed anew")
         if any(missing):
             if not confirmed(plan, missing):
                 plan = identified(plan, settings.keep)

@@ -50,6 +50,8 @@ def with_theory(experiment: Experiment, result: xarray.DataTree, say: Callable[[
         return tree
     over = {path: store.group(result, "simulation")[path].values.tolist() for path in swept}
     for field, number in experiment.dense.items():
+        if field not in over and not isinstance(said["config"][field], list | tuple):
+            continue  # one value was asked for
         try:
             found = _curve(experiment, said["config"], over, field, number)
         except (UsageError, ValueError) as error:

@@ -222,9 +222,8 @@ def from_module(module: ModuleType, name: str, asked_by_name: bool = False) -> E
     if training and ("observe" in said or "Curves" in said):
         wanted += ["observe", "steps", "Curves"]
     if missing := [attribute for attribute in ("Config", "Result", *wanted) if attribute not in said]:
-        raise UsageError(
-            f"experiment {name} lacks {', '.join(missing)}; a module of its kind has {', '.join(wanted)}{_functions_of(module)}"
-        )
+        lacks = f"lacks {', '.join(missing)}; a module of its kind has {', '.join(wanted)}"
+        raise UsageError(f"experiment {name}{_functions_of(module)} {lacks}")
     functions = {one: said[one] for one in (*wanted, "init") if one in said and one != "Curves"}
     predictions = {
         "prediction" + one.removeprefix("predict"): function
@@ -264,7 +263,7 @@ def _functions_of(module: ModuleType) -> str:
     own = [name for name in own_functions(module) if not name.startswith("predict")]
     file = vars(module)[FILE].name
     ways = [f"{file}:{name}" for name in sorted(own, key=lambda name: name != "simulate")[:3]]
-    return f"; a function of the file is named by {' or '.join(ways)}" if ways else ""
+    return f": name a function of the file, {' or '.join(ways)}; as an experiment it" if ways else ""
 
 
 def own_functions(module: Any) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ...console import first_line
 from ..errors import UsageError
 
 KEYS = "threefry2x32"  # the implementation of the keys that simulations get
@@ -85,7 +86,7 @@ def check_platforms() -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
-        said = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+        said = first_line(error) or type(error).__name__
         raise UsageError(
             f"JAX_PLATFORMS: got {asked!r}; allowed: what this machine and its installation of jax have, such as 'cpu', "
             f"or unset ({said})"

@@ -94,7 +94,7 @@ def resolve(
     """The experiment that was named, and the config for it (None: the experiment's own).
 
     What stands beside a function that was named by its file goes with it: `config` or a dataclass `Config`, `predict`, and
-    GRID, SEEDS and TOLERANCE as in a module.
+    GRID, CURVE, SEEDS and TOLERANCE as in a module.
     """
     from .functions import as_experiment, from_file
 
@@ -115,7 +115,7 @@ def resolve(
     predict = beside.get("predict") if predict is None and target is not beside.get("predict") else predict
     found, config = as_experiment(target, config, predict, asked_by_name=by_name)
     grid = {field: tuple(values) for field, values in beside.get("GRID", {}).items()}
-    found = found._replace(grid=grid, seeds=beside.get("SEEDS", found.seeds))
+    found = found._replace(grid=grid, dense=beside.get("CURVE", {}), seeds=beside.get("SEEDS", found.seeds))
     return _of_the_user(checked(found._replace(tolerance={**found.tolerance, **beside.get("TOLERANCE", {})}))), config
 
 

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jax.extend import core
 
+from ...console import first_line
 from ..errors import UsageError
 from . import config as config_
 from .digest import Undigested, hash_of, program_text, reads
@@ -160,7 +161,7 @@ def explained(name: str, config: Any, attempt: Callable[[Mapping[str, float]], A
     except UsageError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split("\n")[0].split()).rstrip(".")
+        said = first_line(error).rstrip(".")
         floats, plain = config_.traced_values(config), raised({})
         blamed = [path for path in floats if raised({path: floats[path]}) not in ("", plain)]
         if blamed and (not plain or isinstance(error, TypeError | IndexError)):  # as for a shape, which is a whole number too

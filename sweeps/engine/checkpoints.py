@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ...console import first_line
 from ..errors import UsageError
 from ..results import sealed, states, store
 
@@ -161,4 +162,4 @@ def _orbax() -> Iterator[Any]:
 
 
 def _line(error: Exception) -> str:
-    return str(error).split("\n")[0][:200]
+    return first_line(error)[:200]

@@ -112,14 +112,15 @@ _CELLS_SHOWN = 40  # of a sweep; a larger one is summed up
 
 
 def status_lines(sweep: SweepStatus) -> list[str]:
-    """What was asked, how far it is, and each cell of a small sweep; of a large one those that run or have failed."""
+    """What was asked, how far it is, and its cells that are not done; of a large sweep those that run or failed."""
     asked, counts = sweep.asked, sweep.counts()
     swept = ", ".join(f"{path} ({len(values)})" for path, values in asked["over"].items()) or "one cell"
     seeds = len(asked["seeds"])
     said = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
     left = sum(seeds - cell.seeds for cell in sweep.cells if cell.state != "failed")
     lines = [f"{asked['experiment']} over {swept}, {seeds} seeds: {said}; {left} of {seeds * len(sweep.cells)} runs left"]
-    shown = sweep.cells if len(sweep.cells) <= _CELLS_SHOWN else [c for c in sweep.cells if c.state in ("running", "failed")]
+    small = len(sweep.cells) <= _CELLS_SHOWN
+    shown = [cell for cell in sweep.cells if cell.state in ("running", "failed") or (small and cell.state != "done")]
     for cell in shown[:_CELLS_SHOWN]:
         at = ", ".join(f"{path}={value}" for path, value in cell.at.items()) or "the cell"
         detail = cell.where or cell.why or (f"{cell.seeds} of {seeds} seeds" if cell.state == "partly" else "")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from ...console import first_line
 from ..contract.config import hashed
 from ..contract.request import Plan, Version
 from ..errors import UsageError
@@ -24,9 +25,8 @@ class Failure(NamedTuple):
 
 def failure_of(error: BaseException) -> Failure:
     """What is kept of an error."""
-    message = str(error).strip().split("\n")
     raised_by_callback = "Traceback (most recent call last)" in str(error)  # that is the message then, and its end the reason
-    line = message[-1] if raised_by_callback else f"{type(error).__name__}: {message[0]}"
+    line = str(error).strip().split("\n")[-1] if raised_by_callback else f"{type(error).__name__}: {first_line(error)}"
     return Failure(line, "".join(traceback.format_exception(error)), error if isinstance(error, Exception) else None)
 
 

@@ -335,6 +335,7 @@ class Config:
     size: int = 2
 
 GRID = {"rate": (0.5, 1.0)}
+CURVE = {"rate": 20}
 SEEDS = 3
 
 def simulate(key, config):
@@ -397,10 +398,28 @@ def test_a_file_of_ones_own_is_taken_wherever_a_paper_is(typed, tmp_path):
     assert "own_model/simulate rate=0.5" in out
     assert typed(f"agree {own}")[0] == 0
     code, out, _ = typed(f"report {own}")
-    assert (code, out) == (0, "own_model/simulate: agrees\nreport.html\n")
+    assert (code, out) == (0, "own_model/simulate size=2, over rate: agrees\nreport.html\n")
     code, out, _ = typed(f"cite {own} --plain")
     assert code == 0
     assert out.startswith("Margalit Glasgow, SGD Finds then Tunes")
+
+
+def test_the_figure_of_ones_own_file(typed, tmp_path):
+    """CURVE is read beside a function, in sweeps over other fields too; an earlier figure does not outlive its numbers."""
+    (tmp_path / "own_model.py").write_text(MODEL)
+    figure = tmp_path / "results/own_model/simulate.png"
+    _, _, first = typed("reproduce own_model.py:simulate")
+    drawn = figure.read_bytes()
+    figure.write_bytes(b"of other numbers")
+    _, out, _ = typed("reproduce own_model.py:simulate --quiet")
+    assert out.count("\n") == 1
+    assert figure.read_bytes() == drawn
+    _, _, again = typed("reproduce own_model.py:simulate")
+    assert ["nothing is computed anew" in said for said in (first, again)] == [False, True]
+    code, out, said = typed("sweep own_model.py:simulate --over size=2,3 --seeds 2")
+    assert (code, "cannot be drawn" in said, ".png" in out) == (0, False, True)
+    (tmp_path / "wrong.py").write_text(MODEL.replace('{"rate": 20}', '{"rates": 20}'))
+    assert "unknown field in wrong/simulate.CURVE 'rates'; nearest: rate" in typed("reproduce wrong.py:simulate")[2]
 
 
 def test_agree_shows_every_stored_result_of_a_file_without_a_grid(typed, tmp_path):
@@ -423,7 +442,10 @@ def test_dynamics_without_quick_and_the_preset_that_it_lacks(typed, tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("run logreg.py", "lacks Config, Result; .*a function of the file is named by logreg.py:simulate or logreg.py:other"),
+        (
+            "run logreg.py",
+            "name a function of the file, logreg.py:simulate or logreg.py:other; as an experiment it lacks Config, Result",
+        ),
         ("run logreg", "experiment: got 'logreg'; allowed: a file by its whole name, logreg.py"),
         ("run logreg:simulate", "allowed: a file by its whole name, logreg.py:simulate"),
         ("run logreg.py:Simulate", "unknown function of logreg.py 'Simulate'; nearest: simulate"),

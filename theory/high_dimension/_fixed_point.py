@@ -44,9 +44,10 @@ def fixed_point(map_fn: Callable[[Unknown], Unknown], *starts: Unknown) -> tuple
         def look(search: _Search) -> _Search:
             excess, columns = _linearised(fn, search.trial)
             newton = -_solve(columns, excess)
+            # where the map does not depend on one of the unknowns there is no step of Newton's method
+            newton = jnp.where(jnp.all(jnp.isfinite(newton)), newton, excess)
             newton = newton / jnp.maximum(1, _size(newton) / LONGEST)
-            finite = jnp.all(jnp.isfinite(excess)) & jnp.all(jnp.isfinite(newton))
-            better = finite & ((search.part == 0) | (jnp.sum(excess**2) < jnp.sum(search.excess**2)))
+            better = jnp.all(jnp.isfinite(excess)) & ((search.part == 0) | (jnp.sum(excess**2) < jnp.sum(search.excess**2)))
             base = jnp.where(better, search.trial, search.base)
             excess = jnp.where(better, excess, search.excess)
             newton = jnp.where(better, newton, search.newton)

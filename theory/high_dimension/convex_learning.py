@@ -38,8 +38,9 @@ derivative of $f$, which holds at kinks too, and the unknowns $(\operatorname{ar
 
 Finite size. One data set scatters by $k/\sqrt{d}$ and the mean is off by $b/d$: for the logistic loss at
 $(\alpha, \lambda) = (2, 0.1)$, $k = 0.5, 0.9, 0.13$ and $b = 0.1, -0.35, -0.11$ for $m$, $q$ and the error. At ridge 0 an
-optimum exists only above the separability threshold; below it, and where no solution is found, the results are infinite and
-the errors 1/2.
+optimum exists only above the separability threshold; below it, and where no solution is found, all results are infinite, the
+errors too. With a ridge one was found at each of 16,900 points but one: ratios from 0.01 to 1000, ridges from 1e-8 to 1e5, five
+losses and five teachers with little or no noise.
 
 Example. Logistic regression on two samples a dimension with the labels of a sign teacher:
 
@@ -188,8 +189,8 @@ def _below(threshold: Array, order: Order, teacher: Labels, *, loss: Loss, link:
     def below(s: Array) -> Array:
         slope = jax.grad(loss.value)(s)
         crossing = s + order.response * jnp.where(jnp.isfinite(slope), slope, 0)
-        breaks = [point + order.response * slope for point, slope in loss.breaks]
-        edges = [*(edge / deviation for edge in (crossing, *breaks)), *label_channels.step_edges(view, link)]
+        breaks = loss.edges(jnp.zeros_like(s), deviation, order.response)
+        edges = [crossing / deviation, *breaks, *label_channels.step_edges(view, link)]
         xi, weights = label_channels.nodes(edges, deviation)
         omega, V = deviation * xi, jnp.full_like(xi, order.response)
         moved = V * loss.envelope_slope(omega, V)
@@ -219,8 +220,8 @@ def _named(loss: object) -> str:
 def conjugates(cotangent: Array, norm: Array, response: Array, ratio: Array, loss: Loss, teacher: Labels, link: Link) -> Hats:
     """The integrals over a student's output, for any students."""
     view, deviation = label_channels.angle(cotangent, teacher), jnp.sqrt(norm)
-    breaks = [(s + response * slope) / deviation for s, slope in loss.breaks]
-    # where an integral is split has no effect on it; second derivatives need those of the kinks, across which slopes jump
+    breaks = loss.edges(jnp.zeros_like(norm), deviation, response)
+    # where an integral is split has no effect on it
     edges = [*breaks, *jax.lax.stop_gradient(label_channels.step_edges(view, link))]
     xi, weights = label_channels.nodes(edges, norm)
     omega, V = deviation * xi, jnp.full_like(xi, response)
@@ -259,13 +260,16 @@ def solve_with(students: Students, ratio: Array, ridge: Array, loss: Loss, teach
         logs = jnp.log(jnp.maximum(jnp.stack([order.norm, order.response]), tiny))
         return jnp.concatenate([jnp.arcsinh(cotangent)[None], logs])
 
-    # labels with noise: a response of the order of 1/ratio. Without noise and at a small ridge: near the largest margin, whose
-    # error falls as 1/(2 ratio) and whose norm grows as ratio^2
-    one, squares = jnp.ones_like(ratio), 1 + ratio**2
+    # Labels with noise: a response of the order of 1/ratio. Without noise and at a small ridge: near the largest margin, where
+    # the error falls as 1/(2 ratio) and the norm grows as ratio^2, times the square of the margin that the loss asks for. In
+    # between, with many samples: the minimum of E l(z y) + ridge/(2 ratio) q, where E l falls as 1/sqrt q.
+    one, squares, eps = jnp.ones_like(ratio), 1 + ratio**2, jnp.finfo(ratio.dtype).eps
+    V, length = 1 / ((ridge + eps) * squares), (ratio / (ridge + eps)) ** (1 / 3)
+    margin = jnp.maximum(loss.prox(0 * one, V), eps)
     noisy = jnp.stack([one, 0 * one, -jnp.log(ridge + ratio / 4)])
-    least = jnp.finfo(ratio.dtype).eps
-    separable = jnp.stack([jnp.arcsinh(2 * ratio / jnp.pi), jnp.log(squares), -jnp.log((ridge + least) * squares)])
-    x, reached = fixed_point(update, noisy, separable)
+    separable = jnp.stack([jnp.arcsinh(2 * ratio / jnp.pi), jnp.log(squares * margin**2), jnp.log(V)])
+    many = jnp.stack([jnp.arcsinh(ratio / 2), 2 * jnp.log(length), jnp.log(2 * length / ratio)])
+    x, reached = fixed_point(update, noisy, separable, many)
     hats = conjugates_at(x)
     cotangent, order, weight_norm = students(hats)
     values = Solution(
@@ -273,10 +277,7 @@ def solve_with(students: Students, ratio: Array, ridge: Array, loss: Loss, teach
         jnp.arctan2(jnp.ones_like(cotangent), cotangent) / jnp.pi, hats.label_error, hats.training_loss, weight_norm,
         ratio * hats.training_loss + ridge / 2 * weight_norm,
     )  # fmt: skip
-    nothing = Solution(*(jnp.full_like(ratio, jnp.inf) for _ in values))._replace(
-        error=jnp.full_like(ratio, 0.5), label_error=jnp.full_like(ratio, 0.5)
-    )
-    return jax.tree.map(lambda value, none: jnp.where(reached, value, none), values, nothing)
+    return jax.tree.map(lambda value: jnp.where(reached, value, jnp.inf), values)
 
 
 def _isotropic(hats: Hats, ridge: Array, norm_squared: Array) -> tuple[Array, Order, Array]:

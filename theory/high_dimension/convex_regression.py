@@ -102,8 +102,7 @@ def _solve(ratio: Array, ridge: Array, teacher: Numbers, *, loss: Loss) -> Regre
         def component(variance: Array) -> tuple[Array, Array, Array]:
             # without noise the risk may vanish: noise of the order of rounding gives it a scale
             deviation = jnp.sqrt(risk + jnp.maximum(variance, least))
-            edges = [(s + V * slope) / deviation for s, slope in loss.breaks]
-            xi, weights = label_channels.nodes(edges, V)
+            xi, weights = label_channels.nodes(loss.edges(jnp.zeros_like(V), deviation, V), V)
             r = deviation * xi
             slope = loss.envelope_slope(r, jnp.full_like(r, V))
             value = jnp.sum(weights * loss.value(r - V * slope))

@@ -76,7 +76,7 @@ INSIDE = between(0, 1, low_open=True, high_open=True)
 
 @documented
 class Solution(NamedTuple):
-    """The optimum in the limit of high dimension; infinite, with an error of 1/2, where none exists or none was found."""
+    """The optimum in the limit of high dimension; infinite, the error too, where none exists or none was found."""
 
     overlap: Float[Array, ""]  # m = v.w/d
     norm: Float[Array, ""]  # q = |w|^2/d
@@ -98,8 +98,8 @@ def solve(
 ) -> Solution:
     """The optimum at n/d = ratio, with or without an intercept. Differentiable; `loss` and `intercept` are static.
 
-    A hinge under a ridge so strong that few or no samples lie at its kink hardly determines the intercept: there no solution
-    with an intercept may be found.
+    A hinge with an intercept has no solution here where its optimum is w = 0 and an intercept of +-1, the label of the larger
+    class for every input: for 3 of 10 positive and a noise variance of 10, from about 18 samples a dimension on.
 
     >>> from closedform.theory.high_dimension import losses
     >>> solution = solve(2.0, 1.0, losses.LOGISTIC, 1.0, 0.2, intercept=True)
@@ -126,18 +126,26 @@ def solve(
 
     one, nought = jnp.ones_like(ratio), jnp.zeros_like(ratio)
     aligned = jnp.arcsinh(jnp.sqrt(ratio / (1 + noise_variance)))  # about what the best classifier reaches
-    starts, flat = [], jnp.maximum(ridge, jnp.finfo(ratio.dtype).eps)
-    for angle, curvature in ((one, ridge + ratio / 4), (aligned, ridge + ratio * noise_variance), (one, flat)):
-        start = [angle, -2 * jnp.log1p(ridge), -jnp.log(curvature)]
-        starts.append(jnp.stack([*start, nought] if intercept else start))
+    # two with a response of the order of 1/ratio; one of a flat loss, as a strong ridge sees it; one near the largest margin
+    least, small = ridge + jnp.finfo(ratio.dtype).eps, -2 * jnp.log1p(ridge)
+    far = jnp.log(4 + ratio * noise_variance)
+    guesses = [
+        (one, small, -jnp.log(ridge + ratio / 4), nought),
+        (aligned, small, -jnp.log(ridge + ratio * noise_variance), nought),
+        (one, small, -jnp.log(least), nought),
+        (one, far, -far / 2 - jnp.log(least), nought),
+    ]
+    if intercept:  # near w = 0 the intercept alone answers, with the label of the larger class
+        larger = jnp.sign(positive_share - 0.5)
+        guesses += [(one, small, -jnp.log(least), larger), (aligned, small, -jnp.log(ridge + ratio / 4), larger)]
+    starts = [jnp.stack(guess if intercept else guess[:3]) for guess in guesses]
     x, reached = fixed_point(update, *starts)
     order, (_, _, _, _, training_loss) = _moments(x, loss, noise_variance, positive_share, intercept)
     m, q, V, b = order
     deviation = jnp.sqrt(noise_variance * q)
     error = positive_share * cdf(-(m + b) / deviation) + (1 - positive_share) * cdf(-(m - b) / deviation)
     values = Solution(m, q, V, b, error, training_loss, ratio * training_loss + ridge / 2 * q)
-    nothing = Solution(*(jnp.full_like(ratio, jnp.inf) for _ in values))._replace(error=jnp.full_like(ratio, 0.5))
-    return jax.tree.map(lambda value, none: jnp.where(reached, value, none), values, nothing)
+    return jax.tree.map(lambda value: jnp.where(reached, value, jnp.inf), values)
 
 
 @takes(ratio=at_least(0, finite=True), noise_variance=POSITIVE)
@@ -193,8 +201,7 @@ def _moments(
     total = [jnp.zeros_like(q)] * 5
     for label, share in ((1, positive_share), (-1, 1 - positive_share)) if intercept else ((1, jnp.ones_like(q)),):
         centre = m + label * b
-        breaks = [(s + width * slope - centre) / deviation for s, slope in loss.breaks]
-        xi, weights = label_channels.nodes(breaks, q)
+        xi, weights = label_channels.nodes(loss.edges(centre, deviation, width), q)
         omega = centre + deviation * xi
         f = -loss.envelope_slope(omega, jnp.full_like(omega, width))
         value = loss.value(omega + width * f)

@@ -54,16 +54,24 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import log_ndtr
 from jaxtyping import Array, Float, Real
 
 from ...documented import documented
 from ..numerics.arguments import ArrayLike, above, known, takes
-from ..numerics.normal import inverse_mills
+from ..numerics.normal import inverse_mills, inverse_mills_excess, log_cdf
 
 Floats = Float[Array, "*shape"]
 F = TypeVar("F", bound=Callable[..., Any])
 Breaks = tuple[tuple[float | Array, float | Array], ...]
+
+
+class Corner(NamedTuple):
+    """Where the envelope's slope turns from a line or a logarithm to 0, or to a constant."""
+
+    omega: Array
+    width: Array  # of the turn, in omega
+    side: int  # 1: the line lies below; -1: above
+    reach: Array  # how far the line goes
 
 
 @documented
@@ -74,10 +82,26 @@ class Loss(NamedTuple):
     envelope_slope: Callable[[Floats, Floats], Floats]  # l'(prox) at (omega, V)
     breaks: Breaks = ()  # (s, l'(s)) where integrals over omega are split, at omega = s + V l'(s); a kink has two
     of: Literal["margin", "residual"] = "margin"
+    corners: Callable[[Array], tuple[Corner, ...]] = lambda V: ()  # of the envelope's slope at this V, and their widths
 
     def prox(self, omega: Floats, response: Floats) -> Floats:
         """The minimiser of l(s) + (s - omega)^2/(2 V)."""
         return omega - response * self.envelope_slope(omega, response)
+
+    def edges(self, centre: Array, deviation: Array, response: Array) -> list[Array]:
+        """Where integrals over omega ~ N(centre, deviation^2) are split, in deviations from the centre.
+
+        Second derivatives need those of the kinks, across which slopes jump. About a corner panels widen geometrically, up to
+        9 deviations below it, or to half of the way to its mirror image, and to 20 widths above it: there the slope decays.
+        """
+        places = [s + response * slope for s, slope in self.breaks]
+        for corner in jax.lax.stop_gradient(self.corners(response)):
+            growth = jnp.maximum(jnp.minimum(9 * deviation, corner.reach) / corner.width, 1) ** (1 / 5)
+            near = [corner.width * growth**k for k in range(6)]
+            far = [corner.width * k for k in (1, 3, 8, 20)]
+            places += [jax.lax.stop_gradient(corner.omega - corner.side * x) for x in near]
+            places += [jax.lax.stop_gradient(corner.omega + corner.side * x) for x in far]
+        return [(place - centre) / deviation for place in places]
 
 
 def margin_loss(value_fn: Callable[[Floats], Floats], kinks: tuple[float, ...] = ()) -> Loss:
@@ -199,7 +223,7 @@ def _probit_slope(omega: Floats, V: Floats) -> Floats:
 
     def climb(_, p: Floats) -> Floats:
         rate = inverse_mills(p)
-        return p - (p - omega - V * rate) / (1 + V * rate * _excess(p, rate))
+        return p - (p - omega - V * rate) / (1 + V * rate * inverse_mills_excess(p))
 
     return -inverse_mills(jax.lax.fori_loop(0, 4, climb, start))
 
@@ -208,12 +232,7 @@ def _probit_slope(omega: Floats, V: Floats) -> Floats:
 def _probit_slope_jvp(primals, tangents):
     omega, V = primals
     slope = _probit_slope(omega, V)
-    return slope, _envelope_tangent(slope, -slope * _excess(omega - V * slope, -slope), V, tangents)
-
-
-def _excess(s: Floats, rate: Floats) -> Floats:
-    """r(s) + s > 0, of which far below 0 no digits are left in the sum: there it is 1/|s| up to 1/|s|^3."""
-    return jnp.where(s < -1e3, -1 / jnp.minimum(s, -1), s + rate)
+    return slope, _envelope_tangent(slope, -slope * inverse_mills_excess(omega - V * slope), V, tangents)
 
 
 # where tangents of phi/Phi touch it: between 0 and 6 dense enough that four steps reach 1e-14 for V up to 1e8
@@ -267,11 +286,22 @@ def _of_function(value_fn: Callable[[Floats], Floats], kinks: tuple[float, ...],
 
 # ---------------------------------------------------------------------------------------------------------- losses by name
 
-# Beyond these margins the logistic and probit losses bend no more: between them lies the whole of the bend.
-_BEND = (-12.0, -4.0, 0.0, 4.0, 12.0)
+
+def _logistic_corners(V: Array) -> tuple[Corner, ...]:
+    """Where V l'' is about 1 for p > 0, and its mirror image; between them p is the logarithm of omega/(V + omega)."""
+    right = jnp.log1p(V) - V / (2 + V)
+    half = V / 2 + right
+    return Corner(right, jnp.full_like(V, 2), 1, half), Corner(right - 2 * half, jnp.full_like(V, 2), -1, half)
+
+
+def _probit_corners(V: Array) -> tuple[Corner, ...]:
+    """Where V l'' is about 1. The bend at p = 0, as wide as V, needs no edges of its own."""
+    p = jnp.sqrt(2 * jnp.log1p(V))
+    return (Corner(p, 2 / (1 + p), 1, jnp.full_like(V, jnp.inf)),)
+
 
 SQUARE = Loss(lambda s: (1 - s) ** 2 / 2, lambda omega, V: (omega - 1) / (1 + V))
-LOGISTIC = Loss(lambda s: jax.nn.softplus(-s), _logistic_slope, tuple((s, -1 / (1 + math.exp(s))) for s in _BEND))
+LOGISTIC = Loss(lambda s: jax.nn.softplus(-s), _logistic_slope, corners=_logistic_corners)
 HINGE = Loss(
     lambda s: jnp.maximum(1 - s, 0),
     lambda omega, V: -jnp.clip((1 - omega) / V, 0, 1),
@@ -281,9 +311,9 @@ SQUARED_HINGE = Loss(
     lambda s: jnp.maximum(1 - s, 0) ** 2 / 2, lambda omega, V: -jnp.maximum(1 - omega, 0) / (1 + V), ((1.0, 0.0),)
 )
 PROBIT = Loss(
-    lambda s: -log_ndtr(s),
+    lambda s: -log_cdf(s),
     _probit_slope,
-    tuple((s, -rate) for s, rate in zip(_KNOTS, _KNOT_RATES, strict=True) if s in (-3.0, -0.5, 1.5, 4.5)),
+    corners=_probit_corners,
 )
 HARD = Loss(
     # a proximal point reaches the margin 1 up to rounding

@@ -9,7 +9,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import erf, log_ndtr
+from jax.scipy.special import erf, log_ndtr, ndtr
 from jaxtyping import Array, Float, Real
 
 from .arguments import ArrayLike, at_least, takes
@@ -87,16 +87,40 @@ def signed_mass(x: Floats) -> Floats:
     return erf(x / math.sqrt(2))
 
 
+def log_cdf(x: Floats) -> Floats:
+    """ln Phi(x), with its digits on both sides: above 0 it is small.
+
+    >>> round(float(1e15 * log_cdf(jnp.array(8.0))), 6)
+    -0.622096
+    """
+    above, below = jnp.maximum(x, 0), jnp.minimum(x, 0)
+    return jnp.where(x > 0, jnp.log1p(-ndtr(-above)), log_ndtr(below))
+
+
 def inverse_mills(x: Floats) -> Floats:
-    """phi(x)/Phi(x); below -6 by its continued fraction, of which eight terms leave 1e-17.
+    """phi(x)/Phi(x); below -8 by its continued fraction, of which twelve terms leave 2e-15.
 
     >>> round(float(inverse_mills(jnp.array(0.0))), 6)  # sqrt(2/pi)
     0.797885
     """
-    far = jnp.maximum(-x, 6)
-    fraction = functools.reduce(lambda rest, k: far + k / rest, range(8, 0, -1), far)
-    near = jnp.maximum(x, -6)
-    return jnp.where(x < -6, fraction, jnp.exp(-(near**2) / 2 - math.log(2 * math.pi) / 2 - log_ndtr(near)))
+    near = jnp.maximum(x, -8)
+    far, fraction = _mills_fraction(x)
+    return jnp.where(x < -8, far + 1 / fraction, jnp.exp(-(near**2) / 2 - math.log(2 * math.pi) / 2 - log_ndtr(near)))
+
+
+def inverse_mills_excess(x: Floats) -> Floats:
+    """phi(x)/Phi(x) + x > 0, about 1/|x| far below 0, where no digits are left in the sum.
+
+    >>> round(float(inverse_mills_excess(jnp.array(-1e9))), 12)
+    1e-09
+    """
+    return jnp.where(x < -8, 1 / _mills_fraction(x)[1], inverse_mills(x) + x)
+
+
+def _mills_fraction(x: Floats) -> tuple[Floats, Floats]:
+    """|x| and f of phi/Phi = |x| + 1/f, f = |x| + 2/(|x| + 3/(..)), at x < -8."""
+    far = jnp.maximum(-x, 8)
+    return far, functools.reduce(lambda rest, k: far + k / rest, range(12, 1, -1), far)
 
 
 @jax.custom_jvp

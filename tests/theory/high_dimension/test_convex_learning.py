@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 from scipy.special import expit, ndtr
 
 from closedform.theory.high_dimension import convex_learning, losses
@@ -221,7 +222,9 @@ def test_logit_and_maximum_likelihood():
     spread = np.sqrt(np.array([10.0, 5.0, 4.0]) * (found.norm - found.overlap**2 / 5)[:3])
     np.testing.assert_allclose(spread, (3.346564264, 4.743553158, 6.347703074), rtol=1e-8)
     np.testing.assert_allclose(found.response[:3], (0.960494161, 3.026926160, 5.475860518), rtol=1e-8)
-    assert np.all(np.isinf([found.norm[3], found.response[3]]))  # below the threshold, 3.07, there is no optimum
+    assert np.all(
+        np.isinf([found.norm[3], found.response[3], found.error[3]])
+    )  # below the threshold, 3.07, there is no optimum
 
 
 @pytest.mark.slow
@@ -244,16 +247,58 @@ def test_square_and_small_ridges():
     np.testing.assert_allclose((soft.overlap, soft.norm, soft.error), (1.825337884, 4.839316333, 0.188478610), rtol=1e-8)
 
 
+def over_margins(slope, bend, value, kappa, deviation, V):
+    """The integrals of a sign teacher over p in place of omega = p + V l'(p): no proximal point is solved for.
+
+    At both ends the integrands vanish, so that equal steps are exact to rounding.
+    """
+    p = np.arange(-60, 80, 0.01)
+    xi = (p + V * slope(p)) / deviation
+    law = 0.01 * (1 + V * bend(p)) / deviation * np.exp(-(xi**2) / 2) / np.sqrt(2 * np.pi)
+    Z = 2 * ndtr(kappa * xi)
+    D = 2 * np.exp(-((kappa * xi) ** 2) / 2) * np.sqrt((1 + kappa**2) / (2 * np.pi))
+    parts = (-D * slope(p), Z * slope(p) ** 2, Z * bend(p) / (1 + V * bend(p)), Z * value(p))
+    return [np.sum(law * part) for part in parts]
+
+
+def mills(p):
+    return np.sqrt(2 / np.pi) / special.erfcx(-np.maximum(p, -1e3) / np.sqrt(2))
+
+
+@pytest.mark.parametrize("name", ["LOGISTIC", "PROBIT"])
+def test_integrals_see_the_corner_of_the_envelope(name):
+    """At a large V the envelope of a smooth loss turns sharply where V l'' = 1, far from where the loss itself bends."""
+    slope, bend, value = {
+        "LOGISTIC": (lambda p: -expit(-p), lambda p: expit(p) * expit(-p), lambda p: np.logaddexp(0, -p)),
+        "PROBIT": (lambda p: -mills(p), lambda p: mills(p) * (mills(p) + p), lambda p: -special.log_ndtr(p)),
+    }[name]
+    cases = [(kappa, deviation, V) for kappa in (0.3, 30.0) for deviation, V in ((5.0, 300.0), (100.0, 3e3), (300.0, 1e6))]
+    expected = [over_margins(slope, bend, value, *case) for case in cases]
+
+    def assert_integrals(loss):
+        def integrals(kappa, deviation, V):
+            teacher = Labels(*map(jnp.asarray, SIGN))
+            return convex_learning.conjugates(kappa, deviation**2, V, jnp.ones_like(V), loss, teacher, PROBIT)
+
+        found = jax.jit(jax.vmap(integrals))(*jnp.array(cases).T)
+        found = np.stack([found.overlap, found.norm, found.response, found.training_loss], axis=1)
+        np.testing.assert_allclose(found, expected, rtol=2e-11)
+
+    loss = getattr(losses, name)
+    assert_integrals(loss)
+    rejected(assert_integrals, loss._replace(corners=lambda V: ()))
+
+
 @pytest.mark.slow
 def test_solutions_everywhere():
-    """Four decades of the ratio and ten of the ridge: a solution, and the energy rises with the ridge."""
-    ratio, ridge = (np.ravel(one) for one in np.meshgrid(10.0 ** np.arange(-2, 2.5), 10.0 ** np.arange(-6, 5.0)))
-    for teacher in (SIGN, (1e-2, 0.0, 0.0), (100.0, 0.5, 0.3), (1.0, 2.0, 0.5)):
-        for loss in (losses.LOGISTIC, losses.HINGE):
+    """Five decades of the ratio and twelve of the ridge: a solution, and the energy rises with the ridge."""
+    ratio, ridge = (np.ravel(one) for one in np.meshgrid(10.0 ** np.arange(-2, 3.1, 0.5), 10.0 ** np.arange(-8, 5.0)))
+    for teacher in (SIGN, (1e-2, 0.0, 0.0), (100.0, 0.5, 0.3), (1.0, 2.0, 0.5), (1.0, 0.0, 0.01)):
+        for loss in (losses.LOGISTIC, losses.HINGE, losses.SQUARED_HINGE, losses.PROBIT):
             found = solved(loss, [(a, b, teacher) for a, b in zip(ratio, ridge, strict=True)])
             assert np.all(np.isfinite(found.norm))
             assert np.all(found.error <= 0.5 + 1e-12)
-            assert np.all(np.diff(np.asarray(found.energy).reshape(11, -1), axis=0) > 0)
+            assert np.all(np.diff(np.asarray(found.energy).reshape(13, -1), axis=0) > 0)
 
 
 @pytest.mark.slow

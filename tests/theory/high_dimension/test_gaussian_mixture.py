@@ -193,3 +193,15 @@ def test_refusals():
     }.items():
         with pytest.raises(ValueError, match=f"^{message}"):
             call()
+
+
+@pytest.mark.slow
+def test_solutions_everywhere():
+    """Five decades of the ratio and twelve of the ridge, with an intercept, of clusters near and far; the energy rises."""
+    ratio, ridge = (np.ravel(one) for one in np.meshgrid(10.0 ** np.arange(-2, 2.6, 0.5), 10.0 ** np.arange(-8, 5.0)))
+    for loss in (losses.LOGISTIC, losses.HINGE, losses.SQUARED_HINGE):
+        run = jax.jit(jax.vmap(lambda *x, loss=loss: gaussian_mixture.solve(*x[:2], loss, *x[2:], True), (0, 0, None, None)))
+        for clusters in ((1.0, 0.5), (1.0, 0.2), (0.1, 0.5), (0.1, 0.05)):
+            found = run(ratio, ridge, *clusters)
+            assert np.all(np.isfinite(found.norm))
+            assert np.all(np.diff(np.asarray(found.energy).reshape(13, -1), axis=0) > 0)

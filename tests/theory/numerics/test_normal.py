@@ -35,6 +35,18 @@ def test_pdf_difference_keeps_its_digits(dtype, rtol):
     np.testing.assert_allclose(slopes, np.stack([-x, y]) * phi, rtol=1e-4, atol=1e-30)
 
 
+def test_tails_keep_their_digits():
+    """phi/Phi, its excess over |x| and ln Phi on both sides of where their forms change, against mpmath."""
+    x = np.array([-1e4, -300.0, -40.0, -12.0, -8.01, -7.99, -6.0, -2.0, 0.0, 1e-3, 3.0, 8.0, 20.0])
+    with mpmath.workdps(120):
+        ratio = [mpmath.npdf(t) / mpmath.ncdf(t) for t in map(float, x)]
+        excess = [float(r + t) for r, t in zip(ratio, map(float, x), strict=True)]
+        log = [float(mpmath.log(mpmath.ncdf(t))) for t in map(float, x)]
+    np.testing.assert_allclose(jax.jit(normal.inverse_mills)(x), np.array(ratio, float), rtol=2e-14)
+    np.testing.assert_allclose(jax.jit(normal.inverse_mills_excess)(x), excess, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(normal.log_cdf)(x), log, rtol=1e-13)
+
+
 CALLS = [
     Call(normal.normal_pdf, {"x": np.array([0.3, -2.0])}, edges={"x": (0.0, math.inf, -60.0)}),
     Call(normal.standardize, {"value": np.array([0.3, -2.0]), "std": np.array([1.2, 0.5])}, scaling={"value": 1, "std": 1}),
