@@ -48,19 +48,23 @@ def half(
     h is the integral of 2 J over 1 + M^2, of which only derivatives ask: without derivatives it is None. Times are the last
     axis, along which every operation is one loop.
     """
-    # c L, row by row and over the c of the row at which the column begins, c = sqrt(1 + M^2). Logarithms are written without
-    # differences of large numbers, whose rounding depends on what the compiler fuses.
-    column = log_m[at.first]
-    growth = (at.values[:, None] - at.values[at.first][None, :])[:, :, None] * now[None, None]
-    above = growth + (jax.nn.softplus(-2 * log_m)[:, None] - jax.nn.softplus(-2 * column)[None]) / 2
-    below = (jax.nn.softplus(2 * log_m)[:, None] - jax.nn.softplus(2 * column)[None]) / 2
-    exponent = jnp.where((log_m > 0)[:, None], above, below)
+    # c L, row by row and over the c of the row at which the column begins, where c = sqrt(1 + M^2) is r times M or times 1,
+    # whichever is larger. Logarithms are written without differences of large numbers, whose rounding depends on what the
+    # compiler fuses; of functions of row and time none is computed anew for each column.
+    rises = log_m > 0
+    positive, negative = jnp.where(rises, log_m, 0), jnp.where(rises, 0, log_m)
+    r = jnp.sqrt(1 + jnp.exp(2 * jnp.where(rises, -log_m, log_m)))
+    column = at.first
+    growth = (at.values[:, None] - at.values[column][None, :])[:, :, None] * now[None, None]
+    apart = positive[:, None] - positive[column][None]  # one of the two is 0
+    exponent = jnp.where(rises[:, None] & rises[column][None], growth, apart)
+    ratio = r[:, None] / r[column][None]
     # (not a minimum, which has half of the slope at the beginning of a column, where the exponent is 0)
-    G = at.L[:, :, None] * jnp.exp(jnp.where(exponent > 0, 0, exponent))
+    G = at.L[:, :, None] * jnp.exp(jnp.where(exponent > 0, 0, exponent)) * ratio
     if h is not None:
         limit = exact.log(float(jnp.finfo(log_m.dtype).max)) / 4
-        G = G + at.lost[:, :, None] * jnp.exp(jnp.minimum(exponent, limit))
-    E = jnp.exp(-jax.nn.softplus(-2 * log_m) / 2)[:, None] * G
+        G = G + at.lost[:, :, None] * jnp.exp(jnp.minimum(exponent, limit)) * ratio
+    E = (jnp.exp(negative) / r)[:, None] * G
     if h is not None:
         E = E + now[None, None] * jnp.einsum("ij,jkt->ikt", at.mixing, E)
     N = sum_of_products(j[:, None] * G, G)
@@ -70,7 +74,7 @@ def half(
     N = (
         N
         + jnp.eye(len(column), dtype=N.dtype)[:, :, None]
-        * jnp.where(empty[:, None], 1, jnp.exp(-jax.nn.softplus(2 * column)))[None]
+        * jnp.where(empty[:, None], 1, (jnp.exp(-positive) / r)[column] ** 2)[None]
     )
     size = jnp.sqrt(jnp.diagonal(N).T)
     return _over_root(E / size[None], N / (size[:, None] * size[None]))
