@@ -82,6 +82,8 @@ def mode_strength(
 ) -> Float[Array, "*#shape"]:
     """u at each time, infinity included. A start of 0 stays there unless there is one layer; one above the target falls to it.
 
+    For curves of many modes times get an axis of their own: `mode_strength(time[:, None], spectrum, initial, depth)`.
+
     >>> [round(float(mode_strength(time, 2.0, 0.01, 3)), 4) for time in (0, 1, jnp.inf)]
     [0.01, 0.0528, 2.0]
     """
