@@ -1,4 +1,4 @@
-"""Margins, capacity and clusters at small sizes and at those of the figures, and the logistic fit without a ridge."""
+"""Margins, capacity, clusters and outliers at small sizes and at those of the figures, and the logistic fit without a ridge."""
 
 import functools
 
@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closedform.experiments.high_dimension import capacity, margins, mixture
+from closedform.experiments.high_dimension import capacity, margins, mixture, outliers
 from closedform.solvers import newton
 from closedform.sweeps import agrees, compare, run
 from closedform.tasks import generalised_linear
-from closedform.theory.high_dimension import convex_learning, losses
+from closedform.theory.high_dimension import convex_learning, losses, robust_regression
 from closedform.theory.high_dimension.label_channels import LOGIT, Labels
+from zoo.checks import changed, rejected
 from zoo.checks import config as unchecked
-from zoo.checks import rejected
 
 
 def key(seed=0):
@@ -31,6 +31,8 @@ def key(seed=0):
         (mixture, {"positive_share": 1.0}, "positive_share must be"),
         (mixture, {"dim": 1, "ratio": 0.2}, "ratio must leave a sample at dim 1, got 0.2"),
         (mixture, {"noise_variance": 0.0}, "noise_variance must be a positive number"),
+        (outliers, {"shares": (0.1, 1.5)}, r"shares must be a list of at least 1 .*, got \(0.1, 1.5\)"),
+        (outliers, {"deltas": (0.0,)}, "deltas must be a list of at least 1 positive number"),
     ],
 )
 def test_refusals(experiment, changes, message):
@@ -78,3 +80,20 @@ def test_the_logistic_fit_without_a_ridge():
 @pytest.mark.parametrize("experiment", [margins, capacity, mixture], ids=["margins", "capacity", "mixture"])
 def test_agrees_at_full_size(experiment, tmp_path):
     assert agrees(compare(run(experiment, seeds=16, results=tmp_path, progress=False)))
+
+
+@pytest.mark.slow
+def test_outliers_at_full_size(tmp_path):
+    config = outliers.Config()
+    result = run(outliers, config, seeds=16, results=tmp_path, progress=False)
+
+    def assert_agrees(result):
+        assert agrees(compare(result))
+
+    assert_agrees(result)
+    shares, deltas = np.array(config.shares), np.array(config.deltas)
+    variances = (1 - shares) * config.noise_variance + shares * config.outlier_variance
+    normal = [robust_regression.huber(2.0, config.ridge, deltas, [variance], [1.0]).mse for variance in variances]
+    rejected(assert_agrees, changed(result, mse=np.array(normal)))  # one normal law of the same variance
+    rejected(assert_agrees, changed(result, mse_absolute=lambda right: result["prediction"]["mse"][:, 0]))
+    rejected(assert_agrees, changed(result, training_loss=lambda right: 2 * right))  # a loss without its 1/2

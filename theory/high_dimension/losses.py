@@ -66,12 +66,12 @@ Breaks = tuple[tuple[float | Array, float | Array], ...]
 
 
 class Corner(NamedTuple):
-    """Where the envelope's slope turns from a line or a logarithm to 0, or to a constant."""
+    """Where the envelope's slope, a line of slope 1/V up to logarithms, turns to what the loss has far from its bend."""
 
     omega: Array
     width: Array  # of the turn, in omega
     side: int  # 1: the line lies below; -1: above
-    reach: Array  # how far the line goes
+    reach: Array  # half of the length of the line
 
 
 @documented
@@ -82,7 +82,7 @@ class Loss(NamedTuple):
     envelope_slope: Callable[[Floats, Floats], Floats]  # l'(prox) at (omega, V)
     breaks: Breaks = ()  # (s, l'(s)) where integrals over omega are split, at omega = s + V l'(s); a kink has two
     of: Literal["margin", "residual"] = "margin"
-    corners: Callable[[Array], tuple[Corner, ...]] = lambda V: ()  # of the envelope's slope at this V, and their widths
+    corners: Callable[[Array], tuple[Corner, ...]] = lambda V: ()  # of the envelope's slope at this V
 
     def prox(self, omega: Floats, response: Floats) -> Floats:
         """The minimiser of l(s) + (s - omega)^2/(2 V)."""
@@ -92,16 +92,15 @@ class Loss(NamedTuple):
         """Where integrals over omega ~ N(centre, deviation^2) are split, in deviations from the centre.
 
         Second derivatives need those of the kinks, across which slopes jump. About a corner panels widen geometrically, up to
-        9 deviations below it, or to half of the way to its mirror image, and to 20 widths above it: there the slope decays.
+        9 deviations on the side of the line, or to half of it, and to 20 widths on the other: there the slope decays.
         """
-        places = [s + response * slope for s, slope in self.breaks]
-        for corner in jax.lax.stop_gradient(self.corners(response)):
+        kinks, bends = [s + response * slope for s, slope in self.breaks], []
+        for corner in self.corners(jax.lax.stop_gradient(response)):
             growth = jnp.maximum(jnp.minimum(9 * deviation, corner.reach) / corner.width, 1) ** (1 / 5)
-            near = [corner.width * growth**k for k in range(6)]
-            far = [corner.width * k for k in (1, 3, 8, 20)]
-            places += [jax.lax.stop_gradient(corner.omega - corner.side * x) for x in near]
-            places += [jax.lax.stop_gradient(corner.omega + corner.side * x) for x in far]
-        return [(place - centre) / deviation for place in places]
+            bends += [corner.omega - corner.side * corner.width * growth**k for k in range(6)]
+            bends += [corner.omega + corner.side * corner.width * k for k in (1, 3, 8, 20)]
+        kinks, bends = ([(place - centre) / deviation for place in places] for places in (kinks, bends))
+        return kinks + jax.lax.stop_gradient(bends)
 
 
 def margin_loss(value_fn: Callable[[Floats], Floats], kinks: tuple[float, ...] = ()) -> Loss:
@@ -275,13 +274,31 @@ def _of_function(value_fn: Callable[[Floats], Floats], kinks: tuple[float, ...],
         ratio = jnp.where(off, 1 / V, curvature / (1 + V * curvature))
         return slope, ratio * (tangents[0] - slope * tangents[1])
 
+    def corners(V: Array) -> tuple[Corner, ...]:
+        """Where V l'' is 1 above 0 and below it, by bisection; as wide as l'' takes to fall to a third."""
+
+        def falls(side: int, level: float) -> Array:
+            def halve(_, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+                middle = (ends[0] + ends[1]) / 2
+                _, bend = jax.jvp(slope_at, (side * middle,), (jnp.ones_like(V),))
+                above = V * bend > level
+                return jnp.where(above, middle, ends[0]), jnp.where(above, ends[1], middle)
+
+            return jax.lax.fori_loop(0, 40, halve, (jnp.zeros_like(V), jnp.full_like(V, 1e3)))[1]
+
+        ends = [(side, falls(side, 1.0), falls(side, 1 / 3)) for side in (1, -1)]
+        omegas = [side * s + V * slope_at(side * s) for side, s, _ in ends]
+        reach = (omegas[0] - omegas[1]) / 2
+        widths = [jnp.clip(2 * (end - s), 1e-6, 1e3) for _, s, end in ends]
+        return Corner(omegas[0], widths[0], 1, reach), Corner(omegas[1], widths[1], -1, reach)
+
     breaks = []
     for kink in kinks:
         step = 1e-6 * max(1.0, abs(kink))
         with jax.ensure_compile_time_eval():
             sides = np.asarray(slope_at(jnp.asarray(np.array([kink - step, kink + step]))))
         breaks += [(kink, float(side)) for side in sides]
-    return Loss(value_fn, envelope_slope, tuple(breaks), of)
+    return Loss(value_fn, envelope_slope, tuple(breaks), of, corners)
 
 
 # ---------------------------------------------------------------------------------------------------------- losses by name
