@@ -49,6 +49,7 @@ Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Gt(0), Lt(1)]
+Probability = Annotated[float, Ge(0), Le(1)]
 Precision = typing.Literal["float32", "float64"]
 Plain = None | bool | int | float | str  # of a field that says no more
 

@@ -17,10 +17,10 @@ from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from annotated_types import Ge, Le, MinLen
+from annotated_types import Ge, MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Count, Distinct, Positive, Tolerance, check
+from ...contract import Count, Distinct, Positive, Probability, Tolerance, check
 from ...models.bilinear import bilinear
 from ...solvers.descent import minibatch_adam
 from ...tasks import boolean_pairs
@@ -31,7 +31,7 @@ from ...theory.linear_networks import boolean_forms
 class Config:
     dim: Annotated[int, Ge(2)] = 4  # bits; every two of them have an output
     width: Count = 16  # hidden units
-    probability: Annotated[float, Ge(0), Le(1)] = 0.3  # that a bit is 1
+    probability: Probability = 0.3  # that a bit is 1
     operations: Annotated[tuple[boolean_pairs.Operation, ...], MinLen(1), Distinct] = ("and", "or", "xor")  # a network each
     learning_rate: Positive = 0.01  # of Adam, falling to 0 by a cosine
     batch_size: Count = 512  # fresh examples a step

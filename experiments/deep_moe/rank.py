@@ -20,10 +20,10 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from annotated_types import MinLen
+from annotated_types import Ge, Lt, MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Count, Distinct, Fraction, NonNegative, Positive, Precision, Tolerance, check
+from ...contract import Count, Distinct, NonNegative, Positive, Precision, Tolerance, check
 from ...models.linear import deep_moe
 from ...tasks import where_what
 from ...theory.linear_networks import expert_tables
@@ -43,7 +43,7 @@ class Config:
     soft_gap: Positive = 1.0  # logit of the right expert over the others, of the soft gates
     init_scale: Positive = 0.05  # standard deviation of the weights at the start
     learning_rate: Positive = 0.2  # step size on the risk
-    momentum: Fraction = 0.9  # Nesterov's
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9  # Nesterov's
     num_steps: Count = 9000  # updates
     dtype: Precision = "float64"  # the prediction is exact
 

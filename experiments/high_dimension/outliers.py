@@ -1,5 +1,11 @@
 r"""Losses that grow linearly bear outliers: errors of the square, the Huber and the absolute loss, all of them exact.
 
+$$
+w = \operatorname{argmin}_w \sum_i \ell(y_i - z_i) + \frac{\lambda}{2} \lvert w \rvert^2, \qquad
+\ell(r) = \frac{r^2}{2}, \quad \frac{r^2}{2} \text{ up to } \delta \text{ and } \delta \lvert r \rvert - \frac{\delta^2}{2}
+\text{ beyond}, \quad \lvert r \rvert
+$$
+
 A share $\epsilon$ of the samples has noise of a larger variance. The Huber loss is the square loss as $\delta \to \infty$ and,
 divided by $\delta$, the absolute loss as $\delta \to 0$; residuals beyond $\delta$ pull with the force $\delta$ whatever their
 size. The bend $\delta$ of least error falls as outliers become more.
@@ -13,15 +19,15 @@ from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from annotated_types import Ge, Le, MinLen
+from annotated_types import MinLen
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...contract import Count, Distinct, Positive, Precision, Tolerance, check
+from ...contract import Count, Distinct, Positive, Precision, Probability, Tolerance, check
 from ...solvers import newton, support_vectors
 from ...tasks import generalised_linear
 from ...theory.high_dimension import robust_regression
 
-Shares = Annotated[tuple[Annotated[float, Ge(0), Le(1)], ...], MinLen(1), Distinct]
+Shares = Annotated[tuple[Probability, ...], MinLen(1), Distinct]
 
 
 @dataclass(frozen=True)

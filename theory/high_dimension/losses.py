@@ -65,13 +65,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 Breaks = tuple[tuple[float | Array, float | Array], ...]
 
 
+@documented
 class Corner(NamedTuple):
     """Where the envelope's slope, a line of slope 1/V up to logarithms, turns to what the loss has far from its bend."""
 
-    omega: Array
-    width: Array  # of the turn, in omega
+    omega: Float[Array, ""]
+    width: Float[Array, ""]  # of the turn, in omega
     side: int  # 1: the line lies below; -1: above
-    reach: Array  # half of the length of the line
+    reach: Float[Array, ""]  # half of the length of the line
 
 
 @documented

@@ -21,6 +21,7 @@ CALLS = [
         cases=[{"ridge": 1e6}, {"ridge": 0.0, "ratio": 9.0}, {"positive_share": 0.5}, {"noise_variance": 30.0}],
         differentiable=False,  # by the envelope theorem below
         rounding=64.0,  # Newton's method to rounding of a residual
+        draw=lambda rng: {"positive_share": rng.uniform(0.05, 0.95)},
     ),
     Call(gaussian_mixture.bayes_error, {"ratio": np.array([0.5, 2.0]), "noise_variance": 0.7}),
     Call(gaussian_mixture.separable_ratio, {"noise_variance": np.array([0.5, 2.0])}, edges={"noise_variance": [0.1, 1e4]}),
