@@ -120,15 +120,15 @@ def agreement_line(rows: Sequence[Row]) -> str:
     return line
 
 
-_MANY = 8  # cells, in all of which chance gives one sign once in 128
+_MANY = 8  # cells; they share their seeds, so that one sign in all of them is a hint and no proof
 
 
 def one_sided_lines(rows: Sequence[Row]) -> list[str]:
-    """A line for each field that is above its prediction in every one of many cells, or below: a bias within the allowance.
+    """A line for each field that is above its prediction in every one of many cells, or below: perhaps a bias.
 
     >>> row = Row("a/b", "", "x", "", 2.0, 2.1, 0.1, 0.4, 1, 1, 8, (), "agrees")
     >>> one_sided_lines([row] * 8), one_sided_lines([*[row] * 8, row._replace(simulated=1.9)])
-    (['a/b: x is above its prediction in all 8 cells'], [])
+    (['a/b: x is above its prediction in all 8 cells, which share their seeds'], [])
     """
     fields: dict[tuple[str, str], list[float]] = {}
     for row in rows:
@@ -136,7 +136,7 @@ def one_sided_lines(rows: Sequence[Row]) -> list[str]:
             fields.setdefault((row.experiment, row.field), []).append(row.deviation)
     sides = (("above", lambda deviation: deviation > 0), ("below", lambda deviation: deviation < 0))
     return [
-        f"{experiment}: {field} is {side} its prediction in all {len(deviations)} cells"
+        f"{experiment}: {field} is {side} its prediction in all {len(deviations)} cells, which share their seeds"
         for (experiment, field), deviations in fields.items()
         for side, holds in sides
         if len(deviations) >= _MANY and all(map(holds, deviations))

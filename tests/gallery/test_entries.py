@@ -217,7 +217,8 @@ def test_a_large_sweep_with_many_troubles_stays_a_short_page(tmp_path):
     tree["diverged"][:, 0] = True
     one.result["simulation"] = tree
     shown = entries.entry(one._replace(failed={f"cell {index}": 1 for index in range(50)}))
-    assert len(shown.notes) == 2 * 11 + 1
+    assert len(shown.notes) == 2 * 11 + 2 + 1
+    assert shown.notes[-2].endswith(" its prediction in all 200 cells, which share their seeds")
     assert shown.notes[-1].startswith("Not checked: ")  # as of every function of the user's
     assert shown.notes[10] == "200 cells lost seeds; these are the first 10."
     assert shown.num_rows == 400
